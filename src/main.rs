@@ -1,1 +1,2 @@
+//! The thin binary: flags in, exit code out.
 fn main() {}
