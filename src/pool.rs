@@ -52,6 +52,20 @@ pub struct Member {
     pub counters: Arc<Counters>,
 }
 
+impl Member {
+    /// Counts an answer that begins, at `now` (since the process started).
+    pub(crate) fn answered(&self, now: Duration) {
+        self.counters.requests.fetch_add(1, Ordering::Relaxed);
+        self.counters.answered_ms.store(now.as_millis() as u64 + 1, Ordering::Relaxed);
+    }
+
+    /// Whether the node has answered a request within the last `span`.
+    pub(crate) fn answered_within(&self, span: Duration, now: Duration) -> bool {
+        let at = self.counters.answered_ms.load(Ordering::Relaxed);
+        at != 0 && (now.as_millis() as u64 + 1).saturating_sub(at) <= span.as_millis() as u64
+    }
+}
+
 /// An immutable view of the cluster.
 #[derive(Debug, Default)]
 pub struct Pool {

@@ -1,0 +1,429 @@
+//! The data line: one request from its head to the end of its answer. Pick, send, answer, or try
+//! again.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+use tracing::debug;
+
+use crate::config::Limits;
+use crate::health::Outcome;
+use crate::picker::{self, NoPick, Pick};
+use crate::pool::{self, Pool};
+use crate::proxy::client::{Client, Next, Request};
+use crate::proxy::reject::Reject;
+use crate::proxy::relay::{Broken, Relayed};
+use crate::proxy::scratch::Scratch;
+use crate::proxy::upstream::{ConnectFailed, Kept, Taken};
+use crate::retry::{self, Attempt, Failure, RetryPolicy, Safety, Verdict};
+use crate::server::buffer::Buffers;
+use crate::server::{Handler, Life};
+
+mod client;
+mod headers;
+mod reject;
+mod relay;
+mod scratch;
+mod timer;
+mod tunnel;
+mod upload;
+mod upstream;
+
+/// Right after its start a balancer waits this long for nodes to be found before it says that there
+/// are none.
+const START_GRACE: Duration = Duration::from_secs(3);
+
+/// A cluster that had a usable node within this time is worth waiting for.
+const HOLD_MEMORY: Duration = Duration::from_secs(600);
+
+/// An unsafe method takes a kept connection only to a node that answered this recently: nothing can
+/// be sent twice, so the connection should be known to live.
+const FRESH_ANSWER: Duration = Duration::from_millis(100);
+
+/// How often kept connections are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// How long a replay waits before it asks the budget again.
+const BUDGET_PAUSE: Duration = Duration::from_millis(25);
+
+/// What traffic has to say of a member: its epoch, and the outcome.
+pub type Feedback = (u64, Outcome);
+
+/// What all workers share, and all that the data line needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// Times and counts.
+    pub limits: Limits,
+    /// How long a request waits for a node to come back.
+    pub hold: Duration,
+    /// Whether answers name their node.
+    pub node_header: bool,
+    /// Our pseudonym in `Via`; unique per balancer.
+    pub via: String,
+    /// What an empty cluster answers.
+    pub teaching: Teaching,
+    /// When the process started: the zero of all times in the pool.
+    pub started: Instant,
+    /// Where traffic tells what it saw. Bounded; when it is full, probes have to find out.
+    pub feedback: mpsc::Sender<Feedback>,
+    /// Requests that wait for a node now, all workers together.
+    pub held: AtomicUsize,
+}
+
+/// The answer of a cluster without a node, as a page and as text.
+#[derive(Debug)]
+pub struct Teaching {
+    /// For browsers.
+    pub html: String,
+    /// For everybody else.
+    pub text: String,
+}
+
+/// One worker's part of the data line: nothing in it is shared with another thread but the settings
+/// and the counters of members.
+pub struct Worker {
+    settings: Arc<Settings>,
+    /// The newest pool this worker has seen.
+    pool: RefCell<Arc<Pool>>,
+    /// Rings after `pool` was replaced.
+    published: Notify,
+    kept: Kept,
+    buffers: Buffers,
+    scratch: Scratch,
+    /// Requests under way, and how many of them are replays.
+    active: Rc<Cell<usize>>,
+    replaying: Rc<Cell<usize>>,
+}
+
+impl Handler for Worker {
+    fn serve(
+        self: Rc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        life: Rc<Life>,
+    ) -> impl Future<Output = ()> + 'static {
+        client::serve(self, stream, peer, life)
+    }
+}
+
+/// What a request remembers from attempt to attempt.
+#[derive(Default)]
+struct Tries {
+    /// The epochs that were tried in this round.
+    tried: Vec<u64>,
+    /// Attempts that cost a try.
+    count: u32,
+    /// An attempt died after bytes had been written.
+    died: bool,
+    /// Passes over all nodes so far.
+    rounds: u32,
+    /// When a wait for a usable node ends; set by the first wait.
+    hold_until: Option<Duration>,
+    /// How the last attempt failed.
+    last: Option<Failure>,
+    /// Counts this request as a replay, from its first one to its end.
+    replay: Option<Counted>,
+}
+
+impl Worker {
+    /// Makes the worker's part and starts its two helpers: one follows the published pool, one
+    /// closes connections that were kept too long. Call it on the worker's own thread.
+    pub fn start(settings: Arc<Settings>, watch: pool::Watch) -> Rc<Self> {
+        let worker = Rc::new(Self {
+            settings,
+            pool: RefCell::new(Arc::clone(&watch.borrow())),
+            published: Notify::new(),
+            kept: Kept::default(),
+            buffers: Buffers::default(),
+            scratch: Scratch::default(),
+            active: Rc::default(),
+            replaying: Rc::default(),
+        });
+        tokio::task::spawn_local(Rc::clone(&worker).follow(watch));
+        tokio::task::spawn_local(Rc::clone(&worker).sweep());
+        worker
+    }
+
+    async fn follow(self: Rc<Self>, mut watch: pool::Watch) {
+        while watch.changed().await.is_ok() {
+            *self.pool.borrow_mut() = Arc::clone(&watch.borrow_and_update());
+            self.published.notify_waiters();
+        }
+    }
+
+    async fn sweep(self: Rc<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            self.kept.sweep(&self.pool.borrow(), self.settings.limits.upstream_idle);
+        }
+    }
+
+    /// Since the process started.
+    fn now(&self) -> Duration {
+        self.settings.started.elapsed()
+    }
+
+    /// Tells the table what traffic saw. A full channel loses it: probes will see the same.
+    fn tell(&self, epoch: u64, outcome: Outcome) {
+        let _ = self.settings.feedback.try_send((epoch, outcome));
+    }
+
+    /// Logs an answer of our own.
+    fn count(&self, reject: Reject) {
+        debug!(status = reject.status(), cause = reject.cause(), "answered for the cluster");
+    }
+
+    /// Serves one request: picks a node, sends to it, gives its answer to the client, or tries
+    /// again.
+    async fn exchange(&self, client: &mut Client, mut request: Request) -> Next {
+        let _active = Counted::new(&self.active);
+        let mut tries = Tries::default();
+        loop {
+            let (mut node, pick, reused) = match self.acquire(&request, &mut tries).await {
+                Ok(acquired) => acquired,
+                Err(reject) => return client.reject(self, &request, reject).await,
+            };
+            let epoch = pick.member().epoch;
+            match relay::attempt(self, client, &mut request, &mut node, pick.member()).await {
+                Ok(relayed) => return self.settle(node, epoch, &relayed),
+                Err(Broken::Client(None)) => return Next::Cut,
+                Err(Broken::Client(Some(reject))) => {
+                    return client.reject(self, &request, reject).await;
+                }
+                Err(Broken::Node { failure, written }) => {
+                    pick.member().counters.failures.fetch_add(1, Ordering::Relaxed);
+                    drop((pick, node));
+                    let again = self.again(&request, &mut tries, epoch, failure, written, reused);
+                    if !again.await {
+                        return client.reject(self, &request, Reject::Failed(failure)).await;
+                    }
+                    request.upload.rewind();
+                }
+            }
+        }
+    }
+
+    /// After a whole answer: keeps the node's connection if it can take another request.
+    fn settle(&self, node: TcpStream, epoch: u64, relayed: &Relayed) -> Next {
+        if relayed.draining {
+            self.tell(epoch, Outcome::Draining);
+        }
+        if relayed.reusable {
+            self.kept.put(epoch, node);
+        }
+        relayed.client
+    }
+
+    /// After a failed attempt: whether there is to be another, and the wait for the budget if so.
+    async fn again(
+        &self,
+        request: &Request,
+        tries: &mut Tries,
+        epoch: u64,
+        failure: Failure,
+        written: u64,
+        reused: bool,
+    ) -> bool {
+        self.tell(epoch, outcome(failure));
+        self.kept.purge(epoch);
+        let attempt = Attempt {
+            failure,
+            connected: true,
+            written,
+            head_sent: false,
+            safety: request.safety,
+            body_held: request.upload.is_held(),
+            died_before: tries.died,
+            tries: tries.count,
+            elapsed: request.came.elapsed(),
+        };
+        // A kept connection that took no byte says nothing of its node: a fresh one may work.
+        if !(reused && written == 0) {
+            tries.tried.push(epoch);
+        }
+        tries.last = Some(failure);
+        match retry::decide(&attempt, &self.policy()) {
+            Verdict::GiveUp => false,
+            Verdict::AgainFree => true,
+            Verdict::Again => {
+                tries.count += 1;
+                tries.died = true;
+                self.wait_for_budget(request, epoch).await;
+                tries.replay.get_or_insert_with(|| Counted::new(&self.replaying));
+                true
+            }
+        }
+    }
+
+    fn policy(&self) -> RetryPolicy {
+        let Limits { attempts, retry_for, .. } = self.settings.limits;
+        RetryPolicy { attempts, within: retry_for }
+    }
+
+    /// Replays cost budget while the failed node stays in the pool; an exhausted budget delays them
+    /// and fails none.
+    async fn wait_for_budget(&self, request: &Request, epoch: u64) {
+        while !retry::within_budget(self.active.get(), self.replaying.get())
+            && self.pool.borrow().is_usable(epoch)
+            && request.came.elapsed() < self.settings.limits.retry_for
+        {
+            tokio::select! {
+                () = self.published.notified() => {}
+                () = tokio::time::sleep(BUDGET_PAUSE) => {}
+            }
+        }
+    }
+
+    /// A connection to a picked node: a kept one or a new one. Waits while there is no node, and
+    /// between two rounds over all of them. Whatever fails here never reached a node, so it costs
+    /// no try.
+    async fn acquire(
+        &self,
+        request: &Request,
+        tries: &mut Tries,
+    ) -> Result<(TcpStream, Pick, bool), Reject> {
+        loop {
+            let picked = picker::pick(&self.pool.borrow(), &tries.tried);
+            let pick = match picked {
+                Ok(pick) => pick,
+                Err(NoPick::AllTried) => {
+                    self.next_round(request, tries).await?;
+                    continue;
+                }
+                Err(NoPick::NoneKnown | NoPick::NoneUsable) => {
+                    self.hold(tries).await?;
+                    continue;
+                }
+            };
+            if let Some(stream) = self.take_kept(request.safety, &pick) {
+                return Ok((stream, pick, true));
+            }
+            match Box::pin(self.connect(pick, tries)).await {
+                Ok((stream, pick)) => return Ok((stream, pick, false)),
+                Err(failed) => self.connect_failed(failed, tries),
+            }
+        }
+    }
+
+    fn take_kept(&self, safety: Safety, pick: &Pick) -> Option<TcpStream> {
+        let member = pick.member();
+        if safety == Safety::Unsafe && !member.answered_within(FRESH_ANSWER, self.now()) {
+            return None;
+        }
+        match self.kept.take(member.epoch, self.settings.limits.upstream_idle) {
+            Taken::Live(stream) => Some(stream),
+            Taken::Nothing { found_dead } => {
+                if found_dead {
+                    self.kept.purge(member.epoch);
+                    self.tell(member.epoch, Outcome::Broken);
+                }
+                None
+            }
+        }
+    }
+
+    async fn connect(
+        &self,
+        pick: Pick,
+        tries: &mut Tries,
+    ) -> Result<(TcpStream, Pick), ConnectFailed> {
+        let mut tried = tries.tried.clone();
+        tried.push(pick.member().epoch);
+        let next = || picker::pick(&self.pool.borrow(), &tried).ok();
+        let lost = |failed| self.connect_failed(failed, tries);
+        upstream::connect(pick, &self.settings.limits, next, lost).await
+    }
+
+    fn connect_failed(&self, failed: ConnectFailed, tries: &mut Tries) {
+        let member = failed.pick.member();
+        member.counters.failures.fetch_add(1, Ordering::Relaxed);
+        self.kept.purge(member.epoch);
+        self.tell(member.epoch, outcome(failed.failure));
+        tries.tried.push(member.epoch);
+        tries.last = Some(failed.failure);
+    }
+
+    /// Every node was tried: pauses, then all may be tried again.
+    async fn next_round(&self, request: &Request, tries: &mut Tries) -> Result<(), Reject> {
+        if request.came.elapsed() >= self.settings.limits.retry_for {
+            return Err(tries.last.map_or(Reject::NoNodeNow, Reject::Failed));
+        }
+        let pause = retry::backoff(tries.rounds, fastrand::f64());
+        tokio::select! {
+            () = self.published.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+        tries.rounds += 1;
+        tries.tried.clear();
+        Ok(())
+    }
+
+    /// No node takes requests: waits for the next published pool, if one is worth waiting for.
+    async fn hold(&self, tries: &mut Tries) -> Result<(), Reject> {
+        let now = self.now();
+        let last_usable = self.pool.borrow().last_usable();
+        let worth_it = last_usable.is_some_and(|at| now.saturating_sub(at) < HOLD_MEMORY);
+        let until = if worth_it { now + self.settings.hold } else { START_GRACE };
+        let until = *tries.hold_until.get_or_insert(until);
+        if now >= until {
+            return Err(if last_usable.is_some() { Reject::NoNodeNow } else { Reject::NoNodeYet });
+        }
+        let _held = Held::new(&self.settings)?;
+        tokio::select! {
+            () = self.published.notified() => {}
+            () = tokio::time::sleep(until - now) => {}
+        }
+        tries.tried.clear();
+        Ok(())
+    }
+}
+
+/// What a failed attempt says of its node.
+fn outcome(failure: Failure) -> Outcome {
+    match failure {
+        Failure::Refused => Outcome::Refused,
+        Failure::Died | Failure::BadAnswer => Outcome::Broken,
+        Failure::Unreachable | Failure::ConnectTimeout | Failure::AnswerTimeout => Outcome::Silent,
+    }
+}
+
+/// A request that waits for a node, counted over all workers.
+struct Held<'a>(&'a AtomicUsize);
+
+impl<'a> Held<'a> {
+    fn new(settings: &'a Settings) -> Result<Self, Reject> {
+        let held = Self(&settings.held);
+        if held.0.fetch_add(1, Ordering::Relaxed) >= settings.limits.held {
+            return Err(Reject::TooManyHeld);
+        }
+        Ok(held)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One more in a count of this worker, until it is dropped.
+struct Counted(Rc<Cell<usize>>);
+
+impl Counted {
+    fn new(count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get() + 1);
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}

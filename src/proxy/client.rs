@@ -1,0 +1,270 @@
+//! A client's connection: from one request to the next.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::config::HEAD_BYTES_MAX;
+use crate::h1::{self, Body, RequestHead, Slots, Version};
+use crate::proxy::Worker;
+use crate::proxy::headers::{self, Forwarding};
+use crate::proxy::reject::{Answer, Reject};
+use crate::proxy::timer::Timer;
+use crate::proxy::upload::{Upload, write_all_within};
+use crate::retry::Safety;
+use crate::server::Life;
+use crate::server::buffer::Buffer;
+
+/// After an answer that ends the connection, the client's bytes are read and dropped for this long
+/// and up to this many: closing at once would reset it and could take the answer away.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// A client's connection and what is known of it.
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    /// The present request from its first byte, then what came behind it.
+    pub(crate) inbox: Buffer,
+    pub(crate) timer: Timer,
+    pub(crate) life: Rc<Life>,
+    pub(crate) forwarding: Forwarding,
+}
+
+/// The facts of a request whose head has come. The head itself stays in the client's buffer.
+pub(crate) struct Request {
+    pub(crate) safety: Safety,
+    /// HEAD: its answer has no body.
+    pub(crate) is_head: bool,
+    pub(crate) http10: bool,
+    /// The client lets the connection persist.
+    pub(crate) keep_alive: bool,
+    /// It offers to switch protocols.
+    pub(crate) upgrade: bool,
+    pub(crate) upload: Upload,
+    pub(crate) head_len: usize,
+    /// Marks the rendering of its head in the worker's scratch.
+    pub(crate) ticket: u64,
+    pub(crate) came: Instant,
+}
+
+/// What becomes of the connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The next request may come.
+    Keep,
+    /// It ends, but not before the client has read what was sent.
+    Close,
+    /// It ends visibly short: the answer could not be completed.
+    Cut,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, life: Rc<Life>) {
+    // Without it small answers wait for the client's delayed ACK; with it failing they still come.
+    let _ = stream.set_nodelay(true);
+    let mut client = Client {
+        stream,
+        inbox: Buffer::new(&worker.buffers),
+        timer: Timer::default(),
+        life,
+        forwarding: Forwarding::new(peer),
+    };
+    loop {
+        let next = match client.request(&worker).await {
+            Ok(request) => Box::pin(worker.exchange(&mut client, request)).await,
+            Err(Ended::Quietly) => return,
+            Err(Ended::With(reject)) => client.refuse(&worker, reject).await,
+        };
+        match next {
+            Next::Keep => {}
+            Next::Close => return client.close().await,
+            Next::Cut => return client.cut(),
+        }
+    }
+}
+
+/// Why there is no next request.
+enum Ended {
+    /// The client left, or said nothing for as long as it may.
+    Quietly,
+    /// It has to be told something.
+    With(Reject),
+}
+
+impl Client {
+    /// Waits for the next request's head. Holds no buffer until its first byte has come.
+    async fn request(&mut self, worker: &Worker) -> Result<Request, Ended> {
+        if self.inbox.is_empty() {
+            self.inbox.release();
+            self.life.idle.set(true);
+            let limit = worker.settings.limits.keep_alive;
+            let readable = self.timer.within(limit, self.stream.readable()).await;
+            self.life.idle.set(false);
+            let Ok(Ok(())) = readable else { return Err(Ended::Quietly) };
+        }
+        let mut seen = 0;
+        let mut began = None;
+        loop {
+            if !self.inbox.is_empty() {
+                if let Some(request) = self.parse(worker, seen).map_err(Ended::With)? {
+                    return Ok(request);
+                }
+                seen = self.inbox.len();
+                if self.inbox.is_full() {
+                    self.inbox.grow(HEAD_BYTES_MAX);
+                }
+            }
+            let limit = match began {
+                None => worker.settings.limits.head,
+                Some(began) => worker.settings.limits.head.saturating_sub(Instant::elapsed(&began)),
+            };
+            match self.timer.within(limit, self.stream.read(self.inbox.space())).await {
+                Err(_) if seen == 0 => return Err(Ended::Quietly),
+                Err(_) => return Err(Ended::With(Reject::SlowHead)),
+                Ok(Ok(0) | Err(_)) => return Err(Ended::Quietly),
+                Ok(Ok(n)) => self.inbox.filled_more(n),
+            }
+            began.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Reads the head, if it is whole, and renders it for the node at once: in the ordinary case it
+    /// is sent in the same step, and no head is read twice.
+    fn parse(&mut self, worker: &Worker, seen: usize) -> Result<Option<Request>, Reject> {
+        let mut slots = Slots::new();
+        let bytes = self.inbox.filled();
+        let head = match h1::parse_request(bytes, seen, &mut slots) {
+            Ok(Some(head)) => head,
+            Ok(None) => return Ok(None),
+            Err(refusal) => return Err(Reject::Refused(refusal)),
+        };
+        if headers::is_private(head.target) {
+            return Err(Reject::Private);
+        }
+        if headers::is_loop(&head.fields, &worker.settings.via) {
+            return Err(Reject::Loop);
+        }
+        let upload =
+            Upload::new(Body::new(head.framing), head.len, &self.inbox).map_err(Reject::Refused)?;
+        let ticket = worker.scratch.render(|out| {
+            headers::write_request(&head, &self.forwarding, &worker.settings.via, out);
+        });
+        Ok(Some(Request {
+            safety: safety(&head),
+            is_head: head.method == "HEAD",
+            http10: head.version == Version::Http10,
+            keep_alive: head.keep_alive,
+            upgrade: headers::offered(&head).is_some(),
+            upload,
+            head_len: head.len,
+            ticket,
+            came: Instant::now(),
+        }))
+    }
+
+    /// Renders the head of the present request again, for another attempt.
+    pub(crate) fn render_again(&self, worker: &Worker, request: &mut Request) {
+        let mut slots = Slots::new();
+        let bytes = &self.inbox.filled()[..request.head_len];
+        if let Ok(Some(head)) = h1::parse_request(bytes, 0, &mut slots) {
+            request.ticket = worker.scratch.render(|out| {
+                headers::write_request(&head, &self.forwarding, &worker.settings.via, out);
+            });
+        }
+    }
+
+    /// Answers a request on the balancer's own behalf. The connection is kept if the whole request
+    /// has come.
+    pub(crate) async fn reject(
+        &mut self,
+        worker: &Worker,
+        request: &Request,
+        reject: Reject,
+    ) -> Next {
+        let close = !request.keep_alive || !request.upload.has_come() || self.life.is_draining();
+        let html = self.wants_html(request.head_len);
+        let next = self.answer(worker, reject, request.is_head, request.http10, html, close).await;
+        self.inbox.consume(request.upload.used());
+        next
+    }
+
+    /// Answers what is no request, and ends.
+    async fn refuse(&mut self, worker: &Worker, reject: Reject) -> Next {
+        let is_head = self.inbox.filled().starts_with(b"HEAD ");
+        self.answer(worker, reject, is_head, false, false, true).await
+    }
+
+    async fn answer(
+        &mut self,
+        worker: &Worker,
+        reject: Reject,
+        head_only: bool,
+        http10: bool,
+        html: bool,
+        close: bool,
+    ) -> Next {
+        worker.count(reject);
+        let answer = Answer {
+            head_only,
+            html,
+            http10,
+            close,
+            teaching_html: &worker.settings.teaching.html,
+            teaching_text: &worker.settings.teaching.text,
+        };
+        let mut out = Vec::new();
+        reject.write(&answer, &mut out);
+        let (_, mut to) = self.stream.split();
+        match write_all_within(&mut to, &mut self.timer, worker.settings.limits.send, &out).await {
+            Ok(()) if close => Next::Close,
+            Ok(()) => Next::Keep,
+            Err(_) => Next::Cut,
+        }
+    }
+
+    fn wants_html(&self, head_len: usize) -> bool {
+        let mut slots = Slots::new();
+        let head = h1::parse_request(&self.inbox.filled()[..head_len], 0, &mut slots);
+        let accept = head.ok().flatten().and_then(|head| head.fields.get("accept"));
+        accept.is_some_and(|accept| accept.windows(9).any(|part| part == b"text/html"))
+    }
+
+    /// Ends the connection so that the client can read all that was sent (RFC 9112 section 9.6):
+    /// says so, then drops what still comes, for a while.
+    async fn close(mut self) {
+        if self.stream.shutdown().await.is_err() {
+            return;
+        }
+        self.inbox.consume(self.inbox.len());
+        let drain = async {
+            let mut left = LINGER_BYTES_MAX;
+            while left > 0 {
+                self.stream.readable().await?;
+                match self.stream.read(self.inbox.space()).await? {
+                    0 => break,
+                    n => left = left.saturating_sub(n),
+                }
+            }
+            io::Result::Ok(())
+        };
+        // Whether it ended well or not, there is nobody to tell.
+        let _ = self.timer.within(LINGER, drain).await;
+    }
+
+    /// Resets the connection, so that an answer without a length cannot be taken for a whole one.
+    fn cut(self) {
+        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// Whether a request may be sent twice (RFC 9110 section 9.2.2), or its sender says so.
+fn safety(head: &RequestHead<'_>) -> Safety {
+    match Safety::of_method(head.method) {
+        Safety::Unsafe if head.fields.get("idempotency-key").is_some() => Safety::Idempotent,
+        safety => safety,
+    }
+}

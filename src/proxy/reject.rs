@@ -1,0 +1,186 @@
+//! What the balancer answers on its own behalf: one table from cause to status and words.
+
+use crate::h1::Refusal;
+use crate::retry::Failure;
+
+/// Why the balancer answers itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reject {
+    /// The request breaks a rule of HTTP/1 or exceeds a bound.
+    Refused(Refusal),
+    /// The client took too long with its head.
+    SlowHead,
+    /// The client took too long with its body.
+    SlowBody,
+    /// The request asks for `/.picluster/..`, which is between balancer and node.
+    Private,
+    /// The request came through this balancer before.
+    Loop,
+    /// There never was a node: the answer teaches how to add one.
+    NoNodeYet,
+    /// There were nodes; none came back within the hold.
+    NoNodeNow,
+    /// As many requests wait for a node as may.
+    TooManyHeld,
+    /// Every attempt failed; how the last one did.
+    Failed(Failure),
+}
+
+impl Reject {
+    /// The status line's code.
+    pub(crate) fn status(self) -> u16 {
+        match self {
+            Self::Refused(refusal) => refusal.status(),
+            Self::SlowHead | Self::SlowBody => 408,
+            Self::Private => 404,
+            Self::Loop => 508,
+            Self::NoNodeYet | Self::NoNodeNow | Self::TooManyHeld => 503,
+            Self::Failed(Failure::AnswerTimeout) => 504,
+            Self::Failed(_) => 502,
+        }
+    }
+
+    /// The word for log fields and metric labels.
+    pub(crate) fn cause(self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::SlowHead => "slow_head",
+            Self::SlowBody => "slow_body",
+            Self::Private => "private",
+            Self::Loop => "loop",
+            Self::NoNodeYet => "no_node_yet",
+            Self::NoNodeNow => "no_node_now",
+            Self::TooManyHeld => "too_many_held",
+            Self::Failed(Failure::Refused) => "connect_refused",
+            Self::Failed(Failure::Unreachable) => "unreachable",
+            Self::Failed(Failure::ConnectTimeout) => "connect_timeout",
+            Self::Failed(Failure::Died) => "node_died",
+            Self::Failed(Failure::AnswerTimeout) => "answer_timeout",
+            Self::Failed(Failure::BadAnswer) => "bad_answer",
+        }
+    }
+
+    /// The sentence the client reads.
+    pub(crate) fn sentence(self) -> String {
+        let text = match self {
+            Self::Refused(refusal) => return refusal.to_string(),
+            Self::SlowHead => "the request head did not come in time",
+            Self::SlowBody => "the request body did not come in time",
+            Self::Private => "nothing is served under /.picluster/ here",
+            Self::Loop => "this request came through this balancer before",
+            Self::NoNodeYet => "no node has joined this cluster yet",
+            Self::NoNodeNow => "no node answers at the moment; please try again",
+            Self::TooManyHeld => "too many requests wait for a node; please try again",
+            Self::Failed(Failure::Refused | Failure::Unreachable) => "no node could be reached",
+            Self::Failed(Failure::ConnectTimeout) => "no node could be reached in time",
+            Self::Failed(Failure::Died) => "the node went away before it answered",
+            Self::Failed(Failure::AnswerTimeout) => "the node did not answer in time",
+            Self::Failed(Failure::BadAnswer) => "the node's answer is not valid HTTP",
+        };
+        text.to_owned()
+    }
+
+    /// The reason phrase of the status line.
+    pub(crate) fn reason(status: u16) -> &'static str {
+        match status {
+            400 => "Bad Request",
+            404 => "Not Found",
+            405 => "Method Not Allowed",
+            408 => "Request Timeout",
+            413 => "Content Too Large",
+            414 => "URI Too Long",
+            417 => "Expectation Failed",
+            431 => "Request Header Fields Too Large",
+            501 => "Not Implemented",
+            502 => "Bad Gateway",
+            503 => "Service Unavailable",
+            504 => "Gateway Timeout",
+            505 => "HTTP Version Not Supported",
+            508 => "Loop Detected",
+            _ => "Error",
+        }
+    }
+
+    /// Writes the whole answer: its head and, unless it answers a HEAD, its body.
+    pub(crate) fn write(self, answer: &Answer<'_>, out: &mut Vec<u8>) {
+        let status = self.status();
+        let reason = Self::reason(status);
+        let (media, body) = match (self, answer.html) {
+            (Self::NoNodeYet, true) => ("text/html", answer.teaching_html.to_owned()),
+            (Self::NoNodeYet, false) => ("text/plain", answer.teaching_text.to_owned()),
+            (other, _) => ("text/plain", format!("{status} {reason}: {}\n", other.sentence())),
+        };
+        let retry = if status == 503 { "Retry-After: 1\r\n" } else { "" };
+        let connection = match (answer.close, answer.http10) {
+            (true, _) => "Connection: close\r\n",
+            (false, true) => "Connection: keep-alive\r\n",
+            (false, false) => "",
+        };
+        let head = format!(
+            "HTTP/1.1 {status} {reason}\r\nContent-Type: {media}; charset=utf-8\r\n\
+             Content-Length: {}\r\nCache-Control: no-store\r\n{retry}{connection}\r\n",
+            body.len()
+        );
+        out.extend_from_slice(head.as_bytes());
+        if !answer.head_only {
+            out.extend_from_slice(body.as_bytes());
+        }
+    }
+}
+
+/// The form of an answer: what the client can take and what becomes of the connection.
+pub(crate) struct Answer<'a> {
+    /// The request was a HEAD.
+    pub(crate) head_only: bool,
+    /// The client asked for HTML.
+    pub(crate) html: bool,
+    /// The client speaks HTTP/1.0: a kept connection must be said.
+    pub(crate) http10: bool,
+    /// The connection ends after this answer.
+    pub(crate) close: bool,
+    /// The page and the text of an empty cluster.
+    pub(crate) teaching_html: &'a str,
+    pub(crate) teaching_text: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(reject: Reject, head_only: bool, html: bool) -> String {
+        let mut out = Vec::new();
+        let answer = Answer {
+            head_only,
+            html,
+            http10: false,
+            close: true,
+            teaching_html: "<p>teach",
+            teaching_text: "teach\n",
+        };
+        reject.write(&answer, &mut out);
+        String::from_utf8(out).expect("our own answers are text")
+    }
+
+    #[test]
+    fn an_empty_cluster_teaches_in_the_form_the_client_asked_for() {
+        assert!(written(Reject::NoNodeYet, false, true).ends_with("\r\n\r\n<p>teach"));
+        assert!(written(Reject::NoNodeYet, false, false).ends_with("\r\n\r\nteach\n"));
+        assert!(written(Reject::NoNodeYet, false, false).contains("\r\nRetry-After: 1\r\n"));
+    }
+
+    #[test]
+    fn the_answer_to_a_head_has_the_length_and_no_body() {
+        let text = written(Reject::Private, true, false);
+        assert!(text.starts_with("HTTP/1.1 404 Not Found\r\n"));
+        assert!(text.ends_with("\r\nConnection: close\r\n\r\n"));
+        assert!(!text.contains("Content-Length: 0"));
+    }
+
+    #[test]
+    fn a_node_that_is_too_slow_is_a_504_and_other_failures_are_a_502() {
+        assert_eq!(Reject::Failed(Failure::AnswerTimeout).status(), 504);
+        for failure in [Failure::Refused, Failure::Died, Failure::BadAnswer] {
+            assert_eq!(Reject::Failed(failure).status(), 502);
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! One attempt: the request goes to a node, its answer comes back.
+
+use std::io;
+use std::pin::pin;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use crate::config::{BUFFER_BYTES, BUFFER_BYTES_LARGE, HEAD_BYTES_MAX};
+use crate::h1::{self, Body, Framing, Slots};
+use crate::pool::Member;
+use crate::proxy::client::{Client, Next, Request};
+use crate::proxy::headers::{self, AnswerForm};
+use crate::proxy::reject::Reject;
+use crate::proxy::timer::Timer;
+use crate::proxy::upload::{UploadError, write_all_within};
+use crate::proxy::{Worker, tunnel};
+use crate::retry::Failure;
+use crate::server::buffer::Buffer;
+
+/// How an attempt ended without a whole response head.
+pub(crate) enum Broken {
+    /// The node's fault: it may be tried elsewhere.
+    Node { failure: Failure, written: u64 },
+    /// The client's fault, with what to tell it, if it is still there.
+    Client(Option<Reject>),
+}
+
+/// How an attempt ended well: what becomes of the two connections.
+pub(crate) struct Relayed {
+    pub(crate) client: Next,
+    /// The node's connection can take another request.
+    pub(crate) reusable: bool,
+    /// The node says that it is about to stop.
+    pub(crate) draining: bool,
+}
+
+/// The facts of an answer whose head has come.
+struct Answer {
+    head_len: usize,
+    body: Body,
+    /// The node sent a 1xx that is not a 101; another head follows.
+    interim: bool,
+    switches: bool,
+    until_close: bool,
+    keep_alive: bool,
+    close_client: bool,
+    /// The body goes to the client without its chunk framing.
+    unchunk: bool,
+    draining: bool,
+    ticket: u64,
+}
+
+/// Sends the request to the node and its answer to the client.
+pub(crate) async fn attempt(
+    worker: &Worker,
+    client: &mut Client,
+    request: &mut Request,
+    node: &mut TcpStream,
+    member: &Member,
+) -> Result<Relayed, Broken> {
+    let mut written = 0;
+    send_head(worker, client, request, node, &mut written).await;
+    let mut inbox = Buffer::new(&worker.buffers);
+    let answer = loop {
+        let answer =
+            await_head(worker, client, request, node, member, &mut inbox, &mut written).await?;
+        if !answer.interim {
+            break answer;
+        }
+        send_interim(worker, client, request, &answer).await?;
+        inbox.consume(answer.head_len);
+    };
+    member.answered(worker.now());
+    if answer.switches {
+        let client = switch(worker, client, request, node, inbox, &answer).await;
+        return Ok(Relayed { client, reusable: false, draining: answer.draining });
+    }
+    Ok(relay(worker, client, request, node, inbox, answer).await)
+}
+
+/// Sends the head, and with it in one system call what has come of the body. An error is not told:
+/// the node may have answered before it closed, and reading from it tells which.
+async fn send_head(
+    worker: &Worker,
+    client: &mut Client,
+    request: &mut Request,
+    node: &mut TcpStream,
+    written: &mut u64,
+) {
+    if !worker.scratch.holds(request.ticket) {
+        client.render_again(worker, request);
+    }
+    let body = request.upload.pending(&client.inbox);
+    let sent = worker.scratch.send(body, |parts| node.try_write_vectored(parts));
+    let Ok(sent) = sent else { return request.upload.give_up() };
+    *written += sent.total as u64;
+    request.upload.sent(sent.body);
+    let mut rest: &[u8] = &sent.rest;
+    while !rest.is_empty() {
+        match node.write(rest).await {
+            Ok(n) if n > 0 => {
+                rest = &rest[n..];
+                *written += n as u64;
+            }
+            _ => return request.upload.give_up(),
+        }
+    }
+}
+
+/// Waits for the answer's head while what is left of the request's body goes up.
+async fn await_head(
+    worker: &Worker,
+    client: &mut Client,
+    request: &mut Request,
+    node: &mut TcpStream,
+    member: &Member,
+    inbox: &mut Buffer,
+    written: &mut u64,
+) -> Result<Answer, Broken> {
+    let mut seen = 0;
+    loop {
+        if !inbox.is_empty() {
+            let parsed = parse(worker, client, request, member, inbox, seen);
+            let broken = |_| Broken::Node { failure: Failure::BadAnswer, written: *written };
+            if let Some(answer) = parsed.map_err(broken)? {
+                return Ok(answer);
+            }
+            seen = inbox.len();
+            if inbox.is_full() {
+                inbox.grow(HEAD_BYTES_MAX);
+            }
+        }
+        if request.upload.is_over() {
+            let (mut from_node, _) = node.split();
+            let read = read_more(&mut from_node, inbox);
+            match client.timer.within(worker.settings.limits.answer, read).await {
+                Ok(Ok(n)) if n > 0 => {}
+                Ok(_) => return Err(Broken::Node { failure: Failure::Died, written: *written }),
+                Err(_) => {
+                    let failure = Failure::AnswerTimeout;
+                    return Err(Broken::Node { failure, written: *written });
+                }
+            }
+            continue;
+        }
+        let (mut from_client, _) = client.stream.split();
+        let (mut from_node, mut to_node) = node.split();
+        let silence_max = worker.settings.limits.body;
+        let pump = request.upload.pump(
+            &mut client.inbox,
+            &mut from_client,
+            &mut to_node,
+            silence_max,
+            written,
+        );
+        tokio::select! {
+            biased;
+            read = read_more(&mut from_node, inbox) => match read {
+                Ok(n) if n > 0 => {}
+                _ => return Err(Broken::Node { failure: Failure::Died, written: *written }),
+            },
+            pumped = pump => match pumped {
+                // What the node answered before it stopped taking more still counts.
+                Ok(()) | Err(UploadError::Node) => {}
+                Err(UploadError::ClientSilent) => {
+                    return Err(Broken::Client(Some(Reject::SlowBody)));
+                }
+                Err(UploadError::ClientGone) => return Err(Broken::Client(None)),
+                Err(UploadError::Framing(refusal)) => {
+                    return Err(Broken::Client(Some(Reject::Refused(refusal))));
+                }
+            },
+        }
+    }
+}
+
+/// Reads what comes next. While nothing comes, an empty buffer holds no memory (a grown one stays:
+/// it would be made anew at each piece of a long body).
+///
+/// ## Cancel safety
+/// A byte that was read is in the buffer.
+async fn read_more(node: &mut ReadHalf<'_>, inbox: &mut Buffer) -> io::Result<usize> {
+    if inbox.is_empty() {
+        if inbox.capacity() <= BUFFER_BYTES {
+            inbox.release();
+        }
+        node.readable().await?;
+    }
+    let n = node.read(inbox.space()).await?;
+    inbox.filled_more(n);
+    Ok(n)
+}
+
+/// Reads the answer's head, if it is whole, and renders it for the client.
+fn parse(
+    worker: &Worker,
+    client: &Client,
+    request: &Request,
+    member: &Member,
+    inbox: &Buffer,
+    seen: usize,
+) -> Result<Option<Answer>, h1::Refusal> {
+    let mut slots = Slots::new();
+    let Some(head) = h1::parse_response(inbox.filled(), seen, &mut slots, request.is_head)? else {
+        return Ok(None);
+    };
+    let switches = head.status == 101;
+    if switches && !request.upgrade {
+        return Err(h1::Refusal::BadSwitch);
+    }
+    let unchunk = request.http10 && head.framing == Framing::Chunked;
+    let until_close = head.framing == Framing::Close;
+    let draining = head.fields.get(STATE_HEADER).is_some_and(|state| state == b"draining");
+    let close_client = !request.keep_alive
+        || unchunk
+        || until_close
+        || client.life.is_draining()
+        || !request.upload.is_done();
+    let interim = (100..200).contains(&head.status) && !switches;
+    let form = AnswerForm {
+        close: close_client && !interim,
+        http10: request.http10 && !interim,
+        node: worker.settings.node_header.then_some(member.node.name.as_str()),
+    };
+    let ticket = worker.scratch.render(|out| headers::write_answer(&head, form, out));
+    Ok(Some(Answer {
+        head_len: head.len,
+        body: Body::new(head.framing),
+        interim,
+        switches,
+        until_close,
+        keep_alive: head.keep_alive,
+        close_client,
+        unchunk,
+        draining,
+        ticket,
+    }))
+}
+
+/// How a node says in its answers that it is about to stop.
+const STATE_HEADER: &str = "x-picluster-state";
+
+/// Gives a 1xx to the client. A client of HTTP/1.0 has no use for one (RFC 9110 section 15.2).
+async fn send_interim(
+    worker: &Worker,
+    client: &mut Client,
+    request: &Request,
+    answer: &Answer,
+) -> Result<(), Broken> {
+    if request.http10 {
+        return Ok(());
+    }
+    debug_assert!(worker.scratch.holds(answer.ticket), "nothing was awaited since it was rendered");
+    let (_, mut to_client) = client.stream.split();
+    send_first(worker, &mut to_client, &mut client.timer, &[])
+        .await
+        .map(drop)
+        .map_err(|_| Broken::Client(None))
+}
+
+/// Sends the rendered head and, in the same system call, as much of `body` as the kernel takes.
+/// Gives the number of body bytes that went.
+async fn send_first(
+    worker: &Worker,
+    to: &mut WriteHalf<'_>,
+    timer: &mut Timer,
+    body: &[u8],
+) -> io::Result<usize> {
+    let sent = worker.scratch.send(body, |parts| to.try_write_vectored(parts))?;
+    write_all_within(to, timer, worker.settings.limits.send, &sent.rest).await?;
+    Ok(sent.body)
+}
+
+/// Follows a 101: both connections become a tunnel.
+async fn switch(
+    worker: &Worker,
+    client: &mut Client,
+    request: &Request,
+    node: &mut TcpStream,
+    mut inbox: Buffer,
+    answer: &Answer,
+) -> Next {
+    inbox.consume(answer.head_len);
+    let (_, mut to_client) = client.stream.split();
+    if send_first(worker, &mut to_client, &mut client.timer, &[]).await.is_err() {
+        return Next::Cut;
+    }
+    client.inbox.consume(request.upload.used());
+    let early = std::mem::replace(&mut client.inbox, Buffer::new(&worker.buffers));
+    let silence_max = worker.settings.limits.tunnel;
+    let (free, stream) = (&worker.buffers, &mut client.stream);
+    match tunnel::run(stream, node, early, inbox, free, silence_max).await {
+        Ok(()) => Next::Close,
+        Err(_) => Next::Cut,
+    }
+}
+
+/// Gives the answer to the client; what is left of the request's body goes up meanwhile.
+async fn relay(
+    worker: &Worker,
+    client: &mut Client,
+    request: &mut Request,
+    node: &mut TcpStream,
+    mut inbox: Buffer,
+    mut answer: Answer,
+) -> Relayed {
+    inbox.consume(answer.head_len);
+    let (mut from_client, mut to_client) = client.stream.split();
+    let (mut from_node, mut to_node) = node.split();
+    let whole = {
+        let timer = &mut client.timer;
+        let download =
+            download(worker, timer, &mut to_client, &mut from_node, &mut inbox, &mut answer);
+        if request.upload.is_over() {
+            download.await
+        } else {
+            let mut download = pin!(download);
+            let silence_max = worker.settings.limits.body;
+            let (up, from) = (&mut client.inbox, &mut from_client);
+            let mut uncounted = 0;
+            let pump = request.upload.pump(up, from, &mut to_node, silence_max, &mut uncounted);
+            tokio::select! {
+                whole = download.as_mut() => whole,
+                // However the upload ended, the answer goes on.
+                _ = pump => download.await,
+            }
+        }
+    };
+    if whole.is_err() {
+        return Relayed { client: Next::Cut, reusable: false, draining: answer.draining };
+    }
+    client.inbox.consume(request.upload.used());
+    let reusable = answer.keep_alive
+        && !answer.until_close
+        && !answer.draining
+        && inbox.is_empty()
+        && request.upload.is_done();
+    let client = if answer.close_client { Next::Close } else { Next::Keep };
+    Relayed { client, reusable, draining: answer.draining }
+}
+
+/// The answer's head with what has come of its body, then the rest of the body. Fails when the node
+/// breaks off or breaks the framing, or the client stops reading.
+async fn download(
+    worker: &Worker,
+    timer: &mut Timer,
+    to_client: &mut WriteHalf<'_>,
+    from_node: &mut ReadHalf<'_>,
+    inbox: &mut Buffer,
+    answer: &mut Answer,
+) -> io::Result<()> {
+    let mut head_sent = false;
+    let mut plain = Vec::new();
+    loop {
+        let came = inbox.filled();
+        let used = if answer.unchunk {
+            plain.clear();
+            answer.body.decode(came, &mut |data: &[u8]| plain.extend_from_slice(data))
+        } else {
+            answer.body.advance(came)
+        };
+        let used = used.map_err(io::Error::other)?.consumed;
+        let bytes = if answer.unchunk { plain.as_slice() } else { &came[..used] };
+        let first = if head_sent { 0 } else { send_first(worker, to_client, timer, bytes).await? };
+        head_sent = true;
+        write_all_within(to_client, timer, worker.settings.limits.send, &bytes[first..]).await?;
+        inbox.consume(used);
+        if answer.body.is_done() {
+            return Ok(());
+        }
+        let read =
+            timer.within(worker.settings.limits.answer_body, read_more(from_node, inbox)).await;
+        if read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
+            return answer.body.eof().map_err(io::Error::other);
+        }
+        if inbox.is_full() {
+            inbox.grow(BUFFER_BYTES_LARGE);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! One timer a connection, for all the limits that follow one another on it.
+//!
+//! A timeout that is made and dropped at each step would be entered into the runtime's wheel and
+//! taken out again several times a request. This one stays where it is: it is moved only when a
+//! limit ends before it would ring; when it rings too early, it is set again.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// The time limit ran out first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Elapsed;
+
+/// A timer for the steps of one task. Has no memory until a step first has to wait.
+#[derive(Default)]
+pub(crate) struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// Waits for `step`, but not longer than `limit`.
+    ///
+    /// ## Cancel safety
+    /// As that of `step`.
+    pub(crate) async fn within<F: Future>(
+        &mut self,
+        limit: Duration,
+        step: F,
+    ) -> Result<F::Output, Elapsed> {
+        let mut step = pin!(step);
+        let mut deadline = None;
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(output) = step.as_mut().poll(context) {
+                return Poll::Ready(Ok(output));
+            }
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit);
+            let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            if sleep.deadline() > deadline {
+                sleep.as_mut().reset(deadline);
+            }
+            while sleep.as_mut().poll(context).is_ready() {
+                if Instant::now() >= deadline {
+                    return Poll::Ready(Err(Elapsed));
+                }
+                sleep.as_mut().reset(deadline);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_in_time_gives_its_output_and_a_late_one_does_not() {
+        let mut timer = Timer::default();
+        assert_eq!(timer.within(SECOND, sleep(SECOND / 2)).await, Ok(()));
+        assert_eq!(timer.within(SECOND, pending::<()>()).await, Err(Elapsed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_limit_counts_from_its_own_step_whichever_came_before() {
+        for limits in [[1, 60], [60, 1], [5, 5]] {
+            let mut timer = Timer::default();
+            for limit in limits.map(|seconds| SECOND * seconds) {
+                assert_eq!(timer.within(limit * 2, sleep(limit)).await, Ok(()));
+                let began = Instant::now();
+                assert_eq!(timer.within(limit, pending::<()>()).await, Err(Elapsed));
+                assert!(began.elapsed() - limit < SECOND / 10, "{:?}", began.elapsed());
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_never_waits_arms_nothing() {
+        let mut timer = Timer::default();
+        assert_eq!(timer.within(SECOND, async { 7 }).await, Ok(7));
+        assert!(timer.0.is_none());
+    }
+}

@@ -1,0 +1,74 @@
+//! After a 101: bytes both ways, until both sides have ended or nothing moved for too long.
+
+use std::cell::Cell;
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::Instant;
+
+use crate::server::buffer::{Buffer, Buffers};
+
+/// Carries bytes between the two, beginning with those that were read already. A side that ends its
+/// sending is told to the other (half-close); an error ends both. Returns when both directions have
+/// ended, or with an error when nothing moved for `silence_max` in either direction.
+pub(crate) async fn run(
+    client: &mut TcpStream,
+    node: &mut TcpStream,
+    from_client: Buffer,
+    from_node: Buffer,
+    free: &Buffers,
+    silence_max: Duration,
+) -> io::Result<()> {
+    let (client_in, client_out) = client.split();
+    let (node_in, node_out) = node.split();
+    let moved = Cell::new(Instant::now());
+    let both = async {
+        tokio::try_join!(
+            carry(client_in, node_out, from_client, free, &moved),
+            carry(node_in, client_out, from_node, free, &moved),
+        )
+    };
+    tokio::select! {
+        result = both => result.map(drop),
+        () = silence(&moved, silence_max) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// One direction. Holds a buffer only while bytes are on their way, so that a silent tunnel costs
+/// its two sockets alone.
+async fn carry(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    mut buffer: Buffer,
+    free: &Buffers,
+    moved: &Cell<Instant>,
+) -> io::Result<()> {
+    loop {
+        if !buffer.is_empty() {
+            to.write_all(buffer.filled()).await?;
+            moved.set(Instant::now());
+        }
+        buffer = Buffer::new(free);
+        from.readable().await?;
+        let n = from.read(buffer.space()).await?;
+        if n == 0 {
+            return to.shutdown().await;
+        }
+        buffer.filled_more(n);
+        moved.set(Instant::now());
+    }
+}
+
+/// Completes when nothing moved for `silence_max`.
+async fn silence(moved: &Cell<Instant>, silence_max: Duration) {
+    loop {
+        let end = moved.get() + silence_max;
+        if Instant::now() >= end {
+            return;
+        }
+        tokio::time::sleep_until(end).await;
+    }
+}

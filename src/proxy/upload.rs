@@ -1,0 +1,193 @@
+//! A request's body on its way to a node.
+//!
+//! The body lies in the client's own buffer behind the head. While it fits there (64 KiB) it is
+//! held whole and can be sent again; a longer one is let go piece by piece once it was sent, and
+//! then it cannot.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use crate::config::{BUFFER_BYTES_LARGE, REPLAY_BYTES_MAX};
+use crate::h1::{Body, Refusal};
+use crate::proxy::timer::Timer;
+use crate::server::buffer::Buffer;
+
+/// How far a request's body has come. Offsets count from the first byte of the request's head,
+/// which is the first byte in the client's buffer for as long as the request runs.
+pub(crate) struct Upload {
+    body: Body,
+    /// The end of the head.
+    head_len: usize,
+    /// The end of the bytes known to belong to this body.
+    checked: usize,
+    /// The end of the bytes sent to the present node.
+    sent: usize,
+    held: bool,
+    given_up: bool,
+    timer: Timer,
+}
+
+/// Why a body did not come to its end.
+#[derive(Debug)]
+pub(crate) enum UploadError {
+    /// The client sent nothing for too long.
+    ClientSilent,
+    /// The client went away.
+    ClientGone,
+    /// The client broke the framing it had announced.
+    Framing(Refusal),
+    /// The node takes no more.
+    Node,
+}
+
+impl Upload {
+    /// The body of the request whose head is the first `head_len` bytes of `inbox`.
+    ///
+    /// # Errors
+    /// What is already there breaks the announced framing.
+    pub(crate) fn new(body: Body, head_len: usize, inbox: &Buffer) -> Result<Self, Refusal> {
+        let mut upload = Self {
+            body,
+            head_len,
+            checked: head_len,
+            sent: head_len,
+            held: true,
+            given_up: false,
+            timer: Timer::default(),
+        };
+        upload.check(inbox)?;
+        Ok(upload)
+    }
+
+    fn check(&mut self, inbox: &Buffer) -> Result<(), Refusal> {
+        if !self.body.is_done() {
+            self.checked += self.body.advance(&inbox.filled()[self.checked..])?.consumed;
+        }
+        Ok(())
+    }
+
+    /// Whether the whole body can be sent once more.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Whether all of the body went to the node.
+    pub(crate) fn is_done(&self) -> bool {
+        self.body.is_done() && self.sent == self.checked
+    }
+
+    /// Whether nothing more will go to the node: all went, or it takes no more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.given_up || self.is_done()
+    }
+
+    /// Whether the whole body has come from the client.
+    pub(crate) fn has_come(&self) -> bool {
+        self.body.is_done()
+    }
+
+    /// The bytes that wait to be sent to the node.
+    pub(crate) fn pending<'b>(&self, inbox: &'b Buffer) -> &'b [u8] {
+        &inbox.filled()[self.sent..self.checked]
+    }
+
+    /// Counts `n` pending bytes as sent.
+    pub(crate) fn sent(&mut self, n: usize) {
+        self.sent += n;
+    }
+
+    /// Stops sending to this node: it takes no more. What it answers still counts.
+    pub(crate) fn give_up(&mut self) {
+        self.given_up = true;
+    }
+
+    /// Begins again, for another node. Only while the body is held.
+    pub(crate) fn rewind(&mut self) {
+        debug_assert!(self.held, "a body that was let go cannot be sent again");
+        self.sent = self.head_len;
+        self.given_up = false;
+    }
+
+    /// The bytes of the client's buffer that this request used up.
+    pub(crate) fn used(&self) -> usize {
+        self.checked
+    }
+
+    /// Sends the body to its end, reading from the client as needed. `silence_max` bounds each
+    /// wait for the client. `written` counts what the node was sent.
+    ///
+    /// ## Cancel safety
+    /// Every byte is counted in the same step in which it was read or sent; calling it again goes
+    /// on where it was dropped.
+    pub(crate) async fn pump(
+        &mut self,
+        inbox: &mut Buffer,
+        client: &mut ReadHalf<'_>,
+        node: &mut WriteHalf<'_>,
+        silence_max: Duration,
+        written: &mut u64,
+    ) -> Result<(), UploadError> {
+        loop {
+            while self.sent < self.checked {
+                match node.write(self.pending(inbox)).await {
+                    Ok(0) | Err(_) => {
+                        self.give_up();
+                        return Err(UploadError::Node);
+                    }
+                    Ok(n) => {
+                        self.sent += n;
+                        *written += n as u64;
+                    }
+                }
+            }
+            if self.body.is_done() {
+                return Ok(());
+            }
+            self.make_room(inbox);
+            let read = client.read(inbox.space());
+            match self.timer.within(silence_max, read).await {
+                Err(_) => return Err(UploadError::ClientSilent),
+                Ok(Ok(0) | Err(_)) => return Err(UploadError::ClientGone),
+                Ok(Ok(n)) => inbox.filled_more(n),
+            }
+            self.check(inbox).map_err(UploadError::Framing)?;
+        }
+    }
+
+    /// Grows the buffer while the body may still be held, else lets go of what was sent.
+    fn make_room(&mut self, inbox: &mut Buffer) {
+        let bytes_max = self.head_len + REPLAY_BYTES_MAX;
+        if inbox.is_full() && inbox.capacity() < bytes_max {
+            inbox.grow(bytes_max);
+        }
+        if inbox.is_full() || !self.held {
+            self.held = false;
+            inbox.cut(self.head_len, self.sent);
+            self.checked -= self.sent - self.head_len;
+            self.sent = self.head_len;
+        }
+    }
+}
+
+/// Writes all of `bytes`; each wait for the peer is bounded by `silence_max`.
+pub(crate) async fn write_all_within(
+    to: &mut WriteHalf<'_>,
+    timer: &mut Timer,
+    silence_max: Duration,
+    mut bytes: &[u8],
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match timer.within(silence_max, to.write(bytes)).await {
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(Ok(n)) => bytes = &bytes[n..],
+            Ok(Err(error)) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+const _: () = assert!(BUFFER_BYTES_LARGE >= REPLAY_BYTES_MAX);

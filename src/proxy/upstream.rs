@@ -1,0 +1,171 @@
+//! Connections to nodes: opening them with a race, keeping them, and knowing whether a kept one
+//! still lives.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+use crate::config::Limits;
+use crate::picker::Pick;
+use crate::pool::Pool;
+use crate::retry::Failure;
+
+/// Unacknowledged bytes for this long end a connection: a host that vanished without a FIN.
+const USER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Kept connections a worker holds to one node at the most.
+const KEPT_MAX: usize = 256;
+
+/// The kept connections of one worker, filed under the epoch of their member.
+#[derive(Default)]
+pub(crate) struct Kept(RefCell<HashMap<u64, Vec<Idle>>>);
+
+struct Idle {
+    stream: TcpStream,
+    since: Instant,
+}
+
+/// What the shelf holds for a node.
+pub(crate) enum Taken {
+    /// A connection that lives, as far as can be known without asking.
+    Live(TcpStream),
+    /// Nothing usable. `found_dead` when at least one had been closed by the node unasked.
+    Nothing { found_dead: bool },
+}
+
+impl Kept {
+    /// The connection used last (it is the least likely to be dead), looked at before use.
+    pub(crate) fn take(&self, epoch: u64, idle_max: Duration) -> Taken {
+        let mut found_dead = false;
+        let mut kept = self.0.borrow_mut();
+        while let Some(idle) = kept.get_mut(&epoch).and_then(Vec::pop) {
+            if idle.since.elapsed() >= idle_max {
+                break; // The ones below are older still; the sweep closes them.
+            }
+            if is_quiet(&idle.stream) {
+                return Taken::Live(idle.stream);
+            }
+            found_dead = true;
+        }
+        Taken::Nothing { found_dead }
+    }
+
+    /// Keeps a connection whose answer was read to its end.
+    pub(crate) fn put(&self, epoch: u64, stream: TcpStream) {
+        let mut kept = self.0.borrow_mut();
+        let shelf = kept.entry(epoch).or_default();
+        if shelf.len() < KEPT_MAX {
+            shelf.push(Idle { stream, since: Instant::now() });
+        }
+    }
+
+    /// Closes all kept connections to a node: one of them was found dead, or it left.
+    pub(crate) fn purge(&self, epoch: u64) {
+        self.0.borrow_mut().remove(&epoch);
+    }
+
+    /// Closes what was idle too long or belongs to an epoch that left the pool.
+    pub(crate) fn sweep(&self, pool: &Pool, idle_max: Duration) {
+        self.0.borrow_mut().retain(|epoch, shelf| {
+            shelf.retain(|idle| idle.since.elapsed() < idle_max);
+            !shelf.is_empty() && pool.members().iter().any(|member| member.epoch == *epoch)
+        });
+    }
+}
+
+/// Whether nothing came on an idle connection: a byte or an EOF nobody asked for means it is dead.
+/// Asks the runtime's readiness first, so that a live connection costs no system call.
+fn is_quiet(stream: &TcpStream) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    match stream.poll_read_ready(&mut context) {
+        Poll::Pending => true,
+        Poll::Ready(Err(_)) => false,
+        Poll::Ready(Ok(())) => {
+            let answer = stream.try_read(&mut [0]);
+            matches!(answer, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        }
+    }
+}
+
+/// A connect that failed, and the member it failed for.
+pub(crate) struct ConnectFailed {
+    pub(crate) pick: Pick,
+    pub(crate) failure: Failure,
+}
+
+/// Connects to the picked member. When that takes longer than the race's time, `next` gives another
+/// member to be connected to as well, and the first connection wins (RFC 8305's idea, across nodes;
+/// connects only, never requests). `lost` hears of a member that failed or was too slow while the
+/// other one still runs or won.
+pub(crate) async fn connect(
+    first: Pick,
+    limits: &Limits,
+    next: impl FnOnce() -> Option<Pick>,
+    lost: impl FnOnce(ConnectFailed),
+) -> Result<(TcpStream, Pick), ConnectFailed> {
+    let mut racing = pin!(open(first.member().node.endpoint, limits.connect));
+    let alone = tokio::time::timeout(limits.connect_race, racing.as_mut()).await;
+    if let Ok(result) = alone {
+        return with(first, result);
+    }
+    let Some(second) = next() else {
+        return with(first, racing.await);
+    };
+    let left = limits.connect.saturating_sub(limits.connect_race);
+    let mut chasing = pin!(open(second.member().node.endpoint, left));
+    tokio::select! {
+        result = racing.as_mut() => match result {
+            Ok(stream) => Ok((stream, first)),
+            Err(failure) => {
+                lost(ConnectFailed { pick: first, failure });
+                with(second, chasing.await)
+            }
+        },
+        result = chasing.as_mut() => match result {
+            Ok(stream) => {
+                lost(ConnectFailed { pick: first, failure: Failure::ConnectTimeout });
+                Ok((stream, second))
+            }
+            Err(failure) => {
+                lost(ConnectFailed { pick: second, failure });
+                with(first, racing.await)
+            }
+        },
+    }
+}
+
+fn with(
+    pick: Pick,
+    result: Result<TcpStream, Failure>,
+) -> Result<(TcpStream, Pick), ConnectFailed> {
+    match result {
+        Ok(stream) => Ok((stream, pick)),
+        Err(failure) => Err(ConnectFailed { pick, failure }),
+    }
+}
+
+/// Opens one connection and sets it up.
+async fn open(endpoint: SocketAddr, limit: Duration) -> Result<TcpStream, Failure> {
+    let stream = match tokio::time::timeout(limit, TcpStream::connect(endpoint)).await {
+        Err(_) => return Err(Failure::ConnectTimeout),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            return Err(Failure::Refused);
+        }
+        Ok(Err(_)) => return Err(Failure::Unreachable),
+        Ok(Ok(stream)) => stream,
+    };
+    // A connection that cannot be tuned still works.
+    let _ = stream.set_nodelay(true);
+    let socket = SockRef::from(&stream);
+    let keepalive = TcpKeepalive::new().with_time(USER_TIMEOUT).with_interval(USER_TIMEOUT / 5);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+    Ok(stream)
+}

@@ -1,0 +1,248 @@
+//! The workers: each a thread, a runtime of its own and a `SO_REUSEPORT` listener. The kernel
+//! spreads connections over the listeners, and a connection never leaves its worker, so the data
+//! line needs no lock and no atomic but the shared counters.
+//!
+//! What is done with a connection is the handler's business; this module accepts, counts, and
+//! ends gracefully.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tracing::warn;
+
+pub(crate) mod buffer;
+
+/// How long an idle connection may stay once the workers drain: a request that is on its way when
+/// the end begins is still answered, with `Connection: close`.
+const IDLE_GRACE: Duration = Duration::from_millis(500);
+
+/// How often a worker looks whether its connections have ended or gone idle while it drains.
+const DRAIN_TICK: Duration = Duration::from_millis(20);
+
+/// How long accepting pauses after an error such as "too many open files".
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether the workers take new connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// They do.
+    Serving,
+    /// They empty their accept queues, close their listeners and finish what runs until then.
+    Draining(Instant),
+}
+
+/// What a worker does with its connections. One handler lives on each worker's thread.
+pub trait Handler: 'static {
+    /// Serves one connection to its end.
+    fn serve(
+        self: Rc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        life: Rc<Life>,
+    ) -> impl Future<Output = ()> + 'static;
+}
+
+/// What a connection and its worker tell each other.
+#[derive(Debug)]
+pub struct Life {
+    /// Written by the connection: it waits for a request and may be ended without loss.
+    pub(crate) idle: Cell<bool>,
+    /// Written by the worker: answer what comes, then close.
+    draining: Rc<Cell<bool>>,
+}
+
+impl Life {
+    /// Whether the connection should end after what runs.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+}
+
+/// The running workers.
+pub struct Workers {
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts one worker for each listener. `make` builds the handler on the worker's own thread.
+    /// All workers together hold at most `connections_max` connections; beyond that they stop
+    /// accepting and the kernel's queue holds the rest.
+    ///
+    /// # Errors
+    /// A thread or a runtime that cannot be made.
+    pub fn start<H: Handler>(
+        listeners: Vec<TcpListener>,
+        connections_max: usize,
+        phase: &watch::Receiver<Phase>,
+        make: impl Fn() -> Rc<H> + Clone + Send + 'static,
+    ) -> io::Result<Self> {
+        let open = Arc::new(AtomicUsize::new(0));
+        let mut threads = Vec::with_capacity(listeners.len());
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let (phase, make, open) = (phase.clone(), make.clone(), Arc::clone(&open));
+            let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+            let run = move || {
+                let prepared = prepare(listener);
+                let (ours, told) = match prepared {
+                    Ok(prepared) => (Some(prepared), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                let _ = ready.send(told);
+                let Some((runtime, listener)) = ours else { return };
+                runtime.block_on(async {
+                    let worker = Worker {
+                        handler: make(),
+                        open,
+                        connections_max,
+                        draining: Rc::default(),
+                        connections: Rc::default(),
+                    };
+                    worker.run(listener, phase).await;
+                });
+            };
+            let name = format!("worker-{index}");
+            threads.push(thread::Builder::new().name(name).spawn(run)?);
+            is_ready.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
+        }
+        Ok(Self { threads })
+    }
+
+    /// Waits until every worker has ended, which they do after [`Phase::Draining`].
+    pub async fn join(self) {
+        let all = move || self.threads.into_iter().for_each(|thread| drop(thread.join()));
+        let _ = tokio::task::spawn_blocking(all).await;
+    }
+}
+
+/// What can fail before a worker runs. The runtime cannot move between threads, so this is called
+/// on the worker's own.
+fn prepare(listener: TcpListener) -> io::Result<(LocalRuntime, tokio::net::TcpListener)> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let _entered = runtime.enter();
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    drop(_entered);
+    Ok((runtime, listener))
+}
+
+/// A connection as its worker knows it.
+struct Connection {
+    abort: AbortHandle,
+    life: Rc<Life>,
+}
+
+struct Worker<H> {
+    handler: Rc<H>,
+    open: Arc<AtomicUsize>,
+    connections_max: usize,
+    draining: Rc<Cell<bool>>,
+    connections: Rc<RefCell<HashMap<u64, Connection>>>,
+}
+
+impl<H: Handler> Worker<H> {
+    async fn run(self, listener: tokio::net::TcpListener, mut phase: watch::Receiver<Phase>) {
+        let mut number = 0;
+        let deadline = loop {
+            tokio::select! {
+                deadline = draining(&mut phase) => break deadline,
+                accepted = self.accept(&listener) => match accepted {
+                    Ok((stream, peer)) => { number += 1; self.spawn(number, stream, peer); }
+                    Err(error) => {
+                        warn!(%error, "failed to accept a connection; trying again");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        };
+        self.draining.set(true);
+        self.empty_the_queue(&listener, &mut number);
+        drop(listener);
+        self.finish(deadline).await;
+    }
+
+    /// Accepts when there is room for one more.
+    async fn accept(
+        &self,
+        listener: &tokio::net::TcpListener,
+    ) -> io::Result<(TcpStream, SocketAddr)> {
+        while self.open.load(Ordering::Relaxed) >= self.connections_max {
+            tokio::time::sleep(DRAIN_TICK).await;
+        }
+        listener.accept().await
+    }
+
+    /// Takes what the kernel has completed already: closing a listener resets those.
+    fn empty_the_queue(&self, listener: &tokio::net::TcpListener, number: &mut u64) {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        while let std::task::Poll::Ready(Ok((stream, peer))) = listener.poll_accept(&mut context) {
+            *number += 1;
+            self.spawn(*number, stream, peer);
+        }
+    }
+
+    fn spawn(&self, number: u64, stream: TcpStream, peer: SocketAddr) {
+        let life = Rc::new(Life { idle: Cell::new(false), draining: Rc::clone(&self.draining) });
+        let guard = Registered {
+            number,
+            open: Arc::clone(&self.open),
+            connections: Rc::clone(&self.connections),
+        };
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let serving = Rc::clone(&self.handler).serve(stream, peer, Rc::clone(&life));
+        let task = tokio::task::spawn_local(async move {
+            let _guard = guard;
+            serving.await;
+        });
+        let connection = Connection { abort: task.abort_handle(), life };
+        self.connections.borrow_mut().insert(number, connection);
+    }
+
+    /// Ends idle connections after a grace, waits for the others until the deadline, then ends all.
+    async fn finish(&self, deadline: Instant) {
+        let idle_end = (Instant::now() + IDLE_GRACE).min(deadline);
+        while !self.connections.borrow().is_empty() {
+            let now = Instant::now();
+            for connection in self.connections.borrow().values() {
+                if now >= deadline || (now >= idle_end && connection.life.idle.get()) {
+                    connection.abort.abort();
+                }
+            }
+            tokio::time::sleep(DRAIN_TICK).await;
+        }
+    }
+}
+
+/// Completes when the phase turns to draining, with its deadline. A dropped sender means the
+/// program ends: the deadline is now.
+async fn draining(phase: &mut watch::Receiver<Phase>) -> Instant {
+    match phase.wait_for(|phase| *phase != Phase::Serving).await.map(|phase| *phase) {
+        Ok(Phase::Draining(deadline)) => deadline,
+        Ok(Phase::Serving) | Err(_) => Instant::now(),
+    }
+}
+
+/// Lives in a connection's task and takes it out of the books, however the task ends.
+struct Registered {
+    number: u64,
+    open: Arc<AtomicUsize>,
+    connections: Rc<RefCell<HashMap<u64, Connection>>>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.connections.borrow_mut().remove(&self.number);
+    }
+}
