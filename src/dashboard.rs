@@ -1,0 +1,103 @@
+//! The balancer's own page and API, on the admin port and never in the apps' URL space. It shows
+//! the published pool and what the workers count, and decides nothing.
+
+mod api;
+mod page;
+pub mod teach;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use tokio::time::Instant;
+
+use crate::pool;
+use crate::shutdown::Shutdown;
+
+/// What the admin port shows.
+#[derive(Clone)]
+pub struct Admin {
+    /// The newest pool.
+    pub pool: pool::Watch,
+    /// The cluster the balancer serves.
+    pub cluster: String,
+    /// The start of the process: what `Member::since` counts from.
+    pub started: Instant,
+    /// Requested while the balancer drains; `/readyz` is 503 from then on.
+    pub shutdown: Shutdown,
+    /// Requests that clients saw fail since the start, by whatever counts them. Attempts that were
+    /// made good on another node are not among them.
+    pub failed: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Admin {
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
+
+/// The routes of the admin port. Reading only; any other method gets a 405.
+pub fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/api/v1/nodes", get(nodes))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .fallback(async || (StatusCode::NOT_FOUND, "not found; the page is at /\n"))
+        .layer(map_response(fresh))
+        .with_state(Arc::new(admin))
+}
+
+async fn index(State(admin): State<Arc<Admin>>) -> Html<String> {
+    let pool = Arc::clone(&admin.pool.borrow());
+    Html(page::render(&admin.cluster, &pool, admin.now(), (admin.failed)()))
+}
+
+async fn nodes(State(admin): State<Arc<Admin>>) -> Response {
+    let pool = Arc::clone(&admin.pool.borrow());
+    Json(api::nodes(&admin.cluster, &pool, admin.now())).into_response()
+}
+
+/// Whether requests sent here now would find a node.
+async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
+    let (usable, known) = {
+        let pool = admin.pool.borrow();
+        (!pool.usable().is_empty(), !pool.members().is_empty())
+    };
+    match (admin.shutdown.is_requested(), usable, known) {
+        (true, ..) => (StatusCode::SERVICE_UNAVAILABLE, "this balancer is about to stop\n"),
+        (false, true, _) => (StatusCode::OK, "ready\n"),
+        (false, false, true) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "none of the known nodes is up\n")
+        }
+        (false, false, false) => (StatusCode::SERVICE_UNAVAILABLE, "no node is known yet\n"),
+    }
+}
+
+/// An answer of a moment ago is wrong already, and nobody else's page may frame or guess it.
+async fn fresh(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! Who listens on a port, read from `/proc` as far as this user may look.
+
+use std::fs;
+use std::path::Path;
+
+/// The process that listens on a port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// The user it runs as; always known.
+    pub uid: u32,
+    /// Its process id; unknown when it is another user's and this one is not root.
+    pub pid: Option<u32>,
+    /// Its command name.
+    pub command: Option<String>,
+    /// The systemd unit it runs in, like `nginx.service`.
+    pub unit: Option<String>,
+}
+
+/// Who listens on this TCP port, over any family; `None` if nobody does or it cannot be read.
+pub fn owner(port: u16) -> Option<Owner> {
+    let (inode, uid) = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .find_map(|table| listening(&table, port))?;
+    let Some(pid) = process_of(inode) else { return Some(Owner { uid, ..Owner::default() }) };
+    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
+    Some(Owner {
+        uid,
+        pid: Some(pid),
+        command: read("comm").map(|comm| comm.trim().to_owned()),
+        unit: read("cgroup").as_deref().and_then(unit_of),
+    })
+}
+
+impl Owner {
+    /// What to do about it, as a half sentence with a command.
+    pub(super) fn fix(&self, port: u16) -> String {
+        match (&self.unit, self.pid) {
+            (Some(unit), _) => format!("stop it with `sudo systemctl stop {unit}`"),
+            (None, Some(pid)) => format!("stop it with `kill {pid}`"),
+            (None, None) => format!("see which with `sudo ss -ltnp sport = :{port}`"),
+        }
+    }
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.command, self.pid) {
+            (Some(command), Some(pid)) => write!(f, "{command} (pid {pid})"),
+            (None, Some(pid)) => write!(f, "the process {pid}"),
+            (_, None) => match user_name(self.uid) {
+                Some(name) => write!(f, "a process of the user {name}"),
+                None => write!(f, "a process of the user {}", self.uid),
+            },
+        }
+    }
+}
+
+/// The inode and the user of the socket that listens on the port, in the form of `/proc/net/tcp`:
+/// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode ..`, state 0A.
+fn listening(table: &str, port: u16) -> Option<(u64, u32)> {
+    table.lines().skip(1).find_map(|line| {
+        let fields: Vec<_> = line.split_ascii_whitespace().collect();
+        let (_, hex) = fields.get(1)?.rsplit_once(':')?;
+        let listens = *fields.get(3)? == "0A" && u16::from_str_radix(hex, 16) == Ok(port);
+        let (uid, inode) = (fields.get(7)?.parse().ok()?, fields.get(9)?.parse().ok()?);
+        listens.then_some((inode, uid))
+    })
+}
+
+fn process_of(inode: u64) -> Option<u32> {
+    let socket = format!("socket:[{inode}]");
+    let holds = |process: &Path| {
+        let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        files.filter_map(|file| fs::read_link(file.path()).ok()).any(|to| *to == *socket)
+    };
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        holds(&entry.path()).then_some(pid)
+    })
+}
+
+/// The service in the last part of a control group's path; a login session is no service.
+fn unit_of(cgroup: &str) -> Option<String> {
+    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::"))?;
+    path.split('/')
+        .rev()
+        .find(|part| part.ends_with(".service") && !part.starts_with("user@"))
+        .map(str::to_owned)
+}
+
+fn user_name(uid: u32) -> Option<String> {
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:0050 00000000:0000 01 00000000:00000000 00:00000000 00000000     0        0 11 1 0
+   1: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000    33        0 4711 1 0
+   2: rubbish
+";
+
+    #[test]
+    fn the_listening_socket_is_found_and_a_connection_is_not() {
+        assert_eq!(listening(TABLE, 80), Some((4711, 33)));
+        assert_eq!(listening(TABLE, 81), None);
+        assert_eq!(listening("", 80), None);
+    }
+
+    #[test]
+    fn the_unit_comes_from_the_control_group() {
+        let unit = |text| unit_of(text);
+        assert_eq!(unit("0::/system.slice/nginx.service\n").as_deref(), Some("nginx.service"));
+        assert_eq!(unit("0::/user.slice/user-1000.slice/session-3.scope\n"), None);
+        assert_eq!(unit("0::/user.slice/user@1000.service/app.slice/a.scope\n"), None);
+    }
+
+    #[test]
+    fn an_owner_reads_as_a_person_would_say_it() {
+        let owner = Owner {
+            uid: 0,
+            pid: Some(12),
+            command: Some("nginx".into()),
+            unit: Some("nginx.service".into()),
+        };
+        assert_eq!(owner.to_string(), "nginx (pid 12)");
+        assert_eq!(owner.fix(80), "stop it with `sudo systemctl stop nginx.service`");
+        let unknown = Owner { uid: 0, ..Owner::default() };
+        assert_eq!(unknown.to_string(), "a process of the user root");
+    }
+}

@@ -1,0 +1,175 @@
+//! The web node: serves this machine's name to whoever asks, says how it is, and leaves without
+//! losing a request. It knows no balancer; its advertisement is the only word it sends out.
+
+mod accepts;
+mod facts;
+mod page;
+mod routes;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::config::WebConfig;
+use crate::listen::{self, Accept, LocalAddr};
+use crate::node::{Boot, NodeId, printable};
+use crate::shutdown::Shutdown;
+
+/// How long new connections are still taken after the health said draining. A balancer asks every
+/// 1.1 s at most and waits 250 ms for the answer, so it has heard it by then.
+const LINGER: Duration = Duration::from_millis(1600);
+
+/// Runs the web node until `shutdown` asks for its end.
+///
+/// # Errors
+/// When the address cannot be listened on; the cause is a [`listen::ListenError`].
+pub async fn run(config: WebConfig, shutdown: Shutdown) -> anyhow::Result<()> {
+    let web = Web::bind(&config)?;
+    let goodbye = advertise(&web);
+    web.serve(shutdown, goodbye).await
+}
+
+/// The advertiser's place: starts it for this node and returns the future that says goodbye, which
+/// is not polled before the stop. Until it is there the node serves whoever knows its address.
+fn advertise(_web: &Web) -> impl Future<Output = ()> + Send + use<> {
+    async {}
+}
+
+/// Who this node is. Fixed while it runs.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The id, of this machine, role and port.
+    pub id: NodeId,
+    /// What people see: `--name`, else `<hostname>-<first 6 of id>`. Fits a header.
+    pub name: String,
+    /// The machine's hostname.
+    pub hostname: String,
+    /// What the page and `curl` show: `--name`, else the hostname.
+    pub title: String,
+    /// This start.
+    pub boot: Boot,
+}
+
+impl Identity {
+    fn new(config: &WebConfig, port: u16) -> Self {
+        let hostname = gethostname::gethostname().to_string_lossy().into_owned();
+        let id = config.id.clone().unwrap_or_else(|| id_of(port));
+        let own = || format!("{}-{}", printable(&hostname, 56), id.short());
+        Self {
+            name: config.name.clone().unwrap_or_else(own),
+            title: config.name.clone().unwrap_or_else(|| hostname.clone()),
+            boot: Boot(fastrand::u64(..)),
+            hostname,
+            id,
+        }
+    }
+}
+
+/// An id for this run. The stable one comes from the hardware.
+fn id_of(_port: u16) -> NodeId {
+    let text: String = (0..13).map(|_| fastrand::lowercase()).collect();
+    NodeId::new(&text).expect("13 lower case letters are an id")
+}
+
+/// A web node that listens and is about to serve.
+#[derive(Debug)]
+pub struct Web {
+    node: Arc<Node>,
+    accept: Accept,
+    addr: SocketAddr,
+    drain: Duration,
+}
+
+/// What the handlers share.
+#[derive(Debug)]
+struct Node {
+    identity: Identity,
+    /// Set once by the stop, read by every answer.
+    draining: AtomicBool,
+    /// Answers begun, health answers not counted. Written by the handlers, read by the page.
+    served: AtomicU64,
+    started: Instant,
+}
+
+impl Web {
+    /// Listens, and knows from then on who it is. Nothing is served yet, but clients that connect
+    /// wait for it: the advertisement may go out.
+    ///
+    /// # Errors
+    /// A [`listen::ListenError`] inside.
+    pub fn bind(config: &WebConfig) -> anyhow::Result<Self> {
+        let listener = listen::bind(config.listen, "--listen")?;
+        let addr = listener.local_addr().context("failed to read the listener's address")?;
+        let node = Node {
+            identity: Identity::new(config, addr.port()),
+            draining: AtomicBool::new(false),
+            served: AtomicU64::new(0),
+            started: Instant::now(),
+        };
+        let accept = Accept::new(listener).context("failed to start the listener")?;
+        Ok(Self { node: Arc::new(node), accept, addr, drain: config.drain })
+    }
+
+    /// The address it listens on, with the real port.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Who it is.
+    pub fn identity(&self) -> &Identity {
+        &self.node.identity
+    }
+
+    /// Serves until `shutdown` asks for the end, then leaves so that nobody notices: says so
+    /// (health 503, `Connection: close`), awaits `goodbye`, takes what still comes, stops listening
+    /// and finishes what runs.
+    ///
+    /// # Errors
+    /// None today; the server retries what fails.
+    pub async fn serve(
+        self,
+        mut shutdown: Shutdown,
+        goodbye: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
+        let Self { node, accept, addr, drain } = self;
+        let Identity { id, name, .. } = &node.identity;
+        tracing::info!(%id, %name, listen = %addr, "serving");
+
+        let (stop_listening, stopped) = oneshot::channel::<()>();
+        let app = routes::router(Arc::clone(&node));
+        let app = app.into_make_service_with_connect_info::<LocalAddr>();
+        let server = axum::serve(accept, app).with_graceful_shutdown(async {
+            let _ = stopped.await;
+        });
+        let stop = async {
+            shutdown.requested().await;
+            node.drain();
+            // A goodbye that hangs must not hold up the end: who missed it asks our health.
+            let _ = tokio::join!(timeout(LINGER, goodbye), sleep(LINGER));
+            let _ = stop_listening.send(());
+            sleep(drain).await;
+        };
+        tokio::select! {
+            served = server => served.context("failed to serve")?,
+            () = stop => tracing::warn!(?drain, "gave up on requests that still run"),
+        }
+        tracing::info!(%id, %name, "stopped");
+        Ok(())
+    }
+}
+
+impl Node {
+    fn drain(&self) {
+        self.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+        tracing::info!("draining");
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,115 @@
+//! What a web node answers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::{ConnectInfo, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+
+use super::accepts::Form;
+use super::facts::Facts;
+use super::{Node, page};
+use crate::listen::LocalAddr;
+
+const HEALTH_PATH: &str = "/.picluster/health";
+
+/// The longest nonce that is echoed.
+const NONCE_BYTES_MAX: usize = 64;
+
+pub(super) fn router(node: Arc<Node>) -> Router {
+    Router::new()
+        .route("/", get(name))
+        .route(HEALTH_PATH, get(health))
+        .fallback(nothing)
+        .layer(from_fn_with_state(Arc::clone(&node), sign))
+        .with_state(node)
+}
+
+/// The page of the name in the form the client accepts.
+async fn name(
+    State(node): State<Arc<Node>>,
+    ConnectInfo(LocalAddr(local)): ConnectInfo<LocalAddr>,
+    headers: HeaderMap,
+) -> Response {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let facts = || Facts::gather(&node, local, text(header::VIA));
+    // All lines of a list header are one list (RFC 9110 5.3).
+    let accept: Vec<_> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
+    let answer = match Form::wanted(&accept.join(",")) {
+        Form::Text => format!("{}\n", node.identity.title).into_response(),
+        Form::Json => Json(facts()).into_response(),
+        Form::Html => Html(page::render(&node.identity.title, &facts())).into_response(),
+    };
+    ([(header::VARY, "accept")], answer).into_response()
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    nonce: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Health<'a> {
+    schema: &'static str,
+    id: &'a str,
+    name: &'a str,
+    boot: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<String>,
+}
+
+/// How the node is. 503 takes it out of every balancer's rotation.
+async fn health(
+    State(node): State<Arc<Node>>,
+    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let (status, state) = if node.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else {
+        (StatusCode::OK, "up")
+    };
+    // A query nobody can read asks for no echo; how the node is does not depend on it.
+    let nonce = asked.ok().and_then(|Query(asked)| asked.nonce).filter(|nonce| {
+        nonce.len() <= NONCE_BYTES_MAX && nonce.bytes().all(|b| b.is_ascii_graphic())
+    });
+    let identity = &node.identity;
+    let health = Health {
+        schema: "picluster/1",
+        id: identity.id.as_str(),
+        name: &identity.name,
+        boot: identity.boot.to_string(),
+        state,
+        nonce,
+    };
+    (status, Json(health)).into_response()
+}
+
+async fn nothing() -> impl IntoResponse {
+    (StatusCode::NOT_FOUND, "not found: this node serves only /\n")
+}
+
+/// What every answer carries: who gave it, that it must not be kept (a phone that shows a kept one
+/// "proves" that balancing fails), and while draining that the connection ends with it.
+async fn sign(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    if request.uri().path() != HEALTH_PATH {
+        node.served.fetch_add(1, Ordering::Relaxed);
+    }
+    let mut answer = next.run(request).await;
+    let headers = answer.headers_mut();
+    if let Ok(name) = HeaderValue::from_str(&node.identity.name) {
+        headers.insert("x-picluster-node", name);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if node.is_draining() {
+        headers.insert("x-picluster-state", HeaderValue::from_static("draining"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}

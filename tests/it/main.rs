@@ -1,0 +1,5 @@
+//! The one integration binary: whole programs in one process.
+
+#![expect(clippy::unwrap_used, reason = "a test ends by panicking")]
+
+mod web;

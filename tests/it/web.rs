@@ -1,0 +1,204 @@
+//! The web node as its clients meet it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use picluster::config::{DiscoveryConfig, WebConfig};
+use picluster::listen::ListenError;
+use picluster::shutdown::{self, Trigger};
+use picluster::web::Web;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+struct Ada {
+    addr: SocketAddr,
+    trigger: Trigger,
+    goodbye: oneshot::Receiver<()>,
+    served: JoinHandle<anyhow::Result<()>>,
+}
+
+fn config(listen: &str) -> WebConfig {
+    WebConfig {
+        listen: listen.parse().unwrap(),
+        name: Some("ada".into()),
+        id: None,
+        drain: Duration::from_secs(5),
+        discovery: DiscoveryConfig {
+            cluster: "default".into(),
+            interfaces: Vec::new(),
+            ipv6: false,
+            loopback: true,
+        },
+    }
+}
+
+fn start(config: &WebConfig) -> Ada {
+    let web = Web::bind(config).unwrap();
+    let mut addr = web.addr();
+    addr.set_ip(if addr.is_ipv6() { "::1" } else { "127.0.0.1" }.parse().unwrap());
+    let (trigger, shutdown) = shutdown::channel();
+    let (said, goodbye) = oneshot::channel();
+    let served = tokio::spawn(web.serve(shutdown, async move { said.send(()).unwrap() }));
+    Ada { addr, trigger, goodbye, served }
+}
+
+/// Sends one request on a kept connection and reads its answer.
+async fn ask(stream: &mut TcpStream, line: &str, headers: &str) -> (String, String) {
+    let request = format!("{line} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
+    let length = if line.starts_with("HEAD") { 0 } else { length.parse().unwrap() };
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.unwrap();
+    (head, String::from_utf8(body).unwrap())
+}
+
+async fn get(addr: SocketAddr, line: &str, headers: &str) -> (String, String) {
+    ask(&mut TcpStream::connect(addr).await.unwrap(), line, headers).await
+}
+
+#[tokio::test]
+async fn curl_gets_exactly_the_name_and_a_newline() {
+    let ada = start(&config("[::]:0"));
+    let (head, body) = get(ada.addr, "GET /", "Accept: */*\r\n").await;
+    assert_eq!(body, "ada\n");
+    assert!(head.starts_with("http/1.1 200"));
+    for line in ["content-type: text/plain", "cache-control: no-store", "x-picluster-node: ada\r"] {
+        assert!(head.contains(line), "{line}: {head}");
+    }
+    assert_eq!(get(ada.addr, "GET /?x=1", "").await.1, "ada\n");
+}
+
+#[tokio::test]
+async fn without_a_name_curl_gets_the_bare_hostname() {
+    let ada = start(&WebConfig { name: None, ..config("127.0.0.1:0") });
+    let hostname = gethostname::gethostname().into_string().unwrap();
+    let (head, body) = get(ada.addr, "GET /", "").await;
+    assert_eq!(body, format!("{hostname}\n"));
+    let prefix = format!("x-picluster-node: {}-", hostname.to_ascii_lowercase());
+    assert!(head.contains(&prefix), "{head}");
+}
+
+#[tokio::test]
+async fn a_browser_gets_the_page_and_a_program_the_facts() {
+    let ada = start(&config("127.0.0.1:0"));
+    let (head, page) = get(ada.addr, "GET /", "Accept: text/html,*/*;q=0.8\r\n").await;
+    assert!(head.contains("content-type: text/html"), "{head}");
+    assert!(page.contains(">ada</h1>"), "{page}");
+    let headers = "Accept: application/json\r\nVia: 1.1 pc-lb\r\n";
+    let (_, facts) = get(ada.addr, "GET /", headers).await;
+    let facts: serde_json::Value = serde_json::from_str(&facts).unwrap();
+    assert_eq!(facts["name"], "ada");
+    assert_eq!(facts["via"], "pc-lb");
+    assert_eq!(facts["requests"], 2);
+    assert_eq!(facts["address"], ada.addr.to_string());
+}
+
+#[tokio::test]
+async fn head_has_the_same_head_and_no_body() {
+    let ada = start(&config("127.0.0.1:0"));
+    let mut stream = TcpStream::connect(ada.addr).await.unwrap();
+    let (head, _) = ask(&mut stream, "HEAD /", "").await;
+    assert!(head.contains("content-length: 4\r"), "{head}");
+    let (head, body) = ask(&mut stream, "GET /", "").await;
+    assert!(head.contains("content-length: 4\r"));
+    assert_eq!(body, "ada\n");
+}
+
+#[tokio::test]
+async fn another_path_is_a_404_in_one_line_and_another_method_a_405() {
+    let ada = start(&config("127.0.0.1:0"));
+    let (head, body) = get(ada.addr, "GET /favicon.ico", "").await;
+    assert!(head.starts_with("http/1.1 404") && head.contains("cache-control: no-store"));
+    assert_eq!(body.lines().count(), 1);
+    assert!(get(ada.addr, "DELETE /", "").await.0.starts_with("http/1.1 405"));
+}
+
+#[tokio::test]
+async fn health_says_who_and_how_and_echoes_a_safe_nonce() {
+    let ada = start(&config("127.0.0.1:0"));
+    let (head, body) = get(ada.addr, "GET /.picluster/health?nonce=a1b2", "").await;
+    assert!(head.starts_with("http/1.1 200") && head.contains("application/json"), "{head}");
+    let health: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(health["schema"], "picluster/1");
+    assert_eq!(health["state"], "up");
+    assert_eq!(health["nonce"], "a1b2");
+    assert_eq!(health["name"], "ada");
+    assert_eq!(health["id"].as_str().unwrap().len(), 13);
+    assert_eq!(health["boot"].as_str().unwrap().len(), 16);
+    let long = "x".repeat(65);
+    for query in ["", "?", "?nonce=%0d%0a", "?nonce=%ff", &format!("?nonce={long}")] {
+        let line = format!("GET /.picluster/health{query}");
+        let (head, body) = get(ada.addr, &line, "").await;
+        assert!(head.starts_with("http/1.1 200"), "{query}");
+        assert!(!body.contains("nonce"), "{query}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_is_announced_before_the_port_closes_and_loses_nothing() {
+    let mut ada = start(&config("127.0.0.1:0"));
+    let mut idle = TcpStream::connect(ada.addr).await.unwrap();
+    ask(&mut idle, "GET /", "").await;
+    let asked = Instant::now();
+    ada.trigger.request();
+    (&mut ada.goodbye).await.unwrap();
+
+    let (head, body) = get(ada.addr, "GET /.picluster/health", "").await;
+    assert!(head.starts_with("http/1.1 503") && body.contains("\"draining\""), "{head}{body}");
+    // New and kept connections are still served, told that it ends, and closed after.
+    let (head, body) = ask(&mut idle, "GET /", "").await;
+    assert_eq!(body, "ada\n");
+    for line in ["http/1.1 200", "connection: close", "x-picluster-state: draining"] {
+        assert!(head.contains(line), "{line}: {head}");
+    }
+    assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
+    while TcpStream::connect(ada.addr).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(asked.elapsed() >= Duration::from_millis(1500), "{:?}", asked.elapsed());
+    ada.served.await.unwrap().unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn an_idle_client_does_not_delay_the_end_and_a_stuck_one_only_for_the_drain() {
+    let ada = start(&WebConfig { drain: Duration::from_millis(300), ..config("127.0.0.1:0") });
+    let mut idle = TcpStream::connect(ada.addr).await.unwrap();
+    ask(&mut idle, "GET /", "").await;
+    let mut stuck = TcpStream::connect(ada.addr).await.unwrap();
+    stuck.write_all(b"GET / HTTP/1.1\r\nHos").await.unwrap();
+    let asked = Instant::now();
+    ada.trigger.request();
+    ada.served.await.unwrap().unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn any_address_is_both_families() {
+    let ada = start(&config("[::]:0"));
+    let v4 = SocketAddr::from(([127, 0, 0, 1], ada.addr.port()));
+    let (_, facts) = get(v4, "GET /", "Accept: application/json\r\n").await;
+    assert!(facts.contains(&format!("\"127.0.0.1:{}\"", v4.port())), "{facts}");
+    assert_eq!(get(ada.addr, "GET /", "").await.1, "ada\n");
+}
+
+#[tokio::test]
+async fn a_port_in_use_names_the_port_the_owner_and_the_fix() {
+    let ada = start(&config("[::]:0"));
+    let port = ada.addr.port();
+    let error = Web::bind(&config(&format!("[::]:{port}"))).unwrap_err();
+    let error = error.downcast_ref::<ListenError>().expect("a typed error").to_string();
+    for part in [format!("port {port} "), format!("pid {}", std::process::id()), "--listen".into()]
+    {
+        assert!(error.contains(&part), "{part}: {error}");
+    }
+}
