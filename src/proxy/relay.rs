@@ -93,7 +93,7 @@ async fn send_head(
         client.render_again(worker, request);
     }
     let body = request.upload.pending(&client.inbox);
-    let sent = worker.scratch.send(body, |parts| node.try_write_vectored(parts));
+    let sent = worker.scratch.send(body, node);
     let Ok(sent) = sent else { return request.upload.give_up() };
     *written += sent.total as u64;
     request.upload.sent(sent.body);
@@ -268,7 +268,7 @@ async fn send_first(
     timer: &mut Timer,
     body: &[u8],
 ) -> io::Result<usize> {
-    let sent = worker.scratch.send(body, |parts| to.try_write_vectored(parts))?;
+    let sent = worker.scratch.send(body, to.as_ref())?;
     write_all_within(to, timer, worker.settings.limits.send, &sent.rest).await?;
     Ok(sent.body)
 }

@@ -7,11 +7,33 @@
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 
+use tokio::net::TcpStream;
+
 /// The rendered head and its ticket.
 #[derive(Default)]
 pub(crate) struct Scratch {
     bytes: RefCell<Vec<u8>>,
     ticket: Cell<u64>,
+}
+
+/// The longest body that is copied behind its head to be sent with it.
+const COPIED_MAX: usize = 4 * 1024;
+
+/// A socket that is written to without waiting.
+pub(crate) trait TrySend {
+    /// Writes, or fails with [`io::ErrorKind::WouldBlock`].
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes several parts, or fails with [`io::ErrorKind::WouldBlock`].
+    fn try_send_both(&self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
+}
+
+impl TrySend for TcpStream {
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.try_write(bytes)
+    }
+    fn try_send_both(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.try_write_vectored(parts)
+    }
 }
 
 /// What one system call sent.
@@ -39,25 +61,29 @@ impl Scratch {
         self.ticket.get() == ticket
     }
 
-    /// Sends the head and `body` by one vectored write, without waiting: what the kernel does not
-    /// take is left to the caller.
+    /// Sends the head and `body` in one system call, without waiting: what the kernel does not take
+    /// is left to the caller. A small body is copied behind the head, because a plain write is
+    /// cheaper than a vectored one by more than that.
     ///
     /// # Errors
     /// The connection is broken.
-    pub(crate) fn send(
-        &self,
-        body: &[u8],
-        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
-    ) -> io::Result<Sent> {
-        let head = self.bytes.borrow();
-        let parts = [IoSlice::new(&head), IoSlice::new(body)];
-        let parts = if body.is_empty() { &parts[..1] } else { &parts[..] };
-        let total = match write(parts) {
+    pub(crate) fn send(&self, body: &[u8], to: &impl TrySend) -> io::Result<Sent> {
+        let mut bytes = self.bytes.borrow_mut();
+        let head_len = bytes.len();
+        let written = if body.len() <= COPIED_MAX {
+            bytes.extend_from_slice(body);
+            let written = to.try_send(&bytes);
+            bytes.truncate(head_len);
+            written
+        } else {
+            to.try_send_both(&[IoSlice::new(&bytes), IoSlice::new(body)])
+        };
+        let total = match written {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             other => other?,
         };
-        let rest = head.get(total..).unwrap_or_default().to_vec();
-        Ok(Sent { total, body: total.saturating_sub(head.len()), rest })
+        let rest = bytes.get(total..).unwrap_or_default().to_vec();
+        Ok(Sent { total, body: total.saturating_sub(head_len), rest })
     }
 }
 
@@ -65,8 +91,20 @@ impl Scratch {
 mod tests {
     use super::*;
 
+    /// Takes so many bytes, or none.
+    struct Kernel(Result<usize, io::ErrorKind>);
+
+    impl TrySend for Kernel {
+        fn try_send(&self, _: &[u8]) -> io::Result<usize> {
+            self.0.map_err(io::Error::from)
+        }
+        fn try_send_both(&self, _: &[IoSlice<'_>]) -> io::Result<usize> {
+            self.0.map_err(io::Error::from)
+        }
+    }
+
     fn send(scratch: &Scratch, body: &[u8], taken: usize) -> (usize, usize, Vec<u8>) {
-        let sent = scratch.send(body, |_| Ok(taken)).expect("the write succeeds");
+        let sent = scratch.send(body, &Kernel(Ok(taken))).expect("the write succeeds");
         (sent.total, sent.body, sent.rest)
     }
 
@@ -74,12 +112,14 @@ mod tests {
     fn what_the_kernel_does_not_take_is_told_apart() {
         let scratch = Scratch::default();
         scratch.render(|out| out.extend_from_slice(b"head"));
-        assert_eq!(send(&scratch, b"body", 8), (8, 4, vec![]));
-        assert_eq!(send(&scratch, b"body", 6), (6, 2, vec![]));
-        assert_eq!(send(&scratch, b"body", 1), (1, 0, b"ead".to_vec()));
-        let blocked = scratch.send(b"body", |_| Err(io::ErrorKind::WouldBlock.into()));
-        assert_eq!(blocked.expect("blocking is no error").rest, b"head");
-        assert!(scratch.send(b"", |_| Err(io::ErrorKind::BrokenPipe.into())).is_err());
+        for body in [[b'b'; 4].as_slice(), &[b'b'; 2 * COPIED_MAX]] {
+            assert_eq!(send(&scratch, body, 8), (8, 4, vec![]));
+            assert_eq!(send(&scratch, body, 6), (6, 2, vec![]));
+            assert_eq!(send(&scratch, body, 1), (1, 0, b"ead".to_vec()));
+            let blocked = scratch.send(body, &Kernel(Err(io::ErrorKind::WouldBlock)));
+            assert_eq!(blocked.expect("blocking is no error").rest, b"head");
+            assert!(scratch.send(body, &Kernel(Err(io::ErrorKind::BrokenPipe))).is_err());
+        }
     }
 
     #[test]
