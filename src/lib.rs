@@ -2,6 +2,7 @@
 
 // Floor 1, words: plain types and rules; no tokio, no clock, no I/O.
 pub mod config;
+pub mod h1;
 pub mod health;
 pub mod node;
 // Floor 2, views: what the request path reads.
