@@ -1,0 +1,223 @@
+//! Where a body ends. Nothing is held back and nothing copied: the bytes are judged where they
+//! lie, in pieces of any size.
+
+use super::chunked::Chunked;
+use super::{Framing, Refusal};
+
+/// Follows one body from its first byte to its last.
+#[derive(Debug)]
+pub struct Body(State);
+
+#[derive(Debug)]
+enum State {
+    /// No byte is owed.
+    Done,
+    /// This many bytes are owed, at least one.
+    Length(u64),
+    Chunked(Chunked),
+    Close,
+}
+
+/// What came of some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// How many of them belong to the body as it is on the wire, chunk lines and trailers included.
+    /// Fewer than were given only if the body is done.
+    pub consumed: usize,
+    /// Whether the body is whole.
+    pub done: bool,
+}
+
+impl Body {
+    /// A body of this framing, before its first byte.
+    pub const fn new(framing: Framing) -> Self {
+        Self(match framing {
+            Framing::None | Framing::Length(0) => State::Done,
+            Framing::Length(bytes) => State::Length(bytes),
+            Framing::Chunked => State::Chunked(Chunked::new()),
+            Framing::Close => State::Close,
+        })
+    }
+
+    /// Judges the next bytes; those that are consumed may be relayed as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::BadChunk`], [`Refusal::BadTrailer`] or [`Refusal::TooMuchFraming`]. None of the
+    /// input may be relayed then, and the body is of no further use.
+    pub fn advance(&mut self, input: &[u8]) -> Result<Advance, Refusal> {
+        self.decode(input, |_| {})
+    }
+
+    /// Like [`advance`](Self::advance), and gives the data without chunk lines and trailers to
+    /// `sink`, for a client that cannot read those (RFC 9112 7.1.3).
+    ///
+    /// # Errors
+    ///
+    /// As [`advance`](Self::advance); the sink may have been given data before.
+    pub fn decode(
+        &mut self,
+        input: &[u8],
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<Advance, Refusal> {
+        let consumed = match &mut self.0 {
+            State::Done => 0,
+            State::Length(left) => {
+                let data = at_most(input, *left);
+                *left -= data.len() as u64;
+                sink(data);
+                data.len()
+            }
+            State::Chunked(chunked) => chunked.decode(input, &mut sink)?,
+            State::Close => {
+                sink(input);
+                input.len()
+            }
+        };
+        let done = match &self.0 {
+            State::Done | State::Length(0) => true,
+            State::Chunked(chunked) => chunked.is_done(),
+            State::Length(_) | State::Close => false,
+        };
+        if done {
+            self.0 = State::Done;
+        }
+        Ok(Advance { consumed, done })
+    }
+
+    /// Whether the body is whole. One that ends with the connection never is before
+    /// [`eof`](Self::eof).
+    pub const fn is_done(&self) -> bool {
+        matches!(self.0, State::Done)
+    }
+
+    /// The connection ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Truncated`] if the body says it is longer (RFC 9112 8).
+    pub fn eof(&mut self) -> Result<(), Refusal> {
+        if !matches!(self.0, State::Done | State::Close) {
+            return Err(Refusal::Truncated);
+        }
+        self.0 = State::Done;
+        Ok(())
+    }
+}
+
+/// The first `max` bytes of `input`, or all there are.
+pub(super) fn at_most(input: &[u8], max: u64) -> &[u8] {
+    let len = usize::try_from(max).map_or(input.len(), |max| input.len().min(max));
+    &input[..len]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TAKEN: fn(usize, bool) -> Result<Advance, Refusal> =
+        |consumed, done| Ok(Advance { consumed, done });
+
+    #[test]
+    fn no_body_takes_no_byte() {
+        for framing in [Framing::None, Framing::Length(0)] {
+            let mut body = Body::new(framing);
+            assert!(body.is_done());
+            assert_eq!(body.advance(b"GET"), TAKEN(0, true));
+            assert_eq!(body.eof(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_body_of_known_length_ends_there() {
+        let mut body = Body::new(Framing::Length(5));
+        assert_eq!(body.advance(b"hel"), TAKEN(3, false));
+        assert_eq!(body.eof(), Err(Refusal::Truncated));
+        assert_eq!(body.advance(b""), TAKEN(0, false));
+        assert_eq!(body.advance(b"loGET"), TAKEN(2, true));
+        assert_eq!(body.advance(b"GET"), TAKEN(0, true));
+        assert_eq!(Body::new(Framing::Length(u64::MAX)).advance(b"a"), TAKEN(1, false));
+    }
+
+    #[test]
+    fn a_body_without_length_ends_with_the_connection() {
+        let mut body = Body::new(Framing::Close);
+        assert_eq!(body.advance(b"hello"), TAKEN(5, false));
+        assert_eq!(body.eof(), Ok(()));
+        assert!(body.is_done());
+    }
+
+    #[test]
+    fn a_chunked_body_ends_behind_its_trailers() {
+        let mut body = Body::new(Framing::Chunked);
+        assert_eq!(body.advance(b"5\r\nhello\r\n0\r\nA: b\r\n"), TAKEN(19, false));
+        assert_eq!(body.eof(), Err(Refusal::Truncated));
+        assert_eq!(body.advance(b"\r\nGET"), TAKEN(2, true));
+        assert!(body.is_done());
+    }
+
+    /// Feeds `bytes` in steps: how many were consumed, the data, and what it ended with.
+    fn feed(
+        framing: Framing,
+        bytes: &[u8],
+        steps: &[usize],
+    ) -> (usize, Vec<u8>, Result<(), Refusal>) {
+        let (mut body, mut data, mut at) = (Body::new(framing), Vec::new(), 0_usize);
+        for step in steps.iter().copied().chain([usize::MAX]) {
+            let end = bytes.len().min(at.saturating_add(step));
+            match body.decode(&bytes[at..end], |piece| data.extend_from_slice(piece)) {
+                Ok(advance) => at += advance.consumed,
+                Err(refusal) => return (0, data, Err(refusal)),
+            }
+        }
+        (at, data, body.eof())
+    }
+
+    fn framing() -> impl Strategy<Value = Framing> {
+        prop_oneof![
+            Just(Framing::None),
+            (0_u64..50).prop_map(Framing::Length),
+            Just(Framing::Chunked),
+            Just(Framing::Close),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_are_judged_alike(
+            framing in framing(),
+            bytes in "([0-9a-f]{1,2}(;[ab=\" ]{0,4})?\r\n|[abX:]{0,9}\r\n|0\r\n|\r|\n){0,9}",
+            steps in prop::collection::vec(0_usize..9, 0..40),
+        ) {
+            let whole = feed(framing, bytes.as_bytes(), &[]);
+            let pieces = feed(framing, bytes.as_bytes(), &steps);
+            prop_assert_eq!(&whole.2, &pieces.2);
+            prop_assert_eq!(whole, pieces);
+        }
+
+        #[test]
+        fn random_bytes_never_panic(framing in framing(), bytes: Vec<u8>) {
+            let _ = feed(framing, &bytes, &[]);
+        }
+
+        #[test]
+        fn what_is_written_in_chunks_is_read_back(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..9),
+            steps in prop::collection::vec(0_usize..30, 0..40),
+        ) {
+            let mut wire = Vec::new();
+            for chunk in &chunks {
+                super::super::append_chunk_size(&mut wire, chunk.len());
+                wire.extend_from_slice(chunk);
+                wire.extend_from_slice(b"\r\n");
+            }
+            wire.extend_from_slice(b"0\r\n\r\n");
+            let len = wire.len();
+            wire.extend_from_slice(b"GET");
+            let read = feed(Framing::Chunked, &wire, &steps);
+            prop_assert_eq!(read, (len, chunks.concat(), Ok(())));
+        }
+    }
+}

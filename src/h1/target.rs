@@ -1,0 +1,152 @@
+//! Where a request goes: its target and its Host, checked byte by byte, never decoded.
+
+use std::net::Ipv6Addr;
+
+use super::Refusal;
+
+/// The target to send on, and the authority that a target in absolute-form brought along.
+///
+/// The forms of RFC 9112 3.2: origin-form stays, absolute-form is cut down to it (a gateway is
+/// the origin server to its clients), `*` is for OPTIONS alone, and authority-form, which only
+/// CONNECT has, is refused.
+pub(super) fn reduce<'b>(
+    method: &str,
+    target: &'b str,
+) -> Result<(&'b str, Option<&'b str>), Refusal> {
+    // RFC 9112 3.2: a target has no fragment, and a URI no byte beyond ASCII (RFC 3986 2).
+    if target.bytes().any(|b| b == b'#' || b >= 0x80) {
+        return Err(Refusal::BadTarget);
+    }
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+        return Ok((target, None));
+    }
+    let rest = after_scheme(target).ok_or(Refusal::BadTarget)?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    // Userinfo is refused with it, as RFC 9110 4.2.4 asks.
+    let authority = host(authority.as_bytes()).map_err(|_| Refusal::BadTarget)?;
+    let path = match path.as_bytes().first() {
+        Some(b'/') => path,
+        // `http://host?query` would need a slash that is not there to point at; nobody sends it.
+        Some(_) => return Err(Refusal::BadTarget),
+        // RFC 9112 3.2.4: OPTIONS without a path is meant for the server as a whole.
+        None if method == "OPTIONS" => "*",
+        None => "/",
+    };
+    Ok((path, Some(authority)))
+}
+
+/// What follows `http://` or `https://`; the case of a scheme does not matter (RFC 3986 3.1).
+fn after_scheme(target: &str) -> Option<&str> {
+    ["http://", "https://"].into_iter().find_map(|scheme| {
+        let (start, rest) = target.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    })
+}
+
+/// Checks `uri-host [ ":" port ]` (RFC 9110 7.2, RFC 3986 3.2.2). An empty host is no host
+/// (RFC 9110 4.2.1); of the IP literals the IPv6 address is the one that exists.
+pub(super) fn host(value: &[u8]) -> Result<&str, Refusal> {
+    let text = str::from_utf8(value).map_err(|_| Refusal::BadHost)?;
+    let (is_host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
+        None => {
+            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            (is_reg_name(name.as_bytes()), port)
+        }
+    };
+    if is_host && is_port(port) { Ok(text) } else { Err(Refusal::BadHost) }
+}
+
+/// `reg-name` of RFC 3986 3.2.2, which covers IPv4 addresses, but not empty.
+fn is_reg_name(name: &[u8]) -> bool {
+    let legal = |&b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&b);
+    let is_escape =
+        |rest: &[u8]| rest.iter().take(2).filter(|b| b.is_ascii_hexdigit()).count() == 2;
+    !name.is_empty()
+        && name.iter().all(legal)
+        && (!name.contains(&b'%') || name.split(|&b| b == b'%').skip(1).all(is_escape))
+}
+
+/// `[ ":" port ]`. RFC 3986 3.2.3 lets the port be empty.
+fn is_port(text: &str) -> bool {
+    match text.strip_prefix(':') {
+        None => text.is_empty(),
+        Some("") => true,
+        Some(port) => port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origin_form_stays_as_it_is() {
+        for target in ["/", "/a?b=c", "//a", "/%2e%2e/\\|{}", "/?/a:b@c"] {
+            assert_eq!(reduce("GET", target), Ok((target, None)));
+        }
+    }
+
+    #[test]
+    fn absolute_form_is_cut_down_to_origin_form() {
+        assert_eq!(reduce("GET", "http://pi/a?b"), Ok(("/a?b", Some("pi"))));
+        assert_eq!(reduce("GET", "HTTPS://pi:80"), Ok(("/", Some("pi:80"))));
+        assert_eq!(reduce("OPTIONS", "http://[::1]:80"), Ok(("*", Some("[::1]:80"))));
+    }
+
+    #[test]
+    fn other_targets_are_refused() {
+        for target in [
+            "*",
+            "a",
+            "pi:80",
+            "?a",
+            "/a#b",
+            "/é",
+            "ftp://pi/",
+            "http:/pi",
+            "http:///a",
+            "http://",
+            "http://a@pi/",
+            "http://pi?a",
+            "http://pi:x/",
+            "http://p\\i/",
+        ] {
+            assert_eq!(reduce("GET", target), Err(Refusal::BadTarget), "{target}");
+        }
+        assert_eq!(reduce("OPTIONS", "*"), Ok(("*", None)));
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_an_optional_port() {
+        for text in ["pi", "pi.local:8080", "10.0.0.1", "[fe80::1]:80", "[::]", "a:", "p%C3%AF"] {
+            assert_eq!(host(text.as_bytes()), Ok(text));
+        }
+        for text in [
+            "",
+            ":80",
+            "a b",
+            "a/b",
+            "a@b",
+            "a:b",
+            "a:1:2",
+            "a:+1",
+            "a:65536",
+            "[::1",
+            "::1",
+            "[a]",
+            "[::1]a",
+            "[fe80::1%25eth0]",
+            "a%",
+            "a%4",
+            "a%zz",
+            "a\"b",
+            "ï",
+            "a\tb",
+            "http://a",
+        ] {
+            assert_eq!(host(text.as_bytes()), Err(Refusal::BadHost), "{text}");
+        }
+        assert_eq!(host(b"\xff"), Err(Refusal::BadHost));
+    }
+}
