@@ -6,3 +6,6 @@ pub mod health;
 pub mod node;
 // Floor 2, views: what the request path reads.
 pub mod pool;
+// Floor 5, programs: one file a subcommand, named as typed.
+pub mod cli;
+pub mod demo;
