@@ -18,5 +18,7 @@ pub mod shutdown;
 // Floor 4, lines: discovery, the data path, and the page that shows both.
 pub mod dashboard;
 pub mod proxy;
-// Floor 5, programs: one file a subcommand.
+// Floor 5, programs: one file a subcommand, named as typed.
+pub mod cli;
+pub mod demo;
 pub mod web;

@@ -1,2 +1,130 @@
 //! The thin binary: flags in, exit code out.
-fn main() {}
+//!
+//! | exit code | means | systemd |
+//! |---|---|---|
+//! | 0 | ended as asked | starts it again (`Restart=always`) |
+//! | 64 | the command line or the environment is wrong | does not try again |
+//! | 69 | an address cannot be listened on | tries again |
+//! | 1 | anything else, a second signal included | tries again |
+
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::panic;
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use picluster::cli::{self, Command, Invocation, LogFormat, Logging, Stop};
+use picluster::listen::ListenError;
+use picluster::{demo, lb, shutdown, web};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+const USAGE: u8 = 64;
+const UNAVAILABLE: u8 = 69;
+const FAILURE: u8 = 1;
+
+fn main() -> ExitCode {
+    // A reader that went away (`picluster --help | head -1`) is no failure.
+    match cli::parse(env::args_os(), &|name| env::var_os(name)) {
+        Ok(invocation) => run(invocation),
+        Err(Stop::Asked(text)) => {
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(Stop::Refused(text)) => {
+            let _ = io::stderr().write_all(text.as_bytes());
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn run(invocation: Invocation) -> ExitCode {
+    let in_plain_words = matches!(invocation.command, Command::Demo(_));
+    start_log(invocation.logging);
+    // One thread is enough for all of them: a balancer's workers bring their own threads and
+    // runtimes, and what stays here is control.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = runtime.context("failed to start the runtime").and_then(|runtime| {
+        let ended = runtime.block_on(program(invocation));
+        // Not by dropping it: that waits for blocking tasks, and the program has ended.
+        runtime.shutdown_background();
+        ended
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if in_plain_words {
+                let _ = writeln!(io::stderr(), "picluster: {error:#}");
+            } else {
+                tracing::error!("{error:#}");
+            }
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+/// Runs the program until it ends by itself, by a signal, or at once by a second signal.
+async fn program(invocation: Invocation) -> anyhow::Result<()> {
+    let (trigger, shutdown) = shutdown::channel();
+    trigger.on_signals().context("failed to listen for signals")?;
+    if invocation.exit_with_stdin {
+        trigger.on_stdin_eof().context("failed to watch standard input")?;
+    }
+    let mut aborted = shutdown.clone();
+    let program = async {
+        match invocation.command {
+            Command::Web(config) => web::run(config, shutdown).await,
+            Command::Lb(config) => lb::run(config, shutdown).await,
+            Command::Demo(config) => demo::run(config, shutdown).await,
+        }
+    };
+    tokio::select! {
+        ended = program => ended,
+        () = aborted.aborted() => Err(anyhow!("ended at once, as the second signal asks")),
+    }
+}
+
+/// See the table at the top.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.downcast_ref::<ListenError>().is_some() { UNAVAILABLE } else { FAILURE }
+}
+
+/// Logs to stderr, panics included. Never in colour: there is nothing to switch off for NO_COLOR.
+fn start_log(logging: Logging) {
+    let in_detail = logging.level >= LevelFilter::DEBUG;
+    // The mDNS library reports every packet it does not like, which on a home network is many;
+    // what it means for us is logged by our own discovery.
+    let mdns = if in_detail { logging.level } else { LevelFilter::OFF };
+    let filter = Targets::new().with_default(logging.level).with_target("mdns_sd", mdns);
+    // Without internal errors: they are printed to the same stderr and panic where that is closed.
+    let layer = fmt::layer().with_writer(io::stderr).log_internal_errors(false);
+    let layer = match logging.format {
+        LogFormat::Json => {
+            layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
+        // The journal has its own clock.
+        LogFormat::Text if stderr_is_the_journal() => {
+            layer.compact().with_target(in_detail).without_time().boxed()
+        }
+        LogFormat::Text => layer.compact().with_target(in_detail).boxed(),
+    };
+    tracing_subscriber::registry().with(filter).with(layer).init();
+    panic::set_hook(Box::new(|panic| {
+        let text = panic.payload().downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.payload().downcast_ref::<&str>().copied());
+        let at = panic.location().map(ToString::to_string);
+        tracing::error!(at, "panicked, this is a bug: {}", text.unwrap_or("no message"));
+    }));
+}
+
+/// systemd.exec(5), `$JOURNAL_STREAM`: the device and inode of the stream that is the journal. The
+/// variable alone does not tell, since it is inherited by children whose stderr is another.
+fn stderr_is_the_journal() -> bool {
+    let Ok(stream) = env::var("JOURNAL_STREAM") else { return false };
+    fs::metadata("/proc/self/fd/2").is_ok_and(|s| stream == format!("{}:{}", s.dev(), s.ino()))
+}

@@ -1,5 +1,6 @@
-//! The one integration binary: whole programs in one process.
+//! The integration tests: one binary, one module a subject.
 
 #![expect(clippy::unwrap_used, reason = "a test ends by panicking")]
 
+mod cli;
 mod web;

@@ -1,0 +1,191 @@
+//! From raw flags and the environment to checked configurations: each setting's default and range.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::thread;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::flags;
+use super::values::{self, Env, Given, Refusal};
+use super::{Command, Invocation, LogFormat, Logging};
+use crate::config::{self, DiscoveryConfig, LbConfig, Limits, WebConfig};
+use crate::demo::{self, DemoConfig};
+use crate::health::Thresholds;
+use crate::node;
+
+/// A node or balancer that takes longer than this to stop is not stopping.
+const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
+
+/// Clients give up long before.
+const HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(300);
+
+/// A limit of zero would refuse everything; a day is as good as none.
+const LIMIT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(86_400);
+
+/// Far above the cores of any machine; each costs a thread and a listener.
+const WORKERS: RangeInclusive<usize> = 1..=256;
+
+/// The kernel's own bound on descriptors is below the upper end.
+const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
+
+/// Checks `picluster web`.
+pub(super) fn web(raw: flags::Web, env: Env<'_>) -> Result<Invocation, Refusal> {
+    let settings = Settings { role: "WEB", env };
+    let id = settings.common("id", raw.common.id.clone())?;
+    let config = WebConfig {
+        listen: settings.address("listen", raw.listen, 8080)?,
+        name: settings.common("name", raw.name)?.map(Given::node_name).transpose()?,
+        id: id.map(Given::id).transpose()?,
+        drain: settings.drain(&raw.common)?,
+        discovery: settings.discovery(&raw.common)?,
+    };
+    settings.invocation(Command::Web(config), raw.common)
+}
+
+/// Checks `picluster lb`.
+pub(super) fn lb(raw: flags::Lb, env: Env<'_>) -> Result<Invocation, Refusal> {
+    let settings = Settings { role: "LB", env };
+    let id = settings.common("id", raw.common.id.clone())?;
+    let listen = settings.address("listen", raw.listen, 80)?;
+    let admin = settings.address("admin", raw.admin, 7070)?;
+    if listen.port() == admin.port() && listen.port() != 0 && listen.ip() == admin.ip() {
+        return Err(Refusal(format!(
+            "requests and the admin page cannot both have {listen}; give --listen or --admin \
+             another port, for example --admin :7070"
+        )));
+    }
+    let config = LbConfig {
+        listen,
+        admin,
+        workers: match settings.own("workers", raw.workers)? {
+            Some(given) => given.count(&WORKERS)?,
+            // Knows of CPU affinity and the cgroup's quota; fails only where it knows nothing.
+            None => thread::available_parallelism().map_or(1, |n| n.get().min(*WORKERS.end())),
+        },
+        id: id.map(Given::id).transpose()?,
+        claim_name: !raw.no_claim_name,
+        allow_off_link: settings.own_switch("allow-off-link", raw.allow_off_link)?,
+        node_header: !settings.own_switch("no-node-header", raw.no_node_header)?,
+        hold: settings.own_time("hold", raw.limits.hold.clone(), Duration::from_secs(5), &HOLD)?,
+        drain: settings.drain(&raw.common)?,
+        limits: settings.limits(raw.limits)?,
+        thresholds: Thresholds::default(),
+        discovery: settings.discovery(&raw.common)?,
+    };
+    settings.invocation(Command::Lb(config), raw.common)
+}
+
+/// Checks `picluster demo`. It has no twins in the environment: it is typed, not installed.
+pub(super) fn demo(raw: flags::Demo) -> Result<Invocation, Refusal> {
+    let nodes = raw.nodes.map(|text| Given::flag("nodes", text).count(&(1..=demo::NODES_MAX)));
+    Ok(Invocation {
+        command: Command::Demo(DemoConfig {
+            nodes: nodes.transpose()?.unwrap_or(3),
+            verbose: raw.verbose,
+        }),
+        // It talks for itself; the children's logs are their own.
+        logging: Logging { format: LogFormat::Text, level: LevelFilter::ERROR },
+        exit_with_stdin: false,
+    })
+}
+
+/// Where a role's settings come from.
+struct Settings<'a> {
+    role: &'static str,
+    env: Env<'a>,
+}
+
+impl Settings<'_> {
+    /// A setting of both roles: `--log-level`, `PICLUSTER_LOG_LEVEL`.
+    fn common(&self, flag: &str, given: Option<String>) -> Result<Option<Given>, Refusal> {
+        self.get("PICLUSTER", flag, given)
+    }
+
+    /// A setting of this role: `--listen`, `PICLUSTER_WEB_LISTEN`.
+    fn own(&self, flag: &str, given: Option<String>) -> Result<Option<Given>, Refusal> {
+        self.get(&format!("PICLUSTER_{}", self.role), flag, given)
+    }
+
+    fn get(
+        &self,
+        prefix: &str,
+        flag: &str,
+        given: Option<String>,
+    ) -> Result<Option<Given>, Refusal> {
+        match given {
+            Some(text) => Ok(Some(Given::flag(flag, text))),
+            None => {
+                let name = format!("{prefix}_{}", flag.to_ascii_uppercase().replace('-', "_"));
+                values::variable(self.env, &name)
+            }
+        }
+    }
+
+    fn address(&self, flag: &str, given: Option<String>, port: u16) -> Result<SocketAddr, Refusal> {
+        self.own(flag, given)?.map_or(Ok(config::any(port)), Given::address)
+    }
+
+    fn own_time(
+        &self,
+        flag: &str,
+        given: Option<String>,
+        default: Duration,
+        range: &RangeInclusive<Duration>,
+    ) -> Result<Duration, Refusal> {
+        self.own(flag, given)?.map_or(Ok(default), |given| given.time(range))
+    }
+
+    fn own_switch(&self, flag: &str, on: bool) -> Result<bool, Refusal> {
+        Ok(on || self.own(flag, None)?.map_or(Ok(false), Given::switch)?)
+    }
+
+    fn drain(&self, raw: &flags::Common) -> Result<Duration, Refusal> {
+        let given = self.common("drain", raw.drain.clone())?;
+        given.map_or(Ok(Duration::from_secs(30)), |given| given.time(&DRAIN))
+    }
+
+    fn discovery(&self, raw: &flags::Common) -> Result<DiscoveryConfig, Refusal> {
+        let cluster = self.common("cluster", raw.cluster.clone())?;
+        let joined = (!raw.interface.is_empty()).then(|| raw.interface.join(","));
+        let interfaces = self.common("interface", joined)?;
+        Ok(DiscoveryConfig {
+            cluster: cluster.map_or(Ok(node::DEFAULT_CLUSTER.to_owned()), Given::cluster_name)?,
+            interfaces: interfaces.map_or(Ok(Vec::new()), Given::interfaces)?,
+            ipv6: raw.ipv6 || self.common("ipv6", None)?.map_or(Ok(false), Given::switch)?,
+            loopback: raw.loopback,
+        })
+    }
+
+    fn limits(&self, raw: flags::Limits) -> Result<Limits, Refusal> {
+        let default = Limits::default();
+        let time = |flag, given, default| self.own_time(flag, given, default, &LIMIT);
+        let connections = self.own("max-connections", raw.max_connections)?;
+        Ok(Limits {
+            head: time("head-timeout", raw.head_timeout, default.head)?,
+            keep_alive: time("keep-alive", raw.keep_alive, default.keep_alive)?,
+            body: time("body-idle", raw.body_idle, default.body)?,
+            send: time("send-idle", raw.send_idle, default.send)?,
+            answer: time("answer-timeout", raw.answer_timeout, default.answer)?,
+            answer_body: time("answer-idle", raw.answer_idle, default.answer_body)?,
+            tunnel: time("tunnel-idle", raw.tunnel_idle, default.tunnel)?,
+            connections: connections
+                .map_or(Ok(default.connections), |given| given.count(&CONNECTIONS))?,
+            ..default
+        })
+    }
+
+    fn invocation(&self, command: Command, raw: flags::Common) -> Result<Invocation, Refusal> {
+        let format = self.common("log", raw.log)?;
+        let level = self.common("log-level", raw.log_level)?;
+        Ok(Invocation {
+            command,
+            logging: Logging {
+                format: format.map_or(Ok(LogFormat::Text), Given::log_format)?,
+                level: level.map_or(Ok(LevelFilter::INFO), Given::log_level)?,
+            },
+            exit_with_stdin: raw.exit_with_stdin,
+        })
+    }
+}

@@ -1,0 +1,239 @@
+//! The raw flags: their names, their help, their grouping. Every value is still text, because the
+//! same text may come from the environment and is checked in one place (`values`).
+//!
+//! The help is broken by hand to fit 80 columns: wrapping to the terminal would cost a dependency
+//! and more of the binary than all the text here.
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "picluster",
+    version,
+    about = START,
+    after_help = MORE
+)]
+pub(super) struct Line {
+    /// The same as the command of that name, so that a
+    /// service can choose by a flag [env: PICLUSTER_ROLE]
+    #[arg(long, value_name = "web|lb", verbatim_doc_comment)]
+    pub(super) role: Option<String>,
+    #[command(subcommand)]
+    pub(super) command: Raw,
+}
+
+/// The commands, as typed.
+#[derive(Debug, Subcommand)]
+pub(super) enum Raw {
+    /// Be a node: serve this machine's name, be found by the balancer
+    #[command(after_help = WEB_EXAMPLES)]
+    Web(Web),
+    /// Be the balancer: find the nodes, share the requests among them
+    #[command(after_help = LB_EXAMPLES)]
+    Lb(Box<Lb>),
+    /// Try it here: a balancer and three nodes on this one machine
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(Demo),
+}
+
+/// The flags of `picluster web`.
+#[derive(Args, Debug)]
+pub(super) struct Web {
+    /// Serve here: PORT, :PORT or ADDR:PORT
+    /// [default: :8080]
+    #[arg(long, value_name = "ADDR:PORT", verbatim_doc_comment)]
+    pub(super) listen: Option<String>,
+    /// Call this node so
+    /// [default: the hostname and 6 characters of its id]
+    #[arg(long, value_name = "NAME", verbatim_doc_comment)]
+    pub(super) name: Option<String>,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+/// The flags of `picluster lb`.
+#[derive(Args, Debug)]
+pub(super) struct Lb {
+    /// Take requests here: PORT, :PORT or ADDR:PORT
+    /// [default: :80]
+    #[arg(long, value_name = "ADDR:PORT", verbatim_doc_comment)]
+    pub(super) listen: Option<String>,
+    /// Show the balancer's own page here [default: :7070]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) admin: Option<String>,
+    /// Worker threads [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub(super) workers: Option<String>,
+    /// Do not say in X-Picluster-Node which node answered
+    #[arg(long)]
+    pub(super) no_node_header: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+    /// Take nodes from outside this machine's own subnets
+    #[arg(long, help_heading = CLUSTER)]
+    pub(super) allow_off_link: bool,
+    #[arg(long, hide = true)]
+    pub(super) no_claim_name: bool,
+    #[command(flatten)]
+    pub(super) limits: Limits,
+}
+
+/// What both roles take.
+#[derive(Args, Debug)]
+pub(super) struct Common {
+    /// How long running requests may take at the end
+    /// [default: 30s]
+    #[arg(long, value_name = "TIME", verbatim_doc_comment)]
+    pub(super) drain: Option<String>,
+    /// Belong to this cluster; others are not seen
+    /// [default: default]
+    #[arg(long, value_name = "NAME", verbatim_doc_comment, help_heading = CLUSTER)]
+    pub(super) cluster: Option<String>,
+    /// Use only these interfaces, for example eth0,wlan0
+    /// [default: all real ones]
+    #[arg(long, value_name = "IF", verbatim_doc_comment, help_heading = CLUSTER)]
+    pub(super) interface: Vec<String>,
+    /// Use IPv6 even where there is IPv4
+    #[arg(long, help_heading = CLUSTER)]
+    pub(super) ipv6: bool,
+    /// Write the log as text or json [default: text]
+    #[arg(long, value_name = "FORM", help_heading = LOG)]
+    pub(super) log: Option<String>,
+    /// The least serious: error, warn, info, debug, trace
+    /// [default: info]
+    #[arg(long, value_name = "LEVEL", verbatim_doc_comment, help_heading = LOG)]
+    pub(super) log_level: Option<String>,
+    #[arg(long, hide = true)]
+    pub(super) id: Option<String>,
+    #[arg(long, hide = true)]
+    pub(super) loopback: bool,
+    #[arg(long, hide = true)]
+    pub(super) exit_with_stdin: bool,
+}
+
+/// The limits of the data line.
+#[derive(Args, Debug)]
+#[command(next_help_heading = LIMITS)]
+pub(super) struct Limits {
+    /// A request waits for a node to come back (5s)
+    #[arg(long, value_name = "TIME")]
+    pub(super) hold: Option<String>,
+    /// Client: sends the head of a request (10s)
+    #[arg(long, value_name = "TIME")]
+    pub(super) head_timeout: Option<String>,
+    /// Client: keeps a connection without request (60s)
+    #[arg(long, value_name = "TIME")]
+    pub(super) keep_alive: Option<String>,
+    /// Client: falls silent in a request's body (30s)
+    #[arg(long, value_name = "TIME")]
+    pub(super) body_idle: Option<String>,
+    /// Client: takes no byte of its answer (30s)
+    #[arg(long, value_name = "TIME")]
+    pub(super) send_idle: Option<String>,
+    /// Node: lives, but does not answer yet (2m)
+    #[arg(long, value_name = "TIME")]
+    pub(super) answer_timeout: Option<String>,
+    /// Node: falls silent in an answer's body (10m)
+    #[arg(long, value_name = "TIME")]
+    pub(super) answer_idle: Option<String>,
+    /// Both: leave a WebSocket or tunnel silent (1h)
+    #[arg(long, value_name = "TIME")]
+    pub(super) tunnel_idle: Option<String>,
+    /// Client connections at once (10000)
+    #[arg(long, value_name = "N")]
+    pub(super) max_connections: Option<String>,
+}
+
+/// The flags of `picluster demo`.
+#[derive(Args, Debug)]
+pub(super) struct Demo {
+    /// How many nodes, 1 to 16 [default: 3]
+    #[arg(long, value_name = "N")]
+    pub(super) nodes: Option<String>,
+    /// Show what the balancer and the nodes log
+    #[arg(long)]
+    pub(super) verbose: bool,
+}
+
+/// The commands that have a flag of this name: `--hold` belongs to `lb`.
+pub(super) fn commands_with(flag: &str) -> Vec<String> {
+    let has = |command: &clap::Command| {
+        command.get_arguments().any(|arg| arg.get_long() == Some(flag) && !arg.is_hide_set())
+    };
+    let line = Line::command();
+    line.get_subcommands().filter(|c| has(c)).map(|c| c.get_name().to_owned()).collect()
+}
+
+const CLUSTER: &str = "Cluster";
+const LOG: &str = "Log (on stderr)";
+const LIMITS: &str = "At most so long or so many (default); a TIME is 250ms, 5s, 2m, 1h ...";
+
+/// All commands: `web, lb, demo`.
+pub(super) fn commands() -> String {
+    let line = Line::command();
+    let names: Vec<_> = line.get_subcommands().map(clap::Command::get_name).collect();
+    names.join(", ")
+}
+
+/// What somebody reads who typed nothing but the name.
+pub(super) const SHORT: &str = "\
+picluster makes one web address of a few machines. What shall this one be?
+
+  picluster web     a node: serves its name, and is found by itself
+  picluster lb      the balancer: finds the nodes and shares requests among them
+  picluster demo    both and more, here and now, to see how it works
+
+`picluster --help` tells more.
+";
+
+const START: &str = "\
+A few Raspberry Pis, one web address, nothing to configure.
+
+Getting started:
+  1. On each Pi that shall serve:       picluster web
+  2. On the Pi that shares the load:    sudo picluster lb
+  3. In any browser on the network:     http://picluster.local/
+No Pi at hand? `picluster demo` shows it all on this machine.";
+
+const MORE: &str = "\
+`picluster web --help` and `picluster lb --help` list their flags. Everything
+has a default, and can be set by a flag or in the environment.
+";
+
+const WEB_EXAMPLES: &str = "\
+Examples:
+  picluster web                          serve the hostname at port 8080
+  picluster web --name ada               call it ada
+  picluster web --listen :9000 --cluster red
+  curl http://127.0.0.1:8080/            what it serves
+
+Environment: every flag has a twin, and the flag wins. Those of web alone are
+PICLUSTER_WEB_..., the others PICLUSTER_...; what only switches on takes 1 or 0:
+  PICLUSTER_WEB_LISTEN=:9000  PICLUSTER_NAME=ada  PICLUSTER_CLUSTER=red
+  PICLUSTER_IPV6=1            PICLUSTER_LOG=json  PICLUSTER_LOG_LEVEL=debug
+  PICLUSTER_ID=...            an id in place of the one made from the hardware
+";
+
+const LB_EXAMPLES: &str = "\
+Examples:
+  sudo picluster lb                      http://picluster.local/ is now served
+  picluster lb --listen :8000            without sudo: a port above 1023
+  picluster lb --cluster red --interface eth0
+
+Environment: every flag has a twin, and the flag wins. Those of lb alone are
+PICLUSTER_LB_..., the others PICLUSTER_...; what only switches on takes 1 or 0:
+  PICLUSTER_LB_LISTEN=:8000   PICLUSTER_LB_ADMIN=127.0.0.1:7070
+  PICLUSTER_LB_HOLD=10s       PICLUSTER_LB_ALLOW_OFF_LINK=1
+  PICLUSTER_CLUSTER=red       PICLUSTER_INTERFACE=eth0,wlan0
+  PICLUSTER_ID=...            an id in place of the one made from the hardware
+";
+
+const DEMO_EXAMPLES: &str = "\
+Starts real processes that find each other by real mDNS, on this machine only,
+and says what to try with them. Ctrl-C ends all.
+
+Examples:
+  picluster demo
+  picluster demo --nodes 6 --verbose
+";

@@ -1,0 +1,361 @@
+//! What people type, and what they get. No process, no environment of our own.
+
+use std::time::Duration;
+
+use super::*;
+use crate::config::Limits;
+use crate::node::DEFAULT_CLUSTER;
+
+type Vars<'a> = &'a [(&'a str, &'a str)];
+
+fn typed(line: &str, vars: Vars<'_>) -> Result<Invocation, Stop> {
+    let args = ["picluster"].into_iter().chain(line.split_whitespace()).map(OsString::from);
+    parse(args, &|name| {
+        vars.iter().find(|(var, _)| *var == name).map(|(_, value)| OsString::from(value))
+    })
+}
+
+fn web(line: &str, vars: Vars<'_>) -> WebConfig {
+    match typed(line, vars).unwrap().command {
+        Command::Web(config) => config,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn lb(line: &str, vars: Vars<'_>) -> LbConfig {
+    match typed(line, vars).unwrap().command {
+        Command::Lb(config) => config,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn refused(line: &str, vars: Vars<'_>) -> String {
+    match typed(line, vars) {
+        Err(Stop::Refused(text)) => {
+            assert!(text.ends_with('\n'), "{text:?}");
+            text.trim_end().trim_start_matches("picluster: ").to_owned()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn without_flags_every_setting_has_its_documented_default() {
+    let web = web("web", &[]);
+    assert_eq!(web.listen.to_string(), "[::]:8080");
+    assert_eq!((web.name, web.id, web.drain), (None, None, Duration::from_secs(30)));
+    assert_eq!(web.discovery.cluster, DEFAULT_CLUSTER);
+    assert!(web.discovery.interfaces.is_empty() && !web.discovery.ipv6 && !web.discovery.loopback);
+
+    let lb = lb("lb", &[]);
+    assert_eq!(lb.listen.to_string(), "[::]:80");
+    assert_eq!(lb.admin.to_string(), "[::]:7070");
+    assert!(lb.workers >= 1 && lb.claim_name && lb.node_header && !lb.allow_off_link);
+    assert_eq!(lb.hold, Duration::from_secs(5));
+    assert_eq!(format!("{:?}", lb.limits), format!("{:?}", Limits::default()));
+
+    let invocation = typed("web", &[]).unwrap();
+    let logging = Logging { format: LogFormat::Text, level: LevelFilter::INFO };
+    assert_eq!((invocation.logging, invocation.exit_with_stdin), (logging, false));
+}
+
+#[test]
+fn the_help_says_the_defaults_that_are_taken() {
+    let Err(Stop::Asked(help)) = typed("lb --help", &[]) else { panic!() };
+    let default = Limits::default();
+    for (flag, time) in [
+        ("--hold", lb("lb", &[]).hold),
+        ("--head-timeout", default.head),
+        ("--keep-alive", default.keep_alive),
+        ("--body-idle", default.body),
+        ("--send-idle", default.send),
+        ("--answer-timeout", default.answer),
+        ("--answer-idle", default.answer_body),
+        ("--tunnel-idle", default.tunnel),
+    ] {
+        let line = help.lines().find(|line| line.trim_start().starts_with(flag)).unwrap();
+        let said = line.rsplit_once('(').unwrap().1.trim_end_matches(')');
+        assert_eq!(humantime::parse_duration(said).unwrap(), time, "{line}");
+    }
+    assert!(help.contains(&format!("({})", default.connections)));
+}
+
+#[test]
+fn every_help_fits_80_columns() {
+    for line in ["--help", "web --help", "lb --help", "demo --help"] {
+        let Err(Stop::Asked(help)) = typed(line, &[]) else { panic!("{line}") };
+        for text in help.lines() {
+            assert!(text.chars().count() <= 80, "{line}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_default() {
+    let vars: Vars<'_> = &[
+        ("PICLUSTER_WEB_LISTEN", "10.0.0.1:81"),
+        ("PICLUSTER_LB_LISTEN", ":82"),
+        ("PICLUSTER_CLUSTER", "red"),
+        ("PICLUSTER_INTERFACE", "eth0, wlan0"),
+        ("PICLUSTER_IPV6", "true"),
+        ("PICLUSTER_DRAIN", "2m"),
+        ("PICLUSTER_NAME", "ada"),
+        ("PICLUSTER_ID", "pi-7"),
+    ];
+    let by_vars = web("web", vars);
+    assert_eq!(by_vars.listen.to_string(), "10.0.0.1:81");
+    assert_eq!(by_vars.discovery.cluster, "red");
+    assert_eq!(by_vars.discovery.interfaces, ["eth0", "wlan0"]);
+    assert!(by_vars.discovery.ipv6);
+    assert_eq!(by_vars.drain, Duration::from_secs(120));
+    assert_eq!(by_vars.name.as_deref(), Some("ada"));
+    assert_eq!(by_vars.id.unwrap().as_str(), "pi-7");
+
+    let by_flags = web("web --listen :83 --cluster blue --interface a,b --interface c", vars);
+    assert_eq!(by_flags.listen.to_string(), "[::]:83");
+    assert_eq!(by_flags.discovery.cluster, "blue");
+    assert_eq!(by_flags.discovery.interfaces, ["a", "b", "c"]);
+}
+
+#[test]
+fn a_role_does_not_read_the_other_roles_variables() {
+    let vars: Vars<'_> = &[("PICLUSTER_LB_LISTEN", "nonsense"), ("PICLUSTER_WEB_LISTEN", ":81")];
+    assert_eq!(web("web", vars).listen.to_string(), "[::]:81");
+}
+
+#[test]
+fn every_setting_of_the_balancer_has_its_twin() {
+    let config = lb(
+        "lb",
+        &[
+            ("PICLUSTER_LB_ADMIN", "127.0.0.1:9"),
+            ("PICLUSTER_LB_WORKERS", "3"),
+            ("PICLUSTER_LB_NO_NODE_HEADER", "1"),
+            ("PICLUSTER_LB_ALLOW_OFF_LINK", "TRUE"),
+            ("PICLUSTER_LB_HOLD", "0s"),
+            ("PICLUSTER_LB_HEAD_TIMEOUT", "11s"),
+            ("PICLUSTER_LB_KEEP_ALIVE", "12s"),
+            ("PICLUSTER_LB_BODY_IDLE", "13s"),
+            ("PICLUSTER_LB_SEND_IDLE", "14s"),
+            ("PICLUSTER_LB_ANSWER_TIMEOUT", "15s"),
+            ("PICLUSTER_LB_ANSWER_IDLE", "16s"),
+            ("PICLUSTER_LB_TUNNEL_IDLE", "17s"),
+            ("PICLUSTER_LB_MAX_CONNECTIONS", "18"),
+        ],
+    );
+    assert_eq!((config.admin.to_string().as_str(), config.workers), ("127.0.0.1:9", 3));
+    assert!(!config.node_header && config.allow_off_link && config.hold.is_zero());
+    let l = config.limits;
+    let times = [l.head, l.keep_alive, l.body, l.send, l.answer, l.answer_body, l.tunnel];
+    assert_eq!(times.map(|time| time.as_secs()), [11, 12, 13, 14, 15, 16, 17]);
+    assert_eq!(l.connections, 18);
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset_and_space_around_a_value_is_dropped() {
+    let vars: Vars<'_> =
+        &[("PICLUSTER_WEB_LISTEN", ""), ("PICLUSTER_IPV6", " "), ("PICLUSTER_CLUSTER", "red\r\n")];
+    let config = web("web", vars);
+    assert_eq!(config.listen.port(), 8080);
+    assert!(!config.discovery.ipv6);
+    assert_eq!(config.discovery.cluster, "red");
+    assert!(!web("web", &[("PICLUSTER_IPV6", "0")]).discovery.ipv6);
+}
+
+#[test]
+fn a_role_runs_the_command_of_that_name_with_its_flags() {
+    assert_eq!(web("--role web --listen :81", &[]).listen.port(), 81);
+    assert_eq!(lb("--listen :81 --role=lb --workers 2", &[]).workers, 2);
+    assert_eq!(lb("", &[("PICLUSTER_ROLE", "lb")]).listen.port(), 80);
+    assert_eq!(web("--name ada", &[("PICLUSTER_ROLE", "web")]).name.unwrap(), "ada");
+    // A flag wins over the variable, and a command over both.
+    assert_eq!(web("--role web", &[("PICLUSTER_ROLE", "lb")]).listen.port(), 8080);
+    assert_eq!(web("web", &[("PICLUSTER_ROLE", "lb")]).listen.port(), 8080);
+    assert_eq!(web("web", &[("PICLUSTER_ROLE", "nonsense")]).listen.port(), 8080);
+    assert!(matches!(typed("--help", &[("PICLUSTER_ROLE", "web")]), Err(Stop::Asked(_))));
+    assert!(matches!(typed("--role lb --help", &[]), Err(Stop::Asked(h)) if h.contains("--hold")));
+}
+
+#[test]
+fn an_address_may_be_a_port_alone() {
+    for (text, addr) in [
+        ("9000", "[::]:9000"),
+        (":9000", "[::]:9000"),
+        ("0", "[::]:0"),
+        ("127.0.0.1:9000", "127.0.0.1:9000"),
+        ("[::1]:9000", "[::1]:9000"),
+    ] {
+        assert_eq!(web(&format!("web --listen {text}"), &[]).listen.to_string(), addr);
+    }
+}
+
+#[test]
+fn hidden_flags_are_for_the_children_of_a_demo() {
+    let line = "lb --loopback --no-claim-name --exit-with-stdin --id x";
+    let config = lb(line, &[]);
+    assert!(config.discovery.loopback && !config.claim_name);
+    assert!(typed(line, &[]).unwrap().exit_with_stdin);
+    let Err(Stop::Asked(help)) = typed("lb --help", &[]) else { panic!() };
+    for flag in ["--loopback", "--no-claim-name", "--exit-with-stdin", "--id"] {
+        assert!(!help.contains(flag), "{flag}");
+    }
+}
+
+#[test]
+fn logging_is_chosen_by_flag_or_variable() {
+    let json = Logging { format: LogFormat::Json, level: LevelFilter::DEBUG };
+    assert_eq!(typed("web --log json --log-level debug", &[]).unwrap().logging, json);
+    let vars: Vars<'_> = &[("PICLUSTER_LOG", "json"), ("PICLUSTER_LOG_LEVEL", "DEBUG")];
+    assert_eq!(typed("lb", vars).unwrap().logging, json);
+}
+
+#[test]
+fn a_demo_has_one_to_sixteen_nodes() {
+    let nodes = |line| match typed(line, &[]).unwrap().command {
+        Command::Demo(config) => (config.nodes, config.verbose),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(nodes("demo"), (3, false));
+    assert_eq!(nodes("demo --nodes 16 --verbose"), (16, true));
+    for bad in ["0", "17"] {
+        let text = refused(&format!("demo --nodes {bad}"), &[]);
+        assert_eq!(text, format!("--nodes \"{bad}\" is out of range; write a number from 1 to 16"));
+    }
+}
+
+#[test]
+fn a_bad_flag_is_refused_in_one_sentence_that_names_it_and_the_fix() {
+    for (line, sentence) in [
+        (
+            "web --listen 10.0.0.1",
+            "--listen \"10.0.0.1\" has no port; write --listen 10.0.0.1:8080",
+        ),
+        (
+            "web --listen ::1",
+            "--listen \"::1\" has no brackets around the IPv6 address; \
+             write [ADDR]:PORT, for example --listen [::1]:8080",
+        ),
+        (
+            "web --listen localhost:81",
+            "--listen \"localhost:81\" has a name, not an address; write --listen 127.0.0.1:81",
+        ),
+        (
+            "web --listen 65536",
+            "--listen \"65536\" is no port; ports go from 1 to 65535 (0 takes a free one)",
+        ),
+        (
+            "web --listen 80x",
+            "--listen \"80x\" is no address with a port; \
+             write PORT, :PORT or ADDR:PORT, for example --listen :8080",
+        ),
+        (
+            "web --name käthe",
+            "--name \"käthe\" is no node name: 1 to 63 visible ASCII characters, no space; \
+             for example --name k-the",
+        ),
+        (
+            "lb --cluster a/b",
+            "--cluster \"a/b\" is no cluster name: 1 to 32 letters, digits and . _ -; \
+             for example --cluster class-7b",
+        ),
+        (
+            "lb --interface eth0,",
+            "--interface \"eth0,\" is no interface name; \
+             write it as `ip link` shows it, for example --interface eth0",
+        ),
+        ("lb --workers 0", "--workers \"0\" is out of range; write a number from 1 to 256"),
+        ("lb --workers two", "--workers \"two\" is no such number; write a number from 1 to 256"),
+        (
+            "lb --hold 5",
+            "--hold \"5\" has no unit; write it with ms, s, m or h, for example --hold 5s",
+        ),
+        ("lb --hold 6m", "--hold \"6m\" is out of range; it goes from 0s to 5m"),
+        (
+            "lb --head-timeout 0s",
+            "--head-timeout \"0s\" is out of range; it goes from 10ms to 1day",
+        ),
+        (
+            "lb --drain soon",
+            "--drain \"soon\" is no time; write it with ms, s, m or h, for example --drain 5s",
+        ),
+        ("web --log xml", "--log \"xml\" is no form of the log; write text or json"),
+        (
+            "web --log-level loud",
+            "--log-level \"loud\" is no level; write error, warn, info, debug or trace",
+        ),
+        (
+            "lb --admin :80",
+            "requests and the admin page cannot both have [::]:80; \
+             give --listen or --admin another port, for example --admin :7070",
+        ),
+        ("web --lisen 1", "`picluster web` takes no --lisen; did you mean --listen?"),
+        ("web --hold 1s", "`picluster web` takes no --hold; `picluster lb` has it"),
+        ("web --xyz", "`picluster web` takes no --xyz; see `picluster web --help`"),
+        (
+            "web --listen",
+            "a value is required for '--listen <ADDR:PORT>' but none was supplied; \
+             see `picluster web --help`",
+        ),
+        ("dem", "there is no command dem; did you mean `picluster demo`?"),
+        ("xyz", "there is no command xyz; there are web, lb, demo"),
+        ("--role x", "--role \"x\" is no role; write --role web or --role lb"),
+        ("--role", "--role needs a value: write --role web or --role lb"),
+        ("web --role lb", "`picluster web` already says what to run; leave out --role"),
+        (
+            "--listen :80 lb",
+            "the command comes first: `picluster web ...` or `picluster lb ...`, and then its flags",
+        ),
+    ] {
+        assert_eq!(refused(line, &[]), sentence, "{line}");
+    }
+}
+
+#[test]
+fn a_bad_variable_is_refused_by_its_own_name() {
+    for (line, var, value, sentence) in [
+        ("lb", "PICLUSTER_LB_WORKERS", "0", "=\"0\" is out of range; write a number from 1 to 256"),
+        (
+            "lb",
+            "PICLUSTER_LB_LISTEN",
+            "10.0.0.1",
+            "=\"10.0.0.1\" has no port; write PICLUSTER_LB_LISTEN=10.0.0.1:8080",
+        ),
+        (
+            "web",
+            "PICLUSTER_IPV6",
+            "maybe",
+            "=\"maybe\" is neither yes nor no; write 1 or true, 0 or false",
+        ),
+        (
+            "web",
+            "PICLUSTER_ID",
+            "Pi",
+            "=\"Pi\" is no id: 1 to 32 lower case letters, digits and -; for example PICLUSTER_ID=pi-7",
+        ),
+        (
+            "",
+            "PICLUSTER_ROLE",
+            "x",
+            "=\"x\" is no role; write PICLUSTER_ROLE=web or PICLUSTER_ROLE=lb",
+        ),
+    ] {
+        assert_eq!(refused(line, &[(var, value)]), format!("{var}{sentence}"));
+    }
+}
+
+#[test]
+fn a_variable_that_is_not_utf8_is_refused() {
+    use std::os::unix::ffi::OsStringExt;
+    let env = |name: &str| (name == "PICLUSTER_NAME").then(|| OsString::from_vec(vec![0xff]));
+    let Err(Stop::Refused(text)) = parse(["picluster", "web"].map(OsString::from), &env) else {
+        panic!()
+    };
+    assert_eq!(text, "picluster: PICLUSTER_NAME is not UTF-8; unset it or write it anew\n");
+}
+
+#[test]
+fn nothing_typed_gets_the_commands_and_is_no_success() {
+    assert_eq!(typed("", &[]).unwrap_err(), Stop::Refused(SHORT.to_owned()));
+    assert_eq!(typed("", &[("PICLUSTER_ROLE", "")]).unwrap_err(), Stop::Refused(SHORT.to_owned()));
+}
