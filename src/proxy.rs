@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -74,6 +74,9 @@ pub struct Settings {
     pub feedback: mpsc::Sender<Feedback>,
     /// Requests that wait for a node now, all workers together.
     pub held: AtomicUsize,
+    /// Requests that clients saw fail for the cluster's fault: answered with a 5xx of our own, or
+    /// broken off in the middle of an answer.
+    pub failed: AtomicU64,
 }
 
 /// The answer of a cluster without a node, as a page and as text.
@@ -174,9 +177,13 @@ impl Worker {
         let _ = self.settings.feedback.try_send((epoch, outcome));
     }
 
-    /// Logs an answer of our own.
+    /// Counts and logs an answer of our own.
     fn count(&self, reject: Reject) {
-        debug!(status = reject.status(), cause = reject.cause(), "answered for the cluster");
+        let (status, cause) = (reject.status(), reject.cause());
+        if matches!(status, 502..=504) {
+            self.settings.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        debug!(status, cause, "answered for the cluster");
     }
 
     /// Serves one request: picks a node, sends to it, gives its answer to the client, or tries

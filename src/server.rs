@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tracing::warn;
 
@@ -72,7 +72,8 @@ impl Life {
 
 /// The running workers.
 pub struct Workers {
-    threads: Vec<thread::JoinHandle<()>>,
+    /// One word from each worker that ends, whatever ends it.
+    ended: mpsc::Receiver<()>,
 }
 
 impl Workers {
@@ -89,11 +90,13 @@ impl Workers {
         make: impl Fn() -> Rc<H> + Clone + Send + 'static,
     ) -> io::Result<Self> {
         let open = Arc::new(AtomicUsize::new(0));
-        let mut threads = Vec::with_capacity(listeners.len());
+        let (alive, ended) = mpsc::channel(listeners.len().max(1));
         for (index, listener) in listeners.into_iter().enumerate() {
             let (phase, make, open) = (phase.clone(), make.clone(), Arc::clone(&open));
+            let alive = Alive(alive.clone());
             let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
             let run = move || {
+                let _alive = alive;
                 let prepared = prepare(listener);
                 let (ours, told) = match prepared {
                     Ok(prepared) => (Some(prepared), Ok(())),
@@ -113,16 +116,33 @@ impl Workers {
                 });
             };
             let name = format!("worker-{index}");
-            threads.push(thread::Builder::new().name(name).spawn(run)?);
+            thread::Builder::new().name(name).spawn(run)?;
             is_ready.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
         }
-        Ok(Self { threads })
+        Ok(Self { ended })
+    }
+
+    /// Completes when the first worker has ended. Before [`Phase::Draining`] that is a fault.
+    ///
+    /// ## Cancel safety
+    /// An end that was not waited for is told by the next call.
+    pub async fn ended(&mut self) {
+        let _ = self.ended.recv().await;
     }
 
     /// Waits until every worker has ended, which they do after [`Phase::Draining`].
-    pub async fn join(self) {
-        let all = move || self.threads.into_iter().for_each(|thread| drop(thread.join()));
-        let _ = tokio::task::spawn_blocking(all).await;
+    pub async fn join(mut self) {
+        while self.ended.recv().await.is_some() {}
+    }
+}
+
+/// Lives on a worker's thread and tells of its end, a panic included.
+struct Alive(mpsc::Sender<()>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        // There is room for a word from each worker.
+        let _ = self.0.try_send(());
     }
 }
 

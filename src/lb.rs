@@ -1,0 +1,200 @@
+//! The balancer: finds nodes, serves HTTP through them, shows what it knows on the admin port, and
+//! leaves without losing a request.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use tokio::sync::{mpsc, watch};
+use tracing::info;
+
+use crate::config::LbConfig;
+use crate::dashboard::{self, Admin, teach};
+use crate::discovery::Line;
+use crate::discovery::mdns::{Advert, Advertiser, Browser, Trust};
+use crate::discovery::membership::{self, Membership};
+use crate::identity::{self, Hardware, Role};
+use crate::listen::{self, Accept};
+use crate::node::{Advertisement, NodeId};
+use crate::pool;
+use crate::proxy::{Settings, Teaching, Worker};
+use crate::server::{Phase, Workers};
+use crate::shutdown::Shutdown;
+
+/// Changes that wait for the discovery task. A full channel holds the source back, which keeps the
+/// newest word of each instance.
+const CHANGES_MAX: usize = 256;
+
+/// Outcomes that wait for the discovery task; beyond that traffic's words are lost, and probes find
+/// out.
+const FEEDBACK_MAX: usize = 1024;
+
+/// Runs the balancer until `shutdown` asks for its end.
+///
+/// # Errors
+/// When an address cannot be listened on (the cause is a [`listen::ListenError`]), or when a part
+/// that should run as long as the program ends before it.
+pub async fn run(config: LbConfig, shutdown: Shutdown) -> anyhow::Result<()> {
+    Lb::bind(config)?.serve(shutdown).await
+}
+
+/// A balancer that listens and is about to serve.
+pub struct Lb {
+    config: LbConfig,
+    /// One listener a worker, all on one address.
+    clients: Vec<TcpListener>,
+    admin: TcpListener,
+    hardware: Hardware,
+    id: NodeId,
+}
+
+impl Lb {
+    /// Listens on both ports.
+    ///
+    /// # Errors
+    /// A [`listen::ListenError`] inside.
+    pub fn bind(config: LbConfig) -> anyhow::Result<Self> {
+        let clients = listen::bind_shared(config.listen, "--listen", config.workers)?;
+        let admin = listen::bind(config.admin, "--admin")?;
+        let hardware = Hardware::find();
+        let port = local_addr(&clients[0])?.port();
+        let id = identity::node_id(&hardware, config.id.as_ref(), Role::Lb, port);
+        Ok(Self { config, clients, admin, hardware, id })
+    }
+
+    /// Where clients connect, with the real port.
+    ///
+    /// # Errors
+    /// The system cannot tell.
+    pub fn addr(&self) -> anyhow::Result<SocketAddr> {
+        local_addr(&self.clients[0])
+    }
+
+    /// Where the page and the API are, with the real port.
+    ///
+    /// # Errors
+    /// The system cannot tell.
+    pub fn admin_addr(&self) -> anyhow::Result<SocketAddr> {
+        local_addr(&self.admin)
+    }
+
+    /// Serves until `shutdown` asks for the end, then leaves: `/readyz` turns to 503, the goodbye is
+    /// said, the accept queues are emptied and closed, what runs is finished.
+    ///
+    /// # Errors
+    /// A part that should run as long as the program ended before it.
+    pub async fn serve(self, mut shutdown: Shutdown) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let (addr, admin_addr) = (self.addr()?, self.admin_addr()?);
+        let Self { config, clients, admin, hardware, id } = self;
+        let (publisher, pool) = pool::channel();
+        let (feedback, from_traffic) = mpsc::channel(FEEDBACK_MAX);
+        let (changes, from_sources) = mpsc::channel(CHANGES_MAX);
+
+        let hostname = identity::hostname();
+        let via = identity::default_name(&hostname, &id);
+        let settings = Arc::new(Settings {
+            limits: config.limits.clone(),
+            hold: config.hold,
+            node_header: config.node_header,
+            via: via.clone(),
+            teaching: Teaching {
+                html: teach::html(&config.discovery.cluster),
+                text: teach::text(&config.discovery.cluster),
+            },
+            started,
+            feedback,
+            held: 0.into(),
+            failed: 0.into(),
+        });
+        let (phase, watched) = watch::channel(Phase::Serving);
+        let mut workers = Workers::start(clients, config.limits.connections, &watched, {
+            let (settings, pool) = (Arc::clone(&settings), pool.clone());
+            move || Worker::start(Arc::clone(&settings), pool.clone())
+        })
+        .context("failed to start the workers")?;
+
+        let own = move |node: &NodeId, port| hardware.node_id(Role::Web, port) == *node;
+        let _browser = Browser::start(&config.discovery, trust(&config, addr, admin_addr), own, changes);
+        let advertiser =
+            Advertiser::start(&config.discovery, adverts(&config, &id, hostname, addr, admin_addr));
+        let line = Line {
+            table: Membership::new(membership::Settings {
+                cluster: config.discovery.cluster.clone(),
+                thresholds: config.thresholds,
+            }),
+            changes: from_sources,
+            feedback: from_traffic,
+            publisher,
+            started,
+        };
+        let admin = serve_admin(admin, Admin {
+            pool,
+            cluster: config.discovery.cluster.clone(),
+            started: started.into(),
+            shutdown: shutdown.clone(),
+            failed: Arc::new(move || settings.failed.load(Ordering::Relaxed)),
+        });
+        info!(%id, name = %via, listen = %addr, admin = %admin_addr, cluster = %config.discovery.cluster, "balancing");
+
+        let leave = async {
+            tokio::select! {
+                () = shutdown.requested() => {}
+                () = workers.ended() => bail!("a worker ended before its time"),
+            }
+            info!("draining");
+            advertiser.goodbye().await;
+            let _ = phase.send(Phase::Draining(Instant::now() + config.drain));
+            workers.join().await;
+            info!("stopped");
+            Ok(())
+        };
+        tokio::select! {
+            left = leave => left,
+            () = line.run() => bail!("the discovery of nodes ended before its time"),
+            ended = admin => ended.and_then(|()| bail!("the admin port ended before its time")),
+        }
+    }
+}
+
+fn local_addr(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
+    listener.local_addr().context("failed to read a listener's address")
+}
+
+fn trust(config: &LbConfig, addr: SocketAddr, admin_addr: SocketAddr) -> Trust {
+    Trust {
+        allow_off_link: config.allow_off_link,
+        loopback: config.discovery.loopback,
+        ipv6: config.discovery.ipv6,
+        listeners: vec![addr, admin_addr],
+    }
+}
+
+/// What the balancer says of itself: where its page is and, unless that is switched off, the name
+/// under which nobody has to know its address.
+fn adverts(
+    config: &LbConfig,
+    id: &NodeId,
+    hostname: String,
+    addr: SocketAddr,
+    admin_addr: SocketAddr,
+) -> Vec<Advert> {
+    let txt = Advertisement {
+        id: Some(id.clone()),
+        hostname: Some(hostname),
+        boot: Some(identity::boot()),
+        cluster: config.discovery.cluster.clone(),
+        health: None,
+        ctl: None,
+    };
+    let balancer = Advert::Balancer { id: id.clone(), port: admin_addr.port(), txt };
+    let host = Advert::ClusterHost { id: id.clone(), port: addr.port() };
+    [Some(balancer), config.claim_name.then_some(host)].into_iter().flatten().collect()
+}
+
+async fn serve_admin(listener: TcpListener, admin: Admin) -> anyhow::Result<()> {
+    let accept = Accept::new(listener).context("failed to start the admin port")?;
+    axum::serve(accept, dashboard::router(admin)).await.context("failed to serve the admin port")
+}
