@@ -117,7 +117,8 @@ impl Lb {
         .context("failed to start the workers")?;
 
         let own = move |node: &NodeId, port| hardware.node_id(Role::Web, port) == *node;
-        let _browser = Browser::start(&config.discovery, trust(&config, addr, admin_addr), own, changes);
+        let _browser =
+            Browser::start(&config.discovery, trust(&config, addr, admin_addr), own, changes);
         let advertiser =
             Advertiser::start(&config.discovery, adverts(&config, &id, hostname, addr, admin_addr));
         let line = Line {
@@ -130,13 +131,16 @@ impl Lb {
             publisher,
             started,
         };
-        let admin = serve_admin(admin, Admin {
-            pool,
-            cluster: config.discovery.cluster.clone(),
-            started: started.into(),
-            shutdown: shutdown.clone(),
-            failed: Arc::new(move || settings.failed.load(Ordering::Relaxed)),
-        });
+        let admin = serve_admin(
+            admin,
+            Admin {
+                pool,
+                cluster: config.discovery.cluster.clone(),
+                started: started.into(),
+                shutdown: shutdown.clone(),
+                failed: Arc::new(move || settings.failed.load(Ordering::Relaxed)),
+            },
+        );
         info!(%id, name = %via, listen = %addr, admin = %admin_addr, cluster = %config.discovery.cluster, "balancing");
 
         let leave = async {

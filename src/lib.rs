@@ -12,13 +12,16 @@ pub mod retry;
 pub mod picker;
 pub mod pool;
 // Floor 3, edges: the outside world, one file a kind.
+pub mod identity;
 pub mod listen;
 pub mod server;
 pub mod shutdown;
 // Floor 4, lines: discovery, the data path, and the page that shows both.
 pub mod dashboard;
+pub mod discovery;
 pub mod proxy;
 // Floor 5, programs: one file a subcommand, named as typed.
 pub mod cli;
 pub mod demo;
+pub mod lb;
 pub mod web;

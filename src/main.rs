@@ -19,7 +19,6 @@ use picluster::cli::{self, Command, Invocation, LogFormat, Logging, Stop};
 use picluster::listen::ListenError;
 use picluster::{demo, lb, shutdown, web};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
@@ -97,10 +96,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 /// Logs to stderr, panics included. Never in colour: there is nothing to switch off for NO_COLOR.
 fn start_log(logging: Logging) {
     let in_detail = logging.level >= LevelFilter::DEBUG;
-    // The mDNS library reports every packet it does not like, which on a home network is many;
-    // what it means for us is logged by our own discovery.
-    let mdns = if in_detail { logging.level } else { LevelFilter::OFF };
-    let filter = Targets::new().with_default(logging.level).with_target("mdns_sd", mdns);
+    let filter = logging.level;
     // Without internal errors: they are printed to the same stderr and panic where that is closed.
     let layer = fmt::layer().with_writer(io::stderr).log_internal_errors(false);
     let layer = match logging.format {

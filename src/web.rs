@@ -16,8 +16,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::WebConfig;
+use crate::discovery::mdns::{Advert, Advertiser};
+use crate::identity::{self, Hardware, Role};
 use crate::listen::{self, Accept, LocalAddr};
-use crate::node::{Boot, NodeId, printable};
+use crate::node::{Advertisement, Boot, NodeId};
 use crate::shutdown::Shutdown;
 
 /// How long new connections are still taken after the health said draining. A balancer asks every
@@ -30,14 +32,8 @@ const LINGER: Duration = Duration::from_millis(1600);
 /// When the address cannot be listened on; the cause is a [`listen::ListenError`].
 pub async fn run(config: WebConfig, shutdown: Shutdown) -> anyhow::Result<()> {
     let web = Web::bind(&config)?;
-    let goodbye = advertise(&web);
-    web.serve(shutdown, goodbye).await
-}
-
-/// The advertiser's place: starts it for this node and returns the future that says goodbye, which
-/// is not polled before the stop. Until it is there the node serves whoever knows its address.
-fn advertise(_web: &Web) -> impl Future<Output = ()> + Send + use<> {
-    async {}
+    let advertiser = Advertiser::start(&config.discovery, vec![web.advert(&config)]);
+    web.serve(shutdown, advertiser.goodbye()).await
 }
 
 /// Who this node is. Fixed while it runs.
@@ -57,23 +53,16 @@ pub struct Identity {
 
 impl Identity {
     fn new(config: &WebConfig, port: u16) -> Self {
-        let hostname = gethostname::gethostname().to_string_lossy().into_owned();
-        let id = config.id.clone().unwrap_or_else(|| id_of(port));
-        let own = || format!("{}-{}", printable(&hostname, 56), id.short());
+        let hostname = identity::hostname();
+        let id = identity::node_id(&Hardware::find(), config.id.as_ref(), Role::Web, port);
         Self {
-            name: config.name.clone().unwrap_or_else(own),
+            name: config.name.clone().unwrap_or_else(|| identity::default_name(&hostname, &id)),
             title: config.name.clone().unwrap_or_else(|| hostname.clone()),
-            boot: Boot(fastrand::u64(..)),
+            boot: identity::boot(),
             hostname,
             id,
         }
     }
-}
-
-/// An id for this run. The stable one comes from the hardware.
-fn id_of(_port: u16) -> NodeId {
-    let text: String = (0..13).map(|_| fastrand::lowercase()).collect();
-    NodeId::new(&text).expect("13 lower case letters are an id")
 }
 
 /// A web node that listens and is about to serve.
@@ -118,6 +107,22 @@ impl Web {
     /// The address it listens on, with the real port.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// What it says of itself on the network.
+    fn advert(&self, config: &WebConfig) -> Advert {
+        let Identity { id, hostname, boot, .. } = self.node.identity.clone();
+        let cluster = config.discovery.cluster.clone();
+        let (hostname, boot) = (Some(hostname), Some(boot));
+        let txt = Advertisement {
+            id: Some(id.clone()),
+            hostname,
+            boot,
+            cluster,
+            health: None,
+            ctl: None,
+        };
+        Advert::Node { id, port: self.addr.port(), txt }
     }
 
     /// Who it is.

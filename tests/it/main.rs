@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 mod cli;
+mod simulation;
 mod web;

@@ -1,0 +1,102 @@
+//! The discovery line: one task, one `select!`, one publication.
+//!
+//! Sources propose, probes and traffic judge, the table decides, and one immutable pool is
+//! published. Nothing on the request path ever waits for this task.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
+
+use crate::discovery::membership::{Event, Membership};
+use crate::discovery::probe::{Asked, Kept};
+use crate::node::Change;
+use crate::pool::Publisher;
+use crate::proxy::Feedback;
+
+pub mod mdns;
+pub mod membership;
+mod probe;
+
+/// Words taken from a channel in one go: a flood is worked off in batches, and each batch ends in
+/// one look at the table.
+const BATCH: usize = 64;
+
+/// With an empty table nothing is due; it is looked at anyway.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What the line reads from and where it publishes.
+pub struct Line {
+    /// The table, empty at first.
+    pub table: Membership,
+    /// What the sources say.
+    pub changes: mpsc::Receiver<Change>,
+    /// What traffic says.
+    pub feedback: mpsc::Receiver<Feedback>,
+    /// Where the pool is published.
+    pub publisher: Publisher,
+    /// The zero of all times in the table and the pool.
+    pub started: Instant,
+}
+
+impl Line {
+    /// Runs the line until its sources and the traffic are gone or the future is dropped.
+    pub async fn run(mut self) {
+        let mut probes = JoinSet::new();
+        let mut kept = Kept::default();
+        let mut rng = fastrand::Rng::new();
+        let (mut changes, mut feedback) = (Vec::new(), Vec::new());
+        loop {
+            let now = self.started.elapsed();
+            for probe in self.table.due(now, &mut rng) {
+                probes.spawn(kept.ask(probe));
+            }
+            self.report(now);
+            let wake = self.table.next_wake(now).map_or(now + IDLE, |wake| wake.max(now));
+            tokio::select! {
+                n = self.changes.recv_many(&mut changes, BATCH) => if n == 0 { return },
+                n = self.feedback.recv_many(&mut feedback, BATCH) => if n == 0 { return },
+                Some(asked) = probes.join_next() => self.probed(&mut kept, asked.ok()),
+                () = tokio::time::sleep(wake - now) => {}
+            }
+            let now = self.started.elapsed();
+            for change in changes.drain(..) {
+                self.table.change(&change, now);
+            }
+            for (epoch, outcome) in feedback.drain(..) {
+                self.table.observed(epoch, outcome, now);
+            }
+        }
+    }
+
+    /// A probe whose task failed gives no result; the table counts it as unanswered in time.
+    fn probed(&mut self, kept: &mut Kept, asked: Option<Asked>) {
+        let Some(mut asked) = asked else { return };
+        kept.keep(&mut asked);
+        self.table.probed(asked.ticket, &asked.result, self.started.elapsed());
+    }
+
+    /// Logs what happened and publishes what changed.
+    fn report(&mut self, now: Duration) {
+        for event in self.table.events() {
+            log(&event);
+        }
+        if let Some(members) = self.table.view() {
+            self.publisher.publish(members, now);
+        }
+    }
+}
+
+fn log(event: &Event) {
+    let Event { what, node, endpoint, detail } = event;
+    let endpoint = endpoint.map(tracing::field::display);
+    let what = what.as_str();
+    if event.what.is_warning() {
+        warn!(%node, endpoint, %detail, "{what}");
+    } else if event.what.is_detail() {
+        debug!(%node, endpoint, %detail, "{what}");
+    } else {
+        info!(%node, endpoint, %detail, "{what}");
+    }
+}

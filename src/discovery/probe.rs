@@ -1,0 +1,286 @@
+//! Asking a node whether it is there and how it is: one GET, bounded in time and size.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::net::TcpStream;
+
+use crate::config::PROBE_ANSWER_BYTES_MAX;
+use crate::discovery::membership::{NodeState, Probe, ProbeResult, ProbeTicket};
+use crate::node::{Boot, NodeId};
+
+/// A kept connection that was not asked over for this long is closed. Stand-bys are asked every
+/// 10 s.
+const KEPT_FOR: Duration = Duration::from_secs(15);
+
+/// hyper's least read buffer; the answer of a node is a tenth of it.
+const READ_BYTES_MAX: usize = 8 * 1024;
+
+/// A connection over which one probe at a time asks.
+type Connection = SendRequest<Empty<Bytes>>;
+
+/// The connections that are kept between probes. A node's answer over a kept one says that its
+/// process runs, without a new connection every second.
+#[derive(Default)]
+pub(super) struct Kept(HashMap<SocketAddr, (Connection, Instant)>);
+
+/// A probe that ended.
+pub(super) struct Asked {
+    pub(super) ticket: ProbeTicket,
+    pub(super) result: ProbeResult,
+    endpoint: SocketAddr,
+    connection: Option<Connection>,
+}
+
+impl Kept {
+    /// Begins a probe, over a kept connection where one may be used.
+    pub(super) fn ask(&mut self, probe: Probe) -> impl Future<Output = Asked> + Send + use<> {
+        let kept = self.0.remove(&probe.endpoint).filter(|_| !probe.fresh_connection);
+        ask(probe, kept.map(|(connection, _)| connection))
+    }
+
+    /// Takes back the connection of a probe that ended, and closes those that nobody asks over.
+    pub(super) fn keep(&mut self, asked: &mut Asked) {
+        self.0.retain(|_, (_, since)| since.elapsed() < KEPT_FOR);
+        if let Some(connection) = asked.connection.take() {
+            self.0.insert(asked.endpoint, (connection, Instant::now()));
+        }
+    }
+}
+
+async fn ask(probe: Probe, kept: Option<Connection>) -> Asked {
+    let answer = tokio::time::timeout(probe.timeout, exchange(&probe, kept)).await;
+    let (result, connection) = match answer {
+        Ok(Ok((result, connection))) => (result, connection),
+        Ok(Err(result)) => (result, None),
+        Err(_) => (ProbeResult::TimedOut, None),
+    };
+    Asked { ticket: probe.ticket, result, endpoint: probe.endpoint, connection }
+}
+
+/// One exchange. A kept connection that turns out to be closed is no news: the node is asked again
+/// over a fresh one.
+async fn exchange(
+    probe: &Probe,
+    kept: Option<Connection>,
+) -> Result<(ProbeResult, Option<Connection>), ProbeResult> {
+    if let Some(connection) = kept {
+        match get(probe, connection).await {
+            Err(ProbeResult::Closed) => {}
+            other => return other,
+        }
+    }
+    get(probe, open(probe.endpoint).await?).await
+}
+
+async fn open(endpoint: SocketAddr) -> Result<Connection, ProbeResult> {
+    let stream = TcpStream::connect(endpoint).await.map_err(|error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => ProbeResult::Refused,
+        io::ErrorKind::ConnectionReset => ProbeResult::Closed,
+        _ => ProbeResult::Unreachable(error.to_string()),
+    })?;
+    // Without it the request waits for nothing anyway: it is the first thing sent.
+    let _ = stream.set_nodelay(true);
+    let (connection, driver) = http1::Builder::new()
+        .max_buf_size(READ_BYTES_MAX)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| said(&error))?;
+    // It ends with the connection's sender.
+    tokio::spawn(driver);
+    Ok(connection)
+}
+
+async fn get(
+    probe: &Probe,
+    mut connection: Connection,
+) -> Result<(ProbeResult, Option<Connection>), ProbeResult> {
+    connection.ready().await.map_err(|_| ProbeResult::Closed)?;
+    let request = Request::get(&probe.path)
+        .header("host", probe.endpoint.to_string())
+        .header("user-agent", concat!("picluster/", env!("CARGO_PKG_VERSION")))
+        .body(Empty::new())
+        .map_err(|error| ProbeResult::NotHttp(error.to_string()))?;
+    let response = connection.send_request(request).await.map_err(|error| said(&error))?;
+    let status = response.status().as_u16();
+    if probe.foreign {
+        return Ok((ProbeResult::Status(status), None));
+    }
+    let result = document(response).await?.unwrap_or(ProbeResult::Status(status));
+    Ok((result, Some(connection)))
+}
+
+/// A picluster health document (`"schema":"picluster/1"`); unknown keys are ignored.
+#[derive(Deserialize)]
+struct Document<'a> {
+    schema: &'a str,
+    id: &'a str,
+    #[serde(borrow)]
+    name: std::borrow::Cow<'a, str>,
+    boot: &'a str,
+    state: &'a str,
+}
+
+/// Reads the answer's body as a health document; `None` if it is another.
+async fn document(response: Response<Incoming>) -> Result<Option<ProbeResult>, ProbeResult> {
+    let body = Limited::new(response.into_body(), PROBE_ANSWER_BYTES_MAX).collect().await;
+    let body = body
+        .map_err(|error| match error.downcast::<hyper::Error>() {
+            Ok(error) => said(&error),
+            Err(_) => ProbeResult::NotHttp("the answer is too long".to_owned()),
+        })?
+        .to_bytes();
+    Ok(read(&body))
+}
+
+fn read(body: &[u8]) -> Option<ProbeResult> {
+    let document: Document<'_> = serde_json::from_slice(body).ok()?;
+    let state = match document.state {
+        "up" => NodeState::Up,
+        "draining" => NodeState::Draining,
+        "app-down" => NodeState::AppDown,
+        _ => return None,
+    };
+    (document.schema == "picluster/1").then_some(())?;
+    Some(ProbeResult::Node {
+        id: NodeId::new(document.id)?,
+        name: document.name.into_owned(),
+        boot: Boot::parse(document.boot)?,
+        state,
+    })
+}
+
+fn said(error: &hyper::Error) -> ProbeResult {
+    if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+        ProbeResult::NotHttp(error.to_string())
+    } else {
+        ProbeResult::Closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::discovery::membership::{HEALTH_PATH, Membership, Settings};
+    use crate::health::Thresholds;
+    use crate::node::{Advertisement, Change, DEFAULT_CLUSTER, Sighting, Source};
+
+    const BODY: &str = r#"{"schema":"picluster/1","id":"aaaaaaaaaaaaa","name":"ada","boot":"00000000000000ff","state":"up","nonce":null}"#;
+
+    /// A probe as the table asks for it.
+    fn probe(endpoint: SocketAddr, foreign: bool) -> Probe {
+        let cluster = DEFAULT_CLUSTER.to_owned();
+        let mut table = Membership::new(Settings {
+            cluster: cluster.clone(),
+            thresholds: Thresholds::default(),
+        });
+        let advertisement = Advertisement {
+            id: (!foreign).then(|| NodeId::new("aaaaaaaaaaaaa").expect("a legal id")),
+            hostname: None,
+            boot: None,
+            cluster,
+            health: None,
+            ctl: None,
+        };
+        let sighting = Sighting {
+            instance: "x".to_owned(),
+            target: "x".to_owned(),
+            endpoints: vec![endpoint],
+            advertisement,
+        };
+        table.change(&Change::Seen(Source::Mdns, sighting), Duration::ZERO);
+        table.due(Duration::ZERO, &mut fastrand::Rng::with_seed(1)).pop().expect("one is due")
+    }
+
+    /// Answers each connection once for each of its texts, then closes it.
+    async fn server(answers: &'static [&'static str]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("it is bound");
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a client");
+                for answer in answers {
+                    let mut request = [0; 1024];
+                    let n = stream.read(&mut request).await.unwrap_or(0);
+                    if n == 0 || stream.write_all(answer.as_bytes()).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        });
+        addr
+    }
+
+    async fn asked(answer: &'static [&'static str], foreign: bool) -> ProbeResult {
+        let addr = server(answer).await;
+        let mut probe = probe(addr, foreign);
+        probe.timeout = Duration::from_secs(5);
+        Kept::default().ask(probe).await.result
+    }
+
+    #[tokio::test]
+    async fn each_kind_of_answer_has_its_result() {
+        let not_http = asked(&["SSH-2.0-OpenSSH_9.2\r\n"], false).await;
+        assert!(matches!(not_http, ProbeResult::NotHttp(_)), "{not_http:?}");
+        let other = asked(&["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"], false).await;
+        assert_eq!(other, ProbeResult::Status(200));
+        assert_eq!(asked(&[], false).await, ProbeResult::Closed);
+        let redirect = ["HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 9\r\n\r\n"];
+        assert_eq!(asked(Box::leak(Box::new(redirect)), true).await, ProbeResult::Status(302));
+        let long = "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n".to_owned() + &"x".repeat(9000);
+        let long = asked(Box::leak(Box::new([&*long.leak()])), false).await;
+        assert!(matches!(long, ProbeResult::NotHttp(_)), "{long:?}");
+    }
+
+    #[tokio::test]
+    async fn a_node_is_asked_over_one_connection_until_it_closes_it() {
+        let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{BODY}", BODY.len());
+        let addr = server(Box::leak(Box::new([&*whole.leak(); 2]))).await;
+        let mut kept = Kept::default();
+        for _ in 0..5 {
+            let mut probe = probe(addr, false);
+            probe.timeout = Duration::from_secs(5);
+            assert_eq!(probe.path, HEALTH_PATH);
+            let mut asked = kept.ask(probe).await;
+            assert!(matches!(asked.result, ProbeResult::Node { .. }), "{:?}", asked.result);
+            kept.keep(&mut asked);
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_refused_and_a_silent_one_times_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("it is bound");
+        let mut silent = probe(addr, false);
+        silent.timeout = Duration::from_millis(50);
+        assert_eq!(Kept::default().ask(silent).await.result, ProbeResult::TimedOut);
+        drop(listener);
+        assert_eq!(Kept::default().ask(probe(addr, false)).await.result, ProbeResult::Refused);
+    }
+
+    #[test]
+    fn only_a_whole_document_of_our_schema_is_one() {
+        let node = read(BODY.as_bytes()).expect("it is one");
+        assert!(matches!(node, ProbeResult::Node { boot: Boot(255), state: NodeState::Up, .. }));
+        for (from, to) in [
+            ("picluster/1", "picluster/2"),
+            ("aaaaaaaaaaaaa", "A!"),
+            ("00000000000000ff", "ff"),
+            (r#""up""#, r#""fine""#),
+            (r#""name":"ada","#, ""),
+        ] {
+            assert!(read(BODY.replace(from, to).as_bytes()).is_none(), "{to}");
+        }
+    }
+}
