@@ -1,7 +1,15 @@
-//! The integration tests: one binary, one module a subject.
+//! The integration tests: real processes in network namespaces, and whole clusters in one process.
 
 #![expect(clippy::unwrap_used, reason = "a test ends by panicking")]
 
+mod lab;
+
 mod cli;
+mod harness;
+mod hostile;
+mod joins;
+mod losses;
+mod neighbours;
 mod simulation;
+mod slow;
 mod web;

@@ -1,0 +1,243 @@
+//! A LAN on one machine: Pis as network namespaces on one bridge, real programs in them.
+//!
+//! A scenario reads as a sentence: `lab.pi("ada").web().start()`. Everything works as root and as
+//! an ordinary user, through one user namespace a lab; iproute2, `hostname` and util-linux are all
+//! it needs. Where namespaces are forbidden, [`Lab::new`] says so in one visible line and the test
+//! ends; with `CI` set it fails instead, so that a pipeline cannot pass by testing nothing.
+//!
+//! Nothing stays behind, even when the test process is killed: all programs live in one PID
+//! namespace whose first process is a shell that reads our commands from a pipe. When the pipe
+//! closes the shell ends, and the kernel ends the rest. No file is written outside the lab's own
+//! `/run`.
+
+mod avahi;
+mod cluster;
+mod courier;
+mod http;
+mod inside;
+mod load;
+mod mdns;
+mod pi;
+mod process;
+mod shell;
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub(crate) use cluster::{Balancer, Node};
+pub(crate) use http::Answer;
+pub(crate) use inside::{Program, command};
+pub(crate) use load::{Load, Report};
+pub(crate) use mdns::{Advert, goodbye};
+pub(crate) use pi::{Dials, Pi};
+pub(crate) use process::Process;
+
+use courier::Courier;
+use shell::Shell;
+
+/// How long a scenario waits for what must come before it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Labs of the fast tier at once: each keeps about a core busy.
+const LABS_MAX: usize = 2;
+
+/// Labs of the slow tier at once: they mostly wait.
+const SLOW_LABS_MAX: usize = 6;
+
+/// One LAN, `10.77.0.0/24`, with its Pis and their programs. Ends them all when dropped.
+pub(crate) struct Lab {
+    site: Arc<Site>,
+    /// Held until all is gone; the next lab waits for it.
+    _turn: Turn,
+}
+
+/// What a lab's Pis and programs share. Holds none of them, so that there is no circle.
+pub(crate) struct Site {
+    name: String,
+    began: Instant,
+    shell: Shell,
+    pis: Mutex<Vec<Arc<pi::State>>>,
+    processes: Mutex<Vec<Arc<process::State>>>,
+    courier: OnceLock<Courier>,
+}
+
+impl Lab {
+    /// A new LAN, or `None` where the machine allows none.
+    pub(crate) fn new(name: &str) -> Option<Self> {
+        Self::open(name, &FAST, LABS_MAX)
+    }
+
+    /// A new LAN for a scenario that takes minutes and mostly waits; more of them run at once.
+    pub(crate) fn slow(name: &str) -> Option<Self> {
+        Self::open(name, &SLOW, SLOW_LABS_MAX)
+    }
+
+    fn open(name: &str, tier: &'static Tier, max: usize) -> Option<Self> {
+        let turn = tier.take_turn(max);
+        let shell = match Shell::open() {
+            Ok(shell) => shell,
+            Err(why) => {
+                unavailable(name, &format!("no network namespaces here: {why}"));
+                return None;
+            }
+        };
+        let site = Site {
+            name: name.to_owned(),
+            began: Instant::now(),
+            shell,
+            pis: Mutex::default(),
+            processes: Mutex::default(),
+            courier: OnceLock::new(),
+        };
+        Some(Self { site: Arc::new(site), _turn: turn })
+    }
+
+    /// The Pi of this name, plugged in and with an address; the same one each time.
+    pub(crate) fn pi(&self, name: &str) -> Pi {
+        self.site.pi(name)
+    }
+
+    /// The machine on the LAN that clients use; no picluster on it.
+    pub(crate) fn client(&self) -> Pi {
+        self.site.client()
+    }
+
+    /// One request from the client's machine over a connection of its own.
+    pub(crate) fn get(&self, url: &str) -> Result<Answer, String> {
+        self.site.get(url, &[])
+    }
+
+    /// The same with headers.
+    pub(crate) fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, String> {
+        self.site.get(url, headers)
+    }
+
+    /// Whether a tool is installed. If not, says so; with `CI` set that is a failure.
+    pub(crate) fn has(&self, tool: &str) -> bool {
+        let has = shell::is_installed(tool);
+        if !has {
+            unavailable(&self.site.name, &format!("{tool} is not installed"));
+        }
+        has
+    }
+
+    /// Loses this share of all mDNS packets at the bridge, each copy for itself. Needs `nft`.
+    pub(crate) fn lose_mdns(&self, percent: u32) {
+        self.filter(&[&format!("udp dport 5353 numgen random mod 100 < {percent} drop")]);
+    }
+
+    /// No multicast passes the bridge any more, as on many a Wi-Fi; unicast does. Needs `nft`.
+    pub(crate) fn kill_multicast(&self) {
+        self.filter(&["ip daddr 224.0.0.0/4 drop", "ip6 daddr ff02::fb drop"]);
+    }
+
+    fn filter(&self, rules: &[&str]) {
+        let mut script = "nft add table bridge lab
+            nft add chain bridge lab forward '{ type filter hook forward priority 0; }'
+            nft flush chain bridge lab forward\n"
+            .to_owned();
+        for rule in rules {
+            script += &format!("nft add rule bridge lab forward {rule}\n");
+        }
+        self.site.shell.run(&script);
+    }
+
+    /// The process whose end is the lab's end.
+    pub(crate) fn holder(&self) -> u32 {
+        self.site.shell.holder()
+    }
+
+    /// Prints a measured figure beside its bar, visible in a passing run too.
+    pub(crate) fn figure(&self, what: &str, value: impl Display, bar: &str) {
+        say(&format!("lab {}: {what} {value} (bar: {bar})", self.site.name));
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for process in lock(&self.site.processes).iter() {
+                process.print_tail(self.site.began);
+            }
+        }
+        self.site.shell.close();
+    }
+}
+
+impl Site {
+    pub(crate) fn pi(self: &Arc<Self>, name: &str) -> Pi {
+        Pi::find_or_add(self, name, None)
+    }
+
+    pub(crate) fn client(self: &Arc<Self>) -> Pi {
+        Pi::find_or_add(self, "phone", Some(200))
+    }
+
+    pub(crate) fn get(
+        self: &Arc<Self>,
+        url: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, String> {
+        self.courier.get_or_init(|| Courier::start(&self.client())).get(url, headers)
+    }
+}
+
+/// Counts the labs of a tier that run at once.
+struct Tier {
+    running: Mutex<usize>,
+    changed: Condvar,
+}
+
+static FAST: Tier = Tier { running: Mutex::new(0), changed: Condvar::new() };
+static SLOW: Tier = Tier { running: Mutex::new(0), changed: Condvar::new() };
+
+struct Turn(&'static Tier);
+
+impl Tier {
+    fn take_turn(&'static self, max: usize) -> Turn {
+        let running = lock(&self.running);
+        let full = |running: &mut usize| *running >= max;
+        let mut running =
+            self.changed.wait_while(running, full).unwrap_or_else(PoisonError::into_inner);
+        *running += 1;
+        Turn(self)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *lock(&self.0.running) -= 1;
+        self.0.changed.notify_one();
+    }
+}
+
+/// A failed scenario must not fail the others through a poisoned lock.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unavailable(name: &str, why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "lab {name}: {why}; in CI that is a failure");
+    say(&format!("lab {name}: NOT RUN: {why}"));
+}
+
+/// One line that `cargo test` shows although the test passes: written past its capture, which
+/// holds back the print macros only.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Between two looks at something that sends no event (an HTTP API), and where a span of time is
+/// itself what a scenario is about. All other waits are for events.
+#[expect(clippy::disallowed_methods, reason = "a thread of a test, not a worker")]
+pub(crate) fn pause(span: Duration) {
+    std::thread::sleep(span);
+}
+
+/// Milliseconds of the clock that all namespaces share.
+pub(crate) fn now_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}

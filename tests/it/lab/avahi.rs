@@ -1,0 +1,54 @@
+//! The real Avahi on a Pi: its daemon (with a D-Bus of its own) and its tools.
+
+use super::{Pi, Process};
+
+/// Everybody may do everything: there is nobody else on this bus.
+const BUS: &str = r#"<busconfig><type>system</type>
+<listen>unix:path=/run/dbus/system_bus_socket</listen>
+<policy context="default">
+<allow user="*"/><allow own="*"/><allow send_type="method_call"/>
+<allow send_destination="*"/><allow receive_sender="*"/>
+</policy></busconfig>"#;
+
+const DAEMON: &str = "[server]\nuse-ipv4=yes\nuse-ipv6=yes\n[publish]\npublish-workstation=no\n";
+
+impl Pi {
+    /// Starts avahi-daemon; it is ready when this returns. Killed and started again by hand.
+    pub(crate) fn avahi(&self) -> Process {
+        self.run(&["mkdir", "-p", "/run/dbus", "/run/avahi-daemon"]);
+        self.run(&["sh", "-c", &format!("echo '{BUS}' >/run/bus.conf")]);
+        self.run(&["sh", "-c", &format!("echo '{DAEMON}' >/run/avahi.conf")]);
+        let bus = ["dbus-daemon", "--config-file=/run/bus.conf", "--nofork", "--nopidfile"];
+        self.start(&[&bus[..], &["--print-address"]].concat()).wait_for_log("unix:path=");
+        let daemon = ["avahi-daemon", "-f", "/run/avahi.conf", "--no-drop-root", "--no-chroot"];
+        let daemon = self.start(&[&daemon[..], &["--no-rlimits"]].concat());
+        daemon.wait_for_log("Server startup complete");
+        daemon
+    }
+
+    /// The instance labels Avahi resolves under a type, each once, sorted.
+    pub(crate) fn avahi_browse(&self, service: &str) -> Vec<String> {
+        let listing = self.run(&["avahi-browse", "-rpt", service]);
+        let resolved = listing.lines().filter(|line| line.starts_with('='));
+        let mut labels: Vec<_> =
+            resolved.filter_map(|line| Some(line.split(';').nth(3)?.to_owned())).collect();
+        labels.sort();
+        labels.dedup();
+        labels
+    }
+
+    /// Publishes a service by `avahi-publish`, which withdraws it when it is killed.
+    pub(crate) fn avahi_publish(
+        &self,
+        label: &str,
+        service: &str,
+        port: u16,
+        txt: &[&str],
+    ) -> Process {
+        let port = port.to_string();
+        let publisher =
+            self.start(&[&["avahi-publish", "-s", label, service, &port], txt].concat());
+        publisher.wait_for_log("Established");
+        publisher
+    }
+}

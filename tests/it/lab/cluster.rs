@@ -1,0 +1,165 @@
+//! Our own programs on Pis, and the cluster as a balancer's API tells it.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use super::process::Spec;
+use super::{PATIENCE, Pi, Process, pause};
+
+/// A `picluster` command line that is still being written.
+pub(crate) struct Start<P> {
+    pi: Pi,
+    spec: Spec,
+    kind: PhantomData<P>,
+}
+
+/// A running `picluster lb`.
+pub(crate) struct Balancer {
+    process: Process,
+}
+
+/// One node of `/api/v1/nodes`.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Node {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) endpoint: String,
+    pub(crate) state: String,
+    pub(crate) why: String,
+}
+
+#[derive(Deserialize)]
+struct Nodes {
+    nodes: Vec<Node>,
+}
+
+impl<P: From<Process>> Start<P> {
+    pub(super) fn new(pi: &Pi, role: &str, port: u16) -> Self {
+        let argv = vec![env!("CARGO_BIN_EXE_picluster").to_owned(), role.to_owned()];
+        let spec = Spec { argv, port, ..Spec::default() };
+        Self { pi: pi.clone(), spec, kind: PhantomData }
+    }
+
+    /// Adds arguments.
+    pub(crate) fn args(mut self, args: &[&str]) -> Self {
+        self.spec.argv.extend(args.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Puts it in another cluster, by the environment.
+    pub(crate) fn cluster(mut self, cluster: &str) -> Self {
+        self.spec.env.push(("PICLUSTER_CLUSTER".to_owned(), cluster.to_owned()));
+        self
+    }
+
+    /// Starts it; does not wait for anything.
+    pub(crate) fn start(self) -> P {
+        Process::start(&self.pi, self.spec).into()
+    }
+}
+
+impl From<Process> for Balancer {
+    fn from(process: Process) -> Self {
+        Self { process }
+    }
+}
+
+impl Deref for Balancer {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl Balancer {
+    /// Where clients go.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.endpoint())
+    }
+
+    /// A path on the admin port.
+    pub(crate) fn admin(&self, path: &str) -> String {
+        format!("http://{}:7070{path}", self.pi().address())
+    }
+
+    /// Waits until its admin port answers.
+    pub(crate) fn wait_until_it_answers(&self) {
+        let began = Instant::now();
+        while self.pi().site().get(&self.admin("/healthz"), &[]).is_err() {
+            assert!(began.elapsed() < PATIENCE, "the balancer answered nothing in {PATIENCE:?}");
+            pause(Duration::from_millis(25));
+        }
+    }
+
+    /// All nodes it knows; none while the API does not answer.
+    pub(crate) fn nodes(&self) -> Vec<Node> {
+        let answer = self.pi().site().get(&self.admin("/api/v1/nodes"), &[]);
+        let Ok(answer) = answer else { return Vec::new() };
+        let nodes: Result<Nodes, _> = serde_json::from_str(&answer.body);
+        nodes.unwrap_or_else(|error| panic!("/api/v1/nodes: {error}: {}", answer.body)).nodes
+    }
+
+    /// The node at a program's present endpoint.
+    pub(crate) fn node(&self, program: &Process) -> Option<Node> {
+        let endpoint = program.endpoint().to_string();
+        self.nodes().into_iter().find(|node| node.endpoint == endpoint)
+    }
+
+    /// The name under which a program answers, once it is up.
+    pub(crate) fn name_of(&self, program: &Process) -> String {
+        self.wait_until_up(program, PATIENCE);
+        self.node(program).expect("it is up").name
+    }
+
+    /// Waits until exactly so many nodes are up and none is in another state.
+    pub(crate) fn wait_for_nodes(&self, count: usize) -> Vec<Node> {
+        self.wait_for(&format!("{count} nodes, all up"), PATIENCE, |nodes| {
+            nodes.len() == count && nodes.iter().all(Node::is_up)
+        });
+        self.nodes()
+    }
+
+    /// Waits until a program's present endpoint is up; says how long that took.
+    pub(crate) fn wait_until_up(&self, program: &Process, within: Duration) -> Duration {
+        let endpoint = program.endpoint().to_string();
+        self.wait_for(&format!("{endpoint} up"), within, |nodes| {
+            nodes.iter().any(|node| node.endpoint == endpoint && node.is_up())
+        })
+    }
+
+    /// Waits until a program's present endpoint takes no request; says how long that took.
+    pub(crate) fn wait_until_out(&self, program: &Process, within: Duration) -> Duration {
+        let endpoint = program.endpoint().to_string();
+        self.wait_for(&format!("{endpoint} out of the rotation"), within, |nodes| {
+            !nodes.iter().any(|node| node.endpoint == endpoint && node.is_up())
+        })
+    }
+
+    fn wait_for(
+        &self,
+        what: &str,
+        within: Duration,
+        mut holds: impl FnMut(&[Node]) -> bool,
+    ) -> Duration {
+        let began = Instant::now();
+        loop {
+            let nodes = self.nodes();
+            if holds(&nodes) {
+                return began.elapsed();
+            }
+            assert!(began.elapsed() < within, "waited {within:?} for {what}, there is {nodes:#?}");
+            pause(Duration::from_millis(25));
+        }
+    }
+}
+
+impl Node {
+    /// Whether it takes requests.
+    pub(crate) fn is_up(&self) -> bool {
+        self.state == "up"
+    }
+}

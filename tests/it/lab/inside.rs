@@ -1,0 +1,126 @@
+//! The lab's own programs. The test process cannot enter a namespace (it has threads), so this
+//! binary is started again inside one, to run a single "test" that is none.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+use serde::{Deserialize, Serialize};
+
+use super::mdns::{self, Advert};
+use super::process::Spec;
+use super::{Lab, courier, load};
+
+/// Which program to be, as JSON.
+const VARIABLE: &str = "PICLUSTER_LAB_PROGRAM";
+
+/// What this binary can be inside a lab, or instead of one.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Program {
+    /// Clients that ask over and over.
+    Load(load::Spec),
+    /// Single requests, one a line of stdin.
+    Courier,
+    /// A web server that knows nothing of picluster.
+    Greeter { port: u16, text: String },
+    /// Sends the same packets every so many milliseconds.
+    Shout { packets: Vec<Vec<u8>>, every_ms: u64 },
+    /// Sends new instances, each once.
+    Flood { per_second: u32, adverts: Vec<Advert> },
+    /// Counts mDNS answers that name our service, one line of log each.
+    Ears,
+    /// Builds a lab and waits to be killed.
+    Victim,
+}
+
+#[test]
+#[ignore = "not a test: the programs that run inside the labs"]
+fn a_program_of_the_lab() {
+    let Ok(program) = std::env::var(VARIABLE) else { return };
+    match serde_json::from_str(&program).expect("the lab writes JSON") {
+        Program::Load(spec) => load::run(&spec),
+        Program::Courier => courier::run(),
+        Program::Greeter { port, text } => greet(port, &text),
+        Program::Shout { packets, every_ms } => mdns::shout(&packets, every_ms),
+        Program::Flood { per_second, adverts } => mdns::flood(per_second, &adverts),
+        Program::Ears => mdns::listen(),
+        Program::Victim => wait_to_be_killed(),
+    }
+}
+
+/// The command line that makes this binary a program of the lab.
+pub(super) fn spec(program: &Program) -> Spec {
+    let json = serde_json::to_string(program).expect("programs are JSON");
+    let binary = std::env::current_exe().expect("the test binary has a path");
+    let mut argv = vec![binary.to_str().expect("its path is UTF-8").to_owned()];
+    let test = "lab::inside::a_program_of_the_lab";
+    argv.extend([test, "--exact", "--ignored", "--nocapture"].map(str::to_owned));
+    Spec { argv, env: vec![(VARIABLE.to_owned(), json)], port: 0 }
+}
+
+/// The same outside of any lab.
+pub(crate) fn command(program: &Program) -> std::process::Command {
+    let spec = spec(program);
+    let mut command = std::process::Command::new(&spec.argv[0]);
+    command.args(&spec.argv[1..]).envs(spec.env);
+    command
+}
+
+/// Answers the lab with a line. A lab that is gone wants no answer.
+pub(super) fn emit(value: &impl Serialize) {
+    let json = serde_json::to_string(value).expect("reports are JSON");
+    let _ = writeln!(std::io::stdout().lock(), "@lab {json}");
+}
+
+pub(super) fn wait_for_end_of_stdin() {
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+}
+
+fn greet(port: u16, text: &str) {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).expect("the port is free");
+    log("greeter listens");
+    for stream in listener.incoming().flatten() {
+        let text = text.to_owned();
+        std::thread::spawn(move || greet_one(&stream, &text));
+    }
+}
+
+/// Serves one connection until it ends.
+fn greet_one(mut stream: &TcpStream, text: &str) -> std::io::Result<()> {
+    let mut requests = BufReader::new(stream);
+    loop {
+        let (mut length, mut lines) = (0, 0);
+        loop {
+            let mut line = String::new();
+            if requests.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            let line = line.trim_end().to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap_or(0);
+            }
+            lines += 1;
+            if line.is_empty() && lines > 1 {
+                break;
+            }
+        }
+        std::io::copy(&mut requests.by_ref().take(length), &mut std::io::sink())?;
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nX-Picluster-Node: {text}\r\n\r\n",
+            text.len()
+        );
+        stream.write_all((head + text).as_bytes())?;
+    }
+}
+
+fn wait_to_be_killed() {
+    let Some(lab) = Lab::new("victim") else { return };
+    let greeter = lab.pi("ada").greeter(8080, "ada");
+    greeter.freeze();
+    emit(&lab.holder());
+    wait_for_end_of_stdin();
+}
+
+/// A line of log.
+pub(super) fn log(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,250 @@
+//! Clients that ask over and over and keep count.
+//!
+//! They are honest rather than kind: nothing is tried again. An answer below 500 is a served
+//! request; everything else, a reset of a kept connection before any byte included, is a failure,
+//! though a browser would hide it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::http::{self, Answer, Connection};
+use super::inside::{self, Program};
+use super::process::Pipes;
+use super::{PATIENCE, Pi, lock, now_ms, pause};
+
+/// A client that hears nothing for so long gives up: longer than any limit of the balancer here.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Between two interim reports.
+const REPORT_EVERY: Duration = Duration::from_millis(50);
+
+/// What the clients do.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Spec {
+    url: String,
+    method: String,
+    clients: usize,
+    pause: Duration,
+    body_bytes: usize,
+}
+
+/// What they met so far.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) ok: u64,
+    pub(crate) failed: u64,
+    /// The longest wait for an answer or a failure, the connect included.
+    pub(crate) worst_ms: u64,
+    /// Failures by reason.
+    pub(crate) reasons: BTreeMap<String, u64>,
+    /// Answers by node, from `x-picluster-node`.
+    pub(crate) nodes: BTreeMap<String, Answers>,
+}
+
+/// A node's answers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Answers {
+    pub(crate) count: u64,
+    /// When the first and the last came, by [`now_ms`].
+    pub(crate) first_ms: u64,
+    pub(crate) last_ms: u64,
+}
+
+/// A load that is still being described: 8 clients that GET every 10 ms.
+pub(crate) struct LoadStart {
+    pi: Pi,
+    spec: Spec,
+}
+
+/// A load that runs.
+pub(crate) struct Load {
+    newest: Arc<Newest>,
+    stop: std::process::ChildStdin,
+}
+
+#[derive(Default)]
+struct Newest {
+    report: Mutex<(Report, bool)>,
+    changed: Condvar,
+}
+
+impl LoadStart {
+    pub(super) fn new(pi: &Pi, url: &str) -> Self {
+        let spec = Spec {
+            url: url.to_owned(),
+            method: "GET".to_owned(),
+            clients: 8,
+            pause: Duration::from_millis(10),
+            body_bytes: 0,
+        };
+        Self { pi: pi.clone(), spec }
+    }
+
+    /// So many clients, each with a kept connection.
+    pub(crate) fn clients(mut self, clients: usize) -> Self {
+        self.spec.clients = clients;
+        self
+    }
+
+    /// Each with a body of so many bytes, by this method.
+    pub(crate) fn sending(mut self, method: &str, body_bytes: usize) -> Self {
+        method.clone_into(&mut self.spec.method);
+        self.spec.body_bytes = body_bytes;
+        self
+    }
+
+    /// So long between an answer and the next request.
+    pub(crate) fn pausing(mut self, pause: Duration) -> Self {
+        self.spec.pause = pause;
+        self
+    }
+
+    /// Starts it, and waits until each client has had an answer or a failure on average.
+    pub(crate) fn start(self) -> Load {
+        let clients = self.spec.clients as u64;
+        let (_, (stop, lines)): (_, Pipes) = self.pi.helper(&Program::Load(self.spec));
+        let newest = Arc::new(Newest::default());
+        let written = Arc::clone(&newest);
+        std::thread::spawn(move || {
+            for line in lines {
+                let report = serde_json::from_str(&line).expect("the load writes JSON");
+                lock(&written.report).0 = report;
+                written.changed.notify_all();
+            }
+            lock(&written.report).1 = true;
+            written.changed.notify_all();
+        });
+        let load = Load { newest, stop };
+        load.wait_until("the first answers", |report| report.ok + report.failed >= clients);
+        load
+    }
+}
+
+impl Load {
+    /// The newest interim report.
+    pub(crate) fn so_far(&self) -> Report {
+        lock(&self.newest.report).0.clone()
+    }
+
+    /// Waits until a report is so.
+    pub(crate) fn wait_until(&self, what: &str, mut holds: impl FnMut(&Report) -> bool) -> Report {
+        let deadline = Instant::now() + PATIENCE;
+        let mut newest = lock(&self.newest.report);
+        while !holds(&newest.0) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let report = &newest.0;
+            assert!(!left.is_zero(), "waited {PATIENCE:?} for {what}, there is {report:#?}");
+            assert!(!newest.1, "the load ended before {what}: {report:#?}");
+            let waited = self.newest.changed.wait_timeout(newest, left);
+            newest = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        newest.0.clone()
+    }
+
+    /// Waits for a node's first answer; says when it came.
+    pub(crate) fn wait_for_answer_of(&self, node: &str) -> u64 {
+        let what = format!("an answer of {node}");
+        self.wait_until(&what, |report| report.nodes.contains_key(node)).nodes[node].first_ms
+    }
+
+    /// Waits for an answer a node gives from now on; says when it came.
+    pub(crate) fn wait_for_new_answer_of(&self, node: &str) -> u64 {
+        let from = now_ms();
+        let new = |report: &Report| report.nodes.get(node).is_some_and(|n| n.last_ms > from);
+        self.wait_until(&format!("a new answer of {node}"), new).nodes[node].last_ms
+    }
+
+    /// Goes on for a time: where the question is what happens within it.
+    pub(crate) fn keep_on(&self, span: Duration) {
+        pause(span);
+    }
+
+    /// Lets each client finish its request, then gives the whole count.
+    pub(crate) fn stop(self) -> Report {
+        drop(self.stop);
+        let newest = lock(&self.newest.report);
+        let ended = |newest: &mut (Report, bool)| !newest.1;
+        let limit = TIMEOUT + PATIENCE;
+        let waited = self.newest.changed.wait_timeout_while(newest, limit, ended);
+        let (newest, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(!waited.timed_out(), "the load did not end");
+        newest.0.clone()
+    }
+
+    /// The same, and none may have failed.
+    #[track_caller]
+    pub(crate) fn stop_with_no_failure(self) -> Report {
+        let report = self.stop();
+        assert_eq!(report.failed, 0, "failed requests: {report:#?}");
+        report
+    }
+}
+
+impl Report {
+    fn add(&mut self, wait: Duration, outcome: std::io::Result<&Answer>) {
+        self.worst_ms = self.worst_ms.max(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let reason = match outcome {
+            Ok(answer) if answer.status < 500 => {
+                self.ok += 1;
+                return self.count_node(answer.node().unwrap_or("nobody"));
+            }
+            Ok(answer) => format!("status {}", answer.status),
+            Err(error) => http::reason(&error),
+        };
+        self.failed += 1;
+        *self.reasons.entry(reason).or_default() += 1;
+    }
+
+    fn count_node(&mut self, node: &str) {
+        let answers = self.nodes.entry(node.to_owned()).or_default();
+        answers.count += 1;
+        answers.last_ms = now_ms();
+        if answers.count == 1 {
+            answers.first_ms = answers.last_ms;
+        }
+    }
+}
+
+/// The helper's side: a thread a client, until stdin ends.
+pub(super) fn run(spec: &Spec) {
+    let report = Mutex::new(Report::default());
+    let stopped = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..spec.clients {
+            scope.spawn(|| client(spec, &report, &stopped));
+        }
+        scope.spawn(|| {
+            while !stopped.load(Ordering::Relaxed) {
+                inside::emit(&*lock(&report));
+                pause(REPORT_EVERY);
+            }
+        });
+        inside::wait_for_end_of_stdin();
+        stopped.store(true, Ordering::Relaxed);
+    });
+    inside::emit(&*lock(&report));
+}
+
+fn client(spec: &Spec, report: &Mutex<Report>, stopped: &AtomicBool) {
+    let (server, path) = http::split(&spec.url);
+    let body = vec![b'x'; spec.body_bytes];
+    let mut kept: Option<Connection> = None;
+    while !stopped.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        let connection = kept.take().map_or_else(|| Connection::open(server, TIMEOUT), Ok);
+        let outcome = connection.and_then(|mut connection| {
+            let answer = connection.exchange(&spec.method, path, &[], &body)?;
+            kept = answer.keep.then_some(connection);
+            Ok(answer)
+        });
+        lock(report).add(
+            began.elapsed(),
+            outcome.as_ref().map_err(|e| std::io::Error::new(e.kind(), e.to_string())),
+        );
+        pause(spec.pause);
+    }
+}

@@ -1,0 +1,273 @@
+//! One Pi: a network namespace with its cable, its addresses, its hostname and its own `/run`.
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use super::cluster::{Balancer, Start};
+use super::inside::{self, Program};
+use super::load::LoadStart;
+use super::process::{Pipes, Process, Spec};
+use super::{Site, lock, process};
+
+/// A Pi; clones mean the same one.
+#[derive(Clone)]
+pub(crate) struct Pi {
+    site: Arc<Site>,
+    state: Arc<State>,
+}
+
+pub(crate) struct State {
+    name: String,
+    /// Its number on the LAN: `10.77.0.<number>`, bridge port `v<number>`.
+    number: u8,
+    changing: Mutex<Changing>,
+}
+
+struct Changing {
+    address: Ipv4Addr,
+    hostname: String,
+}
+
+/// Counts the connections a Pi tries to open to some addresses.
+pub(crate) struct Dials {
+    pi: Pi,
+    counter: String,
+}
+
+impl Pi {
+    pub(super) fn find_or_add(site: &Arc<Site>, name: &str, number: Option<u8>) -> Self {
+        let mut pis = lock(&site.pis);
+        let known = pis.iter().find(|state| state.name == name).map(Arc::clone);
+        let state = known.unwrap_or_else(|| {
+            let number = number.unwrap_or_else(|| next_number(&pis));
+            let state = Arc::new(State::new(name, number));
+            site.shell.run(&state.script());
+            pis.push(Arc::clone(&state));
+            state
+        });
+        Self { site: Arc::clone(site), state }
+    }
+
+    pub(super) fn site(&self) -> &Arc<Site> {
+        &self.site
+    }
+
+    pub(super) fn remember(&self, process: &Arc<process::State>) {
+        lock(&self.site.processes).push(Arc::clone(process));
+    }
+
+    pub(super) fn command(&self, argv: &[String]) -> Command {
+        let hostname = lock(&self.state.changing).hostname.clone();
+        self.site.shell.command(&self.state.name, &hostname, argv)
+    }
+
+    /// The scenario's word for it; the Pi does not know it.
+    pub(crate) fn name(&self) -> &str {
+        &self.state.name
+    }
+
+    /// Its present (or last) IPv4 address.
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        lock(&self.state.changing).address
+    }
+
+    /// Gives its programs started from now on another hostname than `raspberrypi`.
+    pub(crate) fn hostname(self, hostname: &str) -> Self {
+        lock(&self.state.changing).hostname = hostname.to_owned();
+        self
+    }
+
+    /// `picluster web` on port 8080.
+    pub(crate) fn web(&self) -> Start<Process> {
+        Start::new(self, "web", 8080)
+    }
+
+    /// `picluster lb` on port 80, with its admin port 7070.
+    pub(crate) fn lb(&self) -> Start<Balancer> {
+        Start::new(self, "lb", 80)
+    }
+
+    /// Clients on this Pi that ask a URL over and over.
+    pub(crate) fn load(&self, url: &str) -> LoadStart {
+        LoadStart::new(self, url)
+    }
+
+    /// A small web server that is not ours; it serves when this returns.
+    pub(crate) fn greeter(&self, port: u16, text: &str) -> Process {
+        let greeter = self.program(&Program::Greeter { port, text: text.to_owned() }, port);
+        greeter.wait_for_log("greeter listens");
+        greeter
+    }
+
+    /// Sends mDNS packets as no honest responder would, until the lab ends.
+    pub(crate) fn attack(&self, attack: &Program) -> Process {
+        self.program(attack, 0)
+    }
+
+    fn program(&self, program: &Program, port: u16) -> Process {
+        Process::start(self, Spec { port, ..inside::spec(program) })
+    }
+
+    /// A helper of the lab that is spoken with.
+    pub(super) fn helper(&self, program: &Program) -> (Process, Pipes) {
+        Process::start_piped(self, inside::spec(program))
+    }
+
+    /// Runs a tool to its end; gives what it wrote.
+    pub(crate) fn run(&self, argv: &[&str]) -> String {
+        self.start(argv).output()
+    }
+
+    /// Starts a tool.
+    pub(super) fn start(&self, argv: &[&str]) -> Process {
+        let argv = argv.iter().map(ToString::to_string).collect();
+        Process::start(self, Spec { argv, ..Spec::default() })
+    }
+
+    /// Pulls the cable: no carrier, addresses stay, as in the first seconds on a real Pi.
+    pub(crate) fn unplug(&self) {
+        self.on_lan("ip link set @v down");
+    }
+
+    /// Plugs the cable in again.
+    pub(crate) fn plug(&self) {
+        self.on_lan("ip link set @v up");
+    }
+
+    /// A switch that silently forwards nothing: the carrier stays.
+    pub(crate) fn partition(&self) {
+        self.on_lan("ip link set @v nomaster");
+    }
+
+    /// The end of [`Pi::partition`].
+    pub(crate) fn heal(&self) {
+        self.on_lan("ip link set @v master lan");
+    }
+
+    /// DHCP hands out another address.
+    pub(crate) fn move_to_new_address(&self) {
+        self.lose_address();
+        lock(&self.state.changing).address = lan(self.state.number + 100);
+        self.take_address();
+    }
+
+    /// The lease ends.
+    pub(crate) fn lose_address(&self) {
+        self.on_lan("ip -n @pi -4 addr flush dev eth0");
+    }
+
+    /// DHCP answers.
+    pub(crate) fn take_address(&self) {
+        let address = self.address();
+        self.on_lan(&format!(
+            "ip -n @pi addr add {address}/24 brd + dev eth0
+            ip -n @pi route add default via 10.77.0.254"
+        ));
+    }
+
+    /// Docker's bridge, with the same address on every machine that has one.
+    pub(crate) fn add_docker0(&self) {
+        self.on_lan(
+            "ip -n @pi link add docker0 type bridge
+            ip -n @pi addr add 172.17.0.1/16 dev docker0
+            ip -n @pi link add docker-container type dummy
+            ip -n @pi link set docker-container master docker0 up
+            ip -n @pi link set docker0 up",
+        );
+    }
+
+    /// A second interface on the same LAN, `10.77.0.<number + 50>`.
+    pub(crate) fn add_wlan0(&self) {
+        let address = lan(self.state.number + 50);
+        self.on_lan(&format!(
+            "ip link add w@n type veth peer name wlan0 netns @pi
+            ip link set w@n master lan up
+            ip -n @pi link set wlan0 up
+            ip -n @pi addr add {address}/24 brd + dev wlan0"
+        ));
+    }
+
+    /// A kernel that uses no IPv6 on any interface.
+    pub(crate) fn without_ipv6(self) -> Self {
+        self.on_lan(
+            "ip netns exec @pi sh -c 'for f in /proc/sys/net/ipv6/conf/*/disable_ipv6
+            do if [ -e $f ]; then echo 1 > $f; fi; done'",
+        );
+        self
+    }
+
+    /// Counts from now on the connections it opens to these addresses (`a.b.c.d/n`). Needs `nft`.
+    pub(crate) fn count_dials(&self, to: &str) -> Dials {
+        let counter = format!("to_{}", to.replace(['.', '/'], "_"));
+        self.on_lan(&format!(
+            "nft() {{ ip netns exec @pi nft \"$@\"; }}
+            nft add table inet lab
+            nft add chain inet lab out '{{ type filter hook output priority 0; }}'
+            nft add counter inet lab {counter}
+            nft add rule inet lab out ip daddr {to} 'tcp flags & (syn | ack) == syn' counter name {counter}"
+        ));
+        Dials { pi: self.clone(), counter }
+    }
+
+    /// Runs a script on the bridge's side; `@pi`, `@v` and `@n` are the Pi's namespace, bridge port
+    /// and number.
+    fn on_lan(&self, script: &str) -> String {
+        self.site.shell.run(&self.state.fill(script))
+    }
+}
+
+impl Dials {
+    /// How many so far.
+    pub(crate) fn count(&self) -> u64 {
+        let listing = self
+            .pi
+            .on_lan(&format!("ip netns exec @pi nft list counter inet lab {}", self.counter));
+        let mut words = listing.split_whitespace().skip_while(|word| *word != "packets");
+        words.nth(1).and_then(|n| n.parse().ok()).expect("nft prints `packets N`")
+    }
+}
+
+impl State {
+    fn new(name: &str, number: u8) -> Self {
+        let changing = Changing { address: lan(number), hostname: "raspberrypi".to_owned() };
+        Self { name: name.to_owned(), number, changing: Mutex::new(changing) }
+    }
+
+    /// No duplicate address detection for IPv6: a second's delay in each scenario, and no news.
+    fn script(&self) -> String {
+        self.fill(&format!(
+            "mkdir /run/pi/@pi
+            ip netns add @pi
+            ip netns exec @pi sh -c 'f=/proc/sys/net/ipv6/conf/default/accept_dad
+                if [ -e $f ]; then echo 0 > $f; fi'
+            ip link add @v type veth peer name eth0 netns @pi
+            ip link set @v master lan up
+            ip -n @pi link set lo up
+            ip -n @pi link set eth0 up
+            ip -n @pi addr add {}/24 brd + dev eth0
+            ip -n @pi route add default via 10.77.0.254",
+            lan(self.number)
+        ))
+    }
+
+    fn fill(&self, script: &str) -> String {
+        let number = self.number.to_string();
+        script
+            .replace("@pi", &self.name)
+            .replace("@v", &format!("v{number}"))
+            .replace("@n", &number)
+    }
+}
+
+/// 1 to 50: the higher ones are second interfaces, new addresses, the client and the router.
+fn next_number(pis: &[Arc<State>]) -> u8 {
+    let highest = pis.iter().map(|pi| pi.number).filter(|number| *number <= 50).max();
+    let number = highest.unwrap_or(0) + 1;
+    assert!(number <= 50, "a lab has room for 50 Pis");
+    number
+}
+
+fn lan(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, number)
+}

@@ -1,0 +1,70 @@
+//! Beside Avahi, the responder that most Pis already run.
+
+use crate::lab::{Lab, PATIENCE, Process, say};
+
+fn avahi_lab(name: &str) -> Option<Lab> {
+    let lab = Lab::new(name)?;
+    let tools = ["avahi-daemon", "dbus-daemon", "avahi-browse", "avahi-publish"];
+    tools.iter().all(|tool| lab.has(tool)).then_some(lab)
+}
+
+#[test]
+fn avahi_browse_lists_exactly_our_nodes_whoever_started_first() {
+    let Some(lab) = avahi_lab("avahi") else { return };
+    let (ada, bob, nas) =
+        (lab.pi("ada"), lab.pi("bob").hostname("bob"), lab.pi("nas").hostname("nas"));
+    let lb = lab.pi("front").hostname("front").lb().start();
+    // Avahi came first on ada, second on bob, and on the NAS there is nothing else.
+    ada.avahi();
+    ada.web().start();
+    bob.web().start();
+    lb.wait_for_nodes(2);
+    bob.avahi();
+    nas.avahi();
+    let mut ours: Vec<_> = lb.nodes().iter().map(|node| format!("pc-{}", node.id)).collect();
+    ours.sort();
+    for pi in [&ada, &bob, &nas] {
+        assert_eq!(pi.avahi_browse("_picluster._tcp"), ours, "seen from {}", pi.name());
+    }
+}
+
+#[test]
+fn a_node_outlives_a_restart_of_the_avahi_beside_it() {
+    let Some(lab) = avahi_lab("avahi-restart") else { return };
+    let ada = lab.pi("ada");
+    let lb = lab.pi("front").lb().start();
+    let avahi = ada.avahi();
+    ada.web().start();
+    lb.wait_for_nodes(1);
+    let load = lab.client().load(&lb.url()).start();
+    let (exit, _) = avahi.sigterm();
+    assert_eq!(exit.code, 0);
+    avahi.restart().wait_for_log("Server startup complete");
+    // A node that comes after the restart is found, so what was said meanwhile has been heard.
+    lab.pi("bob").web().start();
+    lb.wait_for_nodes(2);
+    assert_eq!(ada.avahi_browse("_picluster._tcp").len(), 2);
+    load.stop_with_no_failure();
+}
+
+#[test]
+fn a_service_published_by_avahi_is_found_and_served() {
+    let Some(lab) = avahi_lab("foreign") else { return };
+    let lb = lab.pi("front").lb().start();
+    let nas = lab.pi("nas").hostname("nas");
+    let greeter = nas.greeter(9000, "from the attic");
+    nas.avahi();
+    let published: Process = nas.avahi_publish("Attic NAS", "_picluster._tcp", 9000, &["v=1"]);
+    lb.wait_until_up(&greeter, PATIENCE);
+    let answer = lab.get(&lb.url()).expect("an answer");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "from the attic"));
+    let node = lb.node(&greeter).expect("it is up");
+    say(&format!("lab foreign: it is called {}", node.name));
+    assert_eq!(answer.node(), Some(node.name.as_str()), "ours replaces what the device says");
+
+    // It says goodbye and answers on: the goodbye was forged or lost, so it is kept.
+    published.sigterm();
+    let load = lab.client().load(&lb.url()).start();
+    load.wait_until("500 answers", |report| report.ok >= 500);
+    load.stop_with_no_failure();
+}
