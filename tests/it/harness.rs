@@ -3,9 +3,8 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
-use crate::lab::{Advert, Lab, PATIENCE, Program, command, goodbye, pause};
+use crate::lab::{Advert, Lab, Program, command, goodbye, wait_until};
 
 #[test]
 fn pis_reach_each_other_and_have_their_own_hostnames_and_interfaces() {
@@ -64,10 +63,10 @@ fn multicast_crosses_the_bridge_until_it_is_killed() {
     lab.kill_multicast();
     let heard = ears.log_lines_with("heard");
     let shouted = shouting.log_lines_with("shouted");
-    wait_until(|| shouting.log_lines_with("shouted") >= shouted + 10);
+    wait_until("ten more shouts", || shouting.log_lines_with("shouted") >= shouted + 10);
     assert!(ears.log_lines_with("heard") <= heard + 1, "one packet may have been on its way");
     lab.lose_mdns(0);
-    wait_until(|| ears.log_lines_with("heard") >= heard + 5);
+    wait_until("multicast to come back", || ears.log_lines_with("heard") >= heard + 5);
 }
 
 #[test]
@@ -122,12 +121,12 @@ fn avahi_hears_another_avahi_our_forged_packets_and_their_goodbye() {
     let forged = Program::Shout { packets: vec![advert.packet()], every_ms: 100 };
     let forger = lab.pi("mallory").attack(&forged);
     forger.wait_for_log("shouted");
-    wait_until(|| bob.avahi_browse("_picluster._tcp") == ["forged", "printer"]);
+    wait_until("both", || bob.avahi_browse("_picluster._tcp") == ["forged", "printer"]);
     forger.kill9();
     // Each goodbye leaves the record another second, so they must come further apart.
     let goodbye = Program::Shout { packets: vec![goodbye("forged")], every_ms: 3_000 };
     lab.pi("mallory").attack(&goodbye);
-    wait_until(|| bob.avahi_browse("_picluster._tcp") == ["printer"]);
+    wait_until("one of them", || bob.avahi_browse("_picluster._tcp") == ["printer"]);
 }
 
 #[test]
@@ -146,7 +145,9 @@ fn a_killed_test_process_leaves_nothing_behind() {
     let programs = format!("/proc/{holder}/ns/pid_for_children");
     let namespace = std::fs::read_link(&programs).ok();
     let holder = Path::new("/proc").join(holder);
-    wait_until(|| !holder.exists() && !somebody_is_in(namespace.as_deref()));
+    wait_until("the lab to end after its test", || {
+        !holder.exists() && !somebody_is_in(namespace.as_deref())
+    });
 }
 
 /// Whether a process of this PID namespace is left.
@@ -154,13 +155,4 @@ fn somebody_is_in(namespace: Option<&Path>) -> bool {
     let processes = std::fs::read_dir("/proc").expect("Linux").flatten();
     let mut namespaces = processes.map(|p| std::fs::read_link(p.path().join("ns/pid")).ok());
     namespace.is_some() && namespaces.any(|n| n.as_deref() == namespace)
-}
-
-#[track_caller]
-fn wait_until(mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < PATIENCE, "it did not come about in {PATIENCE:?}");
-        pause(Duration::from_millis(20));
-    }
 }

@@ -1,6 +1,11 @@
 //! A LAN on one machine: Pis as network namespaces on one bridge, real programs in them.
 //!
-//! A scenario reads as a sentence: `lab.pi("ada").web().start()`. Everything works as root and as
+//! A scenario reads as a sentence: `lab.pi("ada").web().start()`. To add one: a test in the file of
+//! its theme that begins with `let Some(lab) = Lab::new("word") else { return };`, waits for events
+//! (`lb.wait_for_nodes(3)`, `load.wait_until(..)`) and shows what it measured by [`Lab::figure`].
+//! A failing test prints the end of every program's log.
+//!
+//! Everything works as root and as
 //! an ordinary user, through one user namespace a lab; iproute2, `hostname` and util-linux are all
 //! it needs. Where namespaces are forbidden, [`Lab::new`] says so in one visible line and the test
 //! ends; with `CI` set it fails instead, so that a pipeline cannot pass by testing nothing.
@@ -79,7 +84,7 @@ impl Lab {
         let shell = match Shell::open() {
             Ok(shell) => shell,
             Err(why) => {
-                unavailable(name, &format!("no network namespaces here: {why}"));
+                unavailable(&format!("lab {name}: NOT RUN, no network namespaces here: {why}"));
                 return None;
             }
         };
@@ -118,7 +123,8 @@ impl Lab {
     pub(crate) fn has(&self, tool: &str) -> bool {
         let has = shell::is_installed(tool);
         if !has {
-            unavailable(&self.site.name, &format!("{tool} is not installed"));
+            let name = &self.site.name;
+            unavailable(&format!("lab {name}: NOT CHECKED in full, {tool} is not installed"));
         }
         has
     }
@@ -218,9 +224,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn unavailable(name: &str, why: &str) {
-    assert!(std::env::var_os("CI").is_none(), "lab {name}: {why}; in CI that is a failure");
-    say(&format!("lab {name}: NOT RUN: {why}"));
+fn unavailable(line: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{line}; in CI that is a failure");
+    say(line);
 }
 
 /// One line that `cargo test` shows although the test passes: written past its capture, which
@@ -234,6 +240,16 @@ pub(crate) fn say(line: &str) {
 #[expect(clippy::disallowed_methods, reason = "a thread of a test, not a worker")]
 pub(crate) fn pause(span: Duration) {
     std::thread::sleep(span);
+}
+
+/// Waits for what sends no event.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        pause(Duration::from_millis(25));
+    }
 }
 
 /// Milliseconds of the clock that all namespaces share.

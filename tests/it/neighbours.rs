@@ -1,6 +1,6 @@
 //! Beside Avahi, the responder that most Pis already run.
 
-use crate::lab::{Lab, PATIENCE, Process, say};
+use crate::lab::{Lab, PATIENCE, Process, say, wait_until};
 
 fn avahi_lab(name: &str) -> Option<Lab> {
     let lab = Lab::new(name)?;
@@ -24,7 +24,11 @@ fn avahi_browse_lists_exactly_our_nodes_whoever_started_first() {
     let mut ours: Vec<_> = lb.nodes().iter().map(|node| format!("pc-{}", node.id)).collect();
     ours.sort();
     for pi in [&ada, &bob, &nas] {
-        assert_eq!(pi.avahi_browse("_picluster._tcp"), ours, "seen from {}", pi.name());
+        wait_until(&format!("{} to see {ours:?}", pi.name()), || {
+            let seen = pi.avahi_browse("_picluster._tcp");
+            assert!(seen.iter().all(|label| ours.contains(label)), "{seen:?}, ours are {ours:?}");
+            seen == ours
+        });
     }
 }
 
@@ -43,7 +47,7 @@ fn a_node_outlives_a_restart_of_the_avahi_beside_it() {
     // A node that comes after the restart is found, so what was said meanwhile has been heard.
     lab.pi("bob").web().start();
     lb.wait_for_nodes(2);
-    assert_eq!(ada.avahi_browse("_picluster._tcp").len(), 2);
+    wait_until("Avahi to see both", || ada.avahi_browse("_picluster._tcp").len() == 2);
     load.stop_with_no_failure();
 }
 

@@ -159,6 +159,8 @@ fn a_flood_of_new_instances_loses_no_node_and_fills_no_memory() {
     let (exit, took) = late.sigterm();
     lab.figure("SIGTERM to exit in the flood", format!("{took:?}"), "5 s");
     assert_eq!(exit.code, 0);
+    let told = flood.log_lines_with("flooded");
+    assert!(told >= 20, "the flood itself was slow: {told} x 10,000 packets in two minutes");
     flood.kill9();
     let report = load.stop_with_no_failure();
     assert_eq!(report.nodes.len(), 4, "{report:?}");

@@ -15,9 +15,11 @@ const DAEMON: &str = "[server]\nuse-ipv4=yes\nuse-ipv6=yes\n[publish]\npublish-w
 impl Pi {
     /// Starts avahi-daemon; it is ready when this returns. Killed and started again by hand.
     pub(crate) fn avahi(&self) -> Process {
-        self.run(&["mkdir", "-p", "/run/dbus", "/run/avahi-daemon"]);
-        self.run(&["sh", "-c", &format!("echo '{BUS}' >/run/bus.conf")]);
-        self.run(&["sh", "-c", &format!("echo '{DAEMON}' >/run/avahi.conf")]);
+        self.on_lan(&format!(
+            "mkdir -p /run/pi/@pi/dbus /run/pi/@pi/avahi-daemon
+            echo '{BUS}' >/run/pi/@pi/bus.conf
+            echo '{DAEMON}' >/run/pi/@pi/avahi.conf"
+        ));
         let bus = ["dbus-daemon", "--config-file=/run/bus.conf", "--nofork", "--nopidfile"];
         self.start(&[&bus[..], &["--print-address"]].concat()).wait_for_log("unix:path=");
         let daemon = ["avahi-daemon", "-f", "/run/avahi.conf", "--no-drop-root", "--no-chroot"];

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::process::Spec;
-use super::{PATIENCE, Pi, Process, pause};
+use super::{PATIENCE, Pi, Process, pause, wait_until};
 
 /// A `picluster` command line that is still being written.
 pub(crate) struct Start<P> {
@@ -88,11 +88,8 @@ impl Balancer {
 
     /// Waits until its admin port answers.
     pub(crate) fn wait_until_it_answers(&self) {
-        let began = Instant::now();
-        while self.pi().site().get(&self.admin("/healthz"), &[]).is_err() {
-            assert!(began.elapsed() < PATIENCE, "the balancer answered nothing in {PATIENCE:?}");
-            pause(Duration::from_millis(25));
-        }
+        let answers = || self.pi().site().get(&self.admin("/healthz"), &[]).is_ok();
+        wait_until("the balancer's admin port", answers);
     }
 
     /// All nodes it knows; none while the API does not answer.

@@ -69,7 +69,11 @@ pub(super) fn flood(per_second: u32, adverts: &[Advert]) {
     let socket = socket();
     let began = Instant::now();
     for (sent, advert) in (0_u32..).zip(adverts.iter().cycle()) {
-        let advert = Advert { label: format!("{}-{sent}", advert.label), ..advert.clone() };
+        let mut advert = Advert { label: format!("{}-{sent}", advert.label), ..advert.clone() };
+        if sent % 2 == 1 {
+            // Half of them call themselves picluster nodes, the others are foreign devices.
+            advert.txt.push(format!("id={}", advert.label));
+        }
         let _ = socket.send_to(&advert.packet(), GROUP);
         let due = Duration::from_secs_f64(f64::from(sent) / f64::from(per_second));
         if due > began.elapsed() {

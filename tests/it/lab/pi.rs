@@ -212,7 +212,7 @@ impl Pi {
 
     /// Runs a script on the bridge's side; `@pi`, `@v` and `@n` are the Pi's namespace, bridge port
     /// and number.
-    fn on_lan(&self, script: &str) -> String {
+    pub(super) fn on_lan(&self, script: &str) -> String {
         self.site.shell.run(&self.state.fill(script))
     }
 }

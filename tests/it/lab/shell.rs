@@ -16,7 +16,7 @@ pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 /// server, so that a look-up fails at once and not after the host's time-out; and Avahi's user is
 /// root, because this user namespace has no other.
 const SETUP: &str = "
-    mount -t proc proc /proc || true
+    mount -t proc proc /proc
     mount -t sysfs sysfs /sys
     mount -t tmpfs tmpfs /run
     mkdir /run/pi
