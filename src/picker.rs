@@ -84,6 +84,7 @@ mod tests {
             since: Duration::ZERO,
             advertised: true,
             last_resort,
+            silent: false,
             epoch,
             counters: Arc::default(),
         }

@@ -45,6 +45,9 @@ pub struct Member {
     /// Whether it can be used when nothing better is: it answers HTTP, but with a failing status,
     /// or it is draining ("panic" in Envoy's words).
     pub last_resort: bool,
+    /// Whether it is down because it answers nothing at all, not even with a refusal: a host that
+    /// vanished. What waits for its answer will wait in vain.
+    pub silent: bool,
     /// The epoch of this endpoint: a number never used for another node, boot or address. Kept
     /// connections are filed under it, so that none outlives what it was opened to.
     pub epoch: u64,
@@ -95,6 +98,11 @@ impl Pool {
     /// Whether the node still stands in this pool at the same epoch and is usable.
     pub fn is_usable(&self, epoch: u64) -> bool {
         self.usable.iter().any(|member| member.epoch == epoch)
+    }
+
+    /// Whether the member of this epoch vanished: see [`Member::silent`].
+    pub fn is_silent(&self, epoch: u64) -> bool {
+        self.members.iter().any(|member| member.epoch == epoch && member.silent)
     }
 
     /// When a member was last usable, since the process started; `None` if that never was.

@@ -177,6 +177,17 @@ impl Worker {
         let _ = self.settings.feedback.try_send((epoch, outcome));
     }
 
+    /// Completes when the node of this epoch is known to have vanished.
+    async fn vanished(&self, epoch: u64) {
+        loop {
+            let published = self.published.notified();
+            if self.pool.borrow().is_silent(epoch) {
+                return;
+            }
+            published.await;
+        }
+    }
+
     /// Counts and logs an answer of our own.
     fn count(&self, reject: Reject) {
         let (status, cause) = (reject.status(), reject.cause());
@@ -260,7 +271,7 @@ impl Worker {
             Verdict::AgainFree => true,
             Verdict::Again => {
                 tries.count += 1;
-                tries.died = true;
+                tries.died |= failure == Failure::Died;
                 self.wait_for_budget(request, epoch).await;
                 tries.replay.get_or_insert_with(|| Counted::new(&self.replaying));
                 true
@@ -308,7 +319,10 @@ impl Worker {
                     continue;
                 }
             };
-            if let Some(stream) = self.take_kept(request.safety, &pick) {
+            // After a death a fresh connection: two kept ones may both have been about to be closed,
+            // and a second death gives up.
+            let kept = if tries.died { None } else { self.take_kept(request.safety, &pick) };
+            if let Some(stream) = kept {
                 return Ok((stream, pick, true));
             }
             match Box::pin(self.connect(pick, tries)).await {
@@ -396,7 +410,10 @@ fn outcome(failure: Failure) -> Outcome {
     match failure {
         Failure::Refused => Outcome::Refused,
         Failure::Died | Failure::BadAnswer => Outcome::Broken,
-        Failure::Unreachable | Failure::ConnectTimeout | Failure::AnswerTimeout => Outcome::Silent,
+        Failure::Unreachable
+        | Failure::ConnectTimeout
+        | Failure::Vanished
+        | Failure::AnswerTimeout => Outcome::Silent,
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Failure {
     ConnectTimeout,
     /// The connection ended (reset or closed) before a whole head came.
     Died,
+    /// The node's host vanished while the answer was awaited: nothing there answers any more.
+    Vanished,
     /// The node is alive but sent no head within the limit.
     AnswerTimeout,
     /// The node sent something that is not HTTP/1.
@@ -94,10 +96,10 @@ pub fn decide(attempt: &Attempt, policy: &RetryPolicy) -> Verdict {
     if !attempt.connected || attempt.written == 0 {
         return Verdict::AgainFree;
     }
-    let may_repeat = attempt.failure == Failure::Died
+    let may_repeat = matches!(attempt.failure, Failure::Died | Failure::Vanished)
         && attempt.safety == Safety::Idempotent
         && attempt.body_held
-        && !attempt.died_before
+        && !(attempt.failure == Failure::Died && attempt.died_before)
         && attempt.tries + 1 < policy.attempts;
     if may_repeat { Verdict::Again } else { Verdict::GiveUp }
 }
@@ -144,6 +146,14 @@ mod tests {
         assert_eq!(decide(&died(), &POLICY), Verdict::Again);
         let again = Attempt { died_before: true, tries: 1, ..died() };
         assert_eq!(decide(&again, &POLICY), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn a_host_that_vanished_was_not_killed_by_the_request() {
+        let vanished = Attempt { failure: Failure::Vanished, died_before: true, ..died() };
+        assert_eq!(decide(&vanished, &POLICY), Verdict::Again);
+        let post = Attempt { safety: Safety::Unsafe, ..vanished };
+        assert_eq!(decide(&post, &POLICY), Verdict::GiveUp);
     }
 
     #[test]

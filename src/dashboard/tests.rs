@@ -57,6 +57,7 @@ fn member(name: &str, health: Health, why: &str) -> Member {
         since: Duration::ZERO,
         advertised: true,
         last_resort: false,
+        silent: false,
         epoch: 1,
         counters: Arc::default(),
     }

@@ -55,6 +55,7 @@ impl Reject {
             Self::Failed(Failure::Unreachable) => "unreachable",
             Self::Failed(Failure::ConnectTimeout) => "connect_timeout",
             Self::Failed(Failure::Died) => "node_died",
+            Self::Failed(Failure::Vanished) => "node_vanished",
             Self::Failed(Failure::AnswerTimeout) => "answer_timeout",
             Self::Failed(Failure::BadAnswer) => "bad_answer",
         }
@@ -73,7 +74,9 @@ impl Reject {
             Self::TooManyHeld => "too many requests wait for a node; please try again",
             Self::Failed(Failure::Refused | Failure::Unreachable) => "no node could be reached",
             Self::Failed(Failure::ConnectTimeout) => "no node could be reached in time",
-            Self::Failed(Failure::Died) => "the node went away before it answered",
+            Self::Failed(Failure::Died | Failure::Vanished) => {
+                "the node went away before it answered"
+            }
             Self::Failed(Failure::AnswerTimeout) => "the node did not answer in time",
             Self::Failed(Failure::BadAnswer) => "the node's answer is not valid HTTP",
         };

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::pin;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -9,6 +10,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::config::{BUFFER_BYTES, BUFFER_BYTES_LARGE, HEAD_BYTES_MAX};
 use crate::h1::{self, Body, Framing, Slots};
+use crate::health::Outcome;
 use crate::pool::Member;
 use crate::proxy::client::{Client, Next, Request};
 use crate::proxy::headers::{self, AnswerForm};
@@ -18,6 +20,9 @@ use crate::proxy::upload::{UploadError, write_all_within};
 use crate::proxy::{Worker, tunnel};
 use crate::retry::Failure;
 use crate::server::buffer::Buffer;
+
+/// A request that is unanswered for this long asks whether its node is still there.
+const UNANSWERED: Duration = Duration::from_millis(300);
 
 /// How an attempt ended without a whole response head.
 pub(crate) enum Broken {
@@ -133,16 +138,8 @@ async fn await_head(
             }
         }
         if request.upload.is_over() {
-            let (mut from_node, _) = node.split();
-            let read = read_more(&mut from_node, inbox);
-            match client.timer.within(worker.settings.limits.answer, read).await {
-                Ok(Ok(n)) if n > 0 => {}
-                Ok(_) => return Err(Broken::Node { failure: Failure::Died, written: *written }),
-                Err(_) => {
-                    let failure = Failure::AnswerTimeout;
-                    return Err(Broken::Node { failure, written: *written });
-                }
-            }
+            let came = read_patiently(worker, &mut client.timer, node, member, inbox).await;
+            came.map_err(|failure| Broken::Node { failure, written: *written })?;
             continue;
         }
         let (mut from_client, _) = client.stream.split();
@@ -174,6 +171,34 @@ async fn await_head(
             },
         }
     }
+}
+
+/// Reads what comes next of an answer. A node that says nothing for a while is probed: if it is
+/// alive it is left in peace, if it vanished the wait ends.
+async fn read_patiently(
+    worker: &Worker,
+    timer: &mut Timer,
+    node: &mut TcpStream,
+    member: &Member,
+    inbox: &mut Buffer,
+) -> Result<(), Failure> {
+    let (mut from_node, _) = node.split();
+    let mut read = pin!(read_more(&mut from_node, inbox));
+    let came = match timer.within(UNANSWERED, read.as_mut()).await {
+        Ok(came) => came,
+        Err(_) => {
+            worker.tell(member.epoch, Outcome::Silent);
+            let slow = async {
+                tokio::select! {
+                    came = read => Ok(came),
+                    () = worker.vanished(member.epoch) => Err(Failure::Vanished),
+                }
+            };
+            let left = worker.settings.limits.answer.saturating_sub(UNANSWERED);
+            timer.within(left, slow).await.unwrap_or(Err(Failure::AnswerTimeout))?
+        }
+    };
+    if came.is_ok_and(|n| n > 0) { Ok(()) } else { Err(Failure::Died) }
 }
 
 /// Reads what comes next. While nothing comes, an empty buffer holds no memory (a grown one stays:
@@ -336,7 +361,7 @@ async fn relay(
         && !answer.until_close
         && !answer.draining
         && inbox.is_empty()
-        && request.upload.is_done();
+        && request.upload.went_at_once();
     let client = if answer.close_client { Next::Close } else { Next::Keep };
     Relayed { client, reusable, draining: answer.draining }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Upload {
     sent: usize,
     held: bool,
     given_up: bool,
+    /// Not all of it came and went together with the head.
+    pumped: bool,
     timer: Timer,
 }
 
@@ -56,6 +58,7 @@ impl Upload {
             sent: head_len,
             held: true,
             given_up: false,
+            pumped: false,
             timer: Timer::default(),
         };
         upload.check(inbox)?;
@@ -77,6 +80,13 @@ impl Upload {
     /// Whether all of the body went to the node.
     pub(crate) fn is_done(&self) -> bool {
         self.body.is_done() && self.sent == self.checked
+    }
+
+    /// Whether all of the body went to the node together with the head. After any other the
+    /// connection is not used again: a server may answer before it has read the body, and then it
+    /// closes the connection a moment after an answer that does not say so.
+    pub(crate) fn went_at_once(&self) -> bool {
+        self.is_done() && !self.pumped
     }
 
     /// Whether nothing more will go to the node: all went, or it takes no more.
@@ -130,6 +140,7 @@ impl Upload {
         silence_max: Duration,
         written: &mut u64,
     ) -> Result<(), UploadError> {
+        self.pumped = true;
         loop {
             while self.sent < self.checked {
                 match node.write(self.pending(inbox)).await {

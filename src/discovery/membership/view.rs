@@ -81,6 +81,7 @@ fn member(claim: &Claim, holder: &Holder, id: NodeId, name: String) -> Option<Me
         since: holder.since,
         advertised: holder.advertised,
         last_resort: holder.proven && way.last_resort,
+        silent: holder.shown == Health::Down && way.silent,
         epoch: holder.epoch,
         counters: Arc::clone(&holder.counters),
     })

@@ -57,6 +57,8 @@ pub(super) struct Way {
     pub(super) why: String,
     /// The last probe got an HTTP answer that says "not now".
     pub(super) last_resort: bool,
+    /// The last probe was answered by nothing at all, not even a refusal.
+    pub(super) silent: bool,
     pub(super) answer: Option<Answer>,
     /// Since when it has answered as a boot that holds no seat while all seats are held.
     pub(super) disputed: Option<Duration>,
@@ -79,6 +81,7 @@ impl Way {
             record: Record::new(now),
             why: "just seen, has not answered a probe yet".to_owned(),
             last_resort: false,
+            silent: false,
             answer: None,
             disputed: None,
             due: now,
@@ -152,6 +155,7 @@ impl Way {
         }
         self.record.record(verdict.outcome, limits, now);
         self.last_resort = matches!(verdict.outcome, Outcome::Failing | Outcome::Draining);
+        self.silent = verdict.outcome == Outcome::Silent;
         self.why = match self.record.failed() {
             0 => verdict.why.clone(),
             1 => format!("{}, 1 try", verdict.why),
