@@ -6,3 +6,7 @@ pub mod health;
 pub mod node;
 // Floor 2, views: what the request path reads.
 pub mod pool;
+// Floor 3, edges: the outside world, one file a kind.
+pub mod identity;
+// Floor 4, lines.
+pub mod discovery;

@@ -1,0 +1,2 @@
+//! How nodes are found.
+pub mod mdns;

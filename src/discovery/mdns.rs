@@ -1,0 +1,26 @@
+//! Multicast DNS: says who we are, and hears who else is there. The only files that name `mdns_sd`.
+//!
+//! mDNS is **a lossy source of hints**. Nothing here decides what routes; [`Browser`] proposes
+//! [`Change`](crate::node::Change)s, [`Advertiser`] repeats itself for those who missed it.
+//!
+//! A web node runs one daemon (a thread) for [`Advertiser`]; a balancer runs a second for
+//! [`Browser`], so that a flood of packets cannot delay a goodbye.
+
+mod advert;
+mod advertise;
+mod announced;
+mod browse;
+mod claim;
+mod daemon;
+mod filter;
+mod hearing;
+mod interfaces;
+mod outbox;
+
+pub use advert::Advert;
+pub use advertise::Advertiser;
+pub use browse::Browser;
+pub use filter::Trust;
+
+/// The host name a balancer claims, so that nobody types an address.
+pub const CLUSTER_HOST: &str = "picluster.local.";

@@ -1,0 +1,161 @@
+//! What is advertised, and the DNS-SD names it goes by.
+
+use mdns_sd::{Result, ServiceInfo};
+
+use super::CLUSTER_HOST;
+use crate::node::{Advertisement, LB_SERVICE, NodeId, SERVICE};
+
+/// The longest id in a label, which has at most 63 bytes: `pc-`, `-http` and a suffix of five remain.
+const ID_CHARS_MAX: usize = 50;
+
+/// One service to advertise.
+#[derive(Clone, Debug)]
+pub enum Advert {
+    /// A node that takes requests at `port`.
+    Node {
+        /// Its id, which is also its label.
+        id: NodeId,
+        /// The port it serves on.
+        port: u16,
+        /// What it says of itself, for the life of the process.
+        txt: Advertisement,
+    },
+    /// A balancer, for the tools to find.
+    Balancer {
+        /// Its id, which is also its label.
+        id: NodeId,
+        /// Its admin port.
+        port: u16,
+        /// What it says of itself.
+        txt: Advertisement,
+    },
+    /// The name [`CLUSTER_HOST`], as a web server at `port`. One balancer of the link has it, the others
+    /// stand by.
+    ClusterHost {
+        /// The balancer's own id; the label of the service.
+        id: NodeId,
+        /// The port that clients connect to.
+        port: u16,
+    },
+}
+
+/// One service and the label it goes by.
+pub(super) struct Service {
+    advert: Advert,
+    label: String,
+}
+
+impl Service {
+    pub(super) fn new(advert: Advert) -> Self {
+        let label = label(&advert);
+        Self { advert, label }
+    }
+
+    /// Takes a fresh label, because another machine answers for this one.
+    pub(super) fn rename(&mut self) {
+        self.label = format!("{}-{:04x}", label(&self.advert), fastrand::u16(..));
+    }
+
+    pub(super) fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The host label is the instance label: a goodbye withdraws the addresses of its host, so no two
+    /// registrations may share one.
+    pub(super) fn host(&self) -> String {
+        match self.advert {
+            Advert::ClusterHost { .. } => CLUSTER_HOST.to_owned(),
+            Advert::Node { .. } | Advert::Balancer { .. } => format!("{}.local.", self.label),
+        }
+    }
+
+    pub(super) fn fullname(&self) -> String {
+        format!("{}.{}", self.label, self.ty())
+    }
+
+    fn ty(&self) -> &'static str {
+        match self.advert {
+            Advert::Node { .. } => SERVICE,
+            Advert::Balancer { .. } => LB_SERVICE,
+            Advert::ClusterHost { .. } => "_http._tcp.local.",
+        }
+    }
+
+    /// The registration. The addresses are left to the daemon, which knows them by interface and follows
+    /// their changes. Without `probe` the names are known to be ours and are announced at once.
+    pub(super) fn info(&self, probe: bool) -> Result<ServiceInfo> {
+        let (port, txt) = match &self.advert {
+            Advert::Node { port, txt, .. } | Advert::Balancer { port, txt, .. } => {
+                (*port, txt.to_txt())
+            }
+            Advert::ClusterHost { port, .. } => (*port, Vec::new()),
+        };
+        let mut info = ServiceInfo::new(self.ty(), &self.label, &self.host(), (), port, &txt[..])?;
+        info.set_requires_probe(probe);
+        Ok(info.enable_addr_auto())
+    }
+
+    /// Whether a record named `name` is ours.
+    pub(super) fn owns(&self, name: &str) -> bool {
+        name.eq_ignore_ascii_case(&self.fullname()) || name.eq_ignore_ascii_case(&self.host())
+    }
+}
+
+fn label(advert: &Advert) -> String {
+    let (id, role) = match advert {
+        Advert::Node { id, .. } => (id, ""),
+        Advert::Balancer { id, .. } => (id, "-lb"),
+        Advert::ClusterHost { id, .. } => (id, "-http"),
+    };
+    let id = id.as_str();
+    format!("pc-{}{role}", &id[..id.len().min(ID_CHARS_MAX)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn txt() -> Advertisement {
+        Advertisement::parse(|key| (key == "v").then_some("1")).unwrap()
+    }
+
+    fn services(id: &str) -> [Service; 3] {
+        let id = NodeId::new(id).unwrap();
+        [
+            Advert::Node { id: id.clone(), port: 8080, txt: txt() },
+            Advert::Balancer { id: id.clone(), port: 7070, txt: txt() },
+            Advert::ClusterHost { id, port: 80 },
+        ]
+        .map(Service::new)
+    }
+
+    #[test]
+    fn each_registration_has_a_host_label_of_its_own() {
+        let [node, lb, host] = services("b2fkq7abcdefg");
+        assert_eq!(node.fullname(), "pc-b2fkq7abcdefg._picluster._tcp.local.");
+        assert_eq!(node.host(), "pc-b2fkq7abcdefg.local.");
+        assert_eq!(lb.fullname(), "pc-b2fkq7abcdefg-lb._picluster-lb._tcp.local.");
+        assert_eq!(lb.host(), "pc-b2fkq7abcdefg-lb.local.");
+        assert_eq!(host.fullname(), "pc-b2fkq7abcdefg-http._http._tcp.local.");
+        assert_eq!(host.host(), CLUSTER_HOST);
+    }
+
+    #[test]
+    fn the_longest_id_still_makes_legal_labels_after_a_conflict() {
+        for mut service in services(&"x".repeat(63)) {
+            let before = service.label().to_owned();
+            service.rename();
+            assert_ne!(service.label(), before);
+            assert!(service.label().len() <= 63, "{}", service.label());
+            assert!(service.info(true).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_lost_name_is_known_as_ours_until_it_is_replaced() {
+        let [mut node, ..] = services("abc");
+        assert!(node.owns("PC-abc.local.") && node.owns("pc-abc._picluster._tcp.local."));
+        node.rename();
+        assert!(!node.owns("pc-abc.local."));
+    }
+}

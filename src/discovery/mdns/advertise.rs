@@ -1,0 +1,304 @@
+//! Says who we are: registers our services, repeats itself, and says goodbye.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mdns_sd::{DaemonEvent, DnsNameChange, Metrics, Receiver, Result};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, sleep_until, timeout};
+use tracing::{debug, error, info, warn};
+
+use super::advert::{Advert, Service};
+use super::announced::{Announced, CHECK_EVERY, Verdict};
+use super::claim::{Claim, Step};
+use super::daemon::{Daemon, Delays, MEASURE_EVERY, is_full, jittered, recv, warn_unheard};
+use super::interfaces::{Interfaces, Ipv6, Rule};
+use crate::config::DiscoveryConfig;
+
+/// How often everything is announced again: for those who missed it, and for those who were cut off
+/// for longer than a record lives.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(60);
+
+/// mdns-sd repeats a goodbye once after 120 ms, if it still runs then.
+const GOODBYE_REPEAT: Duration = Duration::from_millis(150);
+
+/// The most a goodbye takes.
+const GOODBYE_MAX: Duration = Duration::from_millis(1500);
+
+/// Advertising in a task of its own.
+///
+/// It works without a network and starts when an address comes. Dropping it says goodbye in the
+/// background; [`Advertiser::goodbye`] waits until it was said.
+pub struct Advertiser {
+    goodbye: mpsc::Sender<oneshot::Sender<()>>,
+}
+
+impl Advertiser {
+    /// Starts to advertise.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn start(config: &DiscoveryConfig, adverts: Vec<Advert>) -> Self {
+        let (goodbye, goodbyes) = mpsc::channel(1);
+        let interfaces = Interfaces::new(Rule::new(config, Ipv6::WithoutIpv4));
+        let (hosts, services): (Vec<_>, Vec<_>) =
+            adverts.into_iter().partition(|advert| matches!(advert, Advert::ClusterHost { .. }));
+        let services = services.into_iter().map(Service::new).collect();
+        let host = hosts.into_iter().next().map(Service::new);
+        let advertising = Advertising {
+            interfaces,
+            services,
+            host,
+            heard: Announced::No { since: None },
+            probe: true,
+            holds_host: false,
+        };
+        tokio::spawn(advertising.run(goodbyes));
+        Self { goodbye }
+    }
+
+    /// Withdraws everything and waits until that was said, about 0.2 s and at most 1.5 s. Others remove us
+    /// a second later.
+    pub async fn goodbye(self) {
+        let (said, wait) = oneshot::channel();
+        if self.goodbye.send(said).await.is_ok() {
+            // An error means that the task is gone, and with it its daemon.
+            let _ = timeout(GOODBYE_MAX, wait).await;
+        }
+    }
+}
+
+/// Why a session with one daemon ended.
+enum End {
+    /// We are asked to leave.
+    Goodbye(Option<oneshot::Sender<()>>),
+    /// Nothing could be announced.
+    Unheard,
+    /// It was ended: its cache outgrew its bound, or the cluster's host name is free and it would
+    /// register another. Its goodbyes are undone at once, before anybody has acted on them.
+    Replaced,
+}
+
+struct Advertising {
+    interfaces: Arc<Interfaces>,
+    services: Vec<Service>,
+    host: Option<Service>,
+    heard: Announced,
+    /// Whether the names of the services must be probed for; not after a daemon that held them.
+    probe: bool,
+    /// The daemon before held the cluster's host name.
+    holds_host: bool,
+}
+
+impl Advertising {
+    async fn run(mut self, mut goodbyes: mpsc::Receiver<oneshot::Sender<()>>) {
+        let mut delays = Delays::new();
+        loop {
+            let began = Instant::now();
+            let end = self.session(&mut goodbyes).await;
+            if began.elapsed() > Delays::LONGEST {
+                delays = Delays::new();
+            }
+            let wait = match end {
+                Ok(End::Goodbye(said)) => {
+                    // An error means that nobody waits.
+                    let _ = said.map(|said| said.send(()));
+                    return;
+                }
+                Ok(End::Replaced) => {
+                    self.probe = self.heard != Announced::Yes;
+                    continue;
+                }
+                Ok(End::Unheard) => {
+                    let wait = delays.next();
+                    warn_unheard(wait);
+                    wait
+                }
+                Err(error) => {
+                    let wait = delays.next();
+                    warn!(
+                        %error, retry_in = ?wait,
+                        "mdns failed, nobody finds this machine until it works again; \
+                         check the limits of threads and open files of this process"
+                    );
+                    wait
+                }
+            };
+            self.probe = true;
+            tokio::select! {
+                said = goodbyes.recv() => {
+                    let _ = said.map(|said| said.send(()));
+                    return;
+                }
+                () = sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Lives with one daemon until it must be replaced or all is over.
+    async fn session(&mut self, goodbyes: &mut mpsc::Receiver<oneshot::Sender<()>>) -> Result<End> {
+        let (daemon, monitor) = Daemon::start(&self.interfaces)?;
+        let mut claim = match &self.host {
+            None => None,
+            Some(host) if std::mem::take(&mut self.holds_host) => {
+                daemon.register(host.info(false)?)?;
+                Some(Claim::kept())
+            }
+            Some(_) => Some(Claim::start(&daemon)?),
+        };
+        self.heard = Announced::not_yet(&self.interfaces.used(), Instant::now());
+        self.register(&daemon, false)?;
+        let mut announce_at = Instant::now() + jittered(ANNOUNCE_EVERY);
+        let mut check_at = Instant::now() + CHECK_EVERY;
+        let mut measure_at = Instant::now() + MEASURE_EVERY;
+        let mut measured: Option<Receiver<Metrics>> = None;
+        loop {
+            let own: Vec<IpAddr> = self.interfaces.links().iter().map(|link| link.ip).collect();
+            let step = async {
+                match &mut claim {
+                    Some(claim) => claim.step(&daemon, &own).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                said = goodbyes.recv() => {
+                    self.withdraw(daemon).await;
+                    return Ok(End::Goodbye(said));
+                }
+                event = monitor.recv_async() => {
+                    let event = event.map_err(|_| mdns_sd::Error::DaemonShutdown)?;
+                    self.on_daemon(&daemon, event, claim.as_mut())?;
+                }
+                step = step => if let Step::Take { renamed } = step? {
+                    if renamed {
+                        daemon.end().await;
+                        return Ok(End::Replaced);
+                    }
+                    if let (Some(host), Some(claim)) = (&self.host, &mut claim) {
+                        daemon.register(host.info(true)?)?;
+                        claim.taken(&daemon)?;
+                        info!("claiming picluster.local");
+                    }
+                },
+                () = sleep_until(measure_at.into()) => {
+                    measure_at = Instant::now() + MEASURE_EVERY;
+                    measured = Some(daemon.get_metrics()?);
+                }
+                metrics = recv(measured.as_ref()) => {
+                    measured = None;
+                    if metrics.is_some_and(|metrics| is_full(&metrics)) {
+                        debug!("mdns cache full, starting over");
+                        self.holds_host = claim.as_ref().is_some_and(Claim::is_confirmed);
+                        daemon.end().await;
+                        return Ok(End::Replaced);
+                    }
+                }
+                () = sleep_until(announce_at.into()) => {
+                    announce_at = Instant::now() + jittered(ANNOUNCE_EVERY);
+                    let ours = claim.as_ref().is_some_and(Claim::is_ours);
+                    self.register(&daemon, ours)?;
+                }
+                () = sleep_until(check_at.into()), if !self.services.is_empty() && self.heard != Announced::Yes => {
+                    check_at = Instant::now() + CHECK_EVERY;
+                    match self.heard.check(&self.interfaces.used(), Instant::now()) {
+                        Verdict::Fine => {}
+                        Verdict::AskAgain => self.register(&daemon, false)?,
+                        Verdict::Unheard => return Ok(End::Unheard),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Registers everything, or announces it again: to mdns-sd that is the same.
+    fn register(&self, daemon: &Daemon, with_host: bool) -> Result<()> {
+        for service in &self.services {
+            daemon.register(service.info(self.probe)?)?;
+        }
+        match &self.host {
+            Some(host) if with_host => daemon.register(host.info(true)?),
+            _ => Ok(()),
+        }
+    }
+
+    fn on_daemon(
+        &mut self,
+        daemon: &Daemon,
+        event: DaemonEvent,
+        claim: Option<&mut Claim>,
+    ) -> Result<()> {
+        match event {
+            DaemonEvent::Announce(fullname, place) => {
+                if let (Some(host), Some(claim)) = (&self.host, claim)
+                    && host.fullname().eq_ignore_ascii_case(&fullname)
+                {
+                    claim.confirm();
+                }
+                let ours = self.services.iter().any(|service| service.owns(&fullname));
+                if ours && self.heard.announced(&place, &self.interfaces.used()) {
+                    info!(service = fullname, place, "announced");
+                }
+            }
+            DaemonEvent::IpAdd(_) | DaemonEvent::IpDel(_) => {
+                self.interfaces.refresh();
+                let added = if let DaemonEvent::IpAdd(ip) = event { Some(ip) } else { None };
+                self.heard.changed(added, &self.interfaces.used(), Instant::now());
+                if let Some(claim) = claim {
+                    claim.disturbed(daemon)?;
+                }
+            }
+            DaemonEvent::NameChange(change) => self.on_conflict(daemon, &change, claim)?,
+            DaemonEvent::Error(error) => debug!(%error, "mdns error"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_conflict(
+        &mut self,
+        daemon: &Daemon,
+        change: &DnsNameChange,
+        claim: Option<&mut Claim>,
+    ) -> Result<()> {
+        if let (Some(host), Some(claim)) = (&self.host, claim)
+            && host.owns(&change.original)
+        {
+            // What is withdrawn is the new name, so the winner's records stay.
+            let _ = daemon.unregister(&host.fullname())?;
+            return claim.lost(daemon);
+        }
+        let lost = self.services.iter_mut().find(|service| service.owns(&change.original));
+        let Some(service) = lost else {
+            return Ok(());
+        };
+        let _ = daemon.unregister(&service.fullname())?;
+        service.rename();
+        error!(
+            lost = change.original,
+            interface = change.intf_name,
+            now = service.label(),
+            "another machine answers for our mdns name, taking another; two machines have one id: \
+             look for a copied PICLUSTER_ID or network card address"
+        );
+        daemon.register(service.info(true)?)
+    }
+
+    /// Says goodbye for everything and ends the daemon.
+    async fn withdraw(&self, daemon: Daemon) {
+        let all = async {
+            for service in self.services.iter().chain(&self.host) {
+                if let Ok(done) = daemon.unregister(&service.fullname()) {
+                    let _ = done.recv_async().await;
+                }
+            }
+            sleep(GOODBYE_REPEAT).await;
+        };
+        if timeout(GOODBYE_MAX / 2, all).await.is_err() {
+            debug!("mdns goodbye not confirmed");
+        }
+        daemon.end().await;
+    }
+}

@@ -1,0 +1,177 @@
+//! What an event of mdns-sd means: the instance, its checked TXT record, and those of its addresses
+//! that pass the filter.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mdns_sd::{ResolvedService, ScopedIp};
+use tracing::{debug, warn};
+
+use super::filter::{Heard, Refusal, Trust, endpoints, judge};
+use super::interfaces::Interfaces;
+use crate::node::{Advertisement, NodeId, SERVICE, Sighting, TxtError, printable};
+
+/// The most instances whose warning is remembered; of a flood the first few are enough.
+const WARNED_MAX: usize = 64;
+
+/// How long a warning about an instance is not repeated.
+const WARN_AGAIN_AFTER: Duration = Duration::from_secs(600);
+
+/// Whether an id at a port is that of a node of this machine.
+type Own = Box<dyn Fn(&NodeId, u16) -> bool + Send>;
+
+/// The least time between two warnings, whatever they are about.
+const WARN_APART: Duration = Duration::from_secs(1);
+
+/// Judges what was heard.
+pub(super) struct Hearing {
+    interfaces: Arc<Interfaces>,
+    trust: Trust,
+    own: Own,
+    warned: Warned,
+}
+
+impl Hearing {
+    pub(super) fn new(
+        interfaces: Arc<Interfaces>,
+        trust: Trust,
+        own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
+    ) -> Self {
+        Self { interfaces, trust, own: Box::new(own), warned: Warned::default() }
+    }
+
+    /// What a resolved service says, if it can be used.
+    pub(super) fn sighting(&mut self, service: &ResolvedService, now: Instant) -> Option<Sighting> {
+        let instance = instance_label(&service.fullname)?;
+        let txt = &service.txt_properties;
+        let value = |key: &str| std::str::from_utf8(txt.get_property_val(key)??).ok();
+        let advertisement = match Advertisement::parse(value) {
+            Ok(advertisement) => advertisement,
+            Err(TxtError::NotYet) => return None,
+            Err(error) => {
+                if self.warned.may(instance, now) {
+                    warn!(
+                        instance = printable(instance, 63), %error,
+                        "ignored an advertised node; correct its txt record or update the older side"
+                    );
+                }
+                return None;
+            }
+        };
+        let own = advertisement.id.as_ref().is_some_and(|id| (self.own)(id, service.port));
+        let heard: Vec<Heard> = service.addresses.iter().map(heard).collect();
+        let links = self.interfaces.links();
+        let endpoints = endpoints(&self.trust, &links, &heard, service.port, own);
+        if endpoints.is_empty() {
+            self.explain(instance, service.port, own, &heard, now);
+            return None;
+        }
+        Some(Sighting {
+            instance: instance.to_owned(),
+            target: service.host.strip_suffix(".local.").unwrap_or(&service.host).to_owned(),
+            endpoints,
+            advertisement,
+        })
+    }
+
+    /// Says why no address of an instance is used. IPv6 alone is no news: it often comes before IPv4.
+    fn explain(&mut self, instance: &str, port: u16, own: bool, heard: &[Heard], now: Instant) {
+        let links = self.interfaces.links();
+        for heard in heard {
+            let Err(refusal) = judge(&self.trust, &links, heard, port, own) else {
+                continue;
+            };
+            let instance_text = printable(instance, 63);
+            debug!(instance = instance_text, ip = %heard.ip, ?refusal, "address refused");
+            if refusal == Refusal::OffLink && heard.ip.is_ipv4() && self.warned.may(instance, now) {
+                warn!(
+                    instance = instance_text, ip = %heard.ip,
+                    "ignored an advertised node: its address is in no subnet of this machine; \
+                     use --allow-off-link if it is meant"
+                );
+            }
+        }
+    }
+}
+
+/// When each instance was last warned about, and when anything was. What is passed over comes again: the
+/// daemon repeats every instance each time it browses.
+#[derive(Default)]
+struct Warned {
+    instances: HashMap<String, Instant>,
+    last: Option<Instant>,
+}
+
+impl Warned {
+    /// Whether to warn about this instance now.
+    fn may(&mut self, instance: &str, now: Instant) -> bool {
+        let recent = |at: &Instant| now.duration_since(*at) < WARN_AGAIN_AFTER;
+        if self.last.is_some_and(|at| now.duration_since(at) < WARN_APART)
+            || self.instances.get(instance).is_some_and(recent)
+        {
+            return false;
+        }
+        if self.instances.len() >= WARNED_MAX {
+            self.instances.retain(|_, at| recent(at));
+        }
+        if self.instances.len() >= WARNED_MAX {
+            return false;
+        }
+        self.instances.insert(instance.to_owned(), now);
+        self.last = Some(now);
+        true
+    }
+}
+
+/// The instance label of a full name. mdns-sd hands names out as they were on the wire, without
+/// escapes, so dots and backslashes in the label are its own and only the type is cut off.
+pub(super) fn instance_label(fullname: &str) -> Option<&str> {
+    let split = fullname.len().checked_sub(SERVICE.len() + 1)?;
+    let (label, rest) = fullname.split_at_checked(split)?;
+    let is_service = rest.strip_prefix('.').is_some_and(|ty| ty.eq_ignore_ascii_case(SERVICE));
+    (is_service && !label.is_empty()).then_some(label)
+}
+
+fn heard(address: &ScopedIp) -> Heard {
+    let on = match address {
+        ScopedIp::V4(v4) => v4.interface_ids().iter().map(|id| id.index).collect(),
+        ScopedIp::V6(v6) => vec![v6.scope_id().index],
+        _ => Vec::new(),
+    };
+    Heard { ip: address.to_ip_addr(), on }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_label_may_hold_anything() {
+        for label in ["pc-abc", "My NAS", "a.b", r"back\slash", r"dot\.ted", "küche", "_tcp"] {
+            let fullname = format!("{label}.{SERVICE}");
+            assert_eq!(instance_label(&fullname), Some(label));
+        }
+        assert_eq!(instance_label("x._PiCluster._TCP.Local."), Some("x"));
+        for other in ["", SERVICE, &format!(".{SERVICE}"), "x._http._tcp.local.", "ü_picluster"] {
+            assert_eq!(instance_label(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn warnings_are_rare_and_what_is_remembered_of_them_is_bounded() {
+        let (mut warned, mut now) = (Warned::default(), Instant::now());
+        assert!(warned.may("a", now));
+        assert!(!warned.may("b", now));
+        assert!(warned.may("b", now + WARN_APART));
+        assert!(!warned.may("a", now + 2 * WARN_APART));
+        assert!(warned.may("a", now + WARN_AGAIN_AFTER));
+        now += 2 * WARN_AGAIN_AFTER;
+        let mut said = 0;
+        for n in 0..200 {
+            said += usize::from(warned.may(&n.to_string(), now + n * WARN_APART));
+        }
+        assert_eq!((said, warned.instances.len()), (WARNED_MAX, WARNED_MAX));
+        assert!(warned.may("c", now + 2 * WARN_AGAIN_AFTER));
+    }
+}

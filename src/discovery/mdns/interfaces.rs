@@ -1,0 +1,252 @@
+//! Which interfaces mDNS uses, and what addresses they have. Rules over names and addresses; the
+//! operating system is asked in one place, at most five times a second.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::config::DiscoveryConfig;
+
+/// Interfaces of bridges, containers and tunnels: behind them is no Pi of ours, and their addresses
+/// mean something else to everybody else. A name counts by its beginning.
+const VIRTUAL: [&str; 12] = [
+    "docker",
+    "br-",
+    "veth",
+    "virbr",
+    "cni",
+    "flannel",
+    "cali",
+    "tailscale",
+    "wg",
+    "tun",
+    "tap",
+    "zt",
+];
+
+/// How old what we know of the interfaces may be. It bounds the system calls a flood of packets
+/// causes, and is short against the second after which mdns-sd itself sees a new address.
+const SNAPSHOT_AGE_MAX: Duration = Duration::from_millis(200);
+
+/// One address of an interface that is up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) name: String,
+    pub(super) index: u32,
+    pub(super) ip: IpAddr,
+    /// Bits of the network part.
+    pub(super) prefix: u8,
+}
+
+impl Link {
+    /// Whether `ip` lies in this link's subnet.
+    pub(super) fn contains(&self, ip: IpAddr) -> bool {
+        let prefix = u32::from(self.prefix);
+        match (self.ip, ip) {
+            (IpAddr::V4(own), IpAddr::V4(ip)) => {
+                let mask = u32::MAX.checked_shl(32 - prefix.min(32)).unwrap_or(0);
+                u32::from(own) & mask == u32::from(ip) & mask
+            }
+            (IpAddr::V6(own), IpAddr::V6(ip)) => {
+                let mask = u128::MAX.checked_shl(128 - prefix.min(128)).unwrap_or(0);
+                u128::from(own) & mask == u128::from(ip) & mask
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether `ip` is the address that means everybody on this link.
+    pub(super) fn is_broadcast(&self, ip: IpAddr) -> bool {
+        let (IpAddr::V4(_), IpAddr::V4(v4)) = (self.ip, ip) else {
+            return false;
+        };
+        let host = u32::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0);
+        self.prefix < 31 && self.contains(ip) && u32::from(v4) & host == host
+    }
+}
+
+/// When IPv6 addresses of an interface are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ipv6 {
+    /// Always: to listen costs little, and a node may have nothing else.
+    Always,
+    /// Where the interface has no IPv4 address: what is published is what is connected to.
+    WithoutIpv4,
+}
+
+/// The rule that picks interfaces.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    named: Vec<String>,
+    loopback: bool,
+    ipv6: Ipv6,
+}
+
+impl Rule {
+    pub(super) fn new(config: &DiscoveryConfig, ipv6: Ipv6) -> Self {
+        let ipv6 = if config.ipv6 { Ipv6::Always } else { ipv6 };
+        Self { named: config.interfaces.clone(), loopback: config.loopback, ipv6 }
+    }
+
+    /// Whether mDNS uses `link`, one of `all`.
+    ///
+    /// Loopback serves only for `demo`, or when the machine has no other address: there a node and a
+    /// balancer on one laptop still find each other. A real interface, once it has an address, takes
+    /// its place.
+    pub(super) fn picks(&self, link: &Link, all: &[Link]) -> bool {
+        let chosen = if self.loopback {
+            link.ip.is_loopback()
+        } else if !self.named.is_empty() {
+            self.named.contains(&link.name)
+        } else if link.ip.is_loopback() {
+            all.iter().all(|other| other.ip.is_loopback())
+        } else {
+            !is_virtual(&link.name)
+                || all.iter().all(|other| other.ip.is_loopback() || is_virtual(&other.name))
+        };
+        chosen && (link.ip.is_ipv4() || self.ipv6 == Ipv6::Always || !has_ipv4(link.index, all))
+    }
+}
+
+fn is_virtual(name: &str) -> bool {
+    VIRTUAL.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn has_ipv4(index: u32, all: &[Link]) -> bool {
+    all.iter().any(|other| other.index == index && other.ip.is_ipv4())
+}
+
+/// What is known of the interfaces now.
+pub(super) struct Interfaces {
+    rule: Rule,
+    /// Behind a lock because the daemon's thread asks too; held for one system call.
+    known: Mutex<Option<(Instant, Arc<[Link]>)>>,
+}
+
+impl Interfaces {
+    pub(super) fn new(rule: Rule) -> Arc<Self> {
+        Arc::new(Self { rule, known: Mutex::new(None) })
+    }
+
+    /// All addresses of interfaces that are up, used or not; at most [`SNAPSHOT_AGE_MAX`] old.
+    pub(super) fn links(&self) -> Arc<[Link]> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((at, links)) if at.elapsed() < SNAPSHOT_AGE_MAX => Arc::clone(links),
+            _ => {
+                let links: Arc<[Link]> = ask().into();
+                *known = Some((Instant::now(), Arc::clone(&links)));
+                links
+            }
+        }
+    }
+
+    /// Forgets what is known, because an address came or went.
+    pub(super) fn refresh(&self) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The addresses mDNS uses.
+    pub(super) fn used(&self) -> Vec<Link> {
+        let all = self.links();
+        all.iter().filter(|link| self.rule.picks(link, &all)).cloned().collect()
+    }
+
+    /// Whether the address `ip` of the interface `name` is used.
+    pub(super) fn uses(&self, name: &str, index: u32, ip: IpAddr) -> bool {
+        let link = Link { name: name.to_owned(), index, ip, prefix: 0 };
+        self.rule.picks(&link, &self.links())
+    }
+}
+
+/// An interface without a carrier has no `IFF_RUNNING` and counts as absent, as it does in mdns-sd.
+fn ask() -> Vec<Link> {
+    let up = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
+    up.filter(|interface| interface.is_oper_up() && !interface.is_p2p())
+        .map(|interface| Link {
+            index: interface.index.unwrap_or(0),
+            ip: interface.ip(),
+            prefix: match &interface.addr {
+                if_addrs::IfAddr::V4(v4) => v4.prefixlen,
+                if_addrs::IfAddr::V6(v6) => v6.prefixlen,
+            },
+            name: interface.name,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+pub(super) fn link(name: &str, index: u32, cidr: &str) -> Link {
+    let (ip, prefix) = cidr.split_once('/').unwrap();
+    let (ip, prefix) = (ip.parse().unwrap(), prefix.parse().unwrap());
+    Link { name: name.to_owned(), index, ip, prefix }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(named: &[&str], loopback: bool, ipv6: Ipv6) -> Rule {
+        Rule { named: named.iter().map(|&n| n.to_owned()).collect(), loopback, ipv6 }
+    }
+
+    fn picked(rule: &Rule, all: &[Link]) -> Vec<String> {
+        let picked = all.iter().filter(|link| rule.picks(link, all));
+        picked.map(|link| format!("{} {}", link.name, link.ip)).collect()
+    }
+
+    fn machine() -> Vec<Link> {
+        vec![
+            link("lo", 1, "127.0.0.1/8"),
+            link("lo", 1, "::1/128"),
+            link("eth0", 2, "192.168.1.5/24"),
+            link("eth0", 2, "fe80::5/64"),
+            link("wlan0", 3, "fe80::6/64"),
+            link("docker0", 4, "172.17.0.1/16"),
+            link("zt5u4y6", 5, "10.147.0.3/24"),
+        ]
+    }
+
+    #[test]
+    fn bridges_tunnels_and_loopback_are_not_used() {
+        let default = rule(&[], false, Ipv6::WithoutIpv4);
+        assert_eq!(picked(&default, &machine()), ["eth0 192.168.1.5", "wlan0 fe80::6"]);
+        let listening = rule(&[], false, Ipv6::Always);
+        assert_eq!(
+            picked(&listening, &machine()),
+            ["eth0 192.168.1.5", "eth0 fe80::5", "wlan0 fe80::6"]
+        );
+    }
+
+    #[test]
+    fn a_named_interface_is_used_whatever_it_is_and_no_other() {
+        let named = rule(&["docker0"], false, Ipv6::WithoutIpv4);
+        assert_eq!(picked(&named, &machine()), ["docker0 172.17.0.1"]);
+    }
+
+    #[test]
+    fn a_bridge_is_used_when_nothing_else_has_an_address() {
+        let all = [link("lo", 1, "127.0.0.1/8"), link("docker0", 4, "172.17.0.1/16")];
+        assert_eq!(picked(&rule(&[], false, Ipv6::WithoutIpv4), &all), ["docker0 172.17.0.1"]);
+    }
+
+    #[test]
+    fn loopback_is_used_when_there_is_nothing_else_and_for_demo() {
+        let alone = [link("lo", 1, "127.0.0.1/8"), link("lo", 1, "::1/128")];
+        assert_eq!(picked(&rule(&[], false, Ipv6::WithoutIpv4), &alone), ["lo 127.0.0.1"]);
+        assert_eq!(picked(&rule(&[], true, Ipv6::WithoutIpv4), &machine()), ["lo 127.0.0.1"]);
+    }
+
+    #[test]
+    fn a_subnet_contains_its_own() {
+        let lan = link("eth0", 2, "192.168.1.5/24");
+        for (ip, inside) in [("192.168.1.200", true), ("192.168.2.1", false), ("::1", false)] {
+            assert_eq!(lan.contains(ip.parse().unwrap()), inside, "{ip}");
+        }
+        assert!(link("eth0", 2, "10.0.0.1/0").contains("8.8.8.8".parse().unwrap()));
+        assert!(!link("eth0", 2, "10.0.0.1/32").contains("10.0.0.2".parse().unwrap()));
+        assert!(link("eth0", 2, "fe80::1/64").contains("fe80::2".parse().unwrap()));
+        assert!(lan.is_broadcast("192.168.1.255".parse().unwrap()));
+        assert!(!link("eth0", 2, "10.0.0.0/31").is_broadcast("10.0.0.1".parse().unwrap()));
+    }
+}
