@@ -81,16 +81,18 @@ impl Service {
         }
     }
 
-    /// The addresses are left to the daemon, which knows them by interface and follows their changes.
-    pub(super) fn info(&self) -> Result<ServiceInfo> {
+    /// The registration. The addresses are left to the daemon, which knows them by interface and follows
+    /// their changes. Without `probe` the names are known to be ours and are announced at once.
+    pub(super) fn info(&self, probe: bool) -> Result<ServiceInfo> {
         let (port, txt) = match &self.advert {
             Advert::Node { port, txt, .. } | Advert::Balancer { port, txt, .. } => {
                 (*port, txt.to_txt())
             }
             Advert::ClusterHost { port, .. } => (*port, Vec::new()),
         };
-        ServiceInfo::new(self.ty(), &self.label, &self.host(), (), port, &txt[..])
-            .map(ServiceInfo::enable_addr_auto)
+        let mut info = ServiceInfo::new(self.ty(), &self.label, &self.host(), (), port, &txt[..])?;
+        info.set_requires_probe(probe);
+        Ok(info.enable_addr_auto())
     }
 
     /// Whether a record named `name` is ours.
@@ -145,7 +147,7 @@ mod tests {
             service.rename();
             assert_ne!(service.label(), before);
             assert!(service.label().len() <= 63, "{}", service.label());
-            assert!(service.info().is_ok());
+            assert!(service.info(true).is_ok());
         }
     }
 

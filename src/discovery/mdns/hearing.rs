@@ -21,6 +21,9 @@ const WARN_AGAIN_AFTER: Duration = Duration::from_secs(600);
 /// Whether an id at a port is that of a node of this machine.
 type Own = Box<dyn Fn(&NodeId, u16) -> bool + Send>;
 
+/// The least time between two warnings, whatever they are about.
+const WARN_APART: Duration = Duration::from_secs(1);
+
 /// Judges what was heard.
 pub(super) struct Hearing {
     interfaces: Arc<Interfaces>,
@@ -92,24 +95,31 @@ impl Hearing {
     }
 }
 
-/// When each instance was last warned about.
+/// When each instance was last warned about, and when anything was. What is passed over comes again: the
+/// daemon repeats every instance each time it browses.
 #[derive(Default)]
-struct Warned(HashMap<String, Instant>);
+struct Warned {
+    instances: HashMap<String, Instant>,
+    last: Option<Instant>,
+}
 
 impl Warned {
     /// Whether to warn about this instance now.
     fn may(&mut self, instance: &str, now: Instant) -> bool {
         let recent = |at: &Instant| now.duration_since(*at) < WARN_AGAIN_AFTER;
-        if self.0.get(instance).is_some_and(recent) {
+        if self.last.is_some_and(|at| now.duration_since(at) < WARN_APART)
+            || self.instances.get(instance).is_some_and(recent)
+        {
             return false;
         }
-        if self.0.len() >= WARNED_MAX {
-            self.0.retain(|_, at| recent(at));
+        if self.instances.len() >= WARNED_MAX {
+            self.instances.retain(|_, at| recent(at));
         }
-        if self.0.len() >= WARNED_MAX {
+        if self.instances.len() >= WARNED_MAX {
             return false;
         }
-        self.0.insert(instance.to_owned(), now);
+        self.instances.insert(instance.to_owned(), now);
+        self.last = Some(now);
         true
     }
 }
@@ -150,13 +160,18 @@ mod tests {
 
     #[test]
     fn warnings_are_rare_and_what_is_remembered_of_them_is_bounded() {
-        let (mut warned, now) = (Warned::default(), Instant::now());
+        let (mut warned, mut now) = (Warned::default(), Instant::now());
         assert!(warned.may("a", now));
-        assert!(!warned.may("a", now));
+        assert!(!warned.may("b", now));
+        assert!(warned.may("b", now + WARN_APART));
+        assert!(!warned.may("a", now + 2 * WARN_APART));
         assert!(warned.may("a", now + WARN_AGAIN_AFTER));
-        let later = now + WARN_AGAIN_AFTER;
-        let said = (0..1000).filter(|n| warned.may(&n.to_string(), later)).count();
-        assert_eq!(said, WARNED_MAX - 1);
-        assert!(warned.may("b", later + WARN_AGAIN_AFTER));
+        now += 2 * WARN_AGAIN_AFTER;
+        let mut said = 0;
+        for n in 0..200 {
+            said += usize::from(warned.may(&n.to_string(), now + n * WARN_APART));
+        }
+        assert_eq!((said, warned.instances.len()), (WARNED_MAX, WARNED_MAX));
+        assert!(warned.may("c", now + 2 * WARN_AGAIN_AFTER));
     }
 }
