@@ -5,6 +5,7 @@
 mod lab;
 
 mod cli;
+mod floors;
 mod harness;
 mod hostile;
 mod joins;
