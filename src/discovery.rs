@@ -91,12 +91,13 @@ impl Line {
 fn log(event: &Event) {
     let Event { what, node, endpoint, detail } = event;
     let endpoint = endpoint.map(tracing::field::display);
+    let detail = (!detail.is_empty()).then(|| tracing::field::display(detail));
     let what = what.as_str();
     if event.what.is_warning() {
-        warn!(%node, endpoint, %detail, "{what}");
+        warn!(%node, endpoint, detail, "{what}");
     } else if event.what.is_detail() {
-        debug!(%node, endpoint, %detail, "{what}");
+        debug!(%node, endpoint, detail, "{what}");
     } else {
-        info!(%node, endpoint, %detail, "{what}");
+        info!(%node, endpoint, detail, "{what}");
     }
 }

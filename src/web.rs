@@ -32,7 +32,8 @@ const LINGER: Duration = Duration::from_millis(1600);
 /// When the address cannot be listened on; the cause is a [`listen::ListenError`].
 pub async fn run(config: WebConfig, shutdown: Shutdown) -> anyhow::Result<()> {
     let web = Web::bind(&config)?;
-    let advertiser = Advertiser::start(&config.discovery, vec![web.advert(&config)]);
+    let advertiser =
+        Advertiser::start(&config.discovery, web.addr().ip(), vec![web.advert(&config)]);
     web.serve(shutdown, advertiser.goodbye()).await
 }
 
