@@ -5,17 +5,23 @@ use std::time::Duration;
 /// The state of a node: what the balancer would do with the next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Health {
-    /// Proposed, not yet proved by a probe. Not picked. Left by the first good probe.
+    /// Proposed, not yet proved. Not picked. Left for `Up` by the first good probe, for `Draining`
+    /// or `Down` by a first answer that says so; silence does not move it.
     Starting,
-    /// Answers. Picked. Left by `fall` failed probes, a refused connection or a draining answer.
+    /// Answers. Picked. Left for `Ejected` by one refused connection, for `Draining` by a draining
+    /// answer, for `Down` by `fall` failed probes in a row.
     Up,
-    /// In doubt: unanswered requests and quick probes failed. Picked only when no node is up.
+    /// In doubt: unanswered requests and quick probes failed. Picked only when no node is up. Left
+    /// for `Up` by one good probe, else like `Up`. Nothing enters it yet.
     Suspect,
-    /// Took itself out by refusing a connection or by failing requests; comes back by a good probe.
+    /// Nobody listened: a connection was refused. Not picked. Left for `Up` by one good probe, for
+    /// `Down` once `fall` probes in a row have failed, the refusal included.
     Ejected,
-    /// Answers nothing. Not picked. Left by `rise` good probes.
+    /// Failed `fall` probes in a row. Not picked. Left for `Up` by `rise` good probes in a row, for
+    /// `Draining` by a draining answer.
     Down,
-    /// Says itself that it is about to stop. Not picked while others can serve.
+    /// Says itself that it is about to stop. Not picked while others can serve. Left for `Up` by
+    /// one good probe, for `Down` by a refused connection or `fall` failed probes.
     Draining,
 }
 
@@ -31,6 +37,30 @@ impl Health {
             Self::Draining => "draining",
         }
     }
+
+    /// Whether the node answers: it would be missed if it were dropped.
+    pub fn answers(self) -> bool {
+        matches!(self, Self::Up | Self::Suspect | Self::Draining)
+    }
+}
+
+/// What one probe, or one request, says of the node it went to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// A probe was answered as a healthy node answers.
+    Healthy,
+    /// A request was answered. It ends a doubt, but brings nobody back: only a probe does.
+    Answered,
+    /// The node says that it is about to stop.
+    Draining,
+    /// An HTTP answer that says "not now": 5xx, or the application behind the node is down.
+    Failing,
+    /// The connection was refused, or somebody else answered: the node is not there.
+    Refused,
+    /// The connection was reset or closed before an answer, or what came was not HTTP.
+    Broken,
+    /// No answer in time, or no route.
+    Silent,
 }
 
 /// How many results in a row change a node's health, and how often it is asked.
@@ -60,5 +90,196 @@ impl Default for Thresholds {
             timeout: Duration::from_millis(250),
             timeout_foreign: Duration::from_secs(2),
         }
+    }
+}
+
+/// A change of health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The health before.
+    pub from: Health,
+    /// The health from now on.
+    pub to: Health,
+}
+
+/// The health of one endpoint and the results in a row that led to it.
+#[derive(Clone, Debug)]
+pub struct Record {
+    health: Health,
+    since: Duration,
+    good: u32,
+    failed: u32,
+    failing_since: Option<Duration>,
+}
+
+impl Record {
+    /// An endpoint of which nothing is known, as of `now` (since the process started).
+    pub fn new(now: Duration) -> Self {
+        Self { health: Health::Starting, since: now, good: 0, failed: 0, failing_since: None }
+    }
+
+    /// The health.
+    pub fn health(&self) -> Health {
+        self.health
+    }
+
+    /// When this health began, since the process started.
+    pub fn since(&self) -> Duration {
+        self.since
+    }
+
+    /// Failed results in a row.
+    pub fn failed(&self) -> u32 {
+        self.failed
+    }
+
+    /// When the first of the failed results in a row came; `None` if the last one was good.
+    pub fn failing_since(&self) -> Option<Duration> {
+        self.failing_since
+    }
+
+    /// Whether the next result may change something, so that it is worth asking sooner.
+    pub fn in_doubt(&self) -> bool {
+        match self.health {
+            Health::Starting | Health::Up => self.failed > 0,
+            Health::Suspect | Health::Ejected | Health::Draining => true,
+            Health::Down => self.good > 0,
+        }
+    }
+
+    /// The time to the next probe, before jitter.
+    pub fn interval(&self, limits: &Thresholds) -> Duration {
+        if self.in_doubt() { limits.interval_in_doubt } else { limits.interval }
+    }
+
+    /// Takes one result in; says which change of health it makes, if any.
+    pub fn record(
+        &mut self,
+        outcome: Outcome,
+        limits: &Thresholds,
+        now: Duration,
+    ) -> Option<Transition> {
+        let from = self.health;
+        let to = match outcome {
+            Outcome::Answered | Outcome::Healthy | Outcome::Draining => {
+                self.failed = 0;
+                self.failing_since = None;
+                self.after_answer(outcome, limits.rise)
+            }
+            Outcome::Failing | Outcome::Refused | Outcome::Broken | Outcome::Silent => {
+                self.good = 0;
+                self.failed = self.failed.saturating_add(1);
+                self.failing_since.get_or_insert(now);
+                self.after_failure(outcome, limits.fall)
+            }
+        };
+        if from == to {
+            return None;
+        }
+        self.health = to;
+        self.since = now;
+        Some(Transition { from, to })
+    }
+
+    fn after_answer(&mut self, outcome: Outcome, rise: u32) -> Health {
+        match outcome {
+            Outcome::Healthy => {
+                self.good = self.good.saturating_add(1);
+                let back = self.health != Health::Down || self.good >= rise;
+                if back { Health::Up } else { Health::Down }
+            }
+            Outcome::Draining => {
+                self.good = 0;
+                Health::Draining
+            }
+            _ => self.health,
+        }
+    }
+
+    fn after_failure(&self, outcome: Outcome, fall: u32) -> Health {
+        match (self.health, outcome) {
+            (Health::Starting, Outcome::Failing) => Health::Down,
+            (Health::Starting | Health::Down, _) => self.health,
+            (Health::Up | Health::Suspect, Outcome::Refused) => Health::Ejected,
+            (Health::Draining, Outcome::Refused) => Health::Down,
+            _ if self.failed >= fall => Health::Down,
+            _ => self.health,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The health after these outcomes, one a second.
+    fn after(outcomes: &[Outcome]) -> Health {
+        let mut record = Record::new(Duration::ZERO);
+        for (second, outcome) in outcomes.iter().enumerate() {
+            let now = Duration::from_secs(second as u64);
+            record.record(*outcome, &Thresholds::default(), now);
+        }
+        record.health()
+    }
+
+    #[test]
+    fn each_row_of_outcomes_leads_to_its_health() {
+        use Outcome::{Answered, Broken, Draining, Failing, Healthy, Refused, Silent};
+        let table: &[(&[Outcome], Health)] = &[
+            (&[], Health::Starting),
+            (&[Silent, Refused, Broken], Health::Starting),
+            (&[Answered], Health::Starting),
+            (&[Failing], Health::Down),
+            (&[Draining], Health::Draining),
+            (&[Silent, Healthy], Health::Up),
+            (&[Healthy, Silent], Health::Up),
+            (&[Healthy, Silent, Broken], Health::Down),
+            (&[Healthy, Silent, Healthy, Silent], Health::Up),
+            (&[Healthy, Silent, Answered, Silent], Health::Up),
+            (&[Healthy, Failing, Failing], Health::Down),
+            (&[Healthy, Refused], Health::Ejected),
+            (&[Healthy, Refused, Answered], Health::Ejected),
+            (&[Healthy, Refused, Healthy], Health::Up),
+            (&[Healthy, Refused, Silent], Health::Down),
+            (&[Healthy, Silent, Silent, Healthy], Health::Down),
+            (&[Healthy, Silent, Silent, Answered, Answered], Health::Down),
+            (&[Healthy, Silent, Silent, Healthy, Silent, Healthy], Health::Down),
+            (&[Healthy, Silent, Silent, Healthy, Healthy], Health::Up),
+            (&[Healthy, Draining], Health::Draining),
+            (&[Healthy, Draining, Silent], Health::Draining),
+            (&[Healthy, Draining, Silent, Silent], Health::Down),
+            (&[Healthy, Draining, Refused], Health::Down),
+            (&[Healthy, Draining, Healthy], Health::Up),
+            (&[Healthy, Silent, Silent, Draining], Health::Draining),
+        ];
+        for (outcomes, health) in table {
+            assert_eq!(after(outcomes), *health, "{outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn a_transition_says_from_where_to_where_and_the_health_keeps_its_beginning() {
+        let limits = Thresholds::default();
+        let at = Duration::from_secs;
+        let mut record = Record::new(at(1));
+        let joined = record.record(Outcome::Healthy, &limits, at(2));
+        assert_eq!(joined, Some(Transition { from: Health::Starting, to: Health::Up }));
+        assert_eq!(record.record(Outcome::Healthy, &limits, at(3)), None);
+        assert_eq!(record.record(Outcome::Silent, &limits, at(4)), None);
+        assert_eq!((record.since(), record.failing_since()), (at(2), Some(at(4))));
+    }
+
+    #[test]
+    fn a_node_in_doubt_is_asked_twice_as_often() {
+        let limits = Thresholds::default();
+        let mut record = Record::new(Duration::ZERO);
+        record.record(Outcome::Healthy, &limits, Duration::ZERO);
+        assert_eq!(record.interval(&limits), limits.interval);
+        record.record(Outcome::Silent, &limits, Duration::ZERO);
+        assert_eq!(record.interval(&limits), limits.interval_in_doubt);
+        record.record(Outcome::Silent, &limits, Duration::ZERO);
+        assert_eq!(record.interval(&limits), limits.interval, "down for good is settled too");
+        record.record(Outcome::Healthy, &limits, Duration::ZERO);
+        assert_eq!(record.interval(&limits), limits.interval_in_doubt, "it is coming back");
     }
 }

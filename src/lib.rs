@@ -6,3 +6,5 @@ pub mod health;
 pub mod node;
 // Floor 2, views: what the request path reads.
 pub mod pool;
+// Floor 4, lines.
+pub mod discovery;

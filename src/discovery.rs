@@ -1,0 +1,3 @@
+//! The discovery line.
+
+pub mod membership;

@@ -1,0 +1,291 @@
+//! The table of known nodes: what sources propose, judged by what probes and traffic say.
+//!
+//! It is pure: it reads no clock, no random source and no socket, so that a simulation can run it
+//! through thousands of bad days from a seed. `now` is the time since the process started. One
+//! task owns it and goes round: give it a change, a probe's result or an outcome; start what
+//! [`Membership::due`] returns; publish what [`Membership::view`] returns; log the events; sleep
+//! until [`Membership::next_wake`].
+//!
+//! The law: a source only adds candidates or asks for a confirming probe. Only probes and traffic
+//! change what routes.
+
+mod claim;
+mod event;
+mod holder;
+mod names;
+mod probe;
+mod schedule;
+mod seat;
+#[cfg(test)]
+mod tests;
+mod view;
+mod way;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use self::claim::{Claim, Context};
+use self::event::Ledger;
+pub use self::event::{Event, What};
+pub use self::probe::{HEALTH_PATH, NodeState, Probe, ProbeResult, ProbeTicket};
+use self::schedule::Schedule;
+use crate::config::{CANDIDATES_MAX, CANDIDATES_PER_SECOND, NODES_MAX};
+use crate::health::{Outcome, Thresholds};
+use crate::node::{Change, NodeId, Sighting, Source, printable};
+
+/// After our own link was disturbed, this long no goodbye is believed: every node is withdrawn
+/// within 5 s of a lost link, and the kernel may tell of it later than mDNS.
+const DISTURBED_FOR: Duration = Duration::from_secs(15);
+
+/// Goodbyes so close together count as one removal, and those so shortly before a disturbance as
+/// a part of it.
+const TOGETHER: Duration = Duration::from_secs(5);
+
+/// The fewest nodes withdrawn together that are a mass removal, if they are half of all nodes:
+/// more likely our own link than as many hands.
+const MASS_MIN: usize = 3;
+
+/// What has had its time may stay this much longer: a look at the whole table is not free.
+const TIDY_EVERY: Duration = Duration::from_millis(200);
+
+/// What the table has to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The cluster whose nodes are taken; others are ignored.
+    pub cluster: String,
+    /// When a node counts as up or down, and how often it is asked.
+    pub thresholds: Thresholds,
+}
+
+/// The table. See the module's description.
+#[derive(Debug)]
+pub struct Membership {
+    settings: Settings,
+    claims: BTreeMap<NodeId, Claim>,
+    schedule: Schedule,
+    ledger: Ledger,
+    /// When proven nodes were withdrawn, within the last [`TOGETHER`].
+    removals: VecDeque<Duration>,
+    disturbed: Option<Duration>,
+    tidied: Duration,
+    /// The present second and the candidates taken in it.
+    intake: (u64, u32),
+}
+
+impl Membership {
+    /// An empty table.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            claims: BTreeMap::new(),
+            schedule: Schedule::default(),
+            ledger: Ledger::default(),
+            removals: VecDeque::new(),
+            disturbed: None,
+            tidied: Duration::ZERO,
+            intake: (0, 0),
+        }
+    }
+
+    /// Takes a source's word: it adds candidates, or asks for confirming probes.
+    pub fn change(&mut self, change: &Change, now: Duration) {
+        match change {
+            Change::Seen(source, sighting) => self.seen(*source, sighting, now),
+            Change::Left(_, instance) => self.left(instance, now),
+            Change::Disturbed(_) => {
+                self.disturbed = Some(now);
+                self.doubt_goodbyes(now);
+            }
+        }
+    }
+
+    /// Takes the result of a probe. Call [`Self::due`] after it: a place has become free.
+    pub fn probed(&mut self, ticket: ProbeTicket, result: &ProbeResult, now: Duration) {
+        // A ticket that is not known was given up long ago.
+        let Some(asked) = self.schedule.ended(ticket) else { return };
+        self.with(&asked.id, now, |claim, cx| {
+            claim.probed(asked.way, asked.at, result, cx);
+            claim.tidy(cx);
+        });
+        self.yield_to(&asked.id, now);
+    }
+
+    /// Takes traffic's word about the member of this epoch. A refused connection and a draining
+    /// answer count at once; anything else bad only asks for a probe at once. An answer ends a
+    /// doubt; not every one has to be told.
+    pub fn observed(&mut self, epoch: u64, outcome: Outcome, now: Duration) {
+        let found = self.claims.iter().find_map(|(id, claim)| {
+            let holder = claim.holders.iter().find(|holder| holder.epoch == epoch)?;
+            holder.proven.then(|| (id.clone(), holder.active))
+        });
+        if let Some((id, active)) = found {
+            self.with(&id, now, |claim, cx| claim.observed(active, outcome, cx));
+        }
+    }
+
+    /// The probes to start now. `rng` only jitters their intervals.
+    pub fn due(&mut self, now: Duration, rng: &mut fastrand::Rng) -> Vec<Probe> {
+        for ticket in self.schedule.overdue(now) {
+            self.probed(ticket, &ProbeResult::TimedOut, now);
+        }
+        if now >= self.tidied + TIDY_EVERY {
+            self.tidied = now;
+            self.tidy(now);
+        }
+        self.schedule.start(&mut self.claims, &self.settings.thresholds, now, rng)
+    }
+
+    /// When [`Self::due`] has something to do, if nothing comes before; `None` while the table is
+    /// empty.
+    pub fn next_wake(&self, now: Duration) -> Option<Duration> {
+        self.schedule.next_wake(&self.claims, now)
+    }
+
+    /// What has happened since the last call.
+    pub fn events(&mut self) -> Vec<Event> {
+        self.ledger.take()
+    }
+
+    fn tidy(&mut self, now: Duration) {
+        let room = self.nodes() < NODES_MAX;
+        let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
+        self.claims.retain(|_, claim| {
+            claim.tidy(&mut Context { ledger, limits, room, now });
+            ledger.changed |= claim.holders.is_empty();
+            !claim.holders.is_empty()
+        });
+    }
+
+    fn seen(&mut self, source: Source, sighting: &Sighting, now: Duration) {
+        let advertisement = &sighting.advertisement;
+        if advertisement.cluster != self.settings.cluster {
+            let detail = format!("it belongs to the cluster {}", advertisement.cluster);
+            self.ledger.refuse(printable(&sighting.instance, 63), &detail, now);
+            return self.left(&sighting.instance, now);
+        }
+        let foreign = advertisement.id.is_none();
+        let id = advertisement.id.clone();
+        let id = id.unwrap_or_else(|| names::foreign_id(&sighting.instance));
+        if sighting.endpoints.is_empty() || (foreign && self.is_taken(sighting, &id)) {
+            return;
+        }
+        if !self.admit(&id, foreign, source, sighting, now) {
+            return;
+        }
+        self.with(&id, now, |claim, cx| claim.sighted(sighting, cx));
+    }
+
+    /// Makes sure that there is a claim of this id and kind, if the bounds allow it.
+    fn admit(
+        &mut self,
+        id: &NodeId,
+        foreign: bool,
+        source: Source,
+        sighting: &Sighting,
+        now: Duration,
+    ) -> bool {
+        match self.claims.get(id) {
+            Some(claim) if claim.foreign == foreign => return true,
+            Some(claim) if !claim.is_candidate() => {
+                let detail = format!("the id {id} belongs to a node of another kind");
+                self.ledger.refuse(printable(&sighting.instance, 63), &detail, now);
+                return false;
+            }
+            _ => {}
+        }
+        if self.intake.0 != now.as_secs() {
+            self.intake = (now.as_secs(), 0);
+        }
+        if self.intake.1 >= CANDIDATES_PER_SECOND {
+            return false;
+        }
+        self.intake.1 += 1;
+        let candidates = self.claims.values().filter(|claim| claim.is_candidate());
+        if candidates.clone().count() >= CANDIDATES_MAX {
+            let oldest = candidates.min_by_key(|claim| claim.added).map(|claim| claim.id.clone());
+            oldest.and_then(|id| self.claims.remove(&id));
+        }
+        self.claims
+            .insert(id.clone(), Claim::new(id.clone(), foreign, source, &sighting.instance, now));
+        true
+    }
+
+    /// Whether another node answers where this foreign device is said to be: one machine under two
+    /// names would get twice its share, and a device that cannot say who it is could be forged.
+    fn is_taken(&self, sighting: &Sighting, id: &NodeId) -> bool {
+        let is_there = |claim: &Claim| {
+            claim.answering().any(|endpoint| sighting.endpoints.contains(&endpoint))
+        };
+        self.claims.values().any(|claim| claim.id != *id && is_there(claim))
+    }
+
+    /// A foreign device cannot say who answers at its address, so it yields the address to a
+    /// picluster node that does answer there, and one that is advertised there no more to one that
+    /// is: addresses are leased again.
+    fn yield_to(&mut self, id: &NodeId, now: Duration) {
+        let Some(claim) = self.claims.get(id).filter(|_| self.ledger.changed) else { return };
+        let endpoints: Vec<_> = claim.answering().collect();
+        let foreign = claim.foreign;
+        let yields = |other: &Claim, way: &way::Way| {
+            let theirs = endpoints.contains(&way.target.endpoint) && other.id != *id;
+            theirs && other.foreign && (!foreign || way.instance.is_none())
+        };
+        let those =
+            self.claims.values().filter(|other| other.ways.iter().any(|way| yields(other, way)));
+        let those: Vec<NodeId> = those.map(|claim| claim.id.clone()).collect();
+        for other in those {
+            self.with(&other, now, |claim, cx| claim.give_up(&endpoints, foreign, cx));
+        }
+    }
+
+    fn left(&mut self, instance: &str, now: Duration) {
+        let disturbed = self.disturbed.is_some_and(|at| now < at + DISTURBED_FOR);
+        let named: Vec<NodeId> = self
+            .claims
+            .values()
+            .filter(|claim| claim.ways.iter().any(|way| way.instance.as_deref() == Some(instance)))
+            .map(|claim| claim.id.clone())
+            .collect();
+        for id in named {
+            let mut meant = false;
+            self.with(&id, now, |claim, cx| meant = claim.withdrawn(instance, disturbed, cx));
+            if meant {
+                self.removals.push_back(now);
+            }
+        }
+        while self.removals.front().is_some_and(|at| *at + TOGETHER < now)
+            || self.removals.len() > NODES_MAX
+        {
+            self.removals.pop_front();
+        }
+        if self.removals.len() >= MASS_MIN && self.removals.len() * 2 >= self.nodes() {
+            self.doubt_goodbyes(now);
+        }
+    }
+
+    /// The goodbyes heard a moment ago may be our own fault.
+    fn doubt_goodbyes(&mut self, now: Duration) {
+        let holders = self.claims.values_mut().flat_map(|claim| &mut claim.holders);
+        for farewell in holders.filter_map(|holder| holder.farewell.as_mut()) {
+            farewell.doubted |= farewell.at + TOGETHER >= now;
+        }
+    }
+
+    /// The nodes that have proved themselves.
+    fn nodes(&self) -> usize {
+        let holders = self.claims.values().flat_map(|claim| &claim.holders);
+        holders.filter(|holder| holder.proven).count()
+    }
+
+    /// Does something to a claim, and drops it if nothing is left of it.
+    fn with(&mut self, id: &NodeId, now: Duration, act: impl FnOnce(&mut Claim, &mut Context<'_>)) {
+        let room = self.nodes() < NODES_MAX;
+        let Some(claim) = self.claims.get_mut(id) else { return };
+        let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
+        act(claim, &mut Context { ledger, limits, room, now });
+        if claim.holders.is_empty() {
+            self.claims.remove(id);
+            self.ledger.changed = true;
+        }
+    }
+}

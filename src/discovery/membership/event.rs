@@ -1,0 +1,177 @@
+//! What the table has to say: joins, leaves and everything odd, for the log and the page.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The most events that wait to be fetched; a reader that fell behind misses the newest.
+const WAITING_MAX: usize = 512;
+
+/// The most refused candidates told of in a second, and how many are remembered as told: a flood
+/// of them must not become a flood of lines.
+const REFUSALS_PER_SECOND: u32 = 4;
+const REFUSALS_REMEMBERED: usize = 256;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum What {
+    /// A node has proved itself.
+    Joined,
+    /// A node said goodbye and is gone.
+    Left,
+    /// A node no longer answers, without a goodbye.
+    Lost,
+    /// A node answers again.
+    Back,
+    /// A node was started again.
+    Restarted,
+    /// A node says that it is about to stop.
+    Draining,
+    /// A node refused a connection.
+    Ejected,
+    /// A node is used at another address now.
+    Moved,
+    /// Two machines hold one id; the second was given another.
+    Cloned,
+    /// A node is shown under another name than it says.
+    Renamed,
+    /// A goodbye was heard of a node that goes on answering.
+    FalseGoodbye,
+    /// A node was absent and silent for so long that it was taken off the list.
+    Forgotten,
+    /// A candidate was not taken.
+    Refused,
+}
+
+impl What {
+    /// A short lowercase fragment, for the log and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Joined => "node joined",
+            Self::Left => "node left: goodbye",
+            Self::Lost => "node lost",
+            Self::Back => "node is back",
+            Self::Restarted => "node restarted",
+            Self::Draining => "node is draining",
+            Self::Ejected => "node refused a connection",
+            Self::Moved => "node has a new address",
+            Self::Cloned => "two machines have one id",
+            Self::Renamed => "node shown under another name",
+            Self::FalseGoodbye => "goodbye of a node that still answers",
+            Self::Forgotten => "node forgotten",
+            Self::Refused => "candidate not taken",
+        }
+    }
+
+    /// Whether somebody should do something about it.
+    pub fn is_warning(self) -> bool {
+        matches!(self, Self::Lost | Self::Cloned | Self::Renamed | Self::FalseGoodbye)
+    }
+
+    /// Whether it is of interest only to who looks for a fault.
+    pub fn is_detail(self) -> bool {
+        self == Self::Refused
+    }
+}
+
+/// Something that happened to a node or a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What happened.
+    pub what: What,
+    /// The node's name; a candidate's instance label, made printable.
+    pub node: String,
+    /// Where it is, if that is known.
+    pub endpoint: Option<SocketAddr>,
+    /// Why, and the fix where there is one; may be empty.
+    pub detail: String,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what.as_str(), self.node)?;
+        if let Some(endpoint) = self.endpoint {
+            write!(f, " on {endpoint}")?;
+        }
+        if self.detail.is_empty() { Ok(()) } else { write!(f, " ({})", self.detail) }
+    }
+}
+
+/// What the parts of the table share: the numbers they draw, the events they tell, and whether
+/// the view has to be made anew.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    drawn: u64,
+    /// Something that routes or is shown has changed since the last view.
+    pub(super) changed: bool,
+    waiting: VecDeque<Event>,
+    told: VecDeque<String>,
+    second: (u64, u32),
+}
+
+impl Ledger {
+    /// A number never drawn before.
+    pub(super) fn number(&mut self) -> u64 {
+        self.drawn += 1;
+        self.drawn
+    }
+
+    pub(super) fn tell(
+        &mut self,
+        what: What,
+        node: &str,
+        endpoint: Option<SocketAddr>,
+        detail: impl Into<String>,
+    ) {
+        if self.waiting.len() < WAITING_MAX {
+            let (node, detail) = (node.to_owned(), detail.into());
+            self.waiting.push_back(Event { what, node, endpoint, detail });
+        }
+    }
+
+    /// Tells of a candidate that was not taken: once for each label, and a few a second at most.
+    pub(super) fn refuse(&mut self, label: String, detail: &str, now: Duration) {
+        if self.second.0 != now.as_secs() {
+            self.second = (now.as_secs(), 0);
+        }
+        if self.second.1 >= REFUSALS_PER_SECOND || self.told.contains(&label) {
+            return;
+        }
+        self.second.1 += 1;
+        self.tell(What::Refused, &label, None, detail);
+        if self.told.len() >= REFUSALS_REMEMBERED {
+            self.told.pop_front();
+        }
+        self.told.push_back(label);
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Event> {
+        self.waiting.drain(..).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_reads_as_a_line() {
+        let endpoint = Some(SocketAddr::from(([10, 0, 0, 5], 8080)));
+        let event =
+            Event { what: What::Joined, node: "ada".into(), endpoint, detail: "mdns".into() };
+        assert_eq!(event.to_string(), "node joined: ada on 10.0.0.5:8080 (mdns)");
+    }
+
+    #[test]
+    fn a_flood_of_refusals_becomes_a_few_lines() {
+        let mut ledger = Ledger::default();
+        for n in 0..5000_u64 {
+            ledger.refuse(format!("rogue-{n}"), "too many", Duration::from_millis(n));
+            ledger.refuse("again".into(), "too many", Duration::from_millis(n));
+        }
+        let told = ledger.take();
+        assert!(told.len() <= 20, "{}", told.len());
+        assert_eq!(told.iter().filter(|event| event.node == "again").count(), 1);
+    }
+}

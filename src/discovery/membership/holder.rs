@@ -1,0 +1,147 @@
+//! Who holds an id: one machine in one of its starts, reached by one active way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::claim::Context;
+use super::event::What;
+use super::way::Way;
+use crate::health::Health;
+use crate::node::Boot;
+use crate::pool::Counters;
+
+/// A goodbye that was heard and has not been contradicted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Farewell {
+    pub(super) at: Duration,
+    /// It came with many others, or after a disturbance of our own link: not believed unless the
+    /// node itself said that it is draining.
+    pub(super) doubted: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Holder {
+    /// Whether it has proved to be there. It stays so until it is dropped.
+    pub(super) proven: bool,
+    /// `None` for a foreign device.
+    pub(super) boot: Option<Boot>,
+    /// The key of the way in use.
+    pub(super) active: u64,
+    /// Drawn anew with each boot and each way.
+    pub(super) epoch: u64,
+    /// The order in which holders came: who of two equal names keeps it.
+    pub(super) born: u64,
+    /// The name it gives itself.
+    pub(super) wanted: String,
+    /// The name it is shown under, once it was shown; written by the view.
+    pub(super) name: Option<String>,
+    pub(super) counters: Arc<Counters>,
+    /// The health as it was last told, and since when it is that.
+    pub(super) shown: Health,
+    pub(super) since: Duration,
+    pub(super) advertised: bool,
+    /// Since when it is not advertised, if it is not.
+    pub(super) absent_since: Duration,
+    pub(super) farewell: Option<Farewell>,
+    /// Its last word was that it is draining.
+    pub(super) drained: bool,
+}
+
+impl Holder {
+    /// A holder that has not proved itself.
+    pub(super) fn new(wanted: String, active: u64, cx: &mut Context<'_>) -> Self {
+        cx.ledger.changed = true;
+        Self {
+            proven: false,
+            boot: None,
+            active,
+            epoch: cx.ledger.number(),
+            born: cx.ledger.number(),
+            wanted,
+            name: None,
+            counters: Arc::default(),
+            shown: Health::Starting,
+            since: cx.now,
+            advertised: true,
+            absent_since: cx.now,
+            farewell: None,
+            drained: false,
+        }
+    }
+
+    /// The name it is shown under, or will be unless somebody has it.
+    pub(super) fn known_as(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.wanted)
+    }
+
+    /// Whether it said itself that it was about to stop, and its source has withdrawn it.
+    pub(super) fn has_taken_leave(&self) -> bool {
+        self.drained && !self.advertised
+    }
+
+    /// Whether a way with this key, that answered as this boot (if it did), leads here.
+    pub(super) fn is_reached_by(&self, key: u64, boot: Option<Option<Boot>>) -> bool {
+        self.active == key || (self.proven && boot == Some(self.boot))
+    }
+
+    /// Proved, in this start, by this way: everything kept for the one before ends here.
+    pub(super) fn renew(&mut self, boot: Option<Boot>, active: u64, cx: &mut Context<'_>) {
+        self.proven = true;
+        if self.boot != boot {
+            self.drained = false;
+        }
+        self.boot = boot;
+        self.active = active;
+        self.epoch = cx.ledger.number();
+        cx.ledger.changed = true;
+    }
+
+    /// Takes over what its way says, and tells of a change. False if it has no way left.
+    pub(super) fn refresh(
+        &mut self,
+        ways: &[Way],
+        free: bool,
+        foreign: bool,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some(way) = ways.iter().find(|way| way.key == self.active) else {
+            cx.ledger.changed = true;
+            let Some(first) = ways.first().filter(|_| !self.proven) else { return false };
+            self.active = first.key;
+            self.epoch = cx.ledger.number();
+            return true;
+        };
+        let leads_here = |way: &Way| self.is_reached_by(way.key, way.answer.map(|a| a.boot));
+        let advertised = free || ways.iter().any(|way| way.instance.is_some() && leads_here(way));
+        if advertised != self.advertised {
+            self.advertised = advertised;
+            self.absent_since = cx.now;
+            cx.ledger.changed = true;
+        }
+        if self.proven && way.health() != self.shown {
+            self.tell(way, foreign, cx);
+            self.shown = way.health();
+            self.since = cx.now;
+            cx.ledger.changed = true;
+        }
+        true
+    }
+
+    fn tell(&self, way: &Way, foreign: bool, cx: &mut Context<'_>) {
+        let what = match (self.shown, way.health()) {
+            // It leaves as it said it would.
+            (_, Health::Down) if self.has_taken_leave() => return,
+            (Health::Starting, _) => What::Joined,
+            (_, Health::Up) => What::Back,
+            (_, Health::Draining) => What::Draining,
+            (_, Health::Ejected) => What::Ejected,
+            (_, Health::Starting | Health::Suspect | Health::Down) => What::Lost,
+        };
+        let detail = match (what, way.health()) {
+            (What::Joined, Health::Up) if foreign => "without picluster",
+            (What::Joined | What::Back, Health::Up) => "",
+            _ => &way.why,
+        };
+        cx.ledger.tell(what, self.known_as(), Some(way.target.endpoint), detail);
+    }
+}

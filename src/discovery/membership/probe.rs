@@ -1,0 +1,199 @@
+//! The words between the table and the prober: what to ask, what came back, and what that says.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::health::Outcome;
+use crate::node::{Boot, NodeId, is_node_name, printable};
+
+/// The path at which a picluster node answers for its health.
+pub const HEALTH_PATH: &str = "/.picluster/health";
+
+/// Ties an answer to its question. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProbeTicket(pub(super) u64);
+
+/// One question to start now.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// To be given back with the result.
+    pub ticket: ProbeTicket,
+    /// Where to ask: the address with the port that answers for health.
+    pub endpoint: SocketAddr,
+    /// What to GET.
+    pub path: String,
+    /// A foreign device: the status alone counts, and the result is a [`ProbeResult::Status`].
+    pub foreign: bool,
+    /// From the start of the probe, connecting included, to the whole answer.
+    pub timeout: Duration,
+    /// Do not use a kept connection: the last one failed, or there must be none (foreign devices).
+    pub fresh_connection: bool,
+}
+
+/// What a picluster node says of itself in its health answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// It serves.
+    Up,
+    /// It is about to stop.
+    Draining,
+    /// It runs, the application behind it does not.
+    AppDown,
+}
+
+/// What came of a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeResult {
+    /// A picluster health document, whatever its status was.
+    Node {
+        /// Who answered.
+        id: NodeId,
+        /// What it is called.
+        name: String,
+        /// Its present start.
+        boot: Boot,
+        /// How it is.
+        state: NodeState,
+    },
+    /// An HTTP answer of this status that is no picluster health document.
+    Status(u16),
+    /// The connection was refused.
+    Refused,
+    /// No route, or another error of the network, in its words.
+    Unreachable(String),
+    /// No whole answer within the probe's timeout.
+    TimedOut,
+    /// The connection was closed or reset before the whole answer (a kept one is no news: the
+    /// prober asks again over a fresh one before it says so).
+    Closed,
+    /// What came was not HTTP, or too long; in a few words.
+    NotHttp(String),
+}
+
+/// Who a result proves to be there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Proof {
+    /// `None` for a foreign device.
+    pub(super) boot: Option<Boot>,
+    /// The name it goes by; `None` for a foreign device.
+    pub(super) name: Option<String>,
+}
+
+/// A result, judged.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) outcome: Outcome,
+    /// Present if the one that was asked for has answered.
+    pub(super) proof: Option<Proof>,
+    /// Somebody else answered.
+    pub(super) stranger: bool,
+    /// A sentence for people, without its end.
+    pub(super) why: String,
+}
+
+/// Judges what came from `asked`, where `expected` was looked for.
+pub(super) fn judge(
+    result: &ProbeResult,
+    asked: SocketAddr,
+    expected: &NodeId,
+    foreign: bool,
+) -> Verdict {
+    let failed = |outcome, why| Verdict { outcome, proof: None, stranger: false, why };
+    match result {
+        ProbeResult::Node { .. } if foreign => judge_status(200, asked, foreign),
+        ProbeResult::Node { id, .. } if id != expected => Verdict {
+            stranger: true,
+            ..failed(Outcome::Refused, format!("another node ({id}) answers on {asked}"))
+        },
+        ProbeResult::Node { name, boot, state, .. } => {
+            let (outcome, why) = match state {
+                NodeState::Up => (Outcome::Healthy, "answered the last probe"),
+                NodeState::Draining => (Outcome::Draining, "says that it is draining"),
+                NodeState::AppDown => (Outcome::Failing, "says that its application is down"),
+            };
+            let legal = is_node_name(name);
+            let name = if legal { name.clone() } else { printable(name, 63) };
+            let name = if name.is_empty() { expected.to_string() } else { name };
+            let proof = Some(Proof { boot: Some(*boot), name: Some(name) });
+            Verdict { outcome, proof, stranger: false, why: why.to_owned() }
+        }
+        ProbeResult::Status(status) => judge_status(*status, asked, foreign),
+        ProbeResult::Refused => failed(Outcome::Refused, format!("connection refused on {asked}")),
+        ProbeResult::Unreachable(error) => {
+            let error = words(error);
+            failed(Outcome::Silent, format!("{asked} cannot be reached ({error})"))
+        }
+        ProbeResult::TimedOut => failed(Outcome::Silent, format!("no answer in time from {asked}")),
+        ProbeResult::Closed => {
+            failed(Outcome::Broken, format!("{asked} closed the connection without an answer"))
+        }
+        ProbeResult::NotHttp(error) => {
+            failed(Outcome::Broken, format!("{asked} does not speak HTTP ({})", words(error)))
+        }
+    }
+}
+
+/// A status alone proves a foreign device, which has no other proof. It proves no picluster node:
+/// the address may belong to any other machine by now.
+fn judge_status(status: u16, asked: SocketAddr, foreign: bool) -> Verdict {
+    let (outcome, why) = match (foreign, status) {
+        (true, ..500) => (Outcome::Healthy, "answered the last probe".to_owned()),
+        (true, _) => (Outcome::Failing, format!("answered with status {status} on {asked}")),
+        (false, _) => (Outcome::Broken, format!("{asked} answers, but not as a picluster node")),
+    };
+    let proof = foreign.then_some(Proof { boot: None, name: None });
+    Verdict { outcome, proof, stranger: false, why }
+}
+
+/// An error's words, fit for the log and the page.
+fn words(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> NodeId {
+        NodeId::new(text).unwrap()
+    }
+
+    fn node(name: &str, state: NodeState) -> ProbeResult {
+        ProbeResult::Node { id: id("a"), name: name.to_owned(), boot: Boot(1), state }
+    }
+
+    #[test]
+    fn each_result_is_judged_for_a_node_and_for_a_foreign_device() {
+        let refused = ProbeResult::Refused;
+        let table = [
+            (node("ada", NodeState::Up), "a", false, Outcome::Healthy, true),
+            (node("ada", NodeState::Draining), "a", false, Outcome::Draining, true),
+            (node("ada", NodeState::AppDown), "a", false, Outcome::Failing, true),
+            (node("ada", NodeState::Up), "b", false, Outcome::Refused, false),
+            (ProbeResult::Status(200), "a", false, Outcome::Broken, false),
+            (ProbeResult::Status(503), "a", false, Outcome::Broken, false),
+            (ProbeResult::Status(404), "a", true, Outcome::Healthy, true),
+            (ProbeResult::Status(499), "a", true, Outcome::Healthy, true),
+            (ProbeResult::Status(500), "a", true, Outcome::Failing, true),
+            (refused, "a", true, Outcome::Refused, false),
+            (ProbeResult::TimedOut, "a", true, Outcome::Silent, false),
+            (ProbeResult::Closed, "a", false, Outcome::Broken, false),
+            (ProbeResult::NotHttp("\x1b[2J".into()), "a", false, Outcome::Broken, false),
+        ];
+        for (result, expected, foreign, outcome, proved) in table {
+            let asked = SocketAddr::from(([10, 0, 0, 1], 80));
+            let verdict = judge(&result, asked, &id(expected), foreign);
+            assert_eq!((verdict.outcome, verdict.proof.is_some()), (outcome, proved), "{result:?}");
+            assert!(!verdict.why.contains(char::is_control), "{}", verdict.why);
+        }
+    }
+
+    #[test]
+    fn a_name_that_does_not_fit_a_header_is_made_to_fit() {
+        for (said, name) in [("ada", "ada"), ("a b\r\n", "a-b--"), ("", "a"), ("é", "-")] {
+            let asked = SocketAddr::from(([10, 0, 0, 1], 80));
+            let verdict = judge(&node(said, NodeState::Up), asked, &id("a"), false);
+            assert_eq!(verdict.proof.unwrap().name.unwrap(), name);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! One way to a node: an address, the health of that address alone, and when to ask it next.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::probe::Verdict;
+use crate::health::{Health, Outcome, Record, Thresholds};
+use crate::node::Boot;
+
+/// Between the starts of two probes of one address, whoever urges: an immediate probe is this
+/// soon, and forged goodbyes cannot make more of them.
+const GAP: Duration = Duration::from_millis(100);
+
+/// Between two probes of a stand-by while all is well. It is asked at once when the active
+/// address fails, so this only has to notice that it is no use.
+const STAND_BY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// An address that never answered is asked less and less often: up to this many times the
+/// interval in doubt.
+const SLOWEST: u32 = 16;
+
+/// Where to send requests and where and what to ask. All of it comes from the advertisement, so
+/// all of it tells two ways apart: a forged port or path makes one more candidate to probe, it
+/// never changes the probe of a proven way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) endpoint: SocketAddr,
+    pub(super) health_port: u16,
+    pub(super) path: String,
+}
+
+impl Target {
+    pub(super) fn asked(&self) -> SocketAddr {
+        SocketAddr::new(self.endpoint.ip(), self.health_port)
+    }
+}
+
+/// The last answer that proved who is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) boot: Option<Boot>,
+    /// When it was asked for, since the process started.
+    pub(super) asked: Duration,
+    /// When it came.
+    pub(super) received: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Way {
+    /// A number never used again.
+    pub(super) key: u64,
+    pub(super) target: Target,
+    pub(super) hostname: String,
+    /// The instance that advertises it now.
+    pub(super) instance: Option<String>,
+    pub(super) record: Record,
+    pub(super) why: String,
+    /// The last probe got an HTTP answer that says "not now".
+    pub(super) last_resort: bool,
+    pub(super) answer: Option<Answer>,
+    /// Since when it has answered as a boot that holds no seat while all seats are held.
+    pub(super) disputed: Option<Duration>,
+    /// When to ask next.
+    pub(super) due: Duration,
+    asked: Option<Duration>,
+    pub(super) in_flight: bool,
+    again: bool,
+    /// The jitter drawn with the last question: what to multiply the next interval by.
+    pace: f64,
+}
+
+impl Way {
+    pub(super) fn new(key: u64, target: Target, now: Duration) -> Self {
+        Self {
+            key,
+            target,
+            hostname: String::new(),
+            instance: None,
+            record: Record::new(now),
+            why: "just seen, has not answered a probe yet".to_owned(),
+            last_resort: false,
+            answer: None,
+            disputed: None,
+            due: now,
+            asked: None,
+            in_flight: false,
+            again: false,
+            pace: 1.0,
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.record.health()
+    }
+
+    /// How good it is to have: serving, draining, an HTTP answer at least, nothing.
+    pub(super) fn merit(&self) -> u8 {
+        match self.health() {
+            Health::Up | Health::Suspect => 3,
+            Health::Draining => 2,
+            _ if self.last_resort => 1,
+            Health::Starting | Health::Ejected | Health::Down => 0,
+        }
+    }
+
+    /// Whether it answers as this boot (of a foreign device: answers at all).
+    pub(super) fn is_of(&self, boot: Option<Boot>) -> bool {
+        self.answer.is_some_and(|answer| answer.boot == boot)
+    }
+
+    /// Whether another way may take its place: it was given its chance, and does not answer.
+    pub(super) fn may_be_replaced(&self) -> bool {
+        !self.health().answers() && self.record.failed() > 0
+    }
+
+    /// Wants a probe that starts from now on, as soon as [`GAP`] allows.
+    pub(super) fn ask(&mut self, now: Duration) {
+        if self.in_flight {
+            self.again = true;
+        }
+        self.due = self.due.min(self.asked.map_or(now, |asked| now.max(asked + GAP)));
+    }
+
+    /// When the last question was put.
+    pub(super) fn asked(&self) -> Option<Duration> {
+        self.asked
+    }
+
+    /// A probe was started.
+    pub(super) fn started(&mut self, now: Duration, pace: f64) {
+        self.asked = Some(now);
+        self.in_flight = true;
+        self.again = false;
+        self.pace = pace;
+    }
+
+    /// A probe ended: takes in what it said.
+    pub(super) fn ended(
+        &mut self,
+        verdict: &Verdict,
+        asked: Duration,
+        limits: &Thresholds,
+        now: Duration,
+    ) {
+        if let Some(proof) = &verdict.proof {
+            if self.answer.is_some_and(|answer| answer.boot != proof.boot) {
+                // A new start owes nothing to the old one's failures.
+                self.record = Record::new(now);
+                self.disputed = None;
+            }
+            self.answer = Some(Answer { boot: proof.boot, asked, received: now });
+        }
+        self.record.record(verdict.outcome, limits, now);
+        self.last_resort = matches!(verdict.outcome, Outcome::Failing | Outcome::Draining);
+        self.why = match self.record.failed() {
+            0 => verdict.why.clone(),
+            1 => format!("{}, 1 try", verdict.why),
+            tries => format!("{}, {tries} tries", verdict.why),
+        };
+        if self.health() != Health::Up {
+            self.disputed = None;
+        }
+    }
+
+    /// Plans the next probe, once the one under way has ended. Intervals count from start to
+    /// start, so that a slow answer does not make the next question late.
+    pub(super) fn plan(&mut self, active: bool, limits: &Thresholds, now: Duration) {
+        self.in_flight = false;
+        let interval = if self.answer.is_none() && self.health() == Health::Starting {
+            let tries = self.record.failed().saturating_sub(1).min(SLOWEST.ilog2());
+            limits.interval_in_doubt * (1 << tries)
+        } else if active {
+            self.record.interval(limits)
+        } else if self.disputed.is_some() {
+            limits.interval_in_doubt
+        } else {
+            STAND_BY_INTERVAL
+        };
+        let asked = self.asked.unwrap_or(now);
+        self.due = now.max(asked + interval.mul_f64(self.pace));
+        if std::mem::take(&mut self.again) {
+            self.ask(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn way() -> Way {
+        let endpoint = SocketAddr::from(([10, 0, 0, 1], 80));
+        Way::new(1, Target { endpoint, health_port: 80, path: "/".into() }, Duration::ZERO)
+    }
+
+    #[test]
+    fn an_address_that_never_answers_is_asked_less_and_less_often() {
+        let limits = Thresholds::default();
+        let mut way = way();
+        let mut gaps = Vec::new();
+        for _ in 0..8 {
+            let asked = way.due;
+            way.started(asked, 1.0);
+            way.record.record(Outcome::Silent, &limits, asked);
+            way.plan(true, &limits, asked + 250 * MS);
+            gaps.push((way.due - asked).as_millis());
+        }
+        assert_eq!(gaps, [500, 1000, 2000, 4000, 8000, 8000, 8000, 8000]);
+    }
+
+    #[test]
+    fn a_wish_for_a_probe_during_a_probe_starts_another_one_after_it() {
+        let mut way = way();
+        way.started(Duration::ZERO, 1.0);
+        way.ask(10 * MS);
+        way.plan(true, &Thresholds::default(), 20 * MS);
+        assert_eq!(way.due, GAP);
+    }
+}

@@ -1,0 +1,42 @@
+//! The table of nodes, run through thousands of bad days in virtual time, each from a seed.
+//!
+//! A [`World`] holds the truth: machines that start, drain, stop, crash, move and are cloned, and
+//! a network that loses, delays and forges. After every step the table's view is held against the
+//! truth. A failure prints its seed; `PICLUSTER_SIM_SEED=n` replays it alone and tells
+//! every step, and
+//! `PICLUSTER_SIM_SEEDS=n` runs so many.
+
+#![expect(clippy::print_stderr, reason = "a failing seed has to be told")]
+
+mod chaos;
+mod checks;
+mod world;
+
+use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use self::world::World;
+
+#[test]
+fn no_day_is_so_bad_that_the_table_lies() {
+    let number = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    if let Some(seed) = number("PICLUSTER_SIM_SEED") {
+        let mut world = World::new(seed);
+        world.traced = true;
+        return world.run();
+    }
+    let seeds = number("PICLUSTER_SIM_SEEDS").unwrap_or(1000);
+    let halves: Vec<_> = (0..2)
+        .map(|half| std::thread::spawn(move || (half..seeds).step_by(2).for_each(run)))
+        .collect();
+    for half in halves {
+        half.join().unwrap_or_else(|panic| resume_unwind(panic));
+    }
+}
+
+fn run(seed: u64) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| World::new(seed).run())) {
+        eprintln!("failed with PICLUSTER_SIM_SEED={seed}");
+        resume_unwind(panic);
+    }
+}

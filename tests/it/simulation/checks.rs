@@ -1,0 +1,216 @@
+//! What must hold after every step, and what must hold once the world is quiet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use picluster::config::{NODES_MAX, PROBES_MAX};
+use picluster::discovery::membership::{NodeState, ProbeResult};
+use picluster::health::Health;
+use picluster::pool::{Counters, Member};
+
+use super::world::{Machine, State};
+
+/// A node that does not answer is not routed after this: two probes' intervals in doubt and not,
+/// their timeouts, and the second that a lost result takes to be noticed, each once.
+const FALL_BOUND: Duration = Duration::from_millis(5000);
+/// The same for a foreign device, whose probes may take 2 s each.
+const FALL_BOUND_FOREIGN: Duration = Duration::from_millis(10_000);
+/// Candidates that the view may show.
+const STARTING_MAX: usize = 16;
+
+type Key = (SocketAddr, Option<u64>);
+
+/// What the checks keep of one member of the last view.
+#[derive(Clone, Debug)]
+struct Shown {
+    id: String,
+    name: String,
+    key: Key,
+    health: Health,
+    epoch: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Checks {
+    shown: Vec<Shown>,
+    /// Who has answered a good probe, ever.
+    proved: BTreeSet<Key>,
+    /// What each epoch stood for.
+    epochs: BTreeMap<u64, Key>,
+    /// The counters of every node that was shown.
+    counters: BTreeMap<*const Counters, Weak<Counters>>,
+    /// Since when a routed member does not answer.
+    dead_since: BTreeMap<Key, Duration>,
+    /// Who was routed and has answered everything since: it has to stay so.
+    owed: BTreeSet<Key>,
+}
+
+impl Checks {
+    /// A probe's result is about to be given to the table. Says whether it is a good one.
+    pub(super) fn answered(&mut self, address: SocketAddr, result: &ProbeResult) -> bool {
+        let boot = match result {
+            ProbeResult::Node { boot, state: NodeState::Up, .. } => Some(boot.0),
+            ProbeResult::Status(0..500) => None,
+            _ => return false,
+        };
+        self.proved.insert((address, boot));
+        true
+    }
+
+    /// Nothing is owed to this machine until it is routed again.
+    pub(super) fn excuse(&mut self, machine: &Machine) {
+        let boot = machine.boot();
+        self.owed
+            .retain(|key| !machine.addresses.contains(&key.0) && (boot.is_none() || key.1 != boot));
+    }
+
+    /// A new view.
+    pub(super) fn take(&mut self, members: &[Member], now: Duration) {
+        let ids: BTreeSet<_> = members.iter().map(|member| &member.node.id).collect();
+        let names: BTreeSet<_> = members.iter().map(|member| &member.node.name).collect();
+        assert_eq!(ids.len(), members.len(), "an id twice: {members:#?}");
+        assert_eq!(names.len(), members.len(), "a name twice: {members:#?}");
+        let starting = members.iter().filter(|member| member.health == Health::Starting).count();
+        assert!(starting <= STARTING_MAX && members.len() <= NODES_MAX + STARTING_MAX);
+        let mut live = BTreeSet::new();
+        for member in members {
+            assert!((1..=63).contains(&member.node.name.len()) && !member.why.is_empty());
+            assert!(member.since <= now);
+            let key = (member.node.endpoint, member.node.boot.map(|boot| boot.0));
+            let routed = member.health == Health::Up;
+            assert!(!routed || self.proved.contains(&key), "routed unproved: {member:#?}");
+            let first = *self.epochs.entry(member.epoch).or_insert(key);
+            assert_eq!(first, key, "an epoch was used again: {member:#?}");
+            live.insert(Arc::as_ptr(&member.counters));
+            if member.health != Health::Starting {
+                let weak = Arc::downgrade(&member.counters);
+                self.counters.insert(Arc::as_ptr(&member.counters), weak);
+            }
+        }
+        self.counters.retain(|at, weak| {
+            let leaked = !live.contains(at) && weak.strong_count() > 0;
+            assert!(!leaked, "counters outlived their node");
+            live.contains(at)
+        });
+        self.shown = members.iter().map(shown).collect();
+    }
+
+    /// Holds the last view against the truth.
+    pub(super) fn after_step(
+        &mut self,
+        machines: &mut [Machine],
+        unicast: bool,
+        in_flight: usize,
+        now: Duration,
+    ) {
+        assert!(in_flight <= PROBES_MAX, "{in_flight} probes at once");
+        let mut answers = |key: &Key| {
+            let here = |m: &&mut Machine| m.addresses.contains(&key.0) && m.boot() == key.1;
+            unicast && machines.iter_mut().find(here).is_some_and(|m| m.state == State::Up)
+        };
+        let routed: BTreeSet<Key> =
+            self.shown.iter().filter(|m| m.health == Health::Up).map(|m| m.key).collect();
+        self.dead_since.retain(|key, _| routed.contains(key));
+        for key in &routed {
+            if answers(key) {
+                self.dead_since.remove(key);
+                self.owed.insert(*key);
+                continue;
+            }
+            let since = *self.dead_since.entry(*key).or_insert(now);
+            let bound = if key.1.is_some() { FALL_BOUND } else { FALL_BOUND_FOREIGN };
+            assert!(
+                now <= since + bound,
+                "{key:?} is dead since {since:?}, still routed at {now:?}"
+            );
+        }
+        for id in machines.iter().filter_map(|machine| machine.id.as_ref()) {
+            let real = machines.iter().filter(|machine| machine.id.as_ref() == Some(id)).count();
+            let seated = self.shown.iter().filter(|m| m.id.starts_with(id.as_str())).count();
+            assert!(seated <= real, "a clone that is none: {:?}", self.shown);
+        }
+        for key in &self.owed {
+            // A machine with two addresses may be used by either.
+            let mates = machines.iter().find(|m| m.addresses.contains(&key.0));
+            let kept = mates.is_some_and(|m| {
+                m.addresses.iter().any(|address| routed.contains(&(*address, key.1)))
+            });
+            assert!(
+                kept,
+                "{key:?} answers everything and is not routed at {now:?}: {:?}",
+                self.shown
+            );
+        }
+    }
+
+    pub(super) fn epoch_of(&self, machine: &Machine) -> Option<u64> {
+        let of = |m: &&Shown| machine.addresses.contains(&m.key.0) && m.key.1 == machine.boot();
+        self.shown.iter().find(of).map(|member| member.epoch)
+    }
+
+    /// A machine that said goodbye and stopped, and could be asked while it drained.
+    pub(super) fn is_gone(&self, machine: &Machine) {
+        let of = |m: &&Shown| machine.addresses.contains(&m.key.0) && m.key.1 == machine.boot();
+        let there = self.shown.iter().find(of);
+        assert!(there.is_none(), "it said goodbye and stopped: {there:?}");
+    }
+
+    /// The world was quiet for a while.
+    pub(super) fn view_equals_truth(&self, machines: &[Machine]) {
+        for machine in machines {
+            let of = |m: &&Shown| machine.addresses.contains(&m.key.0) && m.key.1 == machine.boot();
+            let found: Vec<_> = self.shown.iter().filter(of).collect();
+            let health = found.first().map(|member| member.health);
+            let cloned =
+                machine.id.is_some() && machines.iter().filter(|m| m.id == machine.id).count() > 1;
+            let right = match machine.state {
+                State::Up => found.len() == 1 && health == Some(Health::Up),
+                // A clone gets a seat of its own once it serves.
+                State::Draining | State::AppDown if cloned && health.is_none() => true,
+                State::Draining => health == Some(Health::Draining),
+                State::AppDown => health == Some(Health::Down),
+                // At most an announcement is left of it.
+                State::Stopped | State::Dark => {
+                    health.is_none_or(|health| matches!(health, Health::Down | Health::Starting))
+                }
+            };
+            assert!(right, "{machine:?} is shown as {found:?} among {:?}", self.shown);
+        }
+        let up = machines.iter().filter(|machine| machine.state == State::Up).count();
+        let routed = self.shown.iter().filter(|member| member.health == Health::Up).count();
+        assert_eq!(up, routed, "{machines:?} {:?}", self.shown);
+    }
+
+    /// The world was quiet for longer than anything is remembered.
+    pub(super) fn only_the_living_are_listed(&self, machines: &[Machine]) {
+        self.view_equals_truth(machines);
+        let dead = |state| matches!(state, State::Stopped | State::Dark);
+        let seated = |m: &&Machine| {
+            let cloned = machines.iter().filter(|other| other.id == m.id).count() > 1;
+            !dead(m.state) && (m.state == State::Up || m.id.is_none() || !cloned)
+        };
+        let least = machines.iter().filter(seated).count();
+        let most = machines.iter().filter(|m| !dead(m.state)).count();
+        assert!((least..=most).contains(&self.shown.len()), "{machines:?} {:?}", self.shown);
+        for machine in machines.iter().filter(|machine| machine.state == State::Up) {
+            let Some(id) = &machine.id else { continue };
+            let alone =
+                machines.iter().filter(|m| m.id == machine.id && !dead(m.state)).count() == 1;
+            let plain =
+                self.shown.iter().any(|m| m.id == id.as_str() && m.name.starts_with(&machine.name));
+            assert!(!alone || plain, "{id} lost its id: {:#?}", self.shown);
+        }
+    }
+}
+
+fn shown(member: &Member) -> Shown {
+    Shown {
+        id: member.node.id.to_string(),
+        name: member.node.name.clone(),
+        key: (member.node.endpoint, member.node.boot.map(|boot| boot.0)),
+        health: member.health,
+        epoch: member.epoch,
+    }
+}
