@@ -87,6 +87,11 @@ impl Membership {
         }
     }
 
+    /// The cluster whose nodes are taken.
+    pub fn cluster(&self) -> &str {
+        &self.settings.cluster
+    }
+
     /// Takes a source's word: it adds candidates, or asks for confirming probes.
     pub fn change(&mut self, change: &Change, now: Duration) {
         match change {

@@ -61,6 +61,7 @@ struct Health<'a> {
     name: &'a str,
     boot: String,
     state: &'static str,
+    cluster: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<String>,
 }
@@ -86,6 +87,7 @@ async fn health(
         name: &identity.name,
         boot: identity.boot.to_string(),
         state,
+        cluster: &node.cluster,
         nonce,
     };
     (status, Json(health)).into_response()
