@@ -44,7 +44,7 @@ impl Line {
     /// Runs the line until its sources and the traffic are gone or the future is dropped.
     pub async fn run(mut self) {
         let mut probes = JoinSet::new();
-        let mut kept = Kept::default();
+        let mut kept = Kept::new(self.table.cluster());
         let mut rng = fastrand::Rng::new();
         let (mut changes, mut feedback) = (Vec::new(), Vec::new());
         loop {

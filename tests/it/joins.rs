@@ -236,3 +236,19 @@ fn a_node_on_a_loopback_address_is_found_on_its_own_machine_and_nowhere_else() {
     far.wait_for_nodes(1);
     assert_eq!(endpoints(&far), [listen]);
 }
+
+/// Its id and its address are the same, and after a crash there is no goodbye: what it says of its
+/// cluster counts.
+#[test]
+fn a_node_that_comes_back_in_another_cluster_is_let_go() {
+    let Some(lab) = Lab::new("moved-on") else { return };
+    let house = lab.pi("house").lb().start();
+    let ada = lab.pi("ada").web().start();
+    house.wait_until_up(&ada, PATIENCE);
+    ada.kill9();
+    let ada = lab.pi("ada").web().cluster("garden").start();
+    let garden = lab.pi("garden").lb().cluster("garden").start();
+    garden.wait_until_up(&ada, PATIENCE);
+    house.wait_until_out(&ada, PATIENCE);
+    assert_eq!(lab.get(&house.url()).expect("an answer").status, 503);
+}
