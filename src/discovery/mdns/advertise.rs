@@ -13,7 +13,7 @@ use super::advert::{Advert, Service};
 use super::announced::{Announced, CHECK_EVERY, Verdict};
 use super::claim::{Claim, Step};
 use super::daemon::{Daemon, Delays, MEASURE_EVERY, is_full, jittered, recv, warn_unheard};
-use super::interfaces::{Interfaces, Ipv6, Rule};
+use super::interfaces::{Interfaces, Purpose, Rule};
 use crate::config::DiscoveryConfig;
 
 /// How often everything is announced again: for those who missed it, and for those who were cut off
@@ -35,18 +35,20 @@ pub struct Advertiser {
 }
 
 impl Advertiser {
-    /// Starts to advertise.
+    /// Starts to advertise what listens on the address `bound`: an unspecified one is published with
+    /// the addresses of all chosen interfaces, any other with itself alone.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn start(config: &DiscoveryConfig, adverts: Vec<Advert>) -> Self {
+    pub fn start(config: &DiscoveryConfig, bound: IpAddr, adverts: Vec<Advert>) -> Self {
+        let bound = bound.to_canonical();
         let (goodbye, goodbyes) = mpsc::channel(1);
-        let interfaces = Interfaces::new(Rule::new(config, Ipv6::WithoutIpv4));
+        let interfaces = Interfaces::new(Rule::new(config, Purpose::BeFound(bound)));
         let (hosts, services): (Vec<_>, Vec<_>) =
             adverts.into_iter().partition(|advert| matches!(advert, Advert::ClusterHost { .. }));
-        let services = services.into_iter().map(Service::new).collect();
-        let host = hosts.into_iter().next().map(Service::new);
+        let services = services.into_iter().map(|advert| Service::new(advert, bound)).collect();
+        let host = hosts.into_iter().next().map(|advert| Service::new(advert, bound));
         let advertising = Advertising {
             interfaces,
             services,

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::daemon::{Daemon, Delays, MEASURE_EVERY, is_full, jittered, recv, warn_unheard};
 use super::filter::Trust;
 use super::hearing::{Hearing, instance_label};
-use super::interfaces::{Interfaces, Ipv6, Rule};
+use super::interfaces::{Interfaces, Purpose, Rule};
 use super::outbox::Outbox;
 use crate::config::DiscoveryConfig;
 use crate::node::{Change, NodeId, SERVICE, Source};
@@ -48,7 +48,7 @@ impl Browser {
         own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
         changes: mpsc::Sender<Change>,
     ) -> Self {
-        let interfaces = Interfaces::new(Rule::new(config, Ipv6::Always));
+        let interfaces = Interfaces::new(Rule::new(config, Purpose::Hear));
         let hearing = Hearing::new(Arc::clone(&interfaces), trust, own);
         let browsing =
             Browsing { interfaces, hearing, outbox: Outbox::default(), found: 0, deaf: false };

@@ -9,7 +9,7 @@ use mdns_sd::{ResolvedService, ScopedIp};
 use tracing::{debug, warn};
 
 use super::filter::{Heard, Refusal, Trust, endpoints, judge};
-use super::interfaces::Interfaces;
+use super::interfaces::{Interfaces, Link};
 use crate::node::{Advertisement, NodeId, SERVICE, Sighting, TxtError, printable};
 
 /// The most instances whose warning is remembered; of a flood the first few are enough.
@@ -59,9 +59,12 @@ impl Hearing {
                 return None;
             }
         };
-        let own = advertisement.id.as_ref().is_some_and(|id| (self.own)(id, service.port));
         let heard: Vec<Heard> = service.addresses.iter().map(heard).collect();
         let links = self.interfaces.links();
+        // A picluster node heard on loopback alone is on this machine, whatever id it was given; that
+        // it is the node of this id its health answer must show.
+        let local = |id: &NodeId| (self.own)(id, service.port) || are_local(&heard, &links);
+        let own = advertisement.id.as_ref().is_some_and(local);
         let endpoints = endpoints(&self.trust, &links, &heard, service.port, own);
         if endpoints.is_empty() {
             self.explain(instance, service.port, own, &heard, now);
@@ -131,6 +134,13 @@ pub(super) fn instance_label(fullname: &str) -> Option<&str> {
     let (label, rest) = fullname.split_at_checked(split)?;
     let is_service = rest.strip_prefix('.').is_some_and(|ty| ty.eq_ignore_ascii_case(SERVICE));
     (is_service && !label.is_empty()).then_some(label)
+}
+
+/// Whether these addresses were heard on the loopback interface and nowhere else.
+fn are_local(heard: &[Heard], links: &[Link]) -> bool {
+    let is_loopback =
+        |index: &u32| links.iter().any(|link| link.index == *index && link.ip.is_loopback());
+    heard.iter().all(|heard| !heard.on.is_empty() && heard.on.iter().all(is_loopback))
 }
 
 fn heard(address: &ScopedIp) -> Heard {
