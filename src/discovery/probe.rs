@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::config::PROBE_ANSWER_BYTES_MAX;
 use crate::discovery::membership::{NodeState, Probe, ProbeResult, ProbeTicket};
@@ -21,6 +23,10 @@ use crate::node::{Boot, NodeId};
 /// A kept connection that was not asked over for this long is closed. Stand-bys are asked every
 /// 10 s.
 const KEPT_FOR: Duration = Duration::from_secs(15);
+
+/// A timer that rings so much later than it should means that this process did not run; then what
+/// has come meanwhile gets as much time again to be read.
+const LATE: Duration = Duration::from_millis(25);
 
 /// hyper's least read buffer; the answer of a node is a tenth of it.
 const READ_BYTES_MAX: usize = 8 * 1024;
@@ -65,7 +71,13 @@ impl Kept {
 }
 
 async fn ask(probe: Probe, kept: Option<Connection>, cluster: Arc<str>) -> Asked {
-    let answer = tokio::time::timeout(probe.timeout, exchange(&probe, kept, &cluster)).await;
+    let mut exchange = pin!(exchange(&probe, kept, &cluster));
+    let began = Instant::now();
+    let mut answer = timeout(probe.timeout, exchange.as_mut()).await;
+    if answer.is_err() && began.elapsed() > probe.timeout + LATE {
+        // It is us who were stalled: what came in time was not looked at yet.
+        answer = timeout(LATE, exchange).await;
+    }
     let (result, connection) = match answer {
         Ok(Ok((result, connection))) => (result, connection),
         Ok(Err(result)) => (result, None),
@@ -275,6 +287,26 @@ mod tests {
             assert!(matches!(asked.result, ProbeResult::Node { .. }), "{:?}", asked.result);
             kept.keep(&mut asked);
         }
+    }
+
+    #[tokio::test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "stops the whole runtime, as a stalled machine does"
+    )]
+    async fn an_answer_that_came_while_we_were_stalled_counts() {
+        let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{BODY}", BODY.len());
+        let addr = server(Box::leak(Box::new([&*whole.leak()]))).await;
+        let mut probe = probe(addr, false);
+        probe.timeout = Duration::from_millis(200);
+        let asking = tokio::spawn(Kept::new(DEFAULT_CLUSTER).ask(probe));
+        // Lets the request go out, then nothing runs until the time is over.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        std::thread::sleep(Duration::from_millis(400));
+        let asked = asking.await.expect("it ends");
+        assert!(matches!(asked.result, ProbeResult::Node { .. }), "{:?}", asked.result);
     }
 
     #[tokio::test]
