@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
 use crate::config::HEAD_BYTES_MAX;
@@ -15,6 +15,7 @@ use crate::proxy::headers::{self, Forwarding};
 use crate::proxy::reject::{Answer, Reject};
 use crate::proxy::timer::Timer;
 use crate::proxy::upload::{Upload, write_all_within};
+use crate::proxy::upstream::is_quiet;
 use crate::retry::Safety;
 use crate::server::Life;
 use crate::server::buffer::Buffer;
@@ -44,6 +45,8 @@ pub(crate) struct Request {
     pub(crate) keep_alive: bool,
     /// It offers to switch protocols.
     pub(crate) upgrade: bool,
+    /// It holds its body back until a 100 comes, so its silence is the node's.
+    pub(crate) awaits_continue: bool,
     pub(crate) upload: Upload,
     pub(crate) head_len: usize,
     /// Marks the rendering of its head in the worker's scratch.
@@ -56,16 +59,16 @@ pub(crate) struct Request {
 pub(crate) enum Next {
     /// The next request may come.
     Keep,
-    /// It ends, but not before the client has read what was sent.
+    /// It ends. The client has nothing more to send.
     Close,
+    /// It ends while the client may still be sending: not before it has read what was sent.
+    Linger,
     /// It ends visibly short: the answer could not be completed.
     Cut,
 }
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, life: Rc<Life>) {
-    // Without it small answers wait for the client's delayed ACK; with it failing they still come.
-    let _ = stream.set_nodelay(true);
     let mut client = Client {
         stream,
         inbox: Buffer::new(&worker.buffers),
@@ -80,8 +83,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
             Err(Ended::With(reject)) => client.refuse(&worker, reject).await,
         };
         match next {
-            Next::Keep => {}
-            Next::Close => return client.close().await,
+            Next::Keep => client.forgive_an_empty_line(),
+            Next::Close if client.is_quiet() => return,
+            Next::Close | Next::Linger => return client.close().await,
             Next::Cut => return client.cut(),
         }
     }
@@ -159,6 +163,7 @@ impl Client {
             http10: head.version == Version::Http10,
             keep_alive: head.keep_alive,
             upgrade: headers::offered(&head).is_some(),
+            awaits_continue: head.expect_continue,
             upload,
             head_len: head.len,
             ticket,
@@ -170,11 +175,32 @@ impl Client {
     pub(crate) fn render_again(&self, worker: &Worker, request: &mut Request) {
         let mut slots = Slots::new();
         let bytes = &self.inbox.filled()[..request.head_len];
-        if let Ok(Some(head)) = h1::parse_request(bytes, 0, &mut slots) {
-            request.ticket = worker.scratch.render(|out| {
-                headers::write_request(&head, &self.forwarding, &worker.settings.via, out);
-            });
+        let head = h1::parse_request(bytes, 0, &mut slots).ok().flatten();
+        let head = head.expect("a head that was read once reads the same again");
+        request.ticket = worker.scratch.render(|out| {
+            headers::write_request(&head, &self.forwarding, &worker.settings.via, out);
+        });
+    }
+
+    /// Old clients end a body with an empty line too many (RFC 9112 section 2.2). Left where it is,
+    /// it would be a head that never comes to its end.
+    fn forgive_an_empty_line(&mut self) {
+        if self.inbox.filled() == b"\r\n" {
+            self.inbox.consume(2);
         }
+    }
+
+    /// Whether the client has sent nothing that was not read.
+    fn is_quiet(&self) -> bool {
+        self.inbox.is_empty() && is_quiet(&self.stream)
+    }
+
+    /// Completes when the client went away for good: it reset the connection, or its host does not
+    /// answer any more. The end of what it sends is no such sign, because a client may half-close
+    /// and wait for its answer; one that really closed resets the connection at the next byte it is
+    /// sent or, while there is none, when keepalive asks for it.
+    pub(crate) async fn gone(&self) {
+        gone(&self.stream).await;
     }
 
     /// Answers a request on the balancer's own behalf. The connection is kept if the whole request
@@ -220,7 +246,7 @@ impl Client {
         reject.write(&answer, &mut out);
         let (_, mut to) = self.stream.split();
         match write_all_within(&mut to, &mut self.timer, worker.settings.limits.send, &out).await {
-            Ok(()) if close => Next::Close,
+            Ok(()) if close => Next::Linger,
             Ok(()) => Next::Keep,
             Err(_) => Next::Cut,
         }
@@ -259,6 +285,12 @@ impl Client {
     fn cut(self) {
         let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
+}
+
+/// See [`Client::gone`].
+pub(crate) async fn gone(stream: &TcpStream) {
+    // An error is told as readiness too.
+    let _ = stream.ready(Interest::ERROR).await;
 }
 
 /// Whether a request may be sent twice (RFC 9110 section 9.2.2), or its sender says so.

@@ -39,7 +39,7 @@ pub(crate) enum UploadError {
     ClientSilent,
     /// The client went away.
     ClientGone,
-    /// The client broke the framing it had announced.
+    /// The client broke the framing it had announced, or ended before its end.
     Framing(Refusal),
     /// The node takes no more.
     Node,
@@ -119,6 +119,7 @@ impl Upload {
         debug_assert!(self.held, "a body that was let go cannot be sent again");
         self.sent = self.head_len;
         self.given_up = false;
+        self.pumped = false;
     }
 
     /// The bytes of the client's buffer that this request used up.
@@ -161,7 +162,8 @@ impl Upload {
             let read = client.read(inbox.space());
             match self.timer.within(silence_max, read).await {
                 Err(_) => return Err(UploadError::ClientSilent),
-                Ok(Ok(0) | Err(_)) => return Err(UploadError::ClientGone),
+                Ok(Ok(0)) => return Err(UploadError::Framing(Refusal::Truncated)),
+                Ok(Err(_)) => return Err(UploadError::ClientGone),
                 Ok(Ok(n)) => inbox.filled_more(n),
             }
             self.check(inbox).map_err(UploadError::Framing)?;
