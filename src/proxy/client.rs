@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
 use crate::config::HEAD_BYTES_MAX;
@@ -102,37 +102,32 @@ enum Ended {
 impl Client {
     /// Waits for the next request's head. Holds no buffer until its first byte has come.
     async fn request(&mut self, worker: &Worker) -> Result<Request, Ended> {
+        let limits = &worker.settings.limits;
         if self.inbox.is_empty() {
             self.inbox.release();
             self.life.idle.set(true);
-            let limit = worker.settings.limits.keep_alive;
-            let readable = self.timer.within(limit, self.stream.readable()).await;
+            let read = self.inbox.read_from(&mut self.stream);
+            let came = self.timer.within(limits.keep_alive, read).await;
             self.life.idle.set(false);
-            let Ok(Ok(())) = readable else { return Err(Ended::Quietly) };
+            let Ok(Ok(1..)) = came else { return Err(Ended::Quietly) };
         }
         let mut seen = 0;
         let mut began = None;
         loop {
-            if !self.inbox.is_empty() {
-                if let Some(request) = self.parse(worker, seen).map_err(Ended::With)? {
-                    return Ok(request);
-                }
-                seen = self.inbox.len();
-                if self.inbox.is_full() {
-                    self.inbox.grow(HEAD_BYTES_MAX);
-                }
+            if let Some(request) = self.parse(worker, seen).map_err(Ended::With)? {
+                return Ok(request);
             }
-            let limit = match began {
-                None => worker.settings.limits.head,
-                Some(began) => worker.settings.limits.head.saturating_sub(Instant::elapsed(&began)),
-            };
-            match self.timer.within(limit, self.stream.read(self.inbox.space())).await {
-                Err(_) if seen == 0 => return Err(Ended::Quietly),
+            seen = self.inbox.len();
+            if self.inbox.is_full() {
+                self.inbox.grow(HEAD_BYTES_MAX);
+            }
+            let waited = began.get_or_insert_with(Instant::now).elapsed();
+            let read = self.inbox.read_from(&mut self.stream);
+            match self.timer.within(limits.head.saturating_sub(waited), read).await {
                 Err(_) => return Err(Ended::With(Reject::SlowHead)),
                 Ok(Ok(0) | Err(_)) => return Err(Ended::Quietly),
-                Ok(Ok(n)) => self.inbox.filled_more(n),
+                Ok(Ok(_)) => {}
             }
-            began.get_or_insert_with(Instant::now);
         }
     }
 
@@ -269,11 +264,11 @@ impl Client {
         let drain = async {
             let mut left = LINGER_BYTES_MAX;
             while left > 0 {
-                self.stream.readable().await?;
-                match self.stream.read(self.inbox.space()).await? {
+                match self.inbox.read_from(&mut self.stream).await? {
                     0 => break,
                     n => left = left.saturating_sub(n),
                 }
+                self.inbox.consume(self.inbox.len());
             }
             io::Result::Ok(())
         };

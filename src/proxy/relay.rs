@@ -4,11 +4,11 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use crate::config::{BUFFER_BYTES, BUFFER_BYTES_LARGE, HEAD_BYTES_MAX};
+use crate::config::{BUFFER_BYTES_LARGE, HEAD_BYTES_MAX};
 use crate::h1::{self, Body, Framing, Slots};
 use crate::health::Outcome;
 use crate::pool::Member;
@@ -180,7 +180,7 @@ async fn await_head(
         );
         tokio::select! {
             biased;
-            read = read_more(&mut from_node, inbox) => match read {
+            read = inbox.read_from(&mut from_node) => match read {
                 Ok(n) if n > 0 => {}
                 _ => return Err(Broken::Node { failure: Failure::Died, written: *written }),
             },
@@ -225,7 +225,7 @@ impl Awaited<'_> {
         inbox: &mut Buffer,
         doubt: impl FnOnce(),
     ) -> Result<usize, Stopped> {
-        let mut read = pin!(read_more(node, inbox));
+        let mut read = pin!(inbox.read_from(node));
         let soon = UNANSWERED.min(self.limit);
         let came = match timer.within(soon, read.as_mut()).await {
             Ok(came) => came,
@@ -246,23 +246,6 @@ impl Awaited<'_> {
         };
         came.map_err(|_| Stopped::Node(Failure::Died))
     }
-}
-
-/// Reads what comes next. While nothing comes, an empty buffer holds no memory (a grown one stays:
-/// it would be made anew at each piece of a long body).
-///
-/// ## Cancel safety
-/// A byte that was read is in the buffer.
-async fn read_more(node: &mut ReadHalf<'_>, inbox: &mut Buffer) -> io::Result<usize> {
-    if inbox.is_empty() {
-        if inbox.capacity() <= BUFFER_BYTES {
-            inbox.release();
-        }
-        node.readable().await?;
-    }
-    let n = node.read(inbox.space()).await?;
-    inbox.filled_more(n);
-    Ok(n)
 }
 
 /// Reads the answer's head, if it is whole, and renders it for the client.

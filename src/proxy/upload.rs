@@ -7,7 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::config::{BUFFER_BYTES_LARGE, REPLAY_BYTES_MAX};
@@ -159,12 +159,11 @@ impl Upload {
                 return Ok(());
             }
             self.make_room(inbox);
-            let read = client.read(inbox.space());
-            match self.timer.within(silence_max, read).await {
+            match self.timer.within(silence_max, inbox.read_from(client)).await {
                 Err(_) => return Err(UploadError::ClientSilent),
                 Ok(Ok(0)) => return Err(UploadError::Framing(Refusal::Truncated)),
                 Ok(Err(_)) => return Err(UploadError::ClientGone),
-                Ok(Ok(n)) => inbox.filled_more(n),
+                Ok(Ok(_)) => {}
             }
             self.check(inbox).map_err(UploadError::Framing)?;
         }

@@ -2,7 +2,12 @@
 //! connection holds none and an ordinary request allocates nothing.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::config::{BUFFER_BYTES, BUFFERS_KEPT_MAX};
 
@@ -58,7 +63,7 @@ impl Buffer {
 
     /// Room to read into, behind what is in it; moves that to the front first when the room behind
     /// it is used up. Empty when the buffer is full.
-    pub(crate) fn space(&mut self) -> &mut [u8] {
+    fn space(&mut self) -> &mut [u8] {
         if self.bytes.is_empty() {
             self.bytes = self.free.take();
         }
@@ -76,8 +81,31 @@ impl Buffer {
         !self.bytes.is_empty() && self.len() == self.bytes.len()
     }
 
+    /// Reads what comes next; gives 0 at the end. While nothing comes, an empty buffer holds no
+    /// memory (a grown one stays: it would be made anew at each piece of a long body). Waiting for
+    /// readiness first would not do: the runtime takes a fresh connection for ready.
+    ///
+    /// ## Cancel safety
+    /// A byte that was read is in the buffer.
+    pub(crate) async fn read_from(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+    ) -> io::Result<usize> {
+        poll_fn(|context| {
+            let mut space = ReadBuf::new(self.space());
+            let polled = Pin::new(&mut *from).poll_read(context, &mut space);
+            let n = space.filled().len();
+            self.filled_more(n);
+            if polled.is_pending() && self.capacity() <= BUFFER_BYTES {
+                self.release();
+            }
+            polled.map_ok(|()| n)
+        })
+        .await
+    }
+
     /// Counts `n` bytes that were read into [`Buffer::space`].
-    pub(crate) fn filled_more(&mut self, n: usize) {
+    fn filled_more(&mut self, n: usize) {
         self.end += n;
         debug_assert!(self.end <= self.bytes.len());
     }

@@ -82,6 +82,17 @@ fn an_idle_connection_has_a_moment_for_its_last_request_and_is_closed() {
 }
 
 #[test]
+fn a_connection_that_never_asked_for_anything_does_not_delay_the_end() {
+    let front = Front::before(&[]);
+    let mut silent = front.client();
+    front.drain(LONG);
+    let began = Instant::now();
+    silent.expect_end();
+    front.join();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
 fn what_still_runs_at_the_deadline_is_cut() {
     let ada = Puppet::new("ada");
     let front = Front::before(&[&ada]);

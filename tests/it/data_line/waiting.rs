@@ -222,8 +222,15 @@ fn a_client_that_does_not_read_is_cut_and_frees_the_node() {
 
 #[test]
 fn an_idle_client_is_closed_without_a_word() {
-    let front = Front::with(&[], |setup| setup.limits.keep_alive = SHORT);
-    front.client().expect_end();
+    let ada = Puppet::greeter("ada");
+    let front = Front::with(&[&ada], |setup| setup.limits.keep_alive = SHORT);
+    let began = Instant::now();
+    let (mut fresh, mut used) = (front.client(), front.client());
+    used.send(GET);
+    used.expect(answer_of("ada", "ada"));
+    used.expect_end();
+    fresh.expect_end();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[test]
