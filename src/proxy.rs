@@ -109,7 +109,7 @@ impl Handler for Worker {
         self: Rc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        life: Rc<Life>,
+        life: Life,
     ) -> impl Future<Output = ()> + 'static {
         client::serve(self, stream, peer, life)
     }
@@ -379,12 +379,13 @@ impl Worker {
     }
 
     fn connect_failed(&self, failed: ConnectFailed, tries: &mut Tries) {
-        let member = failed.pick.member();
+        let ConnectFailed { pick, failure } = failed;
+        let member = pick.member();
         member.counters.failures.fetch_add(1, Ordering::Relaxed);
         self.kept.purge(member.epoch);
-        self.tell(member.epoch, outcome(failed.failure));
+        self.tell(member.epoch, outcome(failure));
         tries.tried.push(member.epoch);
-        tries.last = Some(failed.failure);
+        tries.last = Some(failure);
     }
 
     /// Every node was tried: pauses, then all may be tried again.

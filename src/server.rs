@@ -55,24 +55,47 @@ pub trait Handler: 'static {
         self: Rc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        life: Rc<Life>,
+        life: Life,
     ) -> impl Future<Output = ()> + 'static;
 }
 
-/// What a connection and its worker tell each other.
-#[derive(Debug)]
+/// The life of a connection as its task knows it. Dropping it, however the task ends, takes the
+/// connection out of the worker's books; a wrapper around the task would do that too, and double
+/// the task's size.
 pub struct Life {
-    /// Written by the connection: it waits for a request and may be ended without loss.
-    pub(crate) idle: Cell<bool>,
-    /// Written by the worker: answer what comes, then close.
-    draining: Rc<Cell<bool>>,
+    number: u64,
+    /// Written here, read by the worker: it waits for a request and may be ended without loss.
+    idle: Rc<Cell<bool>>,
+    books: Rc<Books>,
 }
 
 impl Life {
+    /// Says whether the connection waits for a request and may be ended without loss.
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.idle.set(idle);
+    }
+
     /// Whether the connection should end after what runs.
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.get()
+        self.books.draining.get()
     }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.books.open.fetch_sub(1, Ordering::Relaxed);
+        self.books.connections.borrow_mut().remove(&self.number);
+    }
+}
+
+/// What a worker and its connections share.
+struct Books {
+    /// Set by the worker: answer what comes, then close.
+    draining: Cell<bool>,
+    /// The connections of all workers.
+    open: Arc<AtomicUsize>,
+    /// Those of this worker, by their number.
+    connections: RefCell<HashMap<u64, Connection>>,
 }
 
 /// The running workers.
@@ -112,10 +135,12 @@ impl Workers {
                 runtime.block_on(async {
                     let worker = Worker {
                         handler: make(),
-                        open,
                         connections_max,
-                        draining: Rc::default(),
-                        connections: Rc::default(),
+                        books: Rc::new(Books {
+                            draining: Cell::new(false),
+                            open,
+                            connections: RefCell::default(),
+                        }),
                     };
                     worker.run(listener, phase).await;
                 });
@@ -176,15 +201,13 @@ fn tune(listener: &TcpListener) {
 /// A connection as its worker knows it.
 struct Connection {
     abort: AbortHandle,
-    life: Rc<Life>,
+    idle: Rc<Cell<bool>>,
 }
 
 struct Worker<H> {
     handler: Rc<H>,
-    open: Arc<AtomicUsize>,
     connections_max: usize,
-    draining: Rc<Cell<bool>>,
-    connections: Rc<RefCell<HashMap<u64, Connection>>>,
+    books: Rc<Books>,
 }
 
 impl<H: Handler> Worker<H> {
@@ -202,7 +225,7 @@ impl<H: Handler> Worker<H> {
                 },
             }
         };
-        self.draining.set(true);
+        self.books.draining.set(true);
         self.empty_the_queue(listener, &mut number);
         self.finish(deadline).await;
     }
@@ -212,7 +235,7 @@ impl<H: Handler> Worker<H> {
         &self,
         listener: &tokio::net::TcpListener,
     ) -> io::Result<(TcpStream, SocketAddr)> {
-        while self.open.load(Ordering::Relaxed) >= self.connections_max {
+        while self.books.open.load(Ordering::Relaxed) >= self.connections_max {
             tokio::time::sleep(DRAIN_TICK).await;
         }
         listener.accept().await
@@ -231,29 +254,22 @@ impl<H: Handler> Worker<H> {
     }
 
     fn spawn(&self, number: u64, stream: TcpStream, peer: SocketAddr) {
-        let life = Rc::new(Life { idle: Cell::new(false), draining: Rc::clone(&self.draining) });
-        let guard = Registered {
-            number,
-            open: Arc::clone(&self.open),
-            connections: Rc::clone(&self.connections),
-        };
-        self.open.fetch_add(1, Ordering::Relaxed);
-        let serving = Rc::clone(&self.handler).serve(stream, peer, Rc::clone(&life));
-        let task = tokio::task::spawn_local(async move {
-            let _guard = guard;
-            serving.await;
-        });
-        let connection = Connection { abort: task.abort_handle(), life };
-        self.connections.borrow_mut().insert(number, connection);
+        let idle = Rc::new(Cell::new(false));
+        let life = Life { number, idle: Rc::clone(&idle), books: Rc::clone(&self.books) };
+        self.books.open.fetch_add(1, Ordering::Relaxed);
+        let serving = Rc::clone(&self.handler).serve(stream, peer, life);
+        let task = tokio::task::spawn_local(serving);
+        let connection = Connection { abort: task.abort_handle(), idle };
+        self.books.connections.borrow_mut().insert(number, connection);
     }
 
     /// Ends idle connections after a grace, waits for the others until the deadline, then ends all.
     async fn finish(&self, deadline: Instant) {
         let idle_end = (Instant::now() + IDLE_GRACE).min(deadline);
-        while !self.connections.borrow().is_empty() {
+        while !self.books.connections.borrow().is_empty() {
             let now = Instant::now();
-            for connection in self.connections.borrow().values() {
-                if now >= deadline || (now >= idle_end && connection.life.idle.get()) {
+            for connection in self.books.connections.borrow().values() {
+                if now >= deadline || (now >= idle_end && connection.idle.get()) {
                     connection.abort.abort();
                 }
             }
@@ -268,19 +284,5 @@ async fn draining(phase: &mut watch::Receiver<Phase>) -> Instant {
     match phase.wait_for(|phase| *phase != Phase::Serving).await.map(|phase| *phase) {
         Ok(Phase::Draining(deadline)) => deadline,
         Ok(Phase::Serving) | Err(_) => Instant::now(),
-    }
-}
-
-/// Lives in a connection's task and takes it out of the books, however the task ends.
-struct Registered {
-    number: u64,
-    open: Arc<AtomicUsize>,
-    connections: Rc<RefCell<HashMap<u64, Connection>>>,
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-        self.connections.borrow_mut().remove(&self.number);
     }
 }

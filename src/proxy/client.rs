@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ pub(crate) struct Client {
     /// The present request from its first byte, then what came behind it.
     pub(crate) inbox: Buffer,
     pub(crate) timer: Timer,
-    pub(crate) life: Rc<Life>,
+    pub(crate) life: Life,
     pub(crate) forwarding: Forwarding,
 }
 
@@ -68,7 +69,7 @@ pub(crate) enum Next {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, life: Rc<Life>) {
+pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, life: Life) {
     let mut client = Client {
         stream,
         inbox: Buffer::new(&worker.buffers),
@@ -105,10 +106,10 @@ impl Client {
         let limits = &worker.settings.limits;
         if self.inbox.is_empty() {
             self.inbox.release();
-            self.life.idle.set(true);
-            let read = self.inbox.read_from(&mut self.stream);
+            self.life.set_idle(true);
+            let read = pin!(self.inbox.read_from(&mut self.stream));
             let came = self.timer.within(limits.keep_alive, read).await;
-            self.life.idle.set(false);
+            self.life.set_idle(false);
             let Ok(Ok(1..)) = came else { return Err(Ended::Quietly) };
         }
         let mut seen = 0;
@@ -122,7 +123,7 @@ impl Client {
                 self.inbox.grow(HEAD_BYTES_MAX);
             }
             let waited = began.get_or_insert_with(Instant::now).elapsed();
-            let read = self.inbox.read_from(&mut self.stream);
+            let read = pin!(self.inbox.read_from(&mut self.stream));
             match self.timer.within(limits.head.saturating_sub(waited), read).await {
                 Err(_) => return Err(Ended::With(Reject::SlowHead)),
                 Ok(Ok(0) | Err(_)) => return Err(Ended::Quietly),
@@ -256,12 +257,12 @@ impl Client {
 
     /// Ends the connection so that the client can read all that was sent (RFC 9112 section 9.6):
     /// says so, then drops what still comes, for a while.
-    async fn close(mut self) {
+    async fn close(&mut self) {
         if self.stream.shutdown().await.is_err() {
             return;
         }
         self.inbox.consume(self.inbox.len());
-        let drain = async {
+        let drain = pin!(async {
             let mut left = LINGER_BYTES_MAX;
             while left > 0 {
                 match self.inbox.read_from(&mut self.stream).await? {
@@ -271,7 +272,7 @@ impl Client {
                 self.inbox.consume(self.inbox.len());
             }
             io::Result::Ok(())
-        };
+        });
         // Whether it ended well or not, there is nobody to tell.
         let _ = self.timer.within(LINGER, drain).await;
     }

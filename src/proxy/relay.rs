@@ -231,7 +231,7 @@ impl Awaited<'_> {
             Ok(came) => came,
             Err(_) => {
                 doubt();
-                let slow = async {
+                let slow = pin!(async {
                     tokio::select! {
                         came = read => Ok(came),
                         () = self.worker.vanished(self.member.epoch) => {
@@ -239,7 +239,7 @@ impl Awaited<'_> {
                         }
                         () = gone(self.client) => Err(Stopped::Client),
                     }
-                };
+                });
                 let slow = timer.within(self.limit - soon, slow).await;
                 slow.unwrap_or(Err(Stopped::Node(Failure::AnswerTimeout)))?
             }

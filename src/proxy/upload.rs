@@ -5,6 +5,7 @@
 //! then it cannot.
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -159,7 +160,7 @@ impl Upload {
                 return Ok(());
             }
             self.make_room(inbox);
-            match self.timer.within(silence_max, inbox.read_from(client)).await {
+            match self.timer.within(silence_max, pin!(inbox.read_from(client))).await {
                 Err(_) => return Err(UploadError::ClientSilent),
                 Ok(Ok(0)) => return Err(UploadError::Framing(Refusal::Truncated)),
                 Ok(Err(_)) => return Err(UploadError::ClientGone),
@@ -192,7 +193,7 @@ pub(crate) async fn write_all_within(
     mut bytes: &[u8],
 ) -> io::Result<()> {
     while !bytes.is_empty() {
-        match timer.within(silence_max, to.write(bytes)).await {
+        match timer.within(silence_max, pin!(to.write(bytes))).await {
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
             Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(Ok(n)) => bytes = &bytes[n..],

@@ -162,6 +162,11 @@ impl Drop for Buffer {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
     fn put(buffer: &mut Buffer, bytes: &[u8]) {
@@ -179,6 +184,23 @@ mod tests {
         buffer.consume(5);
         buffer.release();
         assert_eq!((buffer.capacity(), free.0.borrow().len()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn while_nothing_comes_an_empty_buffer_holds_no_memory() {
+        let free = Buffers::default();
+        let mut buffer = Buffer::new(&free);
+        let (mut ours, mut theirs) = tokio::io::duplex(8);
+        {
+            let mut read = pin!(buffer.read_from(&mut ours));
+            assert!(poll_fn(|context| Poll::Ready(read.as_mut().poll(context).is_pending())).await);
+            assert_eq!(free.0.borrow().len(), 1);
+        }
+        theirs.write_all(b"hello").await.expect("there is room");
+        assert_eq!(buffer.read_from(&mut ours).await.expect("no error"), 5);
+        assert_eq!((buffer.filled(), free.0.borrow().len()), (&b"hello"[..], 0));
+        drop(theirs);
+        assert_eq!(buffer.read_from(&mut ours).await.expect("an end is no error"), 0);
     }
 
     #[test]

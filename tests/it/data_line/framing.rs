@@ -95,13 +95,12 @@ fn bodies_pass_byte_for_byte_in_any_pieces() {
             let mut client = front.client();
             let request = format!("PUT / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n{body}");
             let given = format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}");
-            if bytewise { client.send_bytewise(request) } else { client.send(request) }
+            client.send_in_pieces(request, bytewise);
             let mut node = ada.accept();
             node.expect(forwarded("PUT /", fields) + body);
-            if bytewise { node.send_bytewise(given) } else { node.send(given) }
-            client.expect(format!(
-                "HTTP/1.1 200 OK\r\n{fields}X-Picluster-Node: ada\r\n\r\n{body}"
-            ));
+            node.send_in_pieces(given, bytewise);
+            client
+                .expect(format!("HTTP/1.1 200 OK\r\n{fields}X-Picluster-Node: ada\r\n\r\n{body}"));
             if !bytewise {
                 client.send(GET);
                 node.expect(forwarded_get());
@@ -180,7 +179,11 @@ fn answers_that_have_no_body_end_with_their_head() {
     let front = Front::before(&[&ada]);
     let mut client = front.client();
     let cases = [
-        (HEAD, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"),
+        (
+            HEAD,
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
+        ),
         (HEAD, "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\n"),
         (GET, "HTTP/1.1 204 No Content\r\n", "HTTP/1.1 204 No Content\r\n"),
         (GET, "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n", "HTTP/1.1 204 No Content\r\n"),
@@ -260,7 +263,7 @@ fn a_client_of_http_1_0_gets_a_chunked_answer_without_the_chunks() {
         node.head();
         let given = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
                      3;x\r\nabc\r\n2\r\nde\r\n0\r\nA: b\r\n\r\n";
-        if bytewise { node.send_bytewise(given) } else { node.send(given) }
+        node.send_in_pieces(given, bytewise);
         client.expect("HTTP/1.1 200 OK\r\nX-Picluster-Node: ada\r\nConnection: close\r\n\r\nabcde");
         client.expect_end();
     }

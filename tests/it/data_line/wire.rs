@@ -34,10 +34,11 @@ impl Wire {
         self.0.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Each byte in a segment of its own.
-    pub(super) fn send_bytewise(&mut self, bytes: impl AsRef<[u8]>) {
-        for byte in bytes.as_ref() {
-            self.send([*byte]);
+    /// In one segment, or each byte in a segment of its own.
+    pub(super) fn send_in_pieces(&mut self, bytes: impl AsRef<[u8]>, bytewise: bool) {
+        let bytes = bytes.as_ref();
+        for piece in bytes.chunks(if bytewise { 1 } else { bytes.len() }) {
+            self.send(piece);
         }
     }
 
