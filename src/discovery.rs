@@ -44,7 +44,7 @@ impl Line {
     /// Runs the line until its sources and the traffic are gone or the future is dropped.
     pub async fn run(mut self) {
         let mut probes = JoinSet::new();
-        let mut kept = Kept::default();
+        let mut kept = Kept::new(self.table.cluster());
         let mut rng = fastrand::Rng::new();
         let (mut changes, mut feedback) = (Vec::new(), Vec::new());
         loop {
@@ -91,12 +91,13 @@ impl Line {
 fn log(event: &Event) {
     let Event { what, node, endpoint, detail } = event;
     let endpoint = endpoint.map(tracing::field::display);
+    let detail = (!detail.is_empty()).then(|| tracing::field::display(detail));
     let what = what.as_str();
     if event.what.is_warning() {
-        warn!(%node, endpoint, %detail, "{what}");
+        warn!(%node, endpoint, detail, "{what}");
     } else if event.what.is_detail() {
-        debug!(%node, endpoint, %detail, "{what}");
+        debug!(%node, endpoint, detail, "{what}");
     } else {
-        info!(%node, endpoint, %detail, "{what}");
+        info!(%node, endpoint, detail, "{what}");
     }
 }

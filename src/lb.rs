@@ -119,8 +119,11 @@ impl Lb {
         let own = move |node: &NodeId, port| hardware.node_id(Role::Web, port) == *node;
         let _browser =
             Browser::start(&config.discovery, trust(&config, addr, admin_addr), own, changes);
-        let advertiser =
-            Advertiser::start(&config.discovery, adverts(&config, &id, hostname, addr, admin_addr));
+        let adverts = adverts(&config, &id, hostname, addr, admin_addr);
+        // The tools and the name share one advertiser; where the ports are bound apart, the wider
+        // one decides.
+        let bound = if admin_addr.ip().is_unspecified() { admin_addr.ip() } else { addr.ip() };
+        let advertiser = Advertiser::start(&config.discovery, bound, adverts);
         let line = Line {
             table: Membership::new(membership::Settings {
                 cluster: config.discovery.cluster.clone(),
@@ -195,7 +198,9 @@ fn adverts(
     };
     let balancer = Advert::Balancer { id: id.clone(), port: admin_addr.port(), txt };
     let host = Advert::ClusterHost { id: id.clone(), port: addr.port() };
-    [Some(balancer), config.claim_name.then_some(host)].into_iter().flatten().collect()
+    // A name that leads to this machine alone is no use to the others, and would be in their way.
+    let claims = config.claim_name && !addr.ip().is_loopback();
+    [Some(balancer), claims.then_some(host)].into_iter().flatten().collect()
 }
 
 async fn serve_admin(listener: TcpListener, admin: Admin) -> anyhow::Result<()> {

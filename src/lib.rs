@@ -1,4 +1,29 @@
 //! picluster: a few Raspberry Pis, one web address, nothing configured by hand.
+//!
+//! `picluster web` announces itself by mDNS and serves its hostname; `picluster lb` finds web nodes
+//! and shares HTTP requests among those that answer. This crate is all of it; the binary only turns
+//! flags into an exit code.
+//!
+//! Two lines run through it:
+//!
+//! - **The data line**: [`server`] takes a connection, [`proxy`] reads a request, [`picker`] chooses
+//!   a node, and the answer flows back, or the request is tried again as [`retry`] allows.
+//! - **The discovery line**: [`discovery::mdns`] proposes nodes, [`discovery::membership`] judges
+//!   them by what probes and traffic say, and publishes one immutable [`pool::Pool`].
+//!
+//! They meet in that pool and nowhere else.
+//!
+//! The modules stand on floors; each uses its own floor and lower ones. The list below is the map
+//! and the reading order, lowest first. In a hurry, read [`node`], [`health`], [`pool`], then
+//! [`discovery`] or [`proxy`], then [`lb`]. The reasons are in `docs/ARCHITECTURE.md`.
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 1, words | [`badge`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`retry`] |
+//! | 2, views | [`picker`] [`pool`] |
+//! | 3, edges | [`identity`] [`listen`] [`server`] [`shutdown`] |
+//! | 4, lines | [`dashboard`] [`discovery`] [`proxy`] |
+//! | 5, programs | [`cli`] [`demo`] [`lb`] [`web`] |
 
 // Floor 1, words: plain types and rules; no tokio, no clock, no I/O.
 pub mod badge;

@@ -32,7 +32,8 @@ const LINGER: Duration = Duration::from_millis(1600);
 /// When the address cannot be listened on; the cause is a [`listen::ListenError`].
 pub async fn run(config: WebConfig, shutdown: Shutdown) -> anyhow::Result<()> {
     let web = Web::bind(&config)?;
-    let advertiser = Advertiser::start(&config.discovery, vec![web.advert(&config)]);
+    let advertiser =
+        Advertiser::start(&config.discovery, web.addr().ip(), vec![web.advert(&config)]);
     web.serve(shutdown, advertiser.goodbye()).await
 }
 
@@ -78,6 +79,8 @@ pub struct Web {
 #[derive(Debug)]
 struct Node {
     identity: Identity,
+    /// A balancer of another cluster lets go of it, also when mDNS's word was lost.
+    cluster: String,
     /// Set once by the stop, read by every answer.
     draining: AtomicBool,
     /// Answers begun, health answers not counted. Written by the handlers, read by the page.
@@ -96,6 +99,7 @@ impl Web {
         let addr = listener.local_addr().context("failed to read the listener's address")?;
         let node = Node {
             identity: Identity::new(config, addr.port()),
+            cluster: config.discovery.cluster.clone(),
             draining: AtomicBool::new(false),
             served: AtomicU64::new(0),
             started: Instant::now(),

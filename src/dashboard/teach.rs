@@ -17,13 +17,14 @@ pub fn command(cluster: &str) -> String {
     }
 }
 
-/// For `curl`: the same in three lines.
+/// For `curl`: the same in a few lines.
 pub fn text(cluster: &str) -> String {
     let command = command(cluster);
     format!(
         "No node has joined the cluster \"{cluster}\" yet.\n\
          On another Pi of this network, or on this one, run:  {command}\n\
-         This address serves it within seconds. If not: picluster doctor\n"
+         This address serves it within seconds. If not: do both Pis hear each other's multicast\n\
+         (one network, no guest Wi-Fi), and does the node's log say \"announced\"?\n"
     )
 }
 
@@ -37,7 +38,8 @@ pub fn html(cluster: &str) -> String {
          <p>The balancer of the cluster <b>{name}</b> runs. On another Pi of this network, or on \
          this one, run</p>\n<p><code>{command}</code></p>\n\
          <p class=\"quiet\">This page turns into your site by itself, within seconds. If it does \
-         not, <b>picluster doctor</b> on that Pi says why.</p>\n</main>"
+         not: are both Pis on one network (no guest Wi-Fi), and does the node's log say \
+         <b>announced</b>?</p>\n</main>"
     );
     let page = Page {
         title: "Ready for the first node - picluster",

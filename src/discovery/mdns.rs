@@ -8,6 +8,7 @@
 
 mod advert;
 mod advertise;
+mod announced;
 mod browse;
 mod claim;
 mod daemon;

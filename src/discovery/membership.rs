@@ -15,6 +15,9 @@ mod holder;
 mod names;
 mod probe;
 mod schedule;
+mod seat;
+#[cfg(test)]
+mod tests;
 mod view;
 mod way;
 
@@ -42,6 +45,9 @@ const TOGETHER: Duration = Duration::from_secs(5);
 /// more likely our own link than as many hands.
 const MASS_MIN: usize = 3;
 
+/// What has had its time may stay this much longer: a look at the whole table is not free.
+const TIDY_EVERY: Duration = Duration::from_millis(200);
+
 /// What the table has to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -61,6 +67,7 @@ pub struct Membership {
     /// When proven nodes were withdrawn, within the last [`TOGETHER`].
     removals: VecDeque<Duration>,
     disturbed: Option<Duration>,
+    tidied: Duration,
     /// The present second and the candidates taken in it.
     intake: (u64, u32),
 }
@@ -75,8 +82,14 @@ impl Membership {
             ledger: Ledger::default(),
             removals: VecDeque::new(),
             disturbed: None,
+            tidied: Duration::ZERO,
             intake: (0, 0),
         }
+    }
+
+    /// The cluster whose nodes are taken.
+    pub fn cluster(&self) -> &str {
+        &self.settings.cluster
     }
 
     /// Takes a source's word: it adds candidates, or asks for confirming probes.
@@ -99,6 +112,7 @@ impl Membership {
             claim.probed(asked.way, asked.at, result, cx);
             claim.tidy(cx);
         });
+        self.yield_to(&asked.id, now);
     }
 
     /// Takes traffic's word about the member of this epoch. A refused connection and a draining
@@ -119,13 +133,10 @@ impl Membership {
         for ticket in self.schedule.overdue(now) {
             self.probed(ticket, &ProbeResult::TimedOut, now);
         }
-        let room = self.nodes() < NODES_MAX;
-        let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
-        self.claims.retain(|_, claim| {
-            claim.tidy(&mut Context { ledger, limits, room, now });
-            ledger.changed |= claim.holders.is_empty();
-            !claim.holders.is_empty()
-        });
+        if now >= self.tidied + TIDY_EVERY {
+            self.tidied = now;
+            self.tidy(now);
+        }
         self.schedule.start(&mut self.claims, &self.settings.thresholds, now, rng)
     }
 
@@ -138,6 +149,16 @@ impl Membership {
     /// What has happened since the last call.
     pub fn events(&mut self) -> Vec<Event> {
         self.ledger.take()
+    }
+
+    fn tidy(&mut self, now: Duration) {
+        let room = self.nodes() < NODES_MAX;
+        let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
+        self.claims.retain(|_, claim| {
+            claim.tidy(&mut Context { ledger, limits, room, now });
+            ledger.changed |= claim.holders.is_empty();
+            !claim.holders.is_empty()
+        });
     }
 
     fn seen(&mut self, source: Source, sighting: &Sighting, now: Duration) {
@@ -189,7 +210,8 @@ impl Membership {
             let oldest = candidates.min_by_key(|claim| claim.added).map(|claim| claim.id.clone());
             oldest.and_then(|id| self.claims.remove(&id));
         }
-        self.claims.insert(id.clone(), Claim::new(id.clone(), foreign, source, now));
+        self.claims
+            .insert(id.clone(), Claim::new(id.clone(), foreign, source, &sighting.instance, now));
         true
     }
 
@@ -197,13 +219,28 @@ impl Membership {
     /// names would get twice its share, and a device that cannot say who it is could be forged.
     fn is_taken(&self, sighting: &Sighting, id: &NodeId) -> bool {
         let is_there = |claim: &Claim| {
-            claim.ways.iter().any(|way| {
-                sighting.endpoints.contains(&way.target.endpoint)
-                    && way.health().answers()
-                    && claim.is_active(way.key)
-            })
+            claim.answering().any(|endpoint| sighting.endpoints.contains(&endpoint))
         };
         self.claims.values().any(|claim| claim.id != *id && is_there(claim))
+    }
+
+    /// A foreign device cannot say who answers at its address, so it yields the address to a
+    /// picluster node that does answer there, and one that is advertised there no more to one that
+    /// is: addresses are leased again.
+    fn yield_to(&mut self, id: &NodeId, now: Duration) {
+        let Some(claim) = self.claims.get(id).filter(|_| self.ledger.changed) else { return };
+        let endpoints: Vec<_> = claim.answering().collect();
+        let foreign = claim.foreign;
+        let yields = |other: &Claim, way: &way::Way| {
+            let theirs = endpoints.contains(&way.target.endpoint) && other.id != *id;
+            theirs && other.foreign && (!foreign || way.instance.is_none())
+        };
+        let those =
+            self.claims.values().filter(|other| other.ways.iter().any(|way| yields(other, way)));
+        let those: Vec<NodeId> = those.map(|claim| claim.id.clone()).collect();
+        for other in those {
+            self.with(&other, now, |claim, cx| claim.give_up(&endpoints, foreign, cx));
+        }
     }
 
     fn left(&mut self, instance: &str, now: Duration) {

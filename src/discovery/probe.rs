@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Empty, Limited};
@@ -12,6 +14,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::config::PROBE_ANSWER_BYTES_MAX;
 use crate::discovery::membership::{NodeState, Probe, ProbeResult, ProbeTicket};
@@ -21,6 +24,10 @@ use crate::node::{Boot, NodeId};
 /// 10 s.
 const KEPT_FOR: Duration = Duration::from_secs(15);
 
+/// A timer that rings so much later than it should means that this process did not run; then what
+/// has come meanwhile gets as much time again to be read.
+const LATE: Duration = Duration::from_millis(25);
+
 /// hyper's least read buffer; the answer of a node is a tenth of it.
 const READ_BYTES_MAX: usize = 8 * 1024;
 
@@ -29,8 +36,11 @@ type Connection = SendRequest<Empty<Bytes>>;
 
 /// The connections that are kept between probes. A node's answer over a kept one says that its
 /// process runs, without a new connection every second.
-#[derive(Default)]
-pub(super) struct Kept(HashMap<SocketAddr, (Connection, Instant)>);
+pub(super) struct Kept {
+    connections: HashMap<SocketAddr, (Connection, Instant)>,
+    /// The cluster whose nodes are asked.
+    cluster: Arc<str>,
+}
 
 /// A probe that ended.
 pub(super) struct Asked {
@@ -41,23 +51,33 @@ pub(super) struct Asked {
 }
 
 impl Kept {
+    pub(super) fn new(cluster: &str) -> Self {
+        Self { connections: HashMap::new(), cluster: cluster.into() }
+    }
+
     /// Begins a probe, over a kept connection where one may be used.
     pub(super) fn ask(&mut self, probe: Probe) -> impl Future<Output = Asked> + Send + use<> {
-        let kept = self.0.remove(&probe.endpoint).filter(|_| !probe.fresh_connection);
-        ask(probe, kept.map(|(connection, _)| connection))
+        let kept = self.connections.remove(&probe.endpoint).filter(|_| !probe.fresh_connection);
+        ask(probe, kept.map(|(connection, _)| connection), Arc::clone(&self.cluster))
     }
 
     /// Takes back the connection of a probe that ended, and closes those that nobody asks over.
     pub(super) fn keep(&mut self, asked: &mut Asked) {
-        self.0.retain(|_, (_, since)| since.elapsed() < KEPT_FOR);
+        self.connections.retain(|_, (_, since)| since.elapsed() < KEPT_FOR);
         if let Some(connection) = asked.connection.take() {
-            self.0.insert(asked.endpoint, (connection, Instant::now()));
+            self.connections.insert(asked.endpoint, (connection, Instant::now()));
         }
     }
 }
 
-async fn ask(probe: Probe, kept: Option<Connection>) -> Asked {
-    let answer = tokio::time::timeout(probe.timeout, exchange(&probe, kept)).await;
+async fn ask(probe: Probe, kept: Option<Connection>, cluster: Arc<str>) -> Asked {
+    let mut exchange = pin!(exchange(&probe, kept, &cluster));
+    let began = Instant::now();
+    let mut answer = timeout(probe.timeout, exchange.as_mut()).await;
+    if answer.is_err() && began.elapsed() > probe.timeout + LATE {
+        // It is us who were stalled: what came in time was not looked at yet.
+        answer = timeout(LATE, exchange).await;
+    }
     let (result, connection) = match answer {
         Ok(Ok((result, connection))) => (result, connection),
         Ok(Err(result)) => (result, None),
@@ -71,14 +91,15 @@ async fn ask(probe: Probe, kept: Option<Connection>) -> Asked {
 async fn exchange(
     probe: &Probe,
     kept: Option<Connection>,
+    cluster: &str,
 ) -> Result<(ProbeResult, Option<Connection>), ProbeResult> {
     if let Some(connection) = kept {
-        match get(probe, connection).await {
+        match get(probe, connection, cluster).await {
             Err(ProbeResult::Closed) => {}
             other => return other,
         }
     }
-    get(probe, open(probe.endpoint).await?).await
+    get(probe, open(probe.endpoint).await?, cluster).await
 }
 
 async fn open(endpoint: SocketAddr) -> Result<Connection, ProbeResult> {
@@ -102,6 +123,7 @@ async fn open(endpoint: SocketAddr) -> Result<Connection, ProbeResult> {
 async fn get(
     probe: &Probe,
     mut connection: Connection,
+    cluster: &str,
 ) -> Result<(ProbeResult, Option<Connection>), ProbeResult> {
     connection.ready().await.map_err(|_| ProbeResult::Closed)?;
     let request = Request::get(&probe.path)
@@ -114,7 +136,7 @@ async fn get(
     if probe.foreign {
         return Ok((ProbeResult::Status(status), None));
     }
-    let result = document(response).await?.unwrap_or(ProbeResult::Status(status));
+    let result = document(response, cluster).await?.unwrap_or(ProbeResult::Status(status));
     Ok((result, Some(connection)))
 }
 
@@ -127,10 +149,16 @@ struct Document<'a> {
     name: std::borrow::Cow<'a, str>,
     boot: &'a str,
     state: &'a str,
+    /// Absent where a node does not say it; its advertisement did.
+    #[serde(borrow)]
+    cluster: Option<std::borrow::Cow<'a, str>>,
 }
 
 /// Reads the answer's body as a health document; `None` if it is another.
-async fn document(response: Response<Incoming>) -> Result<Option<ProbeResult>, ProbeResult> {
+async fn document(
+    response: Response<Incoming>,
+    cluster: &str,
+) -> Result<Option<ProbeResult>, ProbeResult> {
     let body = Limited::new(response.into_body(), PROBE_ANSWER_BYTES_MAX).collect().await;
     let body = body
         .map_err(|error| match error.downcast::<hyper::Error>() {
@@ -138,10 +166,10 @@ async fn document(response: Response<Incoming>) -> Result<Option<ProbeResult>, P
             Err(_) => ProbeResult::NotHttp("the answer is too long".to_owned()),
         })?
         .to_bytes();
-    Ok(read(&body))
+    Ok(read(&body, cluster))
 }
 
-fn read(body: &[u8]) -> Option<ProbeResult> {
+fn read(body: &[u8], cluster: &str) -> Option<ProbeResult> {
     let document: Document<'_> = serde_json::from_slice(body).ok()?;
     let state = match document.state {
         "up" => NodeState::Up,
@@ -150,6 +178,9 @@ fn read(body: &[u8]) -> Option<ProbeResult> {
         _ => return None,
     };
     (document.schema == "picluster/1").then_some(())?;
+    if let Some(other) = document.cluster.filter(|said| said != cluster) {
+        return Some(ProbeResult::OtherCluster(other.into_owned()));
+    }
     Some(ProbeResult::Node {
         id: NodeId::new(document.id)?,
         name: document.name.into_owned(),
@@ -226,7 +257,7 @@ mod tests {
         let addr = server(answer).await;
         let mut probe = probe(addr, foreign);
         probe.timeout = Duration::from_secs(5);
-        Kept::default().ask(probe).await.result
+        Kept::new(DEFAULT_CLUSTER).ask(probe).await.result
     }
 
     #[tokio::test]
@@ -247,7 +278,7 @@ mod tests {
     async fn a_node_is_asked_over_one_connection_until_it_closes_it() {
         let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{BODY}", BODY.len());
         let addr = server(Box::leak(Box::new([&*whole.leak(); 2]))).await;
-        let mut kept = Kept::default();
+        let mut kept = Kept::new(DEFAULT_CLUSTER);
         for _ in 0..5 {
             let mut probe = probe(addr, false);
             probe.timeout = Duration::from_secs(5);
@@ -259,19 +290,52 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "stops the whole runtime, as a stalled machine does"
+    )]
+    async fn an_answer_that_came_while_we_were_stalled_counts() {
+        let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{BODY}", BODY.len());
+        let addr = server(Box::leak(Box::new([&*whole.leak()]))).await;
+        let mut probe = probe(addr, false);
+        probe.timeout = Duration::from_millis(200);
+        let asking = tokio::spawn(Kept::new(DEFAULT_CLUSTER).ask(probe));
+        // Lets the request go out, then nothing runs until the time is over.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        std::thread::sleep(Duration::from_millis(400));
+        let asked = asking.await.expect("it ends");
+        assert!(matches!(asked.result, ProbeResult::Node { .. }), "{:?}", asked.result);
+    }
+
+    #[tokio::test]
     async fn nobody_there_is_refused_and_a_silent_one_times_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("it is bound");
         let mut silent = probe(addr, false);
         silent.timeout = Duration::from_millis(50);
-        assert_eq!(Kept::default().ask(silent).await.result, ProbeResult::TimedOut);
+        assert_eq!(Kept::new(DEFAULT_CLUSTER).ask(silent).await.result, ProbeResult::TimedOut);
         drop(listener);
-        assert_eq!(Kept::default().ask(probe(addr, false)).await.result, ProbeResult::Refused);
+        assert_eq!(
+            Kept::new(DEFAULT_CLUSTER).ask(probe(addr, false)).await.result,
+            ProbeResult::Refused
+        );
+    }
+
+    #[test]
+    fn a_node_of_another_cluster_is_told_apart_if_it_says_so() {
+        let says = |cluster: &str| {
+            let body = BODY.replace("\"up\"", &format!("\"up\",\"cluster\":\"{cluster}\""));
+            read(body.as_bytes(), "blue")
+        };
+        assert_eq!(says("red"), Some(ProbeResult::OtherCluster("red".to_owned())));
+        assert!(matches!(says("blue"), Some(ProbeResult::Node { .. })));
     }
 
     #[test]
     fn only_a_whole_document_of_our_schema_is_one() {
-        let node = read(BODY.as_bytes()).expect("it is one");
+        let node = read(BODY.as_bytes(), DEFAULT_CLUSTER).expect("it is one");
         assert!(matches!(node, ProbeResult::Node { boot: Boot(255), state: NodeState::Up, .. }));
         for (from, to) in [
             ("picluster/1", "picluster/2"),
@@ -280,7 +344,7 @@ mod tests {
             (r#""up""#, r#""fine""#),
             (r#""name":"ada","#, ""),
         ] {
-            assert!(read(BODY.replace(from, to).as_bytes()).is_none(), "{to}");
+            assert!(read(BODY.replace(from, to).as_bytes(), DEFAULT_CLUSTER).is_none(), "{to}");
         }
     }
 }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Json, Router};
+use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 
 use super::accepts::Form;
@@ -23,14 +25,15 @@ const NONCE_BYTES_MAX: usize = 64;
 
 pub(super) fn router(node: Arc<Node>) -> Router {
     Router::new()
-        .route("/", get(name))
+        .route("/", any(name))
         .route(HEALTH_PATH, get(health))
         .fallback(nothing)
         .layer(from_fn_with_state(Arc::clone(&node), sign))
         .with_state(node)
 }
 
-/// The page of the name in the form the client accepts.
+/// The page of the name in the form the client accepts. Whatever the method: who tries out how a POST
+/// is balanced wants to see who answered it.
 async fn name(
     State(node): State<Arc<Node>>,
     ConnectInfo(LocalAddr(local)): ConnectInfo<LocalAddr>,
@@ -61,6 +64,7 @@ struct Health<'a> {
     name: &'a str,
     boot: String,
     state: &'static str,
+    cluster: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<String>,
 }
@@ -86,6 +90,7 @@ async fn health(
         name: &identity.name,
         boot: identity.boot.to_string(),
         state,
+        cluster: &node.cluster,
         nonce,
     };
     (status, Json(health)).into_response()
@@ -95,13 +100,21 @@ async fn nothing() -> impl IntoResponse {
     (StatusCode::NOT_FOUND, "not found: this node serves only /\n")
 }
 
+/// Reads the body and drops it piece by piece. An answer to an unread body makes the server close the
+/// connection, and who has sent the body may lose the answer.
+async fn read(request: Request) -> Request {
+    let (parts, mut body) = request.into_parts();
+    while let Some(Ok(_)) = body.frame().await {}
+    Request::from_parts(parts, Body::empty())
+}
+
 /// What every answer carries: who gave it, that it must not be kept (a phone that shows a kept one
 /// "proves" that balancing fails), and while draining that the connection ends with it.
 async fn sign(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     if request.uri().path() != HEALTH_PATH {
         node.served.fetch_add(1, Ordering::Relaxed);
     }
-    let mut answer = next.run(request).await;
+    let mut answer = next.run(read(request).await).await;
     let headers = answer.headers_mut();
     if let Ok(name) = HeaderValue::from_str(&node.identity.name) {
         headers.insert("x-picluster-node", name);

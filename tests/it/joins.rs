@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::lab::{Lab, PATIENCE, Program, Report, now_ms};
+use crate::lab::{Balancer, Lab, PATIENCE, Program, Report, now_ms};
 
 /// One bar on one machine that runs two labs at a time.
 const JOIN_MAX: Duration = Duration::from_secs(3);
@@ -213,4 +213,42 @@ fn a_node_whose_port_is_taken_exits_69_and_advertises_nothing() {
     let bob = lab.pi("bob").web().start();
     ears.wait_for_log(&format!("heard {}", bob.pi().address()));
     assert_eq!(ears.log_lines_with(&format!("heard {}:", ada.address())), 0);
+}
+
+/// A listener on one address is advertised with that address alone: on a loopback one it is a node
+/// for the balancer of its own machine, and for no other.
+#[test]
+fn a_node_on_a_loopback_address_is_found_on_its_own_machine_and_nowhere_else() {
+    let Some(lab) = Lab::new("own") else { return };
+    let front = lab.pi("front");
+    let (lb, far) = (front.lb().start(), lab.pi("far").lb().start());
+    let listen = format!("{}:8083", front.address());
+    for listen in ["127.0.0.1:8081", "127.0.0.2:8082", &listen] {
+        front.web().args(&["--listen", listen]).start();
+    }
+    let endpoints = |lb: &Balancer| {
+        let mut all: Vec<_> = lb.nodes().into_iter().map(|node| node.endpoint).collect();
+        all.sort();
+        all
+    };
+    lb.wait_for_nodes(3);
+    assert_eq!(endpoints(&lb), ["10.77.0.1:8083", "127.0.0.1:8081", "127.0.0.2:8082"]);
+    far.wait_for_nodes(1);
+    assert_eq!(endpoints(&far), [listen]);
+}
+
+/// Its id and its address are the same, and after a crash there is no goodbye: what it says of its
+/// cluster counts.
+#[test]
+fn a_node_that_comes_back_in_another_cluster_is_let_go() {
+    let Some(lab) = Lab::new("moved-on") else { return };
+    let house = lab.pi("house").lb().start();
+    let ada = lab.pi("ada").web().start();
+    house.wait_until_up(&ada, PATIENCE);
+    ada.kill9();
+    let ada = lab.pi("ada").web().cluster("garden").start();
+    let garden = lab.pi("garden").lb().cluster("garden").start();
+    garden.wait_until_up(&ada, PATIENCE);
+    house.wait_until_out(&ada, PATIENCE);
+    assert_eq!(lab.get(&house.url()).expect("an answer").status, 503);
 }

@@ -2,31 +2,48 @@
 //!
 //! A [`World`] holds the truth: machines that start, drain, stop, crash, move and are cloned, and
 //! a network that loses, delays and forges. After every step the table's view is held against the
-//! truth. A failure prints its seed; `PICLUSTER_SIM_SEED=n` replays it alone and tells
-//! every step, and
-//! `PICLUSTER_SIM_SEEDS=n` runs so many.
+//! truth. A failure prints its seed; `PICLUSTER_SIM_SEED=n` replays it alone and tells every step,
+//! and `PICLUSTER_SIM_SEEDS=n` runs so many.
 
+#![expect(clippy::print_stderr, reason = "a failing seed has to be told")]
+
+mod chaos;
 mod checks;
 mod world;
 
 use std::env;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use self::world::World;
 
 #[test]
 fn no_day_is_so_bad_that_the_table_lies() {
-    let number = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("PICLUSTER_SIM_SEED") {
         let mut world = World::new(seed);
         world.traced = true;
         return world.run();
     }
-    let seeds = number("PICLUSTER_SIM_SEEDS").unwrap_or(3000);
-    let halves: Vec<_> = (0..2)
-        .map(|half| std::thread::spawn(move || (half..seeds).step_by(2).for_each(run)))
-        .collect();
-    for half in halves {
+    run_all(0..number("PICLUSTER_SIM_SEEDS").unwrap_or(1000));
+}
+
+#[test]
+#[ignore = "slow tier: takes minutes"]
+fn nor_is_any_of_some_thousand_more() {
+    run_all(1000..5000);
+}
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// On two threads, as a Pi has at least.
+fn run_all(seeds: Range<u64>) {
+    let half = |first| {
+        let seeds = seeds.clone();
+        std::thread::spawn(move || seeds.skip(first).step_by(2).for_each(run))
+    };
+    for half in [half(0), half(1)] {
         half.join().unwrap_or_else(|panic| resume_unwind(panic));
     }
 }

@@ -1,5 +1,7 @@
 //! What is advertised, and the DNS-SD names it goes by.
 
+use std::net::IpAddr;
+
 use mdns_sd::{Result, ServiceInfo};
 
 use super::CLUSTER_HOST;
@@ -42,13 +44,15 @@ pub enum Advert {
 /// One service and the label it goes by.
 pub(super) struct Service {
     advert: Advert,
+    /// Where its listener is bound.
+    bound: IpAddr,
     label: String,
 }
 
 impl Service {
-    pub(super) fn new(advert: Advert) -> Self {
+    pub(super) fn new(advert: Advert, bound: IpAddr) -> Self {
         let label = label(&advert);
-        Self { advert, label }
+        Self { advert, bound, label }
     }
 
     /// Takes a fresh label, because another machine answers for this one.
@@ -81,16 +85,20 @@ impl Service {
         }
     }
 
-    /// The addresses are left to the daemon, which knows them by interface and follows their changes.
-    pub(super) fn info(&self) -> Result<ServiceInfo> {
+    /// The registration. The addresses of a listener on all of them are left to the daemon, which knows
+    /// them by interface and follows their changes. Without `probe` the names are known to be ours and are announced at once.
+    pub(super) fn info(&self, probe: bool) -> Result<ServiceInfo> {
         let (port, txt) = match &self.advert {
             Advert::Node { port, txt, .. } | Advert::Balancer { port, txt, .. } => {
                 (*port, txt.to_txt())
             }
             Advert::ClusterHost { port, .. } => (*port, Vec::new()),
         };
-        ServiceInfo::new(self.ty(), &self.label, &self.host(), (), port, &txt[..])
-            .map(ServiceInfo::enable_addr_auto)
+        let one = (!self.bound.is_unspecified()).then_some(self.bound);
+        let ips = one.as_slice();
+        let mut info = ServiceInfo::new(self.ty(), &self.label, &self.host(), ips, port, &txt[..])?;
+        info.set_requires_probe(probe);
+        Ok(if one.is_some() { info } else { info.enable_addr_auto() })
     }
 
     /// Whether a record named `name` is ours.
@@ -124,7 +132,7 @@ mod tests {
             Advert::Balancer { id: id.clone(), port: 7070, txt: txt() },
             Advert::ClusterHost { id, port: 80 },
         ]
-        .map(Service::new)
+        .map(|advert| Service::new(advert, IpAddr::from([0, 0, 0, 0])))
     }
 
     #[test]
@@ -145,7 +153,7 @@ mod tests {
             service.rename();
             assert_ne!(service.label(), before);
             assert!(service.label().len() <= 63, "{}", service.label());
-            assert!(service.info().is_ok());
+            assert!(service.info(true).is_ok());
         }
     }
 

@@ -4,26 +4,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mdns_sd::{DaemonEvent, DnsNameChange, Result};
+use mdns_sd::{DaemonEvent, DnsNameChange, Metrics, Receiver, Result};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::advert::{Advert, Service};
+use super::announced::{Announced, CHECK_EVERY, Verdict};
 use super::claim::{Claim, Step};
-use super::daemon::{Daemon, Delays, jittered, warn_unheard};
-use super::interfaces::{Interfaces, Ipv6, Link, Rule};
+use super::daemon::{Daemon, Delays, MEASURE_EVERY, is_full, jittered, recv, warn_unheard};
+use super::interfaces::{Interfaces, Purpose, Rule};
 use crate::config::DiscoveryConfig;
 
 /// How often everything is announced again: for those who missed it, and for those who were cut off
 /// for longer than a record lives.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(60);
-
-/// How often the self-check looks until the first announcement went out.
-const CHECK_EVERY: Duration = Duration::from_millis(1500);
-
-/// An announcement goes out about 1 s after there is an address; later than this something is wrong.
-const ANNOUNCED_WITHIN: Duration = Duration::from_secs(3);
 
 /// mdns-sd repeats a goodbye once after 120 ms, if it still runs then.
 const GOODBYE_REPEAT: Duration = Duration::from_millis(150);
@@ -40,20 +35,28 @@ pub struct Advertiser {
 }
 
 impl Advertiser {
-    /// Starts to advertise.
+    /// Starts to advertise what listens on the address `bound`: an unspecified one is published with
+    /// the addresses of all chosen interfaces, any other with itself alone.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn start(config: &DiscoveryConfig, adverts: Vec<Advert>) -> Self {
+    pub fn start(config: &DiscoveryConfig, bound: IpAddr, adverts: Vec<Advert>) -> Self {
+        let bound = bound.to_canonical();
         let (goodbye, goodbyes) = mpsc::channel(1);
-        let interfaces = Interfaces::new(Rule::new(config, Ipv6::WithoutIpv4));
+        let interfaces = Interfaces::new(Rule::new(config, Purpose::BeFound(bound)));
         let (hosts, services): (Vec<_>, Vec<_>) =
             adverts.into_iter().partition(|advert| matches!(advert, Advert::ClusterHost { .. }));
-        let services = services.into_iter().map(Service::new).collect();
-        let host = hosts.into_iter().next().map(Service::new);
-        let advertising =
-            Advertising { interfaces, services, host, heard: Announced::No { since: None } };
+        let services = services.into_iter().map(|advert| Service::new(advert, bound)).collect();
+        let host = hosts.into_iter().next().map(|advert| Service::new(advert, bound));
+        let advertising = Advertising {
+            interfaces,
+            services,
+            host,
+            heard: Announced::No { since: None },
+            probe: true,
+            holds_host: false,
+        };
         tokio::spawn(advertising.run(goodbyes));
         Self { goodbye }
     }
@@ -69,24 +72,15 @@ impl Advertiser {
     }
 }
 
-/// Whether the network has heard of us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Announced {
-    Yes,
-    /// Not yet; `since` is when there was an address to do so from.
-    No {
-        since: Option<Instant>,
-    },
-}
-
 /// Why a session with one daemon ended.
 enum End {
     /// We are asked to leave.
     Goodbye(Option<oneshot::Sender<()>>),
     /// Nothing could be announced.
     Unheard,
-    /// The cluster's host name is free, and this daemon cannot register it any more.
-    Renamed,
+    /// It was ended: its cache outgrew its bound, or the cluster's host name is free and it would
+    /// register another. Its goodbyes are undone at once, before anybody has acted on them.
+    Replaced,
 }
 
 struct Advertising {
@@ -94,6 +88,10 @@ struct Advertising {
     services: Vec<Service>,
     host: Option<Service>,
     heard: Announced,
+    /// Whether the names of the services must be probed for; not after a daemon that held them.
+    probe: bool,
+    /// The daemon before held the cluster's host name.
+    holds_host: bool,
 }
 
 impl Advertising {
@@ -111,7 +109,10 @@ impl Advertising {
                     let _ = said.map(|said| said.send(()));
                     return;
                 }
-                Ok(End::Renamed) => continue,
+                Ok(End::Replaced) => {
+                    self.probe = self.heard != Announced::Yes;
+                    continue;
+                }
                 Ok(End::Unheard) => {
                     let wait = delays.next();
                     warn_unheard(wait);
@@ -127,6 +128,7 @@ impl Advertising {
                     wait
                 }
             };
+            self.probe = true;
             tokio::select! {
                 said = goodbyes.recv() => {
                     let _ = said.map(|said| said.send(()));
@@ -140,12 +142,20 @@ impl Advertising {
     /// Lives with one daemon until it must be replaced or all is over.
     async fn session(&mut self, goodbyes: &mut mpsc::Receiver<oneshot::Sender<()>>) -> Result<End> {
         let (daemon, monitor) = Daemon::start(&self.interfaces)?;
-        let mut claim = self.host.is_some().then(|| Claim::start(&daemon)).transpose()?;
-        let since = (!self.interfaces.used().is_empty()).then(Instant::now);
-        self.heard = Announced::No { since };
+        let mut claim = match &self.host {
+            None => None,
+            Some(host) if std::mem::take(&mut self.holds_host) => {
+                daemon.register(host.info(false)?)?;
+                Some(Claim::kept())
+            }
+            Some(_) => Some(Claim::start(&daemon)?),
+        };
+        self.heard = Announced::not_yet(&self.interfaces.used(), Instant::now());
         self.register(&daemon, false)?;
         let mut announce_at = Instant::now() + jittered(ANNOUNCE_EVERY);
         let mut check_at = Instant::now() + CHECK_EVERY;
+        let mut measure_at = Instant::now() + MEASURE_EVERY;
+        let mut measured: Option<Receiver<Metrics>> = None;
         loop {
             let own: Vec<IpAddr> = self.interfaces.links().iter().map(|link| link.ip).collect();
             let step = async {
@@ -166,25 +176,39 @@ impl Advertising {
                 }
                 step = step => if let Step::Take { renamed } = step? {
                     if renamed {
-                        // Before the fresh one starts, or its goodbye would undo what that announces.
                         daemon.end().await;
-                        return Ok(End::Renamed);
+                        return Ok(End::Replaced);
                     }
                     if let (Some(host), Some(claim)) = (&self.host, &mut claim) {
-                        daemon.register(host.info()?)?;
+                        daemon.register(host.info(true)?)?;
                         claim.taken(&daemon)?;
                         info!("claiming picluster.local");
                     }
                 },
+                () = sleep_until(measure_at.into()) => {
+                    measure_at = Instant::now() + MEASURE_EVERY;
+                    measured = Some(daemon.get_metrics()?);
+                }
+                metrics = recv(measured.as_ref()) => {
+                    measured = None;
+                    if metrics.is_some_and(|metrics| is_full(&metrics)) {
+                        debug!("mdns cache full, starting over");
+                        self.holds_host = claim.as_ref().is_some_and(Claim::is_confirmed);
+                        daemon.end().await;
+                        return Ok(End::Replaced);
+                    }
+                }
                 () = sleep_until(announce_at.into()) => {
                     announce_at = Instant::now() + jittered(ANNOUNCE_EVERY);
                     let ours = claim.as_ref().is_some_and(Claim::is_ours);
                     self.register(&daemon, ours)?;
                 }
-                () = sleep_until(check_at.into()), if self.heard != Announced::Yes => {
+                () = sleep_until(check_at.into()), if !self.services.is_empty() && self.heard != Announced::Yes => {
                     check_at = Instant::now() + CHECK_EVERY;
-                    if self.check(&daemon)? {
-                        return Ok(End::Unheard);
+                    match self.heard.check(&self.interfaces.used(), Instant::now()) {
+                        Verdict::Fine => {}
+                        Verdict::AskAgain => self.register(&daemon, false)?,
+                        Verdict::Unheard => return Ok(End::Unheard),
                     }
                 }
             }
@@ -193,8 +217,13 @@ impl Advertising {
 
     /// Registers everything, or announces it again: to mdns-sd that is the same.
     fn register(&self, daemon: &Daemon, with_host: bool) -> Result<()> {
-        let host = self.host.iter().filter(|_| with_host);
-        self.services.iter().chain(host).try_for_each(|service| daemon.register(service.info()?))
+        for service in &self.services {
+            daemon.register(service.info(self.probe)?)?;
+        }
+        match &self.host {
+            Some(host) if with_host => daemon.register(host.info(true)?),
+            _ => Ok(()),
+        }
     }
 
     fn on_daemon(
@@ -205,20 +234,20 @@ impl Advertising {
     ) -> Result<()> {
         match event {
             DaemonEvent::Announce(fullname, place) => {
+                if let (Some(host), Some(claim)) = (&self.host, claim)
+                    && host.fullname().eq_ignore_ascii_case(&fullname)
+                {
+                    claim.confirm();
+                }
                 let ours = self.services.iter().any(|service| service.owns(&fullname));
-                if ours && self.heard != Announced::Yes && counts(&place, &self.interfaces.used()) {
+                if ours && self.heard.announced(&place, &self.interfaces.used()) {
                     info!(service = fullname, place, "announced");
-                    self.heard = Announced::Yes;
                 }
             }
             DaemonEvent::IpAdd(_) | DaemonEvent::IpDel(_) => {
                 self.interfaces.refresh();
-                // On loopback alone nobody else has heard of us yet; without an address, not any more.
-                if self.interfaces.used().iter().all(|link| link.ip.is_loopback())
-                    || matches!(event, DaemonEvent::IpAdd(ip) if self.is_first(ip))
-                {
-                    self.heard = Announced::No { since: None };
-                }
+                let added = if let DaemonEvent::IpAdd(ip) = event { Some(ip) } else { None };
+                self.heard.changed(added, &self.interfaces.used(), Instant::now());
                 if let Some(claim) = claim {
                     claim.disturbed(daemon)?;
                 }
@@ -228,11 +257,6 @@ impl Advertising {
             _ => {}
         }
         Ok(())
-    }
-
-    /// Whether `ip` is the only address in use.
-    fn is_first(&self, ip: IpAddr) -> bool {
-        self.interfaces.used().iter().all(|link| link.ip == ip)
     }
 
     fn on_conflict(
@@ -261,26 +285,7 @@ impl Advertising {
             "another machine answers for our mdns name, taking another; two machines have one id: \
              look for a copied PICLUSTER_ID or network card address"
         );
-        daemon.register(service.info()?)
-    }
-
-    /// Looks whether we should have been heard by now; says whether all hope is lost with this daemon.
-    fn check(&mut self, daemon: &Daemon) -> Result<bool> {
-        let Announced::No { since } = self.heard else {
-            return Ok(false);
-        };
-        if self.services.is_empty() || self.interfaces.used().is_empty() {
-            self.heard = Announced::No { since: None };
-            return Ok(false);
-        }
-        let since = since.unwrap_or_else(Instant::now);
-        self.heard = Announced::No { since: Some(since) };
-        if since.elapsed() >= ANNOUNCED_WITHIN {
-            return Ok(true);
-        }
-        // An address that was there before is announced without a word; asked again, it is reported.
-        self.register(daemon, false)?;
-        Ok(false)
+        daemon.register(service.info(true)?)
     }
 
     /// Says goodbye for everything and ends the daemon.
@@ -297,38 +302,5 @@ impl Advertising {
             debug!("mdns goodbye not confirmed");
         }
         daemon.end().await;
-    }
-}
-
-/// Whether an announcement at `place` is worth the name. mdns-sd writes either `host:interface` or a
-/// list of addresses. One on loopback counts only if loopback is all we use.
-fn counts(place: &str, used: &[Link]) -> bool {
-    let on_loopback = match place.strip_prefix('[') {
-        Some(list) => list
-            .trim_end_matches(']')
-            .split(", ")
-            .all(|ip| ip.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())),
-        None => place.rsplit(':').next() == Some("lo"),
-    };
-    !on_loopback || used.iter().all(|link| link.ip.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::interfaces::link;
-    use super::*;
-
-    #[test]
-    fn an_announcement_on_loopback_counts_only_when_there_is_nothing_else() {
-        let (lo, eth) = (link("lo", 1, "127.0.0.1/8"), link("eth0", 2, "10.0.0.1/24"));
-        for (place, alone, with_eth) in [
-            ("[127.0.0.1, ::1]", true, false),
-            ("pc-a.local.:lo", true, false),
-            ("[127.0.0.1, 10.0.0.1]", true, true),
-            ("pc-a.local.:eth0", true, true),
-        ] {
-            assert_eq!(counts(place, std::slice::from_ref(&lo)), alone, "{place}");
-            assert_eq!(counts(place, &[lo.clone(), eth.clone()]), with_eth, "{place}");
-        }
     }
 }

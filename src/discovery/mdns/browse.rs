@@ -9,10 +9,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::daemon::{Daemon, Delays, jittered, recv, warn_unheard};
+use super::daemon::{Daemon, Delays, MEASURE_EVERY, is_full, jittered, recv, warn_unheard};
 use super::filter::Trust;
 use super::hearing::{Hearing, instance_label};
-use super::interfaces::{Interfaces, Ipv6, Rule};
+use super::interfaces::{Interfaces, Purpose, Rule};
 use super::outbox::Outbox;
 use crate::config::DiscoveryConfig;
 use crate::node::{Change, NodeId, SERVICE, Source};
@@ -21,19 +21,8 @@ use crate::node::{Change, NodeId, SERVICE, Source};
 /// for by itself any more, browsing again heals that within 0.2 s.
 const BROWSE_AGAIN_S: [u64; 4] = [5, 10, 20, 30];
 
-/// How often the size of the daemon's cache is looked at. One command; a flood of 2,000 packets a second
-/// fills some 15 MB in that time.
-const MEASURE_EVERY: Duration = Duration::from_secs(5);
-
 /// Looked at earlier when this many instances were found since.
 const FOUND_MAX: u32 = 512;
-
-/// The most records the daemon may cache; 256 nodes need about 1,500. It never forgets the others, so
-/// past the bound it is replaced by a fresh one.
-const RECORDS_MAX: i64 = 4096;
-
-/// The most timers the daemon may hold, 16 bytes each.
-const TIMERS_MAX: i64 = 131_072;
 
 /// How long the cache is rebuilt before the next is thrown away.
 const RECYCLE_AFTER: Duration = Duration::from_millis(250);
@@ -48,7 +37,7 @@ impl Browser {
     /// [`Hardware::node_id`](crate::identity::Hardware::node_id)); such a node may be at a loopback
     /// address. A full `changes` never blocks: the newest word of each instance waits.
     ///
-    /// All clusters are reported; [`Advertisement::cluster`] tells them apart.
+    /// All clusters are reported; [`cluster`](crate::node::Advertisement::cluster) tells them apart.
     ///
     /// # Panics
     ///
@@ -59,7 +48,7 @@ impl Browser {
         own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
         changes: mpsc::Sender<Change>,
     ) -> Self {
-        let interfaces = Interfaces::new(Rule::new(config, Ipv6::Always));
+        let interfaces = Interfaces::new(Rule::new(config, Purpose::Hear));
         let hearing = Hearing::new(Arc::clone(&interfaces), trust, own);
         let browsing =
             Browsing { interfaces, hearing, outbox: Outbox::default(), found: 0, deaf: false };
@@ -143,7 +132,33 @@ impl Browsing {
         self.found = 0;
         loop {
             tokio::select! {
+                // What comes in from the network comes last, or a flood would keep all else waiting.
                 biased;
+                permit = next(&self.outbox, changes) => match (permit, self.outbox.pop()) {
+                    (Ok(permit), Some(change)) => permit.send(change),
+                    (Ok(_), None) => {}
+                    (Err(_), _) => return Ok(End::Closed),
+                },
+                () = sleep_until(measure_at.into()) => {
+                    measure_at = Instant::now() + MEASURE_EVERY;
+                    self.found = 0;
+                    measured = Some(daemon.get_metrics()?);
+                },
+                metrics = recv(measured.as_ref()) => {
+                    measured = None;
+                    if metrics.is_some_and(|metrics| is_full(&metrics)) {
+                        return Ok(End::Full);
+                    }
+                },
+                () = sleep_until(browse_at.into()) => {
+                    browsed += 1;
+                    browse_at = browse_again_at(browsed);
+                    if self.deaf && deaf_before && !self.interfaces.used().is_empty() {
+                        return Ok(End::Deaf);
+                    }
+                    deaf_before = self.deaf;
+                    before = Some(std::mem::replace(&mut events, daemon.browse(SERVICE)?));
+                },
                 event = monitor.recv_async() => match event {
                     Ok(event) => self.on_daemon(&event),
                     Err(_) => return Err(mdns_sd::Error::DaemonShutdown),
@@ -162,33 +177,9 @@ impl Browsing {
                         events = daemon.browse(SERVICE)?;
                     }
                 },
-                metrics = recv(measured.as_ref()) => {
-                    measured = None;
-                    if metrics.is_some_and(|metrics| is_full(&metrics)) {
-                        return Ok(End::Full);
-                    }
-                },
-                permit = next(&self.outbox, changes) => match (permit, self.outbox.pop()) {
-                    (Ok(permit), Some(change)) => permit.send(change),
-                    (Ok(_), None) => {}
-                    (Err(_), _) => return Ok(End::Closed),
-                },
-                () = sleep_until(browse_at.into()) => {
-                    browsed += 1;
-                    browse_at = browse_again_at(browsed);
-                    if self.deaf && deaf_before && !self.interfaces.used().is_empty() {
-                        return Ok(End::Deaf);
-                    }
-                    deaf_before = self.deaf;
-                    let old = std::mem::replace(&mut events, daemon.browse(SERVICE)?);
-                    before = Some(old);
-                },
-                () = sleep_until(measure_at.into()) => {
-                    measure_at = Instant::now() + MEASURE_EVERY;
-                    self.found = 0;
-                    measured = Some(daemon.get_metrics()?);
-                },
             }
+            // The channels of mdns-sd never make a task yield.
+            tokio::task::coop::consume_budget().await;
             if self.found >= FOUND_MAX {
                 measure_at = Instant::now();
             }
@@ -247,27 +238,4 @@ async fn next<'a>(
         }
     }
     changes.reserve().await
-}
-
-/// Whether a daemon's cache has outgrown its bound.
-fn is_full(metrics: &Metrics) -> bool {
-    let count = |key: &str| metrics.get(key).copied().unwrap_or(0);
-    let records = ["cached-ptr", "cached-srv", "cached-addr", "cached-txt", "cached-nsec"];
-    let records = records.into_iter().map(count).fold(0_i64, i64::saturating_add);
-    records > RECORDS_MAX || count("timer") > TIMERS_MAX
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cache_is_full_past_its_bound_whatever_the_kind_of_record() {
-        let metrics = |entries: &[(&str, i64)]| -> Metrics {
-            entries.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect()
-        };
-        assert!(!is_full(&metrics(&[("cached-ptr", 256), ("cached-srv", 256), ("browse", 9999)])));
-        assert!(is_full(&metrics(&[("cached-srv", RECORDS_MAX), ("cached-nsec", 1)])));
-        assert!(is_full(&metrics(&[("timer", TIMERS_MAX + 1)])));
-    }
 }

@@ -33,12 +33,19 @@ pub(super) struct Claim {
     answers: Option<Receiver<HostnameResolutionEvent>>,
     rival: Rival,
     renamed: bool,
+    /// The name is ours and was announced: nobody objected.
+    confirmed: bool,
 }
 
 impl Claim {
+    /// The name was ours with the daemon before, and is registered again.
+    pub(super) fn kept() -> Self {
+        Self { answers: None, rival: Rival::default(), renamed: false, confirmed: true }
+    }
+
     /// Begins to listen.
     pub(super) fn start(daemon: &ServiceDaemon) -> Result<Self> {
-        let mut claim = Self { answers: None, rival: Rival::default(), renamed: false };
+        let mut claim = Self { confirmed: false, ..Self::kept() };
         claim.listen(daemon, None)?;
         Ok(claim)
     }
@@ -88,6 +95,16 @@ impl Claim {
         self.answers.is_none()
     }
 
+    /// The name was announced as ours.
+    pub(super) fn confirm(&mut self) {
+        self.confirmed = self.is_ours();
+    }
+
+    /// Whether the name is ours beyond doubt.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
     /// The name was registered: stop listening.
     pub(super) fn taken(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         self.answers = None;
@@ -97,6 +114,7 @@ impl Claim {
     /// The name was lost to another who asked at the same time.
     pub(super) fn lost(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         self.renamed = true;
+        self.confirmed = false;
         // The winner announces itself within a second.
         self.listen(daemon, Some(Instant::now() + jittered(Duration::from_secs(2))))
     }

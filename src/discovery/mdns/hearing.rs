@@ -9,7 +9,7 @@ use mdns_sd::{ResolvedService, ScopedIp};
 use tracing::{debug, warn};
 
 use super::filter::{Heard, Refusal, Trust, endpoints, judge};
-use super::interfaces::Interfaces;
+use super::interfaces::{Interfaces, Link};
 use crate::node::{Advertisement, NodeId, SERVICE, Sighting, TxtError, printable};
 
 /// The most instances whose warning is remembered; of a flood the first few are enough.
@@ -20,6 +20,9 @@ const WARN_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
 /// Whether an id at a port is that of a node of this machine.
 type Own = Box<dyn Fn(&NodeId, u16) -> bool + Send>;
+
+/// The least time between two warnings, whatever they are about.
+const WARN_APART: Duration = Duration::from_secs(1);
 
 /// Judges what was heard.
 pub(super) struct Hearing {
@@ -56,9 +59,12 @@ impl Hearing {
                 return None;
             }
         };
-        let own = advertisement.id.as_ref().is_some_and(|id| (self.own)(id, service.port));
         let heard: Vec<Heard> = service.addresses.iter().map(heard).collect();
         let links = self.interfaces.links();
+        // A picluster node heard on loopback alone is on this machine, whatever id it was given; that
+        // it is the node of this id its health answer must show.
+        let local = |id: &NodeId| (self.own)(id, service.port) || are_local(&heard, &links);
+        let own = advertisement.id.as_ref().is_some_and(local);
         let endpoints = endpoints(&self.trust, &links, &heard, service.port, own);
         if endpoints.is_empty() {
             self.explain(instance, service.port, own, &heard, now);
@@ -92,24 +98,31 @@ impl Hearing {
     }
 }
 
-/// When each instance was last warned about.
+/// When each instance was last warned about, and when anything was. What is passed over comes again: the
+/// daemon repeats every instance each time it browses.
 #[derive(Default)]
-struct Warned(HashMap<String, Instant>);
+struct Warned {
+    instances: HashMap<String, Instant>,
+    last: Option<Instant>,
+}
 
 impl Warned {
     /// Whether to warn about this instance now.
     fn may(&mut self, instance: &str, now: Instant) -> bool {
         let recent = |at: &Instant| now.duration_since(*at) < WARN_AGAIN_AFTER;
-        if self.0.get(instance).is_some_and(recent) {
+        if self.last.is_some_and(|at| now.duration_since(at) < WARN_APART)
+            || self.instances.get(instance).is_some_and(recent)
+        {
             return false;
         }
-        if self.0.len() >= WARNED_MAX {
-            self.0.retain(|_, at| recent(at));
+        if self.instances.len() >= WARNED_MAX {
+            self.instances.retain(|_, at| recent(at));
         }
-        if self.0.len() >= WARNED_MAX {
+        if self.instances.len() >= WARNED_MAX {
             return false;
         }
-        self.0.insert(instance.to_owned(), now);
+        self.instances.insert(instance.to_owned(), now);
+        self.last = Some(now);
         true
     }
 }
@@ -121,6 +134,13 @@ pub(super) fn instance_label(fullname: &str) -> Option<&str> {
     let (label, rest) = fullname.split_at_checked(split)?;
     let is_service = rest.strip_prefix('.').is_some_and(|ty| ty.eq_ignore_ascii_case(SERVICE));
     (is_service && !label.is_empty()).then_some(label)
+}
+
+/// Whether these addresses were heard on the loopback interface and nowhere else.
+fn are_local(heard: &[Heard], links: &[Link]) -> bool {
+    let is_loopback =
+        |index: &u32| links.iter().any(|link| link.index == *index && link.ip.is_loopback());
+    heard.iter().all(|heard| !heard.on.is_empty() && heard.on.iter().all(is_loopback))
 }
 
 fn heard(address: &ScopedIp) -> Heard {
@@ -150,13 +170,18 @@ mod tests {
 
     #[test]
     fn warnings_are_rare_and_what_is_remembered_of_them_is_bounded() {
-        let (mut warned, now) = (Warned::default(), Instant::now());
+        let (mut warned, mut now) = (Warned::default(), Instant::now());
         assert!(warned.may("a", now));
-        assert!(!warned.may("a", now));
+        assert!(!warned.may("b", now));
+        assert!(warned.may("b", now + WARN_APART));
+        assert!(!warned.may("a", now + 2 * WARN_APART));
         assert!(warned.may("a", now + WARN_AGAIN_AFTER));
-        let later = now + WARN_AGAIN_AFTER;
-        let said = (0..1000).filter(|n| warned.may(&n.to_string(), later)).count();
-        assert_eq!(said, WARNED_MAX - 1);
-        assert!(warned.may("b", later + WARN_AGAIN_AFTER));
+        now += 2 * WARN_AGAIN_AFTER;
+        let mut said = 0;
+        for n in 0..200 {
+            said += usize::from(warned.may(&n.to_string(), now + n * WARN_APART));
+        }
+        assert_eq!((said, warned.instances.len()), (WARNED_MAX, WARNED_MAX));
+        assert!(warned.may("c", now + 2 * WARN_AGAIN_AFTER));
     }
 }

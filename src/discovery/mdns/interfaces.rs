@@ -65,13 +65,15 @@ impl Link {
     }
 }
 
-/// When IPv6 addresses of an interface are used.
+/// What the interfaces are used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ipv6 {
-    /// Always: to listen costs little, and a node may have nothing else.
-    Always,
-    /// Where the interface has no IPv4 address: what is published is what is connected to.
-    WithoutIpv4,
+pub(super) enum Purpose {
+    /// To hear others. IPv6 and loopback too: to listen costs little, and a node may have nothing else
+    /// or be for this machine alone.
+    Hear,
+    /// To be found, at what a listener on this address can be reached by. A dual-stack one publishes
+    /// IPv6 where the interface has no IPv4: what is published is what is connected to.
+    BeFound(IpAddr),
 }
 
 /// The rule that picks interfaces.
@@ -79,22 +81,38 @@ pub(super) enum Ipv6 {
 pub(super) struct Rule {
     named: Vec<String>,
     loopback: bool,
-    ipv6: Ipv6,
+    ipv6: bool,
+    purpose: Purpose,
 }
 
 impl Rule {
-    pub(super) fn new(config: &DiscoveryConfig, ipv6: Ipv6) -> Self {
-        let ipv6 = if config.ipv6 { Ipv6::Always } else { ipv6 };
-        Self { named: config.interfaces.clone(), loopback: config.loopback, ipv6 }
+    pub(super) fn new(config: &DiscoveryConfig, purpose: Purpose) -> Self {
+        let DiscoveryConfig { loopback, ipv6, .. } = *config;
+        Self { named: config.interfaces.clone(), loopback, ipv6, purpose }
     }
 
     /// Whether mDNS uses `link`, one of `all`.
-    ///
-    /// Loopback serves only for `demo`, or when the machine has no other address: there a node and a
+    pub(super) fn picks(&self, link: &Link, all: &[Link]) -> bool {
+        match self.purpose {
+            Purpose::Hear => link.ip.is_loopback() || self.is_chosen(link, all),
+            // On this machine and nowhere else.
+            Purpose::BeFound(bound) if bound.is_loopback() => {
+                link.ip.is_loopback() && link.ip.is_ipv4() == bound.is_ipv4()
+            }
+            Purpose::BeFound(bound) if !bound.is_unspecified() => link.ip == bound,
+            Purpose::BeFound(bound) => {
+                let wanted = self.ipv6 || !has_ipv4(link.index, all);
+                let reachable = link.ip.is_ipv4() || (bound.is_ipv6() && wanted);
+                reachable && self.is_chosen(link, all)
+            }
+        }
+    }
+
+    /// Loopback serves for `demo`, or when the machine has no other address: there a node and a
     /// balancer on one laptop still find each other. A real interface, once it has an address, takes
     /// its place.
-    pub(super) fn picks(&self, link: &Link, all: &[Link]) -> bool {
-        let chosen = if self.loopback {
+    fn is_chosen(&self, link: &Link, all: &[Link]) -> bool {
+        if self.loopback {
             link.ip.is_loopback()
         } else if !self.named.is_empty() {
             self.named.contains(&link.name)
@@ -103,8 +121,7 @@ impl Rule {
         } else {
             !is_virtual(&link.name)
                 || all.iter().all(|other| other.ip.is_loopback() || is_virtual(&other.name))
-        };
-        chosen && (link.ip.is_ipv4() || self.ipv6 == Ipv6::Always || !has_ipv4(link.index, all))
+        }
     }
 }
 
@@ -186,8 +203,15 @@ pub(super) fn link(name: &str, index: u32, cidr: &str) -> Link {
 mod tests {
     use super::*;
 
-    fn rule(named: &[&str], loopback: bool, ipv6: Ipv6) -> Rule {
-        Rule { named: named.iter().map(|&n| n.to_owned()).collect(), loopback, ipv6 }
+    const ANY: Purpose = Purpose::BeFound(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED));
+
+    fn rule(named: &[&str], loopback: bool, purpose: Purpose) -> Rule {
+        let named = named.iter().map(|&n| n.to_owned()).collect();
+        Rule { named, loopback, ipv6: false, purpose }
+    }
+
+    fn bound(ip: &str) -> Rule {
+        rule(&[], false, Purpose::BeFound(ip.parse().unwrap()))
     }
 
     fn picked(rule: &Rule, all: &[Link]) -> Vec<String> {
@@ -208,33 +232,49 @@ mod tests {
     }
 
     #[test]
-    fn bridges_tunnels_and_loopback_are_not_used() {
-        let default = rule(&[], false, Ipv6::WithoutIpv4);
+    fn bridges_and_tunnels_are_not_used_and_loopback_only_to_hear() {
+        let default = rule(&[], false, ANY);
         assert_eq!(picked(&default, &machine()), ["eth0 192.168.1.5", "wlan0 fe80::6"]);
-        let listening = rule(&[], false, Ipv6::Always);
+        let listening = rule(&[], false, Purpose::Hear);
         assert_eq!(
             picked(&listening, &machine()),
-            ["eth0 192.168.1.5", "eth0 fe80::5", "wlan0 fe80::6"]
+            ["lo 127.0.0.1", "lo ::1", "eth0 192.168.1.5", "eth0 fe80::5", "wlan0 fe80::6"]
         );
     }
 
     #[test]
+    fn a_listener_is_found_where_it_is_bound_and_nowhere_else() {
+        for (ip, expected) in [
+            ("127.0.0.1", vec!["lo 127.0.0.1"]),
+            ("127.0.0.2", vec!["lo 127.0.0.1"]),
+            ("::1", vec!["lo ::1"]),
+            ("192.168.1.5", vec!["eth0 192.168.1.5"]),
+            ("172.17.0.1", vec!["docker0 172.17.0.1"]),
+            ("10.9.9.9", vec![]),
+            ("0.0.0.0", vec!["eth0 192.168.1.5"]),
+            ("::", vec!["eth0 192.168.1.5", "wlan0 fe80::6"]),
+        ] {
+            assert_eq!(picked(&bound(ip), &machine()), expected, "{ip}");
+        }
+    }
+
+    #[test]
     fn a_named_interface_is_used_whatever_it_is_and_no_other() {
-        let named = rule(&["docker0"], false, Ipv6::WithoutIpv4);
+        let named = rule(&["docker0"], false, ANY);
         assert_eq!(picked(&named, &machine()), ["docker0 172.17.0.1"]);
     }
 
     #[test]
     fn a_bridge_is_used_when_nothing_else_has_an_address() {
         let all = [link("lo", 1, "127.0.0.1/8"), link("docker0", 4, "172.17.0.1/16")];
-        assert_eq!(picked(&rule(&[], false, Ipv6::WithoutIpv4), &all), ["docker0 172.17.0.1"]);
+        assert_eq!(picked(&rule(&[], false, ANY), &all), ["docker0 172.17.0.1"]);
     }
 
     #[test]
     fn loopback_is_used_when_there_is_nothing_else_and_for_demo() {
         let alone = [link("lo", 1, "127.0.0.1/8"), link("lo", 1, "::1/128")];
-        assert_eq!(picked(&rule(&[], false, Ipv6::WithoutIpv4), &alone), ["lo 127.0.0.1"]);
-        assert_eq!(picked(&rule(&[], true, Ipv6::WithoutIpv4), &machine()), ["lo 127.0.0.1"]);
+        assert_eq!(picked(&rule(&[], false, ANY), &alone), ["lo 127.0.0.1"]);
+        assert_eq!(picked(&rule(&[], true, ANY), &machine()), ["lo 127.0.0.1"]);
     }
 
     #[test]

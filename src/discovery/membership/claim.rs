@@ -4,15 +4,16 @@
 //! answer at once; then each is a [`Holder`] with a way of its own. An id that nobody has proved
 //! to hold yet is a candidate: it has one holder that is not `proven`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::event::{Ledger, What};
 use super::holder::{Farewell, Holder};
-use super::probe::{HEALTH_PATH, ProbeResult, Proof, judge};
+use super::probe::{HEALTH_PATH, ProbeResult, judge};
 use super::way::{Target, Way};
 use crate::config::{ENDPOINTS_MAX, FORGET_AFTER};
 use crate::health::{Health, Outcome, Thresholds};
-use crate::node::{Boot, NodeId, Sighting, Source, printable};
+use crate::node::{NodeId, Sighting, Source, printable};
 
 /// A way that does not answer, and that no node is known by, is dropped after this long. Its
 /// source proposes it again if it is still there.
@@ -36,6 +37,8 @@ pub(super) struct Claim {
     pub(super) id: NodeId,
     pub(super) foreign: bool,
     pub(super) source: Source,
+    /// The instance label that proposed it first, made printable: a foreign device's name.
+    pub(super) label: String,
     /// When it was first proposed.
     pub(super) added: Duration,
     pub(super) ways: Vec<Way>,
@@ -44,8 +47,15 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    pub(super) fn new(id: NodeId, foreign: bool, source: Source, now: Duration) -> Self {
-        Self { id, foreign, source, added: now, ways: Vec::new(), holders: Vec::new() }
+    pub(super) fn new(
+        id: NodeId,
+        foreign: bool,
+        source: Source,
+        label: &str,
+        now: Duration,
+    ) -> Self {
+        let label = if label.is_empty() { id.to_string() } else { printable(label, 63) };
+        Self { id, foreign, source, label, added: now, ways: Vec::new(), holders: Vec::new() }
     }
 
     /// Whether nobody has proved to hold it yet.
@@ -66,6 +76,23 @@ impl Claim {
         self.holders.iter().any(|holder| holder.proven && holder.active == key)
     }
 
+    /// Where this id answers now, so that nobody else can be there. A foreign device holds an
+    /// address only as long as it is advertised there.
+    pub(super) fn answering(&self) -> impl Iterator<Item = SocketAddr> {
+        let held = |way: &&Way| way.health().answers() && (!self.foreign || way.instance.is_some());
+        self.ways.iter().filter(held).map(|way| way.target.endpoint)
+    }
+
+    /// Gives up its ways to these endpoints: all of them, or those not advertised.
+    pub(super) fn give_up(&mut self, to: &[SocketAddr], only_absent: bool, cx: &mut Context<'_>) {
+        let keep = |way: &Way| only_absent && way.instance.is_some();
+        self.ways.retain(|way| keep(way) || !to.contains(&way.target.endpoint));
+        let ways = &self.ways;
+        self.holders.retain(|holder| ways.iter().any(|way| way.key == holder.active));
+        cx.ledger.changed = true;
+        self.settle(cx);
+    }
+
     /// A source's word: these ways are advertised. It adds ways and asks known ones; it changes
     /// no way that has answered.
     pub(super) fn sighted(&mut self, sighting: &Sighting, cx: &mut Context<'_>) {
@@ -75,7 +102,8 @@ impl Claim {
             let Some(at) = known.or_else(|| self.admit(target, cx)) else { continue };
             let way = &mut self.ways[at];
             way.hostname = hostname(sighting);
-            way.instance = Some(sighting.instance.clone());
+            // Whoever advertised it first is who may withdraw it.
+            way.instance.get_or_insert_with(|| sighting.instance.clone());
             let (key, boot) = (way.key, way.answer.map(|answer| answer.boot));
             if !way.health().answers() {
                 way.ask(cx.now);
@@ -128,7 +156,7 @@ impl Claim {
                 }
                 meant = true;
                 // One that was already gone has only expired: that is no goodbye.
-                if holder.shown.answers() || holder.drained {
+                if holder.shown.answers() {
                     holder.farewell = Some(Farewell { at: cx.now, doubted });
                     cx.ledger.changed = true;
                 }
@@ -168,7 +196,7 @@ impl Claim {
         way.ended(&verdict, asked, cx.limits, cx.now);
         cx.ledger.changed |= before != (way.why.clone(), way.last_resort);
         if verdict.stranger && !active {
-            cx.ledger.refuse(self.label(key), &verdict.why, cx.now);
+            cx.ledger.refuse(self.label.clone(), &verdict.why, cx.now);
             self.ways.retain(|way| way.key != key);
         } else if let Some(proof) = verdict.proof {
             self.seat(key, &proof, cx);
@@ -210,127 +238,15 @@ impl Claim {
         }
     }
 
-    fn ask_stand_bys(&mut self, key: u64, now: Duration) {
-        for way in self.ways.iter_mut().filter(|way| way.key != key && way.answer.is_some()) {
-            way.ask(now);
-        }
-    }
-
-    /// Finds the holder for a way that has just proved who is there.
-    fn seat(&mut self, key: u64, proof: &Proof, cx: &mut Context<'_>) {
-        let of_boot = |holder: &Holder| holder.proven && holder.boot == proof.boot;
-        if let Some(at) = self.holders.iter().position(|h| h.proven && h.active == key) {
-            let other = self.holders.iter().position(|h| of_boot(h) && h.active != key);
-            match other {
-                // Another holder turned out to be this very machine.
-                Some(_) => {
-                    self.holders.remove(at);
-                    cx.ledger.changed = true;
-                }
-                None if self.holders[at].boot != proof.boot => self.restart(at, proof.boot, cx),
-                None => {}
-            }
-        } else if self.holders.iter().any(of_boot) {
-            // One more way to a known machine: a stand-by.
-            if let Some(way) = self.way_mut(key) {
-                way.disputed = None;
-            }
-        } else if let Some(at) = self.holders.iter().position(|h| self.gives_way(h, key)) {
-            self.hand_over(at, key, proof.boot, cx);
-        } else {
-            self.dispute(key, proof, cx);
-        }
-    }
-
-    fn restart(&mut self, at: usize, boot: Option<Boot>, cx: &mut Context<'_>) {
-        let holder = &mut self.holders[at];
-        let endpoint = self.ways.iter().find(|way| way.key == holder.active);
-        let endpoint = endpoint.map(|way| way.target.endpoint);
-        cx.ledger.tell(What::Restarted, holder.known_as(), endpoint, "");
-        let active = holder.active;
-        holder.renew(boot, active, cx);
-        holder.since = cx.now;
-        self.ask_stand_bys(active, cx.now);
-    }
-
-    /// Whether a holder leaves its seat to whoever answers by this way. One that serves does not.
-    fn gives_way(&self, holder: &Holder, key: u64) -> bool {
-        let merit = |key| self.way(key).map(Way::merit);
-        !holder.proven || merit(key) > merit(holder.active)
-    }
-
-    fn hand_over(&mut self, at: usize, key: u64, boot: Option<Boot>, cx: &mut Context<'_>) {
-        let Some(endpoint) = self.way(key).map(|way| way.target.endpoint) else { return };
-        let holder = &mut self.holders[at];
-        if holder.proven {
-            cx.ledger.tell(What::Moved, holder.known_as(), Some(endpoint), "");
-        } else if !cx.room {
-            let label = self.label(key);
-            cx.ledger.refuse(label, "the table of nodes is full", cx.now);
-            return self.ways.clear();
-        }
-        holder.renew(boot, key, cx);
-        if let Some(way) = self.way_mut(key) {
-            // It was asked as seldom as a stand-by is.
-            way.ask(cx.now);
-        }
-    }
-
-    /// A second machine answers as this id while the first one goes on to answer. That two are
-    /// there is certain only once they have answered in turn: the newcomer, then the holders, then
-    /// the newcomer again; a restart seen over two ways cannot look like that.
-    fn dispute(&mut self, key: u64, proof: &Proof, cx: &mut Context<'_>) {
-        let Some(way) = self.way_mut(key) else { return };
-        let (Some(answer), Health::Up) = (way.answer, way.health()) else { return };
-        let first = *way.disputed.get_or_insert(cx.now);
-        let endpoint = way.target.endpoint;
-        let in_turn = |holder: &Holder| {
-            let held = self.way(holder.active).and_then(|way| way.answer);
-            held.is_some_and(|held| held.asked >= first && held.received <= answer.asked)
+    /// Asks the other ways that have answered once. Not those in use by a clone, which would ask
+    /// this one in turn.
+    pub(super) fn ask_stand_bys(&mut self, key: u64, now: Duration) {
+        let holders = &self.holders;
+        let stand_by = |way: &&mut Way| {
+            let used = holders.iter().any(|holder| holder.active == way.key);
+            way.key != key && way.answer.is_some() && !used
         };
-        if !self.holders.iter().all(in_turn) {
-            let actives: Vec<u64> = self.holders.iter().map(|holder| holder.active).collect();
-            let pending = |way: &&mut Way| {
-                actives.contains(&way.key) && way.answer.is_none_or(|held| held.asked < first)
-            };
-            self.ways.iter_mut().filter(pending).for_each(|way| way.ask(cx.now));
-        } else if cx.room {
-            let mut holder = Holder::new(self.holders[0].wanted.clone(), key, cx);
-            let detail = format!(
-                "also {}, id {}: a copied PICLUSTER_ID or one hardware id twice; give each machine its own",
-                self.holders[0].known_as(),
-                self.id
-            );
-            cx.ledger.tell(What::Cloned, &holder.wanted, Some(endpoint), detail);
-            holder.renew(proof.boot, key, cx);
-            self.holders.push(holder);
-            if let Some(way) = self.way_mut(key) {
-                way.disputed = None;
-            }
-        }
-    }
-
-    /// What the machine itself says: its name, and whether it is about to go.
-    fn hear(&mut self, proof: &Proof, outcome: Outcome, asked: Duration, cx: &mut Context<'_>) {
-        let Some(holder) = self.holders.iter_mut().find(|h| h.proven && h.boot == proof.boot)
-        else {
-            return;
-        };
-        if let Some(name) = proof.name.as_ref().filter(|name| **name != holder.wanted) {
-            holder.wanted.clone_from(name);
-            cx.ledger.changed = true;
-        }
-        match outcome {
-            Outcome::Draining => holder.drained = true,
-            Outcome::Healthy => {
-                holder.drained = false;
-                if holder.farewell.take_if(|farewell| asked >= farewell.at).is_some() {
-                    let detail = "forged, or the advertisement was lost: it stays";
-                    cx.ledger.tell(What::FalseGoodbye, holder.known_as(), None, detail);
-                }
-            }
-            _ => {}
-        }
+        self.ways.iter_mut().filter(stand_by).for_each(|way| way.ask(now));
     }
 
     /// Brings the holders in line with their ways: who has lost its way takes a stand-by, and what
@@ -352,21 +268,6 @@ impl Claim {
         };
         let free = ways.iter().any(|way| way.instance.is_some() && unheld(way, &self.holders));
         self.holders.retain_mut(|holder| holder.refresh(ways, free, foreign, cx));
-    }
-
-    /// The stand-by that a holder should be reached by instead. Its first failure
-    /// is enough if the active way is no longer advertised: the node has moved.
-    fn replacement(&self, holder: &Holder) -> Option<u64> {
-        let active = self.way(holder.active)?;
-        let moved = active.instance.is_none() && active.record.failed() > 0;
-        let since = active.record.failing_since().unwrap_or(active.record.since());
-        let better = |way: &&Way| {
-            let fresh = way.answer.is_some_and(|answer| answer.asked >= since);
-            let whole = moved && way.instance.is_some() && way.health() == Health::Up;
-            way.key != active.key && fresh && (way.merit() > active.merit() || whole)
-        };
-        let mut stand_bys = self.ways.iter().filter(|way| way.is_of(holder.boot));
-        stand_bys.find(|way| holder.proven && better(way)).map(|way| way.key)
     }
 
     /// Drops what has had its time.
@@ -392,16 +293,10 @@ impl Claim {
     }
 
     fn candidate_name(&self) -> String {
-        let way = &self.ways[0];
-        match &way.instance {
-            Some(instance) if self.foreign => printable(instance, 63),
-            _ => super::names::suffixed(&printable(&way.hostname, 63), self.id.short()),
+        match self.ways.first().filter(|_| !self.foreign) {
+            Some(way) => super::names::suffixed(&way.hostname, self.id.short()),
+            None => self.label.clone(),
         }
-    }
-
-    fn label(&self, key: u64) -> String {
-        let instance = self.way(key).and_then(|way| way.instance.as_deref());
-        printable(instance.unwrap_or(self.id.as_str()), 63)
     }
 }
 
@@ -410,9 +305,8 @@ fn parting(holder: &Holder, now: Duration) -> Option<What> {
     if !holder.proven || holder.shown.answers() {
         return None;
     }
-    let left = holder.farewell.as_ref().is_some_and(|farewell| {
-        holder.drained || (!farewell.doubted && now >= farewell.at + BELIEVED_AFTER)
-    });
+    let believed = |farewell: &Farewell| !farewell.doubted && now >= farewell.at + BELIEVED_AFTER;
+    let left = holder.has_taken_leave() || holder.farewell.as_ref().is_some_and(believed);
     let absent = !holder.advertised && now >= holder.since.max(holder.absent_since) + FORGET_AFTER;
     match (holder.shown, left, absent) {
         (Health::Down, true, _) => Some(What::Left),
@@ -428,7 +322,7 @@ fn targets(sighting: &Sighting, foreign: bool) -> Vec<Target> {
         None if foreign => "/".to_owned(),
         _ => HEALTH_PATH.to_owned(),
     };
-    let target = |endpoint: &std::net::SocketAddr| Target {
+    let target = |endpoint: &SocketAddr| Target {
         endpoint: *endpoint,
         health_port: advertisement.ctl.filter(|_| !foreign).unwrap_or(endpoint.port()),
         path: path.clone(),

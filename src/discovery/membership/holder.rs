@@ -74,6 +74,11 @@ impl Holder {
         self.name.as_deref().unwrap_or(&self.wanted)
     }
 
+    /// Whether it said itself that it was about to stop, and its source has withdrawn it.
+    pub(super) fn has_taken_leave(&self) -> bool {
+        self.drained && !self.advertised
+    }
+
     /// Whether a way with this key, that answered as this boot (if it did), leads here.
     pub(super) fn is_reached_by(&self, key: u64, boot: Option<Option<Boot>>) -> bool {
         self.active == key || (self.proven && boot == Some(self.boot))
@@ -125,7 +130,7 @@ impl Holder {
     fn tell(&self, way: &Way, foreign: bool, cx: &mut Context<'_>) {
         let what = match (self.shown, way.health()) {
             // It leaves as it said it would.
-            (_, Health::Down) if self.drained && self.farewell.is_some() => return,
+            (_, Health::Down) if self.has_taken_leave() => return,
             (Health::Starting, _) => What::Joined,
             (_, Health::Up) => What::Back,
             (_, Health::Draining) => What::Draining,

@@ -55,6 +55,8 @@ pub enum ProbeResult {
         /// How it is.
         state: NodeState,
     },
+    /// A picluster node that belongs to this other cluster now.
+    OtherCluster(String),
     /// An HTTP answer of this status that is no picluster health document.
     Status(u16),
     /// The connection was refused.
@@ -117,6 +119,11 @@ pub(super) fn judge(
             let proof = Some(Proof { boot: Some(*boot), name: Some(name) });
             Verdict { outcome, proof, stranger: false, why: why.to_owned() }
         }
+        ProbeResult::OtherCluster(_) if foreign => judge_status(200, asked, foreign),
+        ProbeResult::OtherCluster(cluster) => Verdict {
+            stranger: true,
+            ..failed(Outcome::Refused, format!("{asked} is in the cluster {} now", words(cluster)))
+        },
         ProbeResult::Status(status) => judge_status(*status, asked, foreign),
         ProbeResult::Refused => failed(Outcome::Refused, format!("connection refused on {asked}")),
         ProbeResult::Unreachable(error) => {
@@ -175,6 +182,7 @@ mod tests {
             (ProbeResult::Status(404), "a", true, Outcome::Healthy, true),
             (ProbeResult::Status(499), "a", true, Outcome::Healthy, true),
             (ProbeResult::Status(500), "a", true, Outcome::Failing, true),
+            (ProbeResult::OtherCluster("red".into()), "a", false, Outcome::Refused, false),
             (refused, "a", true, Outcome::Refused, false),
             (ProbeResult::TimedOut, "a", true, Outcome::Silent, false),
             (ProbeResult::Closed, "a", false, Outcome::Broken, false),

@@ -101,8 +101,12 @@ impl Schedule {
         }
         due.sort_unstable();
         let mut probes = Vec::new();
+        let mut full = None;
         for ((rank, ..), id, key) in due {
-            if self.has_place(rank) {
+            if full != Some(rank) && !self.has_place(rank) {
+                full = Some(rank);
+            }
+            if full != Some(rank) {
                 let claim = claims.get_mut(&id).expect("listed a moment ago");
                 probes.extend(self.put(claim, key, rank, limits, now, rng));
             }
@@ -144,11 +148,15 @@ impl Schedule {
         now: Duration,
     ) -> Option<Duration> {
         let places = [Rank::Serving, Rank::Known, Rank::Candidate].map(|rank| self.has_place(rank));
-        let ways = claims.values().flat_map(|claim| {
-            let waiting = claim.ways.iter().filter(|way| !way.in_flight);
-            waiting.filter(|way| places[Rank::of(claim, way) as usize]).map(|way| way.due)
-        });
-        let given_up = self.asked.values().map(|asked| asked.give_up);
-        ways.chain(given_up).min().map(|at| at.max(now))
+        let mut soonest = self.asked.values().map(|asked| asked.give_up).min();
+        for claim in claims.values() {
+            for way in claim.ways.iter().filter(|way| !way.in_flight) {
+                let sooner = soonest.is_none_or(|soonest| way.due < soonest);
+                if sooner && places[Rank::of(claim, way) as usize] {
+                    soonest = Some(way.due);
+                }
+            }
+        }
+        soonest.map(|at| at.max(now))
     }
 }

@@ -113,7 +113,7 @@ impl Way {
 
     /// Whether another way may take its place: it was given its chance, and does not answer.
     pub(super) fn may_be_replaced(&self) -> bool {
-        !self.health().answers() && self.record.failed() > 0 && !self.in_flight
+        !self.health().answers() && self.record.failed() > 0
     }
 
     /// Wants a probe that starts from now on, as soon as [`GAP`] allows.

@@ -1,0 +1,331 @@
+//! The rules of the table, a scenario each. The simulation in `tests/it` looks for their gaps.
+
+use std::net::SocketAddr;
+
+use super::*;
+use crate::config::{ENDPOINTS_MAX, PROBES_MAX};
+use crate::health::Health;
+use crate::node::{Advertisement, Boot};
+use crate::pool::Member;
+
+/// A table, its clock, and what answers at which address.
+struct Lab {
+    table: Membership,
+    now: Duration,
+    rng: fastrand::Rng,
+    answers: BTreeMap<SocketAddr, ProbeResult>,
+    members: Vec<Member>,
+    told: Vec<What>,
+}
+
+fn at(host: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, host], 8080))
+}
+
+fn node(id: &str, name: &str, boot: u64, state: NodeState) -> ProbeResult {
+    let id = NodeId::new(id).unwrap();
+    ProbeResult::Node { id, name: name.to_owned(), boot: Boot(boot), state }
+}
+
+fn up(id: &str, boot: u64) -> ProbeResult {
+    node(id, "pi", boot, NodeState::Up)
+}
+
+fn sighting(instance: &str, id: Option<&str>, endpoints: &[SocketAddr]) -> Sighting {
+    let advertisement = Advertisement {
+        id: id.map(|id| NodeId::new(id).unwrap()),
+        hostname: None,
+        boot: None,
+        cluster: "default".to_owned(),
+        health: None,
+        ctl: None,
+    };
+    let (instance, target) = (instance.to_owned(), "host".to_owned());
+    Sighting { instance, target, endpoints: endpoints.to_vec(), advertisement }
+}
+
+impl Lab {
+    fn new() -> Self {
+        let thresholds = Thresholds::default();
+        Self {
+            table: Membership::new(Settings { cluster: "default".to_owned(), thresholds }),
+            now: Duration::ZERO,
+            rng: fastrand::Rng::with_seed(1),
+            answers: BTreeMap::new(),
+            members: Vec::new(),
+            told: Vec::new(),
+        }
+    }
+
+    fn seen(&mut self, instance: &str, id: Option<&str>, hosts: &[u8]) {
+        let endpoints: Vec<_> = hosts.iter().copied().map(at).collect();
+        let sighting = sighting(instance, id, &endpoints);
+        self.table.change(&Change::Seen(Source::Mdns, sighting), self.now);
+    }
+
+    fn left(&mut self, instance: &str) {
+        self.table.change(&Change::Left(Source::Mdns, instance.to_owned()), self.now);
+    }
+
+    /// Lets this many tenths of a second pass; every probe is answered at once.
+    fn pass(&mut self, tenths: u32) {
+        for _ in 0..tenths {
+            for probe in self.table.due(self.now, &mut self.rng) {
+                let answer = self.answers.get(&probe.endpoint);
+                let answer = answer.cloned().unwrap_or(ProbeResult::TimedOut);
+                self.table.probed(probe.ticket, &answer, self.now);
+            }
+            self.members = self.table.view().unwrap_or_else(|| std::mem::take(&mut self.members));
+            self.told.extend(self.table.events().into_iter().map(|event| event.what));
+            self.now += Duration::from_millis(100);
+        }
+    }
+
+    fn shown(&self) -> Vec<(String, Health)> {
+        let member = |m: &Member| (m.node.id.to_string(), m.health);
+        let mut shown: Vec<_> = self.members.iter().map(member).collect();
+        shown.sort_by(|a, b| a.0.cmp(&b.0));
+        shown
+    }
+
+    /// A node of this id and boot at this host, advertised and up.
+    fn joined(&mut self, id: &str, boot: u64, host: u8) {
+        self.answers.insert(at(host), up(id, boot));
+        self.seen(&format!("pc-{id}"), Some(id), &[host]);
+        self.pass(2);
+    }
+}
+
+#[test]
+fn a_fresh_node_serves_after_one_good_probe() {
+    let mut lab = Lab::new();
+    lab.joined("a", 1, 1);
+    assert_eq!(lab.shown(), [("a".to_owned(), Health::Up)]);
+    assert_eq!((lab.members[0].node.name.as_str(), lab.told[0]), ("pi", What::Joined));
+}
+
+#[test]
+fn a_forged_goodbye_changes_nothing() {
+    let mut lab = Lab::new();
+    lab.joined("a", 1, 1);
+    lab.left("pc-a");
+    lab.pass(100);
+    assert_eq!(lab.shown(), [("a".to_owned(), Health::Up)]);
+    assert!(!lab.members[0].advertised);
+    assert_eq!(lab.told, [What::Joined, What::FalseGoodbye]);
+}
+
+#[test]
+fn a_node_that_drained_and_said_goodbye_leaves_the_list_when_it_stops() {
+    let mut lab = Lab::new();
+    lab.joined("a", 1, 1);
+    lab.answers.insert(at(1), node("a", "pi", 1, NodeState::Draining));
+    lab.left("pc-a");
+    lab.pass(3);
+    assert_eq!(lab.members[0].why, "said goodbye and is draining");
+    assert!(lab.members[0].last_resort);
+    lab.answers.insert(at(1), ProbeResult::Refused);
+    lab.pass(7);
+    assert_eq!((lab.shown(), lab.told), (vec![], vec![What::Joined, What::Draining, What::Left]));
+}
+
+#[test]
+fn a_silent_node_stays_as_down_until_it_is_forgotten_and_takes_its_counters_along() {
+    let mut lab = Lab::new();
+    lab.joined("a", 1, 1);
+    let counters = std::sync::Arc::downgrade(&lab.members[0].counters);
+    lab.answers.clear();
+    lab.pass(25);
+    assert_eq!(lab.shown(), [("a".to_owned(), Health::Down)]);
+    lab.left("pc-a");
+    lab.pass(5900);
+    assert_eq!(lab.shown(), [("a".to_owned(), Health::Down)]);
+    lab.pass(120);
+    assert_eq!((lab.shown(), counters.strong_count()), (vec![], 0));
+}
+
+#[test]
+fn all_withdrawn_at_once_with_a_lost_link_are_kept() {
+    let mut lab = Lab::new();
+    let ids = ["a", "b", "c", "d"];
+    for (host, id) in (1..).zip(ids) {
+        lab.joined(id, 1, host);
+    }
+    let answers = std::mem::take(&mut lab.answers);
+    ids.iter().for_each(|id| lab.left(&format!("pc-{id}")));
+    lab.pass(20);
+    lab.table.change(&Change::Disturbed(Source::Mdns), lab.now);
+    lab.pass(300);
+    assert!(lab.shown().iter().all(|(_, health)| *health == Health::Down));
+    lab.answers = answers;
+    lab.pass(40);
+    assert_eq!(lab.shown().iter().filter(|(_, health)| *health == Health::Up).count(), 4);
+}
+
+#[test]
+fn a_new_address_and_a_new_boot_are_swapped_in_place() {
+    let mut lab = Lab::new();
+    lab.joined("a", 1, 1);
+    let (epoch, counters) = (lab.members[0].epoch, lab.members[0].counters.clone());
+    lab.answers = BTreeMap::from([(at(2), up("a", 2))]);
+    lab.seen("pc-a", Some("a"), &[2]);
+    lab.pass(20);
+    let member = &lab.members[0];
+    assert_eq!((member.node.endpoint, member.health, lab.members.len()), (at(2), Health::Up, 1));
+    assert!(member.epoch != epoch && std::sync::Arc::ptr_eq(&member.counters, &counters));
+    assert!(!lab.told.contains(&What::Left) && lab.told.contains(&What::Moved));
+}
+
+#[test]
+fn a_healthy_address_is_not_replaced_by_a_forged_one() {
+    let mut lab = Lab::new();
+    lab.joined("a", 1, 1);
+    lab.answers.insert(at(9), up("b", 7));
+    lab.seen("pc-a", Some("a"), &[9]);
+    lab.pass(50);
+    assert_eq!((lab.members[0].node.endpoint, lab.members[0].health), (at(1), Health::Up));
+    assert_eq!(lab.told, [What::Joined, What::Refused]);
+}
+
+#[test]
+fn two_boots_at_once_are_two_clones_and_one_again_when_the_first_leaves() {
+    let mut lab = Lab::new();
+    lab.joined("a", 1, 1);
+    lab.answers.insert(at(2), up("a", 2));
+    lab.seen("pc-a-x", Some("a"), &[2]);
+    lab.pass(30);
+    let clones = [("a".to_owned(), Health::Up), ("a-2".to_owned(), Health::Up)];
+    assert_eq!(lab.shown(), clones);
+    assert!(lab.members.iter().any(|m| m.node.endpoint == at(2) && m.node.name == "pi-2"));
+    assert_eq!(lab.told.iter().filter(|what| **what == What::Cloned).count(), 1);
+    lab.answers.remove(&at(1));
+    lab.left("pc-a");
+    lab.pass(60);
+    assert_eq!(lab.shown(), [("a".to_owned(), Health::Up)]);
+    assert_eq!(lab.members[0].node.endpoint, at(2));
+}
+
+#[test]
+fn equal_names_are_told_apart_and_the_first_keeps_its_own() {
+    let mut lab = Lab::new();
+    lab.joined("abcdefgh", 1, 1);
+    lab.joined("0bcdefgh", 2, 2);
+    let name = |host| {
+        let found = lab.members.iter().find(|m| m.node.endpoint == at(host));
+        found.map(|m| m.node.name.clone()).unwrap()
+    };
+    assert_eq!((name(1), name(2)), ("pi".to_owned(), "pi-0bcdef".to_owned()));
+}
+
+#[test]
+fn a_refused_request_ejects_at_once_and_a_good_probe_brings_back() {
+    let mut lab = Lab::new();
+    lab.joined("a", 1, 1);
+    lab.table.observed(lab.members[0].epoch, Outcome::Broken, lab.now);
+    assert!(lab.table.view().is_none(), "a reset only asks");
+    lab.table.observed(lab.members[0].epoch, Outcome::Refused, lab.now);
+    assert_eq!(lab.table.view().unwrap()[0].health, Health::Ejected);
+    lab.pass(2);
+    assert_eq!(lab.shown(), [("a".to_owned(), Health::Up)]);
+}
+
+#[test]
+fn a_good_answer_from_before_a_refusal_brings_nobody_back() {
+    let mut lab = Lab::new();
+    lab.joined("a", 1, 1);
+    lab.now += Duration::from_secs(2);
+    let probe = lab.table.due(lab.now, &mut lab.rng).remove(0);
+    let refused = lab.now + Duration::from_millis(10);
+    lab.table.observed(lab.members[0].epoch, Outcome::Refused, refused);
+    lab.table.probed(probe.ticket, &up("a", 1), refused + Duration::from_millis(10));
+    assert_eq!(lab.table.view().unwrap()[0].health, Health::Ejected);
+}
+
+#[test]
+fn a_restart_seen_over_two_addresses_makes_no_clone() {
+    let mut lab = Lab::new();
+    lab.answers.extend([(at(1), up("a", 1)), (at(2), up("a", 1))]);
+    lab.seen("pc-a", Some("a"), &[1, 2]);
+    lab.pass(100);
+    // The other address is the first to tell of the new start.
+    lab.answers.insert(at(2), up("a", 2));
+    lab.seen("pc-a", Some("a"), &[1]);
+    lab.pass(1);
+    lab.answers.insert(at(1), up("a", 2));
+    lab.pass(50);
+    assert_eq!(lab.shown(), [("a".to_owned(), Health::Up)]);
+    assert_eq!(lab.told, [What::Joined, What::Restarted]);
+}
+
+#[test]
+fn a_node_whose_app_is_down_is_the_last_resort() {
+    let mut lab = Lab::new();
+    lab.joined("a", 1, 1);
+    lab.answers.insert(at(1), node("a", "pi", 1, NodeState::AppDown));
+    lab.pass(25);
+    assert_eq!(lab.shown(), [("a".to_owned(), Health::Down)]);
+    assert!(lab.members[0].last_resort);
+}
+
+#[test]
+fn a_foreign_device_is_probed_at_its_path_and_named_by_its_label() {
+    let mut lab = Lab::new();
+    lab.answers.insert(at(1), ProbeResult::Status(404));
+    lab.seen("Büro NAS", None, &[1]);
+    let probe = lab.table.due(lab.now, &mut lab.rng).remove(0);
+    assert_eq!((probe.path.as_str(), probe.foreign, probe.fresh_connection), ("/", true, true));
+    lab.table.probed(probe.ticket, &ProbeResult::Status(404), lab.now);
+    lab.pass(1);
+    let node = &lab.members[0].node;
+    assert_eq!((node.name.as_str(), node.hostname.as_str(), node.boot), ("B-ro-NAS", "host", None));
+    lab.seen("Twin", None, &[1]);
+    lab.pass(20);
+    assert_eq!(lab.members.len(), 1, "one machine under two names");
+}
+
+#[test]
+fn a_flood_of_candidates_is_bounded_and_leaves_the_nodes_alone() {
+    let mut lab = Lab::new();
+    lab.joined("a", 1, 1);
+    for n in 0..20_000_u32 {
+        let id = format!("rogue{n}");
+        let [_, high, mid, low] = n.to_be_bytes();
+        let endpoints = [SocketAddr::from(([10, 66 + high, mid, low], 80))];
+        let rogue = sighting(&id, Some(&id), &endpoints);
+        lab.table.change(&Change::Seen(Source::Mdns, rogue), lab.now);
+        lab.seen("pc-a", Some("a"), &[u8::try_from(n % 200).unwrap() + 20]);
+        if n % 200 == 0 {
+            lab.pass(1);
+        }
+        assert!(lab.table.claims.len() <= CANDIDATES_MAX + 1);
+        assert!(lab.table.claims.values().all(|claim| claim.ways.len() <= ENDPOINTS_MAX));
+    }
+    assert_eq!((lab.members.len(), lab.members[0].health), (1, Health::Up));
+}
+
+#[test]
+fn unanswered_candidates_never_take_the_places_of_nodes() {
+    let mut lab = Lab::new();
+    (1..=8).for_each(|host| lab.joined(&format!("n{host}"), 1, host));
+    for n in 0..60_u8 {
+        lab.seen(&format!("r{n}"), Some(&format!("r{n}")), &[100 + n]);
+    }
+    let first = lab.table.due(lab.now + Duration::from_millis(10), &mut lab.rng);
+    let rogues = first.iter().filter(|probe| probe.endpoint.ip() >= at(100).ip()).count();
+    assert_eq!(rogues, PROBES_MAX / 2);
+    let second = lab.table.due(lab.now + Duration::from_secs(1), &mut lab.rng);
+    let nodes =
+        first.iter().chain(&second).filter(|probe| probe.endpoint.ip() < at(100).ip()).count();
+    assert_eq!((nodes, first.len() + second.len() <= PROBES_MAX), (8, true));
+}
+
+#[test]
+fn another_cluster_is_ignored_and_told_once() {
+    let mut lab = Lab::new();
+    let mut other = sighting("pc-a", Some("a"), &[at(1)]);
+    "other".clone_into(&mut other.advertisement.cluster);
+    lab.table.change(&Change::Seen(Source::Mdns, other.clone()), lab.now);
+    lab.table.change(&Change::Seen(Source::Mdns, other), lab.now);
+    lab.pass(10);
+    assert_eq!((lab.members.len(), lab.told), (0, vec![What::Refused]));
+}
