@@ -44,7 +44,8 @@ impl Front {
 
     pub(super) fn with(nodes: &[&Puppet], change: impl FnOnce(&mut Setup)) -> Self {
         let mut setup = Setup {
-            limits: Limits::default(),
+            // A test that stalls keeps its connections.
+            limits: Limits { upstream_idle: PATIENCE, ..Limits::default() },
             hold: Duration::from_millis(300),
             workers: 1,
             node_header: true,
@@ -102,6 +103,11 @@ impl Front {
         String::from_utf8(answer).unwrap()
     }
 
+    /// Waits until traffic tells this of the node.
+    pub(super) fn wait_until_told(&mut self, node: &Puppet, outcome: Outcome) {
+        wait_until("traffic's word", || self.told(node).contains(&outcome));
+    }
+
     /// Requests that failed for the cluster's fault.
     pub(super) fn failed(&self) -> u64 {
         self.settings.failed.load(Ordering::Relaxed)
@@ -112,7 +118,8 @@ impl Front {
         self.settings.held.load(Ordering::Relaxed)
     }
 
-    /// What traffic has told of this node so far.
+    /// What traffic has told of this node since the last time. A machine that stalls may add a
+    /// `Silent` to it anywhere.
     pub(super) fn told(&mut self, node: &Puppet) -> Vec<Outcome> {
         self.told_of(node.epoch())
     }

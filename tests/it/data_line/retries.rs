@@ -59,7 +59,7 @@ fn a_get_whose_node_died_is_sent_once_more_elsewhere() {
     second.expect(forwarded_get());
     second.send(answer("1"));
     client.expect(answer_of("bob", "1"));
-    assert_eq!(front.told(&ada), [Outcome::Broken]);
+    assert_eq!(front.told(&ada).last(), Some(&Outcome::Broken));
     assert_eq!(front.failed(), 0);
     wait_until_free(&ada);
 }
@@ -158,7 +158,7 @@ fn an_answer_cut_short_is_seen_to_be_short_and_never_sent_again() {
         assert!(rest.is_empty() && end.is_err(), "{rest:?} {end:?}");
         bob.expect_nobody();
         wait_until_free(&ada);
-        assert_eq!(front.told(&ada), [Outcome::Broken], "{head}");
+        assert_eq!(front.told(&ada).last(), Some(&Outcome::Broken), "{head}");
         assert_eq!((front.failed(), ada.counters.failures.load(Ordering::Relaxed)), (1, 1));
     }
 }
@@ -175,7 +175,7 @@ fn a_client_that_leaves_in_the_middle_of_an_answer_is_not_the_nodes_failure() {
     client.reset();
     node.send_what_is_taken(vec![0; 10_000_000]);
     wait_until_free(&ada);
-    assert_eq!(front.told(&ada), []);
+    assert!(!front.told(&ada).contains(&Outcome::Broken));
     assert_eq!((front.failed(), ada.counters.failures.load(Ordering::Relaxed)), (0, 0));
 }
 
@@ -319,8 +319,7 @@ fn a_request_to_a_host_that_vanished_is_sent_elsewhere_as_soon_as_that_is_known(
     client.send(GET);
     let mut first = ada.accept();
     first.head();
-    client.expect_silence(Duration::from_millis(400));
-    assert_eq!(front.told(&ada), [Outcome::Silent], "it asked");
+    front.wait_until_told(&ada, Outcome::Silent);
     front.publish([ada.vanished(), bob.up()]);
     let mut second = bob.accept();
     second.expect(forwarded_get());
@@ -353,8 +352,7 @@ fn a_slow_answer_asks_whether_its_node_lives_and_is_waited_for() {
     client.send(GET);
     let mut node = ada.accept();
     node.head();
-    client.expect_silence(Duration::from_millis(400));
-    assert_eq!(front.told(&ada), [Outcome::Silent]);
+    front.wait_until_told(&ada, Outcome::Silent);
     front.publish([ada.down(), bob.up()]);
     client.expect_silence(Duration::from_millis(50));
     node.send(answer("1"));

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use picluster::health::Outcome;
+
 use super::front::{Front, GET, answer_of, wait_until_free};
 use super::wire::Puppet;
 
@@ -54,5 +56,5 @@ fn an_answer_that_says_draining_is_told_to_the_table_and_its_connection_is_not_k
     node.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nx-picluster-state: draining\r\n\r\n");
     client.expect_head("HTTP/1.1 200 OK\r\n");
     node.expect_end();
-    assert_eq!(front.told(&ada), [picluster::health::Outcome::Draining]);
+    front.wait_until_told(&ada, Outcome::Draining);
 }

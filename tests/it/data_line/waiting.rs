@@ -137,7 +137,7 @@ fn a_host_that_does_not_answer_a_connect_is_raced_by_the_next() {
     let began = Instant::now();
     assert_eq!(front.ask(GET), answer_of("bob", "bob"));
     assert!(began.elapsed() >= Duration::from_millis(250));
-    assert_eq!(front.told(&ada), [Outcome::Silent]);
+    assert!(front.told(&ada).contains(&Outcome::Silent));
     assert_eq!(front.failed(), 0);
 }
 
@@ -163,13 +163,13 @@ fn a_head_that_does_not_come_to_its_end_is_a_408() {
 #[test]
 fn a_body_that_stops_is_a_408_and_one_that_is_slow_is_not() {
     let ada = Puppet::new("ada");
-    let front = Front::with(&[&ada], |setup| setup.limits.body = 2 * SHORT);
+    let front = Front::with(&[&ada], |setup| setup.limits.body = 10 * SHORT);
     let mut client = front.client();
     client.send("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 9\r\n\r\n");
     let mut node = ada.accept();
     node.head();
     for _ in 0..4 {
-        client.expect_silence(SHORT);
+        client.expect_silence(3 * SHORT);
         client.send("a");
     }
     node.expect("aaaa");
