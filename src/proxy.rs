@@ -26,6 +26,7 @@ use crate::server::buffer::Buffers;
 use crate::server::{Handler, Life};
 
 mod client;
+mod download;
 mod headers;
 mod reject;
 mod relay;

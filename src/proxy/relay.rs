@@ -1,28 +1,22 @@
 //! One attempt: the request goes to a node, its answer comes back.
 
-use std::io;
 use std::pin::pin;
-use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use crate::config::{BUFFER_BYTES_LARGE, HEAD_BYTES_MAX};
+use crate::config::HEAD_BYTES_MAX;
 use crate::h1::{self, Body, Framing, Slots};
 use crate::health::Outcome;
 use crate::pool::Member;
-use crate::proxy::client::{Client, Next, Request, gone};
+use crate::proxy::client::{Client, Next, Request};
+use crate::proxy::download::{Answer, Awaited, Download, Stopped, send_first};
 use crate::proxy::headers::{self, AnswerForm};
 use crate::proxy::reject::Reject;
-use crate::proxy::timer::Timer;
-use crate::proxy::upload::{UploadError, write_all_within};
+use crate::proxy::upload::UploadError;
 use crate::proxy::{Worker, tunnel};
 use crate::retry::Failure;
 use crate::server::buffer::Buffer;
-
-/// A request that is unanswered for this long asks whether its node is still there, and its client.
-const UNANSWERED: Duration = Duration::from_millis(300);
 
 /// How an attempt ended without a whole answer.
 pub(crate) enum Broken {
@@ -34,13 +28,6 @@ pub(crate) enum Broken {
     Client(Option<Reject>),
 }
 
-/// Whose fault it is that an answer does not come or does not go down.
-enum Stopped {
-    /// It went away, or does not read.
-    Client,
-    Node(Failure),
-}
-
 /// How an attempt ended well: what becomes of the two connections.
 pub(crate) struct Relayed {
     pub(crate) client: Next,
@@ -48,24 +35,6 @@ pub(crate) struct Relayed {
     pub(crate) reusable: bool,
     /// The node says that it is about to stop.
     pub(crate) draining: bool,
-}
-
-/// The facts of an answer whose head has come.
-struct Answer {
-    head_len: usize,
-    body: Body,
-    /// The node sent a 1xx that is not a 101; another head follows.
-    interim: bool,
-    /// Its head, or a part of it, went to the client.
-    head_sent: bool,
-    switches: bool,
-    until_close: bool,
-    keep_alive: bool,
-    close_client: bool,
-    /// The body goes to the client without its chunk framing.
-    unchunk: bool,
-    draining: bool,
-    ticket: u64,
 }
 
 /// Sends the request to the node and its answer to the client.
@@ -206,48 +175,6 @@ async fn await_head(
     }
 }
 
-/// What a read waits for: the next bytes of an answer, as long as its node and its client are there.
-struct Awaited<'a> {
-    worker: &'a Worker,
-    member: &'a Member,
-    client: &'a TcpStream,
-    limit: Duration,
-}
-
-impl Awaited<'_> {
-    /// Reads what comes next. When nothing comes for a while, `doubt` is called, and the wait ends
-    /// if the node is known to have vanished or the client goes away; not earlier, so that an
-    /// ordinary answer does not pay for it. Gives 0 at the end of what the node sends.
-    async fn read(
-        &self,
-        timer: &mut Timer,
-        node: &mut ReadHalf<'_>,
-        inbox: &mut Buffer,
-        doubt: impl FnOnce(),
-    ) -> Result<usize, Stopped> {
-        let mut read = pin!(inbox.read_from(node));
-        let soon = UNANSWERED.min(self.limit);
-        let came = match timer.within(soon, read.as_mut()).await {
-            Ok(came) => came,
-            Err(_) => {
-                doubt();
-                let slow = pin!(async {
-                    tokio::select! {
-                        came = read => Ok(came),
-                        () = self.worker.vanished(self.member.epoch) => {
-                            Err(Stopped::Node(Failure::Vanished))
-                        }
-                        () = gone(self.client) => Err(Stopped::Client),
-                    }
-                });
-                let slow = timer.within(self.limit - soon, slow).await;
-                slow.unwrap_or(Err(Stopped::Node(Failure::AnswerTimeout)))?
-            }
-        };
-        came.map_err(|_| Stopped::Node(Failure::Died))
-    }
-}
-
 /// Reads the answer's head, if it is whole, and renders it for the client.
 fn parse(
     worker: &Worker,
@@ -273,7 +200,7 @@ fn parse(
         || until_close
         || client.life.is_draining()
         || !request.upload.is_done();
-    let interim = (100..200).contains(&head.status) && !switches;
+    let interim = head.is_interim();
     let form = AnswerForm {
         close: close_client && !interim,
         http10: request.http10 && !interim,
@@ -314,19 +241,6 @@ async fn send_interim(
         .await
         .map(drop)
         .map_err(|_| Broken::Client(None))
-}
-
-/// Sends the rendered head and, in the same system call, as much of `body` as the kernel takes.
-/// Gives the number of body bytes that went.
-async fn send_first(
-    worker: &Worker,
-    to: &mut WriteHalf<'_>,
-    timer: &mut Timer,
-    body: &[u8],
-) -> io::Result<usize> {
-    let sent = worker.scratch.send(body, to.as_ref())?;
-    write_all_within(to, timer, worker.settings.limits.send, &sent.rest).await?;
-    Ok(sent.body)
 }
 
 /// Follows a 101: both connections become a tunnel.
@@ -401,67 +315,4 @@ fn relayed(client: &mut Client, request: &Request, inbox: &Buffer, answer: &Answ
         (true, false) => Next::Linger,
     };
     Relayed { client, reusable, draining: answer.draining }
-}
-
-/// An answer on its way to the client.
-struct Download<'a> {
-    worker: &'a Worker,
-    member: &'a Member,
-    timer: &'a mut Timer,
-    to_client: WriteHalf<'a>,
-    from_node: ReadHalf<'a>,
-    /// What came of the body and was not sent yet.
-    inbox: &'a mut Buffer,
-    answer: &'a mut Answer,
-}
-
-impl Download<'_> {
-    /// The head with what has come of the body, then the rest of the body.
-    async fn run(mut self) -> Result<(), Stopped> {
-        let limits = &self.worker.settings.limits;
-        let mut plain = Vec::new();
-        loop {
-            self.pass_on(&mut plain, limits.send).await?;
-            if self.answer.body.is_done() {
-                return Ok(());
-            }
-            let next = Awaited {
-                worker: self.worker,
-                member: self.member,
-                client: self.to_client.as_ref(),
-                limit: limits.answer_body,
-            };
-            if next.read(self.timer, &mut self.from_node, self.inbox, || {}).await? == 0 {
-                return self.answer.body.eof().map_err(|_| Stopped::Node(Failure::Died));
-            }
-            if self.inbox.is_full() {
-                self.inbox.grow(BUFFER_BYTES_LARGE);
-            }
-        }
-    }
-
-    /// Sends what has come of the body; before the first of it, the head. `plain` is where chunks
-    /// are taken apart.
-    async fn pass_on(&mut self, plain: &mut Vec<u8>, silence_max: Duration) -> Result<(), Stopped> {
-        let came = self.inbox.filled();
-        let body = &mut self.answer.body;
-        let advance = if self.answer.unchunk {
-            plain.clear();
-            body.decode(came, &mut |data: &[u8]| plain.extend_from_slice(data))
-        } else {
-            body.advance(came)
-        };
-        let used = advance.map_err(|_| Stopped::Node(Failure::BadAnswer))?.consumed;
-        let mut bytes = if self.answer.unchunk { plain.as_slice() } else { &came[..used] };
-        if !self.answer.head_sent {
-            self.answer.head_sent = true;
-            self.member.answered(self.worker.now());
-            let first = send_first(self.worker, &mut self.to_client, self.timer, bytes).await;
-            bytes = &bytes[first.map_err(|_| Stopped::Client)?..];
-        }
-        let sent = write_all_within(&mut self.to_client, self.timer, silence_max, bytes).await;
-        sent.map_err(|_| Stopped::Client)?;
-        self.inbox.consume(used);
-        Ok(())
-    }
 }
