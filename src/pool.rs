@@ -22,7 +22,7 @@ pub struct Counters {
     pub inflight: AtomicU32,
     /// Client answers begun from this node; no probes, no failed attempts.
     pub requests: AtomicU64,
-    /// Attempts that ended without a whole response head.
+    /// Attempts that ended without a whole response head, and answers that broke off.
     pub failures: AtomicU64,
     /// When the node last answered anything, in milliseconds since the process started plus one;
     /// 0 is never.

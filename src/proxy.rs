@@ -15,7 +15,7 @@ use tracing::debug;
 use crate::config::Limits;
 use crate::health::Outcome;
 use crate::picker::{self, NoPick, Pick};
-use crate::pool::{self, Pool};
+use crate::pool::{self, Member, Pool};
 use crate::proxy::client::{Client, Next, Request};
 use crate::proxy::reject::Reject;
 use crate::proxy::relay::{Broken, Relayed};
@@ -26,6 +26,7 @@ use crate::server::buffer::Buffers;
 use crate::server::{Handler, Life};
 
 mod client;
+mod download;
 mod headers;
 mod reject;
 mod relay;
@@ -109,7 +110,7 @@ impl Handler for Worker {
         self: Rc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        life: Rc<Life>,
+        life: Life,
     ) -> impl Future<Output = ()> + 'static {
         client::serve(self, stream, peer, life)
     }
@@ -203,17 +204,24 @@ impl Worker {
         let _active = Counted::new(&self.active);
         let mut tries = Tries::default();
         loop {
-            let (mut node, pick, reused) = match self.acquire(&request, &mut tries).await {
+            let acquired = tokio::select! {
+                biased;
+                acquired = self.acquire(&request, &mut tries) => acquired,
+                () = client.gone() => return Next::Cut,
+            };
+            let (mut node, pick, reused) = match acquired {
                 Ok(acquired) => acquired,
                 Err(reject) => return client.reject(self, &request, reject).await,
             };
             let epoch = pick.member().epoch;
             match relay::attempt(self, client, &mut request, &mut node, pick.member()).await {
                 Ok(relayed) => return self.settle(node, epoch, &relayed),
-                Err(Broken::Client(None)) => return Next::Cut,
-                Err(Broken::Client(Some(reject))) => {
+                Err(Broken::Client(reject)) => {
+                    drop((pick, node));
+                    let Some(reject) = reject else { return Next::Cut };
                     return client.reject(self, &request, reject).await;
                 }
+                Err(Broken::Answer(failure)) => return self.cut(pick.member(), failure),
                 Err(Broken::Node { failure, written }) => {
                     pick.member().counters.failures.fetch_add(1, Ordering::Relaxed);
                     drop((pick, node));
@@ -236,6 +244,16 @@ impl Worker {
             self.kept.put(epoch, node);
         }
         relayed.client
+    }
+
+    /// After an answer that broke off: nothing can be sent again, but it is the node's failure.
+    fn cut(&self, member: &Member, failure: Failure) -> Next {
+        member.counters.failures.fetch_add(1, Ordering::Relaxed);
+        self.settings.failed.fetch_add(1, Ordering::Relaxed);
+        self.tell(member.epoch, outcome(failure));
+        self.kept.purge(member.epoch);
+        debug!(node = member.node.name, ?failure, "an answer broke off");
+        Next::Cut
     }
 
     /// After a failed attempt: whether there is to be another, and the wait for the budget if so.
@@ -362,12 +380,13 @@ impl Worker {
     }
 
     fn connect_failed(&self, failed: ConnectFailed, tries: &mut Tries) {
-        let member = failed.pick.member();
+        let ConnectFailed { pick, failure } = failed;
+        let member = pick.member();
         member.counters.failures.fetch_add(1, Ordering::Relaxed);
         self.kept.purge(member.epoch);
-        self.tell(member.epoch, outcome(failed.failure));
+        self.tell(member.epoch, outcome(failure));
         tries.tried.push(member.epoch);
-        tries.last = Some(failed.failure);
+        tries.last = Some(failure);
     }
 
     /// Every node was tried: pauses, then all may be tried again.

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
@@ -34,6 +35,10 @@ const DRAIN_TICK: Duration = Duration::from_millis(20);
 /// How long accepting pauses after an error such as "too many open files".
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// A silent client is asked after this long whether its host is still there, then every third of
+/// it; after three questions without an answer its connection ends.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
 /// Whether the workers take new connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -50,24 +55,47 @@ pub trait Handler: 'static {
         self: Rc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        life: Rc<Life>,
+        life: Life,
     ) -> impl Future<Output = ()> + 'static;
 }
 
-/// What a connection and its worker tell each other.
-#[derive(Debug)]
+/// The life of a connection as its task knows it. Dropping it, however the task ends, takes the
+/// connection out of the worker's books; a wrapper around the task would do that too, and double
+/// the task's size.
 pub struct Life {
-    /// Written by the connection: it waits for a request and may be ended without loss.
-    pub(crate) idle: Cell<bool>,
-    /// Written by the worker: answer what comes, then close.
-    draining: Rc<Cell<bool>>,
+    number: u64,
+    /// Written here, read by the worker: it waits for a request and may be ended without loss.
+    idle: Rc<Cell<bool>>,
+    books: Rc<Books>,
 }
 
 impl Life {
+    /// Says whether the connection waits for a request and may be ended without loss.
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.idle.set(idle);
+    }
+
     /// Whether the connection should end after what runs.
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.get()
+        self.books.draining.get()
     }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.books.open.fetch_sub(1, Ordering::Relaxed);
+        self.books.connections.borrow_mut().remove(&self.number);
+    }
+}
+
+/// What a worker and its connections share.
+struct Books {
+    /// Set by the worker: answer what comes, then close.
+    draining: Cell<bool>,
+    /// The connections of all workers.
+    open: Arc<AtomicUsize>,
+    /// Those of this worker, by their number.
+    connections: RefCell<HashMap<u64, Connection>>,
 }
 
 /// The running workers.
@@ -107,10 +135,12 @@ impl Workers {
                 runtime.block_on(async {
                     let worker = Worker {
                         handler: make(),
-                        open,
                         connections_max,
-                        draining: Rc::default(),
-                        connections: Rc::default(),
+                        books: Rc::new(Books {
+                            draining: Cell::new(false),
+                            open,
+                            connections: RefCell::default(),
+                        }),
                     };
                     worker.run(listener, phase).await;
                 });
@@ -152,23 +182,32 @@ fn prepare(listener: TcpListener) -> io::Result<(LocalRuntime, tokio::net::TcpLi
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let _entered = runtime.enter();
     listener.set_nonblocking(true)?;
+    tune(&listener);
     let listener = tokio::net::TcpListener::from_std(listener)?;
     drop(_entered);
     Ok((runtime, listener))
 }
 
+/// Sets what every connection is to have: on Linux they inherit it, which spares the system calls
+/// for each. Without nodelay small answers wait for the client's delayed ACK; should it fail, they
+/// still come.
+fn tune(listener: &TcpListener) {
+    let socket = SockRef::from(listener);
+    let _ = socket.set_tcp_nodelay(true);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
+    let _ = socket.set_tcp_keepalive(&keepalive.with_retries(3));
+}
+
 /// A connection as its worker knows it.
 struct Connection {
     abort: AbortHandle,
-    life: Rc<Life>,
+    idle: Rc<Cell<bool>>,
 }
 
 struct Worker<H> {
     handler: Rc<H>,
-    open: Arc<AtomicUsize>,
     connections_max: usize,
-    draining: Rc<Cell<bool>>,
-    connections: Rc<RefCell<HashMap<u64, Connection>>>,
+    books: Rc<Books>,
 }
 
 impl<H: Handler> Worker<H> {
@@ -186,9 +225,8 @@ impl<H: Handler> Worker<H> {
                 },
             }
         };
-        self.draining.set(true);
-        self.empty_the_queue(&listener, &mut number);
-        drop(listener);
+        self.books.draining.set(true);
+        self.empty_the_queue(listener, &mut number);
         self.finish(deadline).await;
     }
 
@@ -197,45 +235,41 @@ impl<H: Handler> Worker<H> {
         &self,
         listener: &tokio::net::TcpListener,
     ) -> io::Result<(TcpStream, SocketAddr)> {
-        while self.open.load(Ordering::Relaxed) >= self.connections_max {
+        while self.books.open.load(Ordering::Relaxed) >= self.connections_max {
             tokio::time::sleep(DRAIN_TICK).await;
         }
         listener.accept().await
     }
 
-    /// Takes what the kernel has completed already: closing a listener resets those.
-    fn empty_the_queue(&self, listener: &tokio::net::TcpListener, number: &mut u64) {
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        while let std::task::Poll::Ready(Ok((stream, peer))) = listener.poll_accept(&mut context) {
+    /// Takes what the kernel has completed already and closes the listener: closing it alone would
+    /// reset those. The runtime is not asked, because it may not have heard of the last ones yet.
+    fn empty_the_queue(&self, listener: tokio::net::TcpListener, number: &mut u64) {
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((stream, peer)) = listener.accept() {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            let Ok(stream) = stream else { continue };
             *number += 1;
             self.spawn(*number, stream, peer);
         }
     }
 
     fn spawn(&self, number: u64, stream: TcpStream, peer: SocketAddr) {
-        let life = Rc::new(Life { idle: Cell::new(false), draining: Rc::clone(&self.draining) });
-        let guard = Registered {
-            number,
-            open: Arc::clone(&self.open),
-            connections: Rc::clone(&self.connections),
-        };
-        self.open.fetch_add(1, Ordering::Relaxed);
-        let serving = Rc::clone(&self.handler).serve(stream, peer, Rc::clone(&life));
-        let task = tokio::task::spawn_local(async move {
-            let _guard = guard;
-            serving.await;
-        });
-        let connection = Connection { abort: task.abort_handle(), life };
-        self.connections.borrow_mut().insert(number, connection);
+        let idle = Rc::new(Cell::new(false));
+        let life = Life { number, idle: Rc::clone(&idle), books: Rc::clone(&self.books) };
+        self.books.open.fetch_add(1, Ordering::Relaxed);
+        let serving = Rc::clone(&self.handler).serve(stream, peer, life);
+        let task = tokio::task::spawn_local(serving);
+        let connection = Connection { abort: task.abort_handle(), idle };
+        self.books.connections.borrow_mut().insert(number, connection);
     }
 
     /// Ends idle connections after a grace, waits for the others until the deadline, then ends all.
     async fn finish(&self, deadline: Instant) {
         let idle_end = (Instant::now() + IDLE_GRACE).min(deadline);
-        while !self.connections.borrow().is_empty() {
+        while !self.books.connections.borrow().is_empty() {
             let now = Instant::now();
-            for connection in self.connections.borrow().values() {
-                if now >= deadline || (now >= idle_end && connection.life.idle.get()) {
+            for connection in self.books.connections.borrow().values() {
+                if now >= deadline || (now >= idle_end && connection.idle.get()) {
                     connection.abort.abort();
                 }
             }
@@ -250,19 +284,5 @@ async fn draining(phase: &mut watch::Receiver<Phase>) -> Instant {
     match phase.wait_for(|phase| *phase != Phase::Serving).await.map(|phase| *phase) {
         Ok(Phase::Draining(deadline)) => deadline,
         Ok(Phase::Serving) | Err(_) => Instant::now(),
-    }
-}
-
-/// Lives in a connection's task and takes it out of the books, however the task ends.
-struct Registered {
-    number: u64,
-    open: Arc<AtomicUsize>,
-    connections: Rc<RefCell<HashMap<u64, Connection>>>,
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-        self.connections.borrow_mut().remove(&self.number);
     }
 }

@@ -51,9 +51,10 @@ pub(super) fn lb(raw: flags::Lb, env: Env<'_>) -> Result<Invocation, Refusal> {
     let listen = settings.address("listen", raw.listen, 80)?;
     let admin = settings.address("admin", raw.admin, 7070)?;
     if listen.port() == admin.port() && listen.port() != 0 && listen.ip() == admin.ip() {
+        let other = if listen.port() == 7070 { 7071 } else { 7070 };
         return Err(Refusal(format!(
             "requests and the admin page cannot both have {listen}; give --listen or --admin \
-             another port, for example --admin :7070"
+             another port, for example --admin :{other}"
         )));
     }
     let config = LbConfig {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::config::PROBE_ANSWER_BYTES_MAX;
 use crate::discovery::membership::{NodeState, Probe, ProbeResult, ProbeTicket};
@@ -21,6 +23,10 @@ use crate::node::{Boot, NodeId};
 /// A kept connection that was not asked over for this long is closed. Stand-bys are asked every
 /// 10 s.
 const KEPT_FOR: Duration = Duration::from_secs(15);
+
+/// A timer that rings so much later than it should means that this process did not run; then what
+/// has come meanwhile gets as much time again to be read.
+const LATE: Duration = Duration::from_millis(25);
 
 /// hyper's least read buffer; the answer of a node is a tenth of it.
 const READ_BYTES_MAX: usize = 8 * 1024;
@@ -65,7 +71,13 @@ impl Kept {
 }
 
 async fn ask(probe: Probe, kept: Option<Connection>, cluster: Arc<str>) -> Asked {
-    let answer = tokio::time::timeout(probe.timeout, exchange(&probe, kept, &cluster)).await;
+    let mut exchange = pin!(exchange(&probe, kept, &cluster));
+    let began = Instant::now();
+    let mut answer = timeout(probe.timeout, exchange.as_mut()).await;
+    if answer.is_err() && began.elapsed() > probe.timeout + LATE {
+        // It is us who were stalled: what came meanwhile was not looked at yet, or not even asked for.
+        answer = timeout(LATE, exchange).await;
+    }
     let (result, connection) = match answer {
         Ok(Ok((result, connection))) => (result, connection),
         Ok(Err(result)) => (result, None),
@@ -275,6 +287,32 @@ mod tests {
             assert!(matches!(asked.result, ProbeResult::Node { .. }), "{:?}", asked.result);
             kept.keep(&mut asked);
         }
+    }
+
+    #[tokio::test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "stops the whole runtime, as a stalled machine does"
+    )]
+    async fn a_stall_of_our_own_is_not_blamed_on_the_node() {
+        let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{BODY}", BODY.len());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("it is bound");
+        // Another thread: the node is not stalled.
+        std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            let (mut stream, _) = listener.accept().expect("a client");
+            stream.read(&mut [0; 1024]).expect("a request");
+            stream.write_all(whole.as_bytes()).expect("it is read");
+        });
+        let mut probe = probe(addr, false);
+        probe.timeout = Duration::from_millis(200);
+        let asking = tokio::spawn(Kept::new(DEFAULT_CLUSTER).ask(probe));
+        // It begins to connect, then nothing runs until the time is over.
+        tokio::task::yield_now().await;
+        std::thread::sleep(Duration::from_millis(400));
+        let asked = asking.await.expect("it ends");
+        assert!(matches!(asked.result, ProbeResult::Node { .. }), "{:?}", asked.result);
     }
 
     #[tokio::test]

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
 use crate::config::HEAD_BYTES_MAX;
@@ -15,6 +16,7 @@ use crate::proxy::headers::{self, Forwarding};
 use crate::proxy::reject::{Answer, Reject};
 use crate::proxy::timer::Timer;
 use crate::proxy::upload::{Upload, write_all_within};
+use crate::proxy::upstream::is_quiet;
 use crate::retry::Safety;
 use crate::server::Life;
 use crate::server::buffer::Buffer;
@@ -30,7 +32,7 @@ pub(crate) struct Client {
     /// The present request from its first byte, then what came behind it.
     pub(crate) inbox: Buffer,
     pub(crate) timer: Timer,
-    pub(crate) life: Rc<Life>,
+    pub(crate) life: Life,
     pub(crate) forwarding: Forwarding,
 }
 
@@ -44,6 +46,8 @@ pub(crate) struct Request {
     pub(crate) keep_alive: bool,
     /// It offers to switch protocols.
     pub(crate) upgrade: bool,
+    /// It holds its body back until a 100 comes, so its silence is the node's.
+    pub(crate) awaits_continue: bool,
     pub(crate) upload: Upload,
     pub(crate) head_len: usize,
     /// Marks the rendering of its head in the worker's scratch.
@@ -56,16 +60,16 @@ pub(crate) struct Request {
 pub(crate) enum Next {
     /// The next request may come.
     Keep,
-    /// It ends, but not before the client has read what was sent.
+    /// It ends. The client has nothing more to send.
     Close,
+    /// It ends while the client may still be sending: not before it has read what was sent.
+    Linger,
     /// It ends visibly short: the answer could not be completed.
     Cut,
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, life: Rc<Life>) {
-    // Without it small answers wait for the client's delayed ACK; with it failing they still come.
-    let _ = stream.set_nodelay(true);
+pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, life: Life) {
     let mut client = Client {
         stream,
         inbox: Buffer::new(&worker.buffers),
@@ -80,8 +84,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
             Err(Ended::With(reject)) => client.refuse(&worker, reject).await,
         };
         match next {
-            Next::Keep => {}
-            Next::Close => return client.close().await,
+            Next::Keep => client.forgive_an_empty_line(),
+            Next::Close if client.is_quiet() => return,
+            Next::Close | Next::Linger => return client.close().await,
             Next::Cut => return client.cut(),
         }
     }
@@ -98,37 +103,32 @@ enum Ended {
 impl Client {
     /// Waits for the next request's head. Holds no buffer until its first byte has come.
     async fn request(&mut self, worker: &Worker) -> Result<Request, Ended> {
+        let limits = &worker.settings.limits;
         if self.inbox.is_empty() {
             self.inbox.release();
-            self.life.idle.set(true);
-            let limit = worker.settings.limits.keep_alive;
-            let readable = self.timer.within(limit, self.stream.readable()).await;
-            self.life.idle.set(false);
-            let Ok(Ok(())) = readable else { return Err(Ended::Quietly) };
+            self.life.set_idle(true);
+            let read = pin!(self.inbox.read_from(&mut self.stream));
+            let came = self.timer.within(limits.keep_alive, read).await;
+            self.life.set_idle(false);
+            let Ok(Ok(1..)) = came else { return Err(Ended::Quietly) };
         }
         let mut seen = 0;
         let mut began = None;
         loop {
-            if !self.inbox.is_empty() {
-                if let Some(request) = self.parse(worker, seen).map_err(Ended::With)? {
-                    return Ok(request);
-                }
-                seen = self.inbox.len();
-                if self.inbox.is_full() {
-                    self.inbox.grow(HEAD_BYTES_MAX);
-                }
+            if let Some(request) = self.parse(worker, seen).map_err(Ended::With)? {
+                return Ok(request);
             }
-            let limit = match began {
-                None => worker.settings.limits.head,
-                Some(began) => worker.settings.limits.head.saturating_sub(Instant::elapsed(&began)),
-            };
-            match self.timer.within(limit, self.stream.read(self.inbox.space())).await {
-                Err(_) if seen == 0 => return Err(Ended::Quietly),
+            seen = self.inbox.len();
+            if self.inbox.is_full() {
+                self.inbox.grow(HEAD_BYTES_MAX);
+            }
+            let waited = began.get_or_insert_with(Instant::now).elapsed();
+            let read = pin!(self.inbox.read_from(&mut self.stream));
+            match self.timer.within(limits.head.saturating_sub(waited), read).await {
                 Err(_) => return Err(Ended::With(Reject::SlowHead)),
                 Ok(Ok(0) | Err(_)) => return Err(Ended::Quietly),
-                Ok(Ok(n)) => self.inbox.filled_more(n),
+                Ok(Ok(_)) => {}
             }
-            began.get_or_insert_with(Instant::now);
         }
     }
 
@@ -159,6 +159,7 @@ impl Client {
             http10: head.version == Version::Http10,
             keep_alive: head.keep_alive,
             upgrade: headers::offered(&head).is_some(),
+            awaits_continue: head.expect_continue,
             upload,
             head_len: head.len,
             ticket,
@@ -170,11 +171,32 @@ impl Client {
     pub(crate) fn render_again(&self, worker: &Worker, request: &mut Request) {
         let mut slots = Slots::new();
         let bytes = &self.inbox.filled()[..request.head_len];
-        if let Ok(Some(head)) = h1::parse_request(bytes, 0, &mut slots) {
-            request.ticket = worker.scratch.render(|out| {
-                headers::write_request(&head, &self.forwarding, &worker.settings.via, out);
-            });
+        let head = h1::parse_request(bytes, 0, &mut slots).ok().flatten();
+        let head = head.expect("a head that was read once reads the same again");
+        request.ticket = worker.scratch.render(|out| {
+            headers::write_request(&head, &self.forwarding, &worker.settings.via, out);
+        });
+    }
+
+    /// Old clients end a body with an empty line too many (RFC 9112 section 2.2). Left where it is,
+    /// it would be a head that never comes to its end.
+    fn forgive_an_empty_line(&mut self) {
+        if self.inbox.filled() == b"\r\n" {
+            self.inbox.consume(2);
         }
+    }
+
+    /// Whether the client has sent nothing that was not read.
+    fn is_quiet(&self) -> bool {
+        self.inbox.is_empty() && is_quiet(&self.stream)
+    }
+
+    /// Completes when the client went away for good: it reset the connection, or its host does not
+    /// answer any more. The end of what it sends is no such sign, because a client may half-close
+    /// and wait for its answer; one that really closed resets the connection at the next byte it is
+    /// sent or, while there is none, when keepalive asks for it.
+    pub(crate) async fn gone(&self) {
+        gone(&self.stream).await;
     }
 
     /// Answers a request on the balancer's own behalf. The connection is kept if the whole request
@@ -220,7 +242,7 @@ impl Client {
         reject.write(&answer, &mut out);
         let (_, mut to) = self.stream.split();
         match write_all_within(&mut to, &mut self.timer, worker.settings.limits.send, &out).await {
-            Ok(()) if close => Next::Close,
+            Ok(()) if close => Next::Linger,
             Ok(()) => Next::Keep,
             Err(_) => Next::Cut,
         }
@@ -235,22 +257,22 @@ impl Client {
 
     /// Ends the connection so that the client can read all that was sent (RFC 9112 section 9.6):
     /// says so, then drops what still comes, for a while.
-    async fn close(mut self) {
+    async fn close(&mut self) {
         if self.stream.shutdown().await.is_err() {
             return;
         }
         self.inbox.consume(self.inbox.len());
-        let drain = async {
+        let drain = pin!(async {
             let mut left = LINGER_BYTES_MAX;
             while left > 0 {
-                self.stream.readable().await?;
-                match self.stream.read(self.inbox.space()).await? {
+                match self.inbox.read_from(&mut self.stream).await? {
                     0 => break,
                     n => left = left.saturating_sub(n),
                 }
+                self.inbox.consume(self.inbox.len());
             }
             io::Result::Ok(())
-        };
+        });
         // Whether it ended well or not, there is nobody to tell.
         let _ = self.timer.within(LINGER, drain).await;
     }
@@ -259,6 +281,12 @@ impl Client {
     fn cut(self) {
         let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
+}
+
+/// See [`Client::gone`].
+pub(crate) async fn gone(stream: &TcpStream) {
+    // An error is told as readiness too.
+    let _ = stream.ready(Interest::ERROR).await;
 }
 
 /// Whether a request may be sent twice (RFC 9110 section 9.2.2), or its sender says so.

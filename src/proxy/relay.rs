@@ -1,33 +1,29 @@
 //! One attempt: the request goes to a node, its answer comes back.
 
-use std::io;
 use std::pin::pin;
-use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use crate::config::{BUFFER_BYTES, BUFFER_BYTES_LARGE, HEAD_BYTES_MAX};
+use crate::config::HEAD_BYTES_MAX;
 use crate::h1::{self, Body, Framing, Slots};
 use crate::health::Outcome;
 use crate::pool::Member;
 use crate::proxy::client::{Client, Next, Request};
+use crate::proxy::download::{Answer, Awaited, Download, Stopped, send_first};
 use crate::proxy::headers::{self, AnswerForm};
 use crate::proxy::reject::Reject;
-use crate::proxy::timer::Timer;
-use crate::proxy::upload::{UploadError, write_all_within};
+use crate::proxy::upload::UploadError;
 use crate::proxy::{Worker, tunnel};
 use crate::retry::Failure;
 use crate::server::buffer::Buffer;
 
-/// A request that is unanswered for this long asks whether its node is still there.
-const UNANSWERED: Duration = Duration::from_millis(300);
-
-/// How an attempt ended without a whole response head.
+/// How an attempt ended without a whole answer.
 pub(crate) enum Broken {
-    /// The node's fault: it may be tried elsewhere.
+    /// The node's fault, and nothing of its answer went down: it may be tried elsewhere.
     Node { failure: Failure, written: u64 },
+    /// The node's fault, after its head went down.
+    Answer(Failure),
     /// The client's fault, with what to tell it, if it is still there.
     Client(Option<Reject>),
 }
@@ -41,22 +37,6 @@ pub(crate) struct Relayed {
     pub(crate) draining: bool,
 }
 
-/// The facts of an answer whose head has come.
-struct Answer {
-    head_len: usize,
-    body: Body,
-    /// The node sent a 1xx that is not a 101; another head follows.
-    interim: bool,
-    switches: bool,
-    until_close: bool,
-    keep_alive: bool,
-    close_client: bool,
-    /// The body goes to the client without its chunk framing.
-    unchunk: bool,
-    draining: bool,
-    ticket: u64,
-}
-
 /// Sends the request to the node and its answer to the client.
 pub(crate) async fn attempt(
     worker: &Worker,
@@ -68,21 +48,27 @@ pub(crate) async fn attempt(
     let mut written = 0;
     send_head(worker, client, request, node, &mut written).await;
     let mut inbox = Buffer::new(&worker.buffers);
-    let answer = loop {
+    let mut answer = loop {
         let answer =
             await_head(worker, client, request, node, member, &mut inbox, &mut written).await?;
         if !answer.interim {
             break answer;
         }
+        request.awaits_continue = false;
         send_interim(worker, client, request, &answer).await?;
         inbox.consume(answer.head_len);
     };
-    member.answered(worker.now());
     if answer.switches {
+        member.answered(worker.now());
         let client = switch(worker, client, request, node, inbox, &answer).await;
         return Ok(Relayed { client, reusable: false, draining: answer.draining });
     }
-    Ok(relay(worker, client, request, node, inbox, answer).await)
+    match relay(worker, client, request, node, member, &mut inbox, &mut answer).await {
+        Ok(()) => Ok(relayed(client, request, &inbox, &answer)),
+        Err(Stopped::Client) => Err(Broken::Client(None)),
+        Err(Stopped::Node(failure)) if answer.head_sent => Err(Broken::Answer(failure)),
+        Err(Stopped::Node(failure)) => Err(Broken::Node { failure, written }),
+    }
 }
 
 /// Sends the head, and with it in one system call what has come of the body. An error is not told:
@@ -137,14 +123,23 @@ async fn await_head(
                 inbox.grow(HEAD_BYTES_MAX);
             }
         }
-        if request.upload.is_over() {
-            let came = read_patiently(worker, &mut client.timer, node, member, inbox).await;
-            came.map_err(|failure| Broken::Node { failure, written: *written })?;
-            continue;
-        }
-        let (mut from_client, _) = client.stream.split();
+        let limits = &worker.settings.limits;
+        let (mut from_client, to_client) = client.stream.split();
         let (mut from_node, mut to_node) = node.split();
-        let silence_max = worker.settings.limits.body;
+        if request.upload.is_over() {
+            let doubt = || worker.tell(member.epoch, Outcome::Silent);
+            let next = Awaited { worker, member, client: to_client.as_ref(), limit: limits.answer };
+            let came = next.read(&mut client.timer, &mut from_node, inbox, doubt).await;
+            match came {
+                Ok(n) if n > 0 => continue,
+                Ok(_) => return Err(Broken::Node { failure: Failure::Died, written: *written }),
+                Err(Stopped::Client) => return Err(Broken::Client(None)),
+                Err(Stopped::Node(failure)) => {
+                    return Err(Broken::Node { failure, written: *written });
+                }
+            }
+        }
+        let silence_max = if request.awaits_continue { limits.answer } else { limits.body };
         let pump = request.upload.pump(
             &mut client.inbox,
             &mut from_client,
@@ -154,13 +149,17 @@ async fn await_head(
         );
         tokio::select! {
             biased;
-            read = read_more(&mut from_node, inbox) => match read {
+            read = inbox.read_from(&mut from_node) => match read {
                 Ok(n) if n > 0 => {}
                 _ => return Err(Broken::Node { failure: Failure::Died, written: *written }),
             },
             pumped = pump => match pumped {
                 // What the node answered before it stopped taking more still counts.
                 Ok(()) | Err(UploadError::Node) => {}
+                Err(UploadError::ClientSilent) if request.awaits_continue => {
+                    let failure = Failure::AnswerTimeout;
+                    return Err(Broken::Node { failure, written: *written });
+                }
                 Err(UploadError::ClientSilent) => {
                     return Err(Broken::Client(Some(Reject::SlowBody)));
                 }
@@ -169,53 +168,11 @@ async fn await_head(
                     return Err(Broken::Client(Some(Reject::Refused(refusal))));
                 }
             },
+            () = worker.vanished(member.epoch) => {
+                return Err(Broken::Node { failure: Failure::Vanished, written: *written });
+            }
         }
     }
-}
-
-/// Reads what comes next of an answer. A node that says nothing for a while is probed: if it is
-/// alive it is left in peace, if it vanished the wait ends.
-async fn read_patiently(
-    worker: &Worker,
-    timer: &mut Timer,
-    node: &mut TcpStream,
-    member: &Member,
-    inbox: &mut Buffer,
-) -> Result<(), Failure> {
-    let (mut from_node, _) = node.split();
-    let mut read = pin!(read_more(&mut from_node, inbox));
-    let came = match timer.within(UNANSWERED, read.as_mut()).await {
-        Ok(came) => came,
-        Err(_) => {
-            worker.tell(member.epoch, Outcome::Silent);
-            let slow = async {
-                tokio::select! {
-                    came = read => Ok(came),
-                    () = worker.vanished(member.epoch) => Err(Failure::Vanished),
-                }
-            };
-            let left = worker.settings.limits.answer.saturating_sub(UNANSWERED);
-            timer.within(left, slow).await.unwrap_or(Err(Failure::AnswerTimeout))?
-        }
-    };
-    if came.is_ok_and(|n| n > 0) { Ok(()) } else { Err(Failure::Died) }
-}
-
-/// Reads what comes next. While nothing comes, an empty buffer holds no memory (a grown one stays:
-/// it would be made anew at each piece of a long body).
-///
-/// ## Cancel safety
-/// A byte that was read is in the buffer.
-async fn read_more(node: &mut ReadHalf<'_>, inbox: &mut Buffer) -> io::Result<usize> {
-    if inbox.is_empty() {
-        if inbox.capacity() <= BUFFER_BYTES {
-            inbox.release();
-        }
-        node.readable().await?;
-    }
-    let n = node.read(inbox.space()).await?;
-    inbox.filled_more(n);
-    Ok(n)
 }
 
 /// Reads the answer's head, if it is whole, and renders it for the client.
@@ -243,7 +200,7 @@ fn parse(
         || until_close
         || client.life.is_draining()
         || !request.upload.is_done();
-    let interim = (100..200).contains(&head.status) && !switches;
+    let interim = head.is_interim();
     let form = AnswerForm {
         close: close_client && !interim,
         http10: request.http10 && !interim,
@@ -254,6 +211,7 @@ fn parse(
         head_len: head.len,
         body: Body::new(head.framing),
         interim,
+        head_sent: false,
         switches,
         until_close,
         keep_alive: head.keep_alive,
@@ -285,19 +243,6 @@ async fn send_interim(
         .map_err(|_| Broken::Client(None))
 }
 
-/// Sends the rendered head and, in the same system call, as much of `body` as the kernel takes.
-/// Gives the number of body bytes that went.
-async fn send_first(
-    worker: &Worker,
-    to: &mut WriteHalf<'_>,
-    timer: &mut Timer,
-    body: &[u8],
-) -> io::Result<usize> {
-    let sent = worker.scratch.send(body, to.as_ref())?;
-    write_all_within(to, timer, worker.settings.limits.send, &sent.rest).await?;
-    Ok(sent.body)
-}
-
 /// Follows a 101: both connections become a tunnel.
 async fn switch(
     worker: &Worker,
@@ -317,6 +262,7 @@ async fn switch(
     let silence_max = worker.settings.limits.tunnel;
     let (free, stream) = (&worker.buffers, &mut client.stream);
     match tunnel::run(stream, node, early, inbox, free, silence_max).await {
+        // Both sides have ended.
         Ok(()) => Next::Close,
         Err(_) => Next::Cut,
     }
@@ -328,80 +274,45 @@ async fn relay(
     client: &mut Client,
     request: &mut Request,
     node: &mut TcpStream,
-    mut inbox: Buffer,
-    mut answer: Answer,
-) -> Relayed {
+    member: &Member,
+    inbox: &mut Buffer,
+    answer: &mut Answer,
+) -> Result<(), Stopped> {
     inbox.consume(answer.head_len);
-    let (mut from_client, mut to_client) = client.stream.split();
-    let (mut from_node, mut to_node) = node.split();
-    let whole = {
-        let timer = &mut client.timer;
-        let download =
-            download(worker, timer, &mut to_client, &mut from_node, &mut inbox, &mut answer);
-        if request.upload.is_over() {
-            download.await
-        } else {
-            let mut download = pin!(download);
-            let silence_max = worker.settings.limits.body;
-            let (up, from) = (&mut client.inbox, &mut from_client);
-            let mut uncounted = 0;
-            let pump = request.upload.pump(up, from, &mut to_node, silence_max, &mut uncounted);
-            tokio::select! {
-                whole = download.as_mut() => whole,
-                // However the upload ended, the answer goes on.
-                _ = pump => download.await,
-            }
-        }
-    };
-    if whole.is_err() {
-        return Relayed { client: Next::Cut, reusable: false, draining: answer.draining };
+    let (mut from_client, to_client) = client.stream.split();
+    let (from_node, mut to_node) = node.split();
+    let timer = &mut client.timer;
+    let download = Download { worker, member, timer, to_client, from_node, inbox, answer };
+    if request.upload.is_over() {
+        return download.run().await;
     }
+    let mut download = pin!(download.run());
+    let silence_max = worker.settings.limits.body;
+    let (up, from) = (&mut client.inbox, &mut from_client);
+    let mut uncounted = 0;
+    let pumped = tokio::select! {
+        whole = download.as_mut() => return whole,
+        pumped = request.upload.pump(up, from, &mut to_node, silence_max, &mut uncounted) => pumped,
+    };
+    if pumped.is_err() {
+        // The answer goes on, but the node should not wait for the rest of the body.
+        let _ = to_node.shutdown().await;
+    }
+    download.await
+}
+
+/// What becomes of the two connections after a whole answer.
+fn relayed(client: &mut Client, request: &Request, inbox: &Buffer, answer: &Answer) -> Relayed {
     client.inbox.consume(request.upload.used());
     let reusable = answer.keep_alive
         && !answer.until_close
         && !answer.draining
         && inbox.is_empty()
         && request.upload.went_at_once();
-    let client = if answer.close_client { Next::Close } else { Next::Keep };
+    let client = match (answer.close_client, request.upload.has_come()) {
+        (false, _) => Next::Keep,
+        (true, true) => Next::Close,
+        (true, false) => Next::Linger,
+    };
     Relayed { client, reusable, draining: answer.draining }
-}
-
-/// The answer's head with what has come of its body, then the rest of the body. Fails when the node
-/// breaks off or breaks the framing, or the client stops reading.
-async fn download(
-    worker: &Worker,
-    timer: &mut Timer,
-    to_client: &mut WriteHalf<'_>,
-    from_node: &mut ReadHalf<'_>,
-    inbox: &mut Buffer,
-    answer: &mut Answer,
-) -> io::Result<()> {
-    let mut head_sent = false;
-    let mut plain = Vec::new();
-    loop {
-        let came = inbox.filled();
-        let used = if answer.unchunk {
-            plain.clear();
-            answer.body.decode(came, &mut |data: &[u8]| plain.extend_from_slice(data))
-        } else {
-            answer.body.advance(came)
-        };
-        let used = used.map_err(io::Error::other)?.consumed;
-        let bytes = if answer.unchunk { plain.as_slice() } else { &came[..used] };
-        let first = if head_sent { 0 } else { send_first(worker, to_client, timer, bytes).await? };
-        head_sent = true;
-        write_all_within(to_client, timer, worker.settings.limits.send, &bytes[first..]).await?;
-        inbox.consume(used);
-        if answer.body.is_done() {
-            return Ok(());
-        }
-        let read =
-            timer.within(worker.settings.limits.answer_body, read_more(from_node, inbox)).await;
-        if read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
-            return answer.body.eof().map_err(io::Error::other);
-        }
-        if inbox.is_full() {
-            inbox.grow(BUFFER_BYTES_LARGE);
-        }
-    }
 }

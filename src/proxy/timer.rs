@@ -4,8 +4,8 @@
 //! taken out again several times a request. This one stays where it is: it is moved only when a
 //! limit ends before it would ring; when it rings too early, it is set again.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,18 +20,18 @@ pub(crate) struct Elapsed;
 pub(crate) struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Timer {
-    /// Waits for `step`, but not longer than `limit`.
+    /// Waits for `step`, but not longer than `limit`. The caller pins it: what an async function
+    /// takes by value it holds twice, and steps lie within steps.
     ///
     /// ## Cancel safety
     /// As that of `step`.
     pub(crate) async fn within<F: Future>(
         &mut self,
         limit: Duration,
-        step: F,
+        mut step: Pin<&mut F>,
     ) -> Result<F::Output, Elapsed> {
-        let mut step = pin!(step);
         let mut deadline = None;
-        std::future::poll_fn(|context| {
+        poll_fn(|context| {
             if let Poll::Ready(output) = step.as_mut().poll(context) {
                 return Poll::Ready(Ok(output));
             }
@@ -55,6 +55,7 @@ impl Timer {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::pin::pin;
 
     use tokio::time::sleep;
 
@@ -65,8 +66,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_step_in_time_gives_its_output_and_a_late_one_does_not() {
         let mut timer = Timer::default();
-        assert_eq!(timer.within(SECOND, sleep(SECOND / 2)).await, Ok(()));
-        assert_eq!(timer.within(SECOND, pending::<()>()).await, Err(Elapsed));
+        assert_eq!(timer.within(SECOND, pin!(sleep(SECOND / 2))).await, Ok(()));
+        assert_eq!(timer.within(SECOND, pin!(pending::<()>())).await, Err(Elapsed));
     }
 
     #[tokio::test(start_paused = true)]
@@ -74,9 +75,9 @@ mod tests {
         for limits in [[1, 60], [60, 1], [5, 5]] {
             let mut timer = Timer::default();
             for limit in limits.map(|seconds| SECOND * seconds) {
-                assert_eq!(timer.within(limit * 2, sleep(limit)).await, Ok(()));
+                assert_eq!(timer.within(limit * 2, pin!(sleep(limit))).await, Ok(()));
                 let began = Instant::now();
-                assert_eq!(timer.within(limit, pending::<()>()).await, Err(Elapsed));
+                assert_eq!(timer.within(limit, pin!(pending::<()>())).await, Err(Elapsed));
                 assert!(began.elapsed() - limit < SECOND / 10, "{:?}", began.elapsed());
             }
         }
@@ -85,7 +86,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_step_that_never_waits_arms_nothing() {
         let mut timer = Timer::default();
-        assert_eq!(timer.within(SECOND, async { 7 }).await, Ok(7));
+        assert_eq!(timer.within(SECOND, pin!(async { 7 })).await, Ok(7));
         assert!(timer.0.is_none());
     }
 }

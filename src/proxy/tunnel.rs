@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
@@ -52,12 +52,9 @@ async fn carry(
             moved.set(Instant::now());
         }
         buffer = Buffer::new(free);
-        from.readable().await?;
-        let n = from.read(buffer.space()).await?;
-        if n == 0 {
+        if buffer.read_from(&mut from).await? == 0 {
             return to.shutdown().await;
         }
-        buffer.filled_more(n);
         moved.set(Instant::now());
     }
 }

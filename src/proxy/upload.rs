@@ -5,9 +5,10 @@
 //! then it cannot.
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::config::{BUFFER_BYTES_LARGE, REPLAY_BYTES_MAX};
@@ -39,7 +40,7 @@ pub(crate) enum UploadError {
     ClientSilent,
     /// The client went away.
     ClientGone,
-    /// The client broke the framing it had announced.
+    /// The client broke the framing it had announced, or ended before its end.
     Framing(Refusal),
     /// The node takes no more.
     Node,
@@ -119,6 +120,7 @@ impl Upload {
         debug_assert!(self.held, "a body that was let go cannot be sent again");
         self.sent = self.head_len;
         self.given_up = false;
+        self.pumped = false;
     }
 
     /// The bytes of the client's buffer that this request used up.
@@ -158,11 +160,11 @@ impl Upload {
                 return Ok(());
             }
             self.make_room(inbox);
-            let read = client.read(inbox.space());
-            match self.timer.within(silence_max, read).await {
+            match self.timer.within(silence_max, pin!(inbox.read_from(client))).await {
                 Err(_) => return Err(UploadError::ClientSilent),
-                Ok(Ok(0) | Err(_)) => return Err(UploadError::ClientGone),
-                Ok(Ok(n)) => inbox.filled_more(n),
+                Ok(Ok(0)) => return Err(UploadError::Framing(Refusal::Truncated)),
+                Ok(Err(_)) => return Err(UploadError::ClientGone),
+                Ok(Ok(_)) => {}
             }
             self.check(inbox).map_err(UploadError::Framing)?;
         }
@@ -191,7 +193,7 @@ pub(crate) async fn write_all_within(
     mut bytes: &[u8],
 ) -> io::Result<()> {
     while !bytes.is_empty() {
-        match timer.within(silence_max, to.write(bytes)).await {
+        match timer.within(silence_max, pin!(to.write(bytes))).await {
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
             Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(Ok(n)) => bytes = &bytes[n..],

@@ -17,8 +17,15 @@ use crate::picker::Pick;
 use crate::pool::Pool;
 use crate::retry::Failure;
 
-/// Unacknowledged bytes for this long end a connection: a host that vanished without a FIN.
-const USER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection on which nothing moves is asked after this long, and every second from then on,
+/// whether its host is still there.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// A node that acknowledges nothing, or takes nothing, for this long is given up. The kernel counts
+/// a full window like a lost packet, so this is also how long a node may be too busy to read a
+/// body: writing to an SD card stalls for seconds. A host that vanished is found out much sooner,
+/// by probes.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Kept connections a worker holds to one node at the most.
 const KEPT_MAX: usize = 256;
@@ -82,7 +89,7 @@ impl Kept {
 
 /// Whether nothing came on an idle connection: a byte or an EOF nobody asked for means it is dead.
 /// Asks the runtime's readiness first, so that a live connection costs no system call.
-fn is_quiet(stream: &TcpStream) -> bool {
+pub(crate) fn is_quiet(stream: &TcpStream) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     match stream.poll_read_ready(&mut context) {
         Poll::Pending => true,
@@ -164,7 +171,7 @@ async fn open(endpoint: SocketAddr, limit: Duration) -> Result<TcpStream, Failur
     // A connection that cannot be tuned still works.
     let _ = stream.set_nodelay(true);
     let socket = SockRef::from(&stream);
-    let keepalive = TcpKeepalive::new().with_time(USER_TIMEOUT).with_interval(USER_TIMEOUT / 5);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 5);
     let _ = socket.set_tcp_keepalive(&keepalive);
     let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
     Ok(stream)

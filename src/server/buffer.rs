@@ -2,7 +2,12 @@
 //! connection holds none and an ordinary request allocates nothing.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::config::{BUFFER_BYTES, BUFFERS_KEPT_MAX};
 
@@ -58,7 +63,7 @@ impl Buffer {
 
     /// Room to read into, behind what is in it; moves that to the front first when the room behind
     /// it is used up. Empty when the buffer is full.
-    pub(crate) fn space(&mut self) -> &mut [u8] {
+    fn space(&mut self) -> &mut [u8] {
         if self.bytes.is_empty() {
             self.bytes = self.free.take();
         }
@@ -76,8 +81,31 @@ impl Buffer {
         !self.bytes.is_empty() && self.len() == self.bytes.len()
     }
 
+    /// Reads what comes next; gives 0 at the end. While nothing comes, an empty buffer holds no
+    /// memory (a grown one stays: it would be made anew at each piece of a long body). Waiting for
+    /// readiness first would not do: the runtime takes a fresh connection for ready.
+    ///
+    /// ## Cancel safety
+    /// A byte that was read is in the buffer.
+    pub(crate) async fn read_from(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+    ) -> io::Result<usize> {
+        poll_fn(|context| {
+            let mut space = ReadBuf::new(self.space());
+            let polled = Pin::new(&mut *from).poll_read(context, &mut space);
+            let n = space.filled().len();
+            self.filled_more(n);
+            if polled.is_pending() && self.capacity() <= BUFFER_BYTES {
+                self.release();
+            }
+            polled.map_ok(|()| n)
+        })
+        .await
+    }
+
     /// Counts `n` bytes that were read into [`Buffer::space`].
-    pub(crate) fn filled_more(&mut self, n: usize) {
+    fn filled_more(&mut self, n: usize) {
         self.end += n;
         debug_assert!(self.end <= self.bytes.len());
     }
@@ -134,6 +162,11 @@ impl Drop for Buffer {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
     fn put(buffer: &mut Buffer, bytes: &[u8]) {
@@ -151,6 +184,23 @@ mod tests {
         buffer.consume(5);
         buffer.release();
         assert_eq!((buffer.capacity(), free.0.borrow().len()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn while_nothing_comes_an_empty_buffer_holds_no_memory() {
+        let free = Buffers::default();
+        let mut buffer = Buffer::new(&free);
+        let (mut ours, mut theirs) = tokio::io::duplex(8);
+        {
+            let mut read = pin!(buffer.read_from(&mut ours));
+            assert!(poll_fn(|context| Poll::Ready(read.as_mut().poll(context).is_pending())).await);
+            assert_eq!(free.0.borrow().len(), 1);
+        }
+        theirs.write_all(b"hello").await.expect("there is room");
+        assert_eq!(buffer.read_from(&mut ours).await.expect("no error"), 5);
+        assert_eq!((buffer.filled(), free.0.borrow().len()), (&b"hello"[..], 0));
+        drop(theirs);
+        assert_eq!(buffer.read_from(&mut ours).await.expect("an end is no error"), 0);
     }
 
     #[test]

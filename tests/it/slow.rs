@@ -125,9 +125,19 @@ fn no_node_leaves_in_ten_minutes_of_thirty_percent_loss() {
     let load = light_load(&lab, &lb);
     for _ in 0..120 {
         load.keep_on(Duration::from_secs(5));
-        let nodes = lb.nodes();
-        assert_eq!(nodes.iter().filter(|node| node.is_up()).count(), 20, "{nodes:#?}");
+        // Unicast is whole, so none is down either; but twenty nodes on two cores that something else
+        // keeps busy may miss a probe, which is not what this is about.
+        assert_eq!(lb.nodes().len(), 20, "{:#?}", lb.nodes());
     }
+    for gone in ["node left", "node forgotten", "NameChange"] {
+        assert_eq!(lb.log_lines_with(gone), 0, "{gone}");
+    }
+    lab.figure(
+        "missed two probes in 10 min",
+        lb.log_lines_with("node lost"),
+        "0 on an idle machine",
+    );
+    lb.wait_for_nodes(20);
     load.stop_with_no_failure();
 }
 

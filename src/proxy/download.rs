@@ -1,0 +1,164 @@
+//! An answer on its way down: the wait for it, its head, its body.
+
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use crate::config::BUFFER_BYTES_LARGE;
+use crate::h1::Body;
+use crate::pool::Member;
+use crate::proxy::Worker;
+use crate::proxy::client::gone;
+use crate::proxy::timer::Timer;
+use crate::proxy::upload::write_all_within;
+use crate::retry::Failure;
+use crate::server::buffer::Buffer;
+
+/// A request that is unanswered for this long asks whether its node is still there, and its client.
+const UNANSWERED: Duration = Duration::from_millis(300);
+
+/// Whose fault it is that an answer does not come or does not go down.
+pub(super) enum Stopped {
+    /// It went away, or does not read.
+    Client,
+    Node(Failure),
+}
+
+/// The facts of an answer whose head has come.
+pub(super) struct Answer {
+    pub(super) head_len: usize,
+    pub(super) body: Body,
+    /// The node sent a 1xx that is not a 101; another head follows.
+    pub(super) interim: bool,
+    /// Its head, or a part of it, went to the client.
+    pub(super) head_sent: bool,
+    pub(super) switches: bool,
+    pub(super) until_close: bool,
+    pub(super) keep_alive: bool,
+    pub(super) close_client: bool,
+    /// The body goes to the client without its chunk framing.
+    pub(super) unchunk: bool,
+    pub(super) draining: bool,
+    pub(super) ticket: u64,
+}
+
+/// An answer on its way to the client.
+pub(super) struct Download<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) member: &'a Member,
+    pub(super) timer: &'a mut Timer,
+    pub(super) to_client: WriteHalf<'a>,
+    pub(super) from_node: ReadHalf<'a>,
+    /// What came of the body and was not sent yet.
+    pub(super) inbox: &'a mut Buffer,
+    pub(super) answer: &'a mut Answer,
+}
+
+impl Download<'_> {
+    /// The head with what has come of the body, then the rest of the body.
+    pub(super) async fn run(mut self) -> Result<(), Stopped> {
+        let limits = &self.worker.settings.limits;
+        let mut plain = Vec::new();
+        loop {
+            self.pass_on(&mut plain, limits.send).await?;
+            if self.answer.body.is_done() {
+                return Ok(());
+            }
+            let next = Awaited {
+                worker: self.worker,
+                member: self.member,
+                client: self.to_client.as_ref(),
+                limit: limits.answer_body,
+            };
+            if next.read(self.timer, &mut self.from_node, self.inbox, || {}).await? == 0 {
+                return self.answer.body.eof().map_err(|_| Stopped::Node(Failure::Died));
+            }
+            if self.inbox.is_full() {
+                self.inbox.grow(BUFFER_BYTES_LARGE);
+            }
+        }
+    }
+
+    /// Sends what has come of the body; before the first of it, the head. `plain` is where chunks
+    /// are taken apart.
+    async fn pass_on(&mut self, plain: &mut Vec<u8>, silence_max: Duration) -> Result<(), Stopped> {
+        let came = self.inbox.filled();
+        let body = &mut self.answer.body;
+        let advance = if self.answer.unchunk {
+            plain.clear();
+            body.decode(came, &mut |data: &[u8]| plain.extend_from_slice(data))
+        } else {
+            body.advance(came)
+        };
+        let used = advance.map_err(|_| Stopped::Node(Failure::BadAnswer))?.consumed;
+        let mut bytes = if self.answer.unchunk { plain.as_slice() } else { &came[..used] };
+        if !self.answer.head_sent {
+            self.answer.head_sent = true;
+            self.member.answered(self.worker.now());
+            let first = send_first(self.worker, &mut self.to_client, self.timer, bytes).await;
+            bytes = &bytes[first.map_err(|_| Stopped::Client)?..];
+        }
+        let sent = write_all_within(&mut self.to_client, self.timer, silence_max, bytes).await;
+        sent.map_err(|_| Stopped::Client)?;
+        self.inbox.consume(used);
+        Ok(())
+    }
+}
+
+/// Sends the rendered head and, in the same system call, as much of `body` as the kernel takes.
+/// Gives the number of body bytes that went.
+pub(super) async fn send_first(
+    worker: &Worker,
+    to: &mut WriteHalf<'_>,
+    timer: &mut Timer,
+    body: &[u8],
+) -> io::Result<usize> {
+    let sent = worker.scratch.send(body, to.as_ref())?;
+    write_all_within(to, timer, worker.settings.limits.send, &sent.rest).await?;
+    Ok(sent.body)
+}
+
+/// What a read waits for: the next bytes of an answer, as long as its node and its client are there.
+pub(super) struct Awaited<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) member: &'a Member,
+    pub(super) client: &'a TcpStream,
+    pub(super) limit: Duration,
+}
+
+impl Awaited<'_> {
+    /// Reads what comes next. When nothing comes for a while, `doubt` is called, and the wait ends
+    /// if the node is known to have vanished or the client goes away; not earlier, so that an
+    /// ordinary answer does not pay for it. Gives 0 at the end of what the node sends.
+    pub(super) async fn read(
+        &self,
+        timer: &mut Timer,
+        node: &mut ReadHalf<'_>,
+        inbox: &mut Buffer,
+        doubt: impl FnOnce(),
+    ) -> Result<usize, Stopped> {
+        let mut read = pin!(inbox.read_from(node));
+        let soon = UNANSWERED.min(self.limit);
+        let came = match timer.within(soon, read.as_mut()).await {
+            Ok(came) => came,
+            Err(_) => {
+                doubt();
+                let slow = pin!(async {
+                    tokio::select! {
+                        came = read => Ok(came),
+                        () = self.worker.vanished(self.member.epoch) => {
+                            Err(Stopped::Node(Failure::Vanished))
+                        }
+                        () = gone(self.client) => Err(Stopped::Client),
+                    }
+                });
+                let slow = timer.within(self.limit - soon, slow).await;
+                slow.unwrap_or(Err(Stopped::Node(Failure::AnswerTimeout)))?
+            }
+        };
+        came.map_err(|_| Stopped::Node(Failure::Died))
+    }
+}

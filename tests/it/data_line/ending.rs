@@ -1,0 +1,127 @@
+//! How many connections there may be, and how they end.
+
+use std::time::{Duration, Instant};
+
+use super::front::{Front, GET, answer, answer_of, forwarded_get};
+use super::wire::Puppet;
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn connections_beyond_the_limit_wait_until_there_is_room() {
+    let ada = Puppet::greeter("ada");
+    let front = Front::with(&[&ada], |setup| setup.limits.connections = 1);
+    let mut first = front.client();
+    first.send(GET);
+    first.expect(answer_of("ada", "ada"));
+    let mut second = front.client();
+    second.send(GET);
+    second.expect_silence(Duration::from_millis(100));
+    drop(first);
+    second.expect(answer_of("ada", "ada"));
+}
+
+#[test]
+fn a_request_that_runs_when_the_end_begins_is_answered_and_its_connection_closed() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send(GET);
+    let mut node = ada.accept();
+    node.expect(forwarded_get());
+    front.drain(LONG);
+    client.expect_silence(Duration::from_millis(600));
+    node.send(answer("1"));
+    let head = client.expect_head("HTTP/1.1 200 OK\r\n");
+    assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+    client.expect("1");
+    client.expect_end();
+    front.join();
+}
+
+#[test]
+fn what_waits_to_be_accepted_when_the_end_begins_is_served() {
+    let ada = Puppet::greeter("ada");
+    let front = Front::with(&[&ada], |setup| setup.limits.connections = 1);
+    let mut first = front.client();
+    first.send(GET);
+    first.expect(answer_of("ada", "ada"));
+    let mut waiting: Vec<_> = (0..20).map(|_| front.client()).collect();
+    for client in &mut waiting {
+        client.send(GET);
+    }
+    front.drain(LONG);
+    for client in &mut waiting {
+        let head = client.expect_head("HTTP/1.1 200 OK\r\n");
+        assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+        client.expect("ada");
+        client.expect_end();
+    }
+    front.join();
+}
+
+#[test]
+fn an_idle_connection_has_a_moment_for_its_last_request_and_is_closed() {
+    let ada = Puppet::greeter("ada");
+    let front = Front::before(&[&ada]);
+    let (mut idle, mut late) = (front.client(), front.client());
+    for client in [&mut idle, &mut late] {
+        client.send(GET);
+        client.expect(answer_of("ada", "ada"));
+    }
+    let began = Instant::now();
+    front.drain(LONG);
+    late.send(GET);
+    let head = late.expect_head("HTTP/1.1 200 OK\r\n");
+    assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+    late.expect("ada");
+    late.expect_end();
+    idle.expect_end();
+    front.join();
+    assert!(began.elapsed() < LONG / 6);
+}
+
+#[test]
+fn a_connection_that_never_asked_for_anything_does_not_delay_the_end() {
+    let front = Front::before(&[]);
+    let mut silent = front.client();
+    front.drain(LONG);
+    let began = Instant::now();
+    silent.expect_end();
+    front.join();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn what_still_runs_at_the_deadline_is_cut() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send("GET / HTTP/1.1\r\nHost: pi\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n");
+    let mut node = ada.accept();
+    node.head();
+    node.send("HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n");
+    client.expect_head("HTTP/1.1 101 Go\r\n");
+    front.drain(Duration::from_millis(100));
+    assert!(client.rest().0.is_empty() && node.rest().0.is_empty());
+    front.join();
+}
+
+#[test]
+fn clients_that_come_and_go_in_any_state_leave_nothing_in_flight() {
+    let ada = Puppet::greeter("ada");
+    let front = Front::before(&[&ada]);
+    let post = "POST / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\n\r\n";
+    for sent in ["", "GET", GET, post, "GET / HTTP/1.1\r\nHost: pi\r\n\r\nGET"] {
+        for _ in 0..5 {
+            let mut client = front.client();
+            client.send(sent);
+            client.reset();
+            let mut client = front.client();
+            client.send(sent);
+            drop(client);
+        }
+    }
+    super::front::wait_until_free(&ada);
+    assert_eq!(front.ask(GET), answer_of("ada", "ada"));
+}

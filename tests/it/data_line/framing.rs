@@ -1,0 +1,335 @@
+//! Where messages begin and end, and what becomes of the connection behind them.
+
+use std::thread;
+
+use super::front::{
+    Front, GET, POST, answer, answer_of, forwarded, forwarded_get, wait_until_free,
+};
+use super::wire::Puppet;
+
+const HEAD: &str = "HEAD / HTTP/1.1\r\nHost: pi\r\n\r\n";
+const GET_1_0: &str = "GET / HTTP/1.0\r\nHost: pi\r\n\r\n";
+
+/// Bytes in which a missing or repeated piece shows.
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at % 251) as u8).collect()
+}
+
+#[test]
+fn a_connection_takes_one_request_after_the_other_and_so_does_the_node() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send(GET);
+    let mut node = ada.accept();
+    for number in ["1", "2", "3"] {
+        node.expect(forwarded_get());
+        node.send(answer(number));
+        client.expect(answer_of("ada", number));
+        if number != "3" {
+            client.send(GET);
+        }
+    }
+    ada.expect_nobody();
+}
+
+#[test]
+fn requests_in_one_segment_are_answered_one_by_one_and_in_order() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send(GET.repeat(3));
+    let mut node = ada.accept();
+    for number in ["1", "2", "3"] {
+        node.expect(forwarded_get());
+        node.send(answer(number));
+    }
+    for number in ["1", "2", "3"] {
+        client.expect(answer_of("ada", number));
+    }
+}
+
+#[test]
+fn a_request_that_comes_with_the_tail_of_a_body_is_the_next_one() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    let (start, tail) = POST.split_at(POST.len() - 3);
+    client.send(start);
+    let mut node = ada.accept();
+    node.expect(forwarded("POST /", "Content-Length: 5\r\n") + "he");
+    client.send(format!("{tail}{GET}"));
+    node.expect("llo");
+    node.send(answer("1"));
+    client.expect(answer_of("ada", "1"));
+    let mut node = ada.accept();
+    node.expect(forwarded_get());
+    node.send(answer("2"));
+    client.expect(answer_of("ada", "2"));
+}
+
+#[test]
+fn an_empty_line_behind_a_body_is_no_request_that_is_late() {
+    let ada = Puppet::new("ada");
+    let limit = std::time::Duration::from_millis(50);
+    let front = Front::with(&[&ada], |setup| setup.limits.head = limit);
+    let mut client = front.client();
+    client.send(format!("{POST}\r\n"));
+    let mut node = ada.accept();
+    node.expect(forwarded("POST /", "Content-Length: 5\r\n") + "hello");
+    node.send(answer("1"));
+    client.expect(answer_of("ada", "1"));
+    client.expect_silence(3 * limit);
+    client.send(GET);
+    node.expect(forwarded_get());
+}
+
+#[test]
+fn bodies_pass_byte_for_byte_in_any_pieces() {
+    let chunks = "3;a=\"b\"\r\nabc\r\n0a\r\n0123456789\r\n000\r\nTrailer-A: b\r\n\r\n";
+    let bodies = [("Content-Length: 11\r\n", "hello\r\n\r\n\r\n"), (CHUNKED, chunks)];
+    for (fields, body) in bodies {
+        for bytewise in [false, true] {
+            let ada = Puppet::new("ada");
+            let front = Front::before(&[&ada]);
+            let mut client = front.client();
+            let request = format!("PUT / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n{body}");
+            let given = format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}");
+            client.send_in_pieces(request, bytewise);
+            let mut node = ada.accept();
+            node.expect(forwarded("PUT /", fields) + body);
+            node.send_in_pieces(given, bytewise);
+            client
+                .expect(format!("HTTP/1.1 200 OK\r\n{fields}X-Picluster-Node: ada\r\n\r\n{body}"));
+            if !bytewise {
+                client.send(GET);
+                node.expect(forwarded_get());
+            }
+        }
+    }
+}
+
+const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
+
+#[test]
+fn ten_megabytes_pass_up_and_down_at_once() {
+    let len = 10 << 20;
+    let body = pattern(len);
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    let mut sender = client.twin();
+    let fields = format!("Content-Length: {len}\r\n");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            sender.send(format!("PUT / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n"));
+            sender.send(&body);
+        });
+        scope.spawn(|| {
+            client.expect(format!("HTTP/1.1 200 OK\r\n{fields}X-Picluster-Node: ada\r\n"));
+            client.expect("Connection: close\r\n\r\n");
+            client.expect(&body);
+            client.expect_end();
+        });
+        let mut node = ada.accept();
+        node.expect(forwarded("PUT /", &fields));
+        node.send(format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
+        for piece in body.chunks(300_000) {
+            node.expect(piece);
+            node.send(piece);
+        }
+    });
+    wait_until_free(&ada);
+}
+
+#[test]
+fn a_large_chunked_body_passes_up_and_its_answer_keeps_the_client() {
+    let data = pattern(1 << 20);
+    let mut body = Vec::new();
+    for chunk in data.chunks(70_001) {
+        body.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        body.extend_from_slice(chunk);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"0\r\n\r\n");
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    let mut sender = client.twin();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            sender.send(format!("PUT / HTTP/1.1\r\nHost: pi\r\n{CHUNKED}\r\n"));
+            sender.send(&body);
+            sender.send(GET);
+        });
+        let mut node = ada.accept();
+        node.expect(forwarded("PUT /", CHUNKED));
+        node.expect(&body);
+        node.send(answer("1"));
+        let mut node = ada.accept();
+        node.expect(forwarded_get());
+        node.send(answer("2"));
+    });
+    client.expect(answer_of("ada", "1") + &answer_of("ada", "2"));
+}
+
+#[test]
+fn answers_that_have_no_body_end_with_their_head() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    let cases = [
+        (
+            HEAD,
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
+        ),
+        (HEAD, "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\n"),
+        (GET, "HTTP/1.1 204 No Content\r\n", "HTTP/1.1 204 No Content\r\n"),
+        (GET, "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n", "HTTP/1.1 204 No Content\r\n"),
+        (GET, "HTTP/1.1 304 \r\nContent-Length: 5\r\n", "HTTP/1.1 304 \r\nContent-Length: 5\r\n"),
+    ];
+    client.send(cases[0].0);
+    let mut node = ada.accept();
+    for (at, (request, given, expected)) in cases.iter().enumerate() {
+        if at > 0 {
+            client.send(request);
+        }
+        node.expect_head(&request[..4]);
+        node.send(format!("{given}\r\n"));
+        client.expect(format!("{expected}X-Picluster-Node: ada\r\n\r\n"));
+    }
+}
+
+#[test]
+fn a_client_that_wants_to_close_is_closed_and_the_node_is_kept() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send("GET / HTTP/1.1\r\nHost: pi\r\nConnection: close\r\n\r\n");
+    let mut node = ada.accept();
+    node.expect(forwarded_get());
+    node.send(answer("1"));
+    client.expect_head("HTTP/1.1 200 OK\r\n");
+    client.expect("1");
+    client.expect_end();
+    let mut client = front.client();
+    client.send(GET);
+    node.expect(forwarded_get());
+}
+
+#[test]
+fn a_node_that_wants_to_close_is_closed_and_the_client_is_kept() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send(GET);
+    let mut node = ada.accept();
+    node.expect(forwarded_get());
+    node.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1");
+    client.expect(answer_of("ada", "1"));
+    node.expect_end();
+    client.send(GET);
+    ada.accept().expect(forwarded_get());
+}
+
+#[test]
+fn a_client_of_http_1_0_is_closed_unless_it_asks_to_be_kept() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send("GET / HTTP/1.0\r\nHost: pi\r\nConnection: keep-alive\r\n\r\n");
+    let mut node = ada.accept();
+    node.expect_head("GET / HTTP/1.1\r\nHost: pi\r\n");
+    node.send(answer("1"));
+    client.expect("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nX-Picluster-Node: ada\r\n");
+    client.expect("Connection: keep-alive\r\n\r\n1");
+    client.send(GET_1_0);
+    node.expect_head("GET / HTTP/1.1\r\nHost: pi\r\n");
+    node.send(answer("2"));
+    client.expect("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nX-Picluster-Node: ada\r\n");
+    client.expect("Connection: close\r\n\r\n2");
+    client.expect_end();
+}
+
+#[test]
+fn a_client_of_http_1_0_gets_a_chunked_answer_without_the_chunks() {
+    for bytewise in [false, true] {
+        let ada = Puppet::new("ada");
+        let front = Front::before(&[&ada]);
+        let mut client = front.client();
+        client.send(GET_1_0);
+        let mut node = ada.accept();
+        node.head();
+        let given = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                     3;x\r\nabc\r\n2\r\nde\r\n0\r\nA: b\r\n\r\n";
+        node.send_in_pieces(given, bytewise);
+        client.expect("HTTP/1.1 200 OK\r\nX-Picluster-Node: ada\r\nConnection: close\r\n\r\nabcde");
+        client.expect_end();
+    }
+}
+
+#[test]
+fn an_answer_that_ends_with_the_connection_does_so_for_the_client_too() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send(GET);
+    let mut node = ada.accept();
+    node.head();
+    node.send("HTTP/1.1 200 OK\r\n\r\nall of ");
+    client.expect("HTTP/1.1 200 OK\r\nX-Picluster-Node: ada\r\nConnection: close\r\n\r\nall of ");
+    node.send("it");
+    node.finish();
+    client.expect("it");
+    client.expect_end();
+}
+
+#[test]
+fn a_client_that_half_closes_still_gets_its_answer() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send(GET);
+    client.finish();
+    let mut node = ada.accept();
+    node.expect(forwarded_get());
+    node.expect_silence(std::time::Duration::from_millis(400));
+    node.send(answer("late"));
+    client.expect(answer_of("ada", "late"));
+    client.expect_end();
+}
+
+#[test]
+fn a_client_that_sends_its_next_request_while_an_answer_streams_is_answered_after_it() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send(GET);
+    let mut node = ada.accept();
+    node.head();
+    node.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf.");
+    client.expect("HTTP/1.1 200 OK\r\nContent-Length: 10\r\nX-Picluster-Node: ada\r\n\r\nhalf.");
+    client.send(POST);
+    node.send("other");
+    client.expect("other");
+    node.expect(forwarded("POST /", "Content-Length: 5\r\n") + "hello");
+}
+
+#[test]
+fn bytes_behind_an_answer_end_the_nodes_connection_and_reach_nobody() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send(GET);
+    let mut node = ada.accept();
+    node.head();
+    node.send(answer("1") + &answer("forged"));
+    client.expect(answer_of("ada", "1"));
+    assert!(node.rest().0.is_empty());
+    client.send(GET);
+    let mut node = ada.accept();
+    node.expect(forwarded_get());
+    node.send(answer("2"));
+    client.expect(answer_of("ada", "2"));
+}

@@ -1,0 +1,175 @@
+//! The balancer under test, without discovery: what it knows of nodes is published by hand.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use picluster::config::Limits;
+use picluster::health::Outcome;
+use picluster::listen;
+use picluster::pool::{self, Member, Publisher};
+use picluster::proxy::{Feedback, Settings, Teaching, Worker};
+use picluster::server::{Phase, Workers};
+use tokio::sync::{mpsc, watch};
+
+use super::wire::{PATIENCE, Puppet, Wire};
+use crate::lab::wait_until;
+
+/// What a test may want otherwise.
+pub(super) struct Setup {
+    pub(super) limits: Limits,
+    pub(super) hold: Duration,
+    pub(super) workers: usize,
+    pub(super) node_header: bool,
+    /// How long ago the balancer started.
+    pub(super) age: Duration,
+}
+
+pub(super) struct Front {
+    addr: SocketAddr,
+    publisher: Publisher,
+    pool: pool::Watch,
+    settings: Arc<Settings>,
+    phase: watch::Sender<Phase>,
+    workers: Workers,
+    feedback: mpsc::Receiver<Feedback>,
+}
+
+impl Front {
+    /// With these nodes, all up.
+    pub(super) fn before(nodes: &[&Puppet]) -> Self {
+        Self::with(nodes, |_| {})
+    }
+
+    pub(super) fn with(nodes: &[&Puppet], change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup {
+            // A test that stalls keeps its connections.
+            limits: Limits { upstream_idle: PATIENCE, ..Limits::default() },
+            hold: Duration::from_millis(300),
+            workers: 1,
+            node_header: true,
+            age: Duration::from_secs(60),
+        };
+        change(&mut setup);
+        let (feedback, told) = mpsc::channel(64);
+        let settings = Arc::new(Settings {
+            limits: setup.limits.clone(),
+            hold: setup.hold,
+            node_header: setup.node_header,
+            via: "front".to_owned(),
+            teaching: Teaching { html: "<p>teach".to_owned(), text: "teach\n".to_owned() },
+            started: Instant::now() - setup.age,
+            feedback,
+            held: 0.into(),
+            failed: 0.into(),
+        });
+        let (publisher, pool) = pool::channel();
+        // Before the workers start, so that none serves without having seen it.
+        if !nodes.is_empty() {
+            publisher.publish(nodes.iter().map(|node| node.up()).collect(), setup.age);
+        }
+        let (phase, watched) = watch::channel(Phase::Serving);
+        let listeners =
+            listen::bind_shared(([127, 0, 0, 1], 0).into(), "--listen", setup.workers).unwrap();
+        let addr = listeners[0].local_addr().unwrap();
+        let workers = Workers::start(listeners, setup.limits.connections, &watched, {
+            let (settings, pool) = (Arc::clone(&settings), pool.clone());
+            move || Worker::start(Arc::clone(&settings), pool.clone())
+        });
+        let workers = workers.unwrap();
+        Self { addr, publisher, pool, settings, phase, workers, feedback: told }
+    }
+
+    /// Publishes these members and waits until every worker has let go of the pool before.
+    pub(super) fn publish(&self, members: impl IntoIterator<Item = Member>) {
+        let before = Arc::downgrade(&self.pool.borrow());
+        self.publisher.publish(members.into_iter().collect(), self.settings.started.elapsed());
+        wait_until("all workers see the new pool", || before.strong_count() == 0);
+    }
+
+    pub(super) fn client(&self) -> Wire {
+        Wire::connect(self.addr)
+    }
+
+    /// What an ordinary client gets for one request on a connection of its own: head and body.
+    #[track_caller]
+    pub(super) fn ask(&self, request: impl AsRef<[u8]>) -> String {
+        let mut client = self.client();
+        client.send(request);
+        client.finish();
+        let (answer, end) = client.rest();
+        assert!(end.is_ok(), "{end:?}");
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// Waits until traffic tells this of the node.
+    pub(super) fn wait_until_told(&mut self, node: &Puppet, outcome: Outcome) {
+        wait_until("traffic's word", || self.told(node).contains(&outcome));
+    }
+
+    /// Requests that failed for the cluster's fault.
+    pub(super) fn failed(&self) -> u64 {
+        self.settings.failed.load(Ordering::Relaxed)
+    }
+
+    /// Requests that wait for a node.
+    pub(super) fn held(&self) -> usize {
+        self.settings.held.load(Ordering::Relaxed)
+    }
+
+    /// What traffic has told of this node since the last time. A machine that stalls may add a
+    /// `Silent` to it anywhere.
+    pub(super) fn told(&mut self, node: &Puppet) -> Vec<Outcome> {
+        self.told_of(node.epoch())
+    }
+
+    pub(super) fn told_of(&mut self, of: u64) -> Vec<Outcome> {
+        let told = std::iter::from_fn(|| self.feedback.try_recv().ok());
+        told.filter(|(epoch, _)| *epoch == of).map(|(_, outcome)| outcome).collect()
+    }
+
+    /// Begins the graceful end.
+    pub(super) fn drain(&self, deadline: Duration) {
+        self.phase.send(Phase::Draining(Instant::now() + deadline)).unwrap();
+    }
+
+    /// Waits until all workers have ended.
+    pub(super) fn join(self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let joined =
+            runtime.block_on(async { tokio::time::timeout(PATIENCE, self.workers.join()).await });
+        joined.expect("the workers end");
+    }
+}
+
+/// Waits until nothing is in flight to the node.
+pub(super) fn wait_until_free(node: &Puppet) {
+    wait_until("nothing in flight", || node.counters.inflight.load(Ordering::Relaxed) == 0);
+}
+
+pub(super) const GET: &str = "GET / HTTP/1.1\r\nHost: pi\r\n\r\n";
+pub(super) const POST: &str = "POST / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\n\r\nhello";
+
+/// The request of this line and these fields as a node gets it.
+pub(super) fn forwarded(line: &str, fields: &str) -> String {
+    format!(
+        "{line} HTTP/1.1\r\nHost: pi\r\n{fields}X-Forwarded-For: 127.0.0.1\r\n\
+         X-Forwarded-Proto: http\r\nX-Forwarded-Host: pi\r\nVia: 1.1 front\r\n\r\n"
+    )
+}
+
+/// [`GET`] as a node gets it.
+pub(super) fn forwarded_get() -> String {
+    forwarded("GET /", "")
+}
+
+/// An answer of a node, and the same as the client gets it from a node of this name.
+pub(super) fn answer(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+pub(super) fn answer_of(node: &str, body: &str) -> String {
+    let len = body.len();
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\nX-Picluster-Node: {node}\r\n\r\n{body}")
+}

@@ -1,0 +1,175 @@
+//! What is not forwarded, and what is changed on its way.
+
+use super::front::{Front, GET, answer, forwarded};
+use super::wire::Puppet;
+
+#[test]
+fn what_can_be_read_in_two_ways_is_refused_and_no_byte_reaches_a_node() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let post = |fields: &str| format!("POST / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n");
+    let get = |fields: &str| format!("GET / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n");
+    let cases = [
+        (400, post("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n")),
+        (400, post("Content-Length: 1\r\nContent-Length: 1\r\n") + "a"),
+        (400, post("Content-Length: 1, 1\r\n") + "a"),
+        (400, post("Content-Length: +1\r\n") + "a"),
+        (400, post("Transfer-Encoding: gzip, chunked\r\n")),
+        (400, post("Transfer-Encoding: chunked\r\n") + "x\r\n"),
+        (400, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned()),
+        (400, get("A: b\rc\r\n")),
+        (400, "GET / HTTP/1.1\nHost: pi\n\n".to_owned()),
+        (400, get("A: b\r\n c\r\n")),
+        (400, get("A : b\r\n")),
+        (400, get("(: b\r\n")),
+        (400, get("A: \0\r\n")),
+        (400, get("Host: pi\r\n")),
+        (400, "GET / HTTP/1.1\r\n\r\n".to_owned()),
+        (400, "\x16\x03\x01".to_owned()),
+        (405, "CONNECT pi:80 HTTP/1.1\r\nHost: pi:80\r\n\r\n".to_owned()),
+        (414, format!("GET /{} HTTP/1.1\r\nHost: pi\r\n\r\n", "a".repeat(16 * 1024))),
+        (417, get("Expect: a miracle\r\n")),
+        (431, get(&"A: b\r\n".repeat(100))),
+        (431, get(&format!("A: {}\r\n", "a".repeat(64 * 1024)))),
+        (505, "GET / HTTP/2.0\r\nHost: pi\r\n\r\n".to_owned()),
+    ];
+    for (status, request) in cases {
+        let got = front.ask(&request);
+        let shown = &request[..request.len().min(100)];
+        assert!(got.starts_with(&format!("HTTP/1.1 {status} ")), "{shown:?} got {got:?}");
+        assert!(got.contains("\r\nConnection: close\r\n"), "{shown:?} got {got:?}");
+    }
+    ada.expect_nobody();
+    assert_eq!(front.failed(), 0);
+}
+
+#[test]
+fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send(format!("GET /.picluster/ HTTP/1.1\r\nHost: pi\r\n\r\n{}", GET.repeat(1000)));
+    client.expect_head("HTTP/1.1 404 ");
+    let (rest, end) = client.rest();
+    assert!(rest.ends_with(b"\n") && end.is_ok(), "{end:?}");
+}
+
+#[test]
+fn a_body_that_breaks_on_its_way_is_a_400_and_the_node_sees_it_unfinished() {
+    for broken in ["zz\r\n", "1\r\nab\r\n", "0\r\nHost: x\r\n\r\n"] {
+        let ada = Puppet::new("ada");
+        let front = Front::before(&[&ada]);
+        let mut client = front.client();
+        client.send("POST / HTTP/1.1\r\nHost: pi\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+        let mut node = ada.accept();
+        node.expect(forwarded("POST /", "Transfer-Encoding: chunked\r\n") + "1\r\na\r\n");
+        client.send(broken);
+        client.expect_head("HTTP/1.1 400 Bad Request\r\n");
+        assert!(node.rest().0.is_empty(), "nothing of {broken:?} was sent on");
+    }
+}
+
+#[test]
+fn a_body_that_ends_too_early_is_a_400_and_the_node_sees_it_unfinished() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send("POST / HTTP/1.1\r\nHost: pi\r\nContent-Length: 9\r\n\r\nhalf");
+    client.finish();
+    let mut node = ada.accept();
+    node.expect(forwarded("POST /", "Content-Length: 9\r\n") + "half");
+    node.expect_end();
+    client.expect_head("HTTP/1.1 400 Bad Request\r\n");
+}
+
+#[test]
+fn an_answer_that_can_be_read_in_two_ways_is_a_502() {
+    let bad = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\na",
+        "HTTP/1.1 200 OK\nContent-Length: 1\n\na",
+        "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+        "HTTP/1.1 999 OK\r\n\r\n",
+        "SSH-2.0-OpenSSH\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk",
+    ];
+    for (count, bytes) in bad.iter().enumerate() {
+        let ada = Puppet::new("ada");
+        let front = Front::before(&[&ada]);
+        let mut client = front.client();
+        client.send(GET);
+        let mut node = ada.accept();
+        node.head();
+        node.send(bytes);
+        client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
+        assert!(node.rest().0.is_empty());
+        assert_eq!(front.failed(), 1, "case {count}");
+        ada.expect_nobody();
+    }
+}
+
+#[test]
+fn a_client_is_kept_after_a_502() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send(GET.repeat(2));
+    let mut node = ada.accept();
+    node.head();
+    node.send("nonsense\r\n\r\n");
+    let head = client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
+    assert!(!head.contains("Connection: close"), "{head}");
+    client.expect("502 Bad Gateway: the node's answer is not valid HTTP\n");
+    let mut node = ada.accept();
+    node.head();
+    node.send(answer("1"));
+    client.expect_head("HTTP/1.1 200 OK\r\n");
+}
+
+#[test]
+fn what_is_between_balancer_and_node_is_a_404() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    for target in ["/.picluster/health", "//%2epicluster/", "/a/../.picluster"] {
+        let got = front.ask(format!("GET {target} HTTP/1.1\r\nHost: pi\r\n\r\n"));
+        assert!(got.starts_with("HTTP/1.1 404 Not Found\r\n"), "{target}: {got}");
+    }
+    ada.expect_nobody();
+}
+
+#[test]
+fn a_loop_through_ourselves_is_a_508() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let got = front.ask("GET / HTTP/1.1\r\nHost: pi\r\nVia: 1.1 a, 1.1 front\r\n\r\n");
+    assert!(got.starts_with("HTTP/1.1 508 Loop Detected\r\n"), "{got}");
+    ada.expect_nobody();
+}
+
+#[test]
+fn fields_keep_their_order_and_their_duplicates_and_ours_are_ours() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send(
+        "GET http://Pi:80/a?b HTTP/1.1\r\nAccept: b\r\nHost: other\r\nKeep-Alive: 5\r\n\
+         Connection: keep-alive, X-Secret\r\nX-Secret: s\r\nX-Forwarded-For: 1.2.3.4\r\n\
+         X-Forwarded-Proto: https\r\nX-PICLUSTER-Trust: me\r\nForwarded: for=x\r\nTE: trailers\r\n\
+         Accept: a\r\nVia: 1.1 other\r\n\r\n",
+    );
+    let mut node = ada.accept();
+    node.expect(
+        "GET /a?b HTTP/1.1\r\nHost: Pi:80\r\nAccept: b\r\nAccept: a\r\nVia: 1.1 other\r\n\
+         X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: Pi:80\r\n\
+         Via: 1.1 front\r\n\r\n",
+    );
+    node.send(
+        "HTTP/1.1 299 Fine, thanks\r\nB: 1\r\nSet-Cookie: b\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\
+         Keep-Alive: timeout=5\r\nSet-Cookie: a\r\nX-Picluster-Node: forged\r\n\
+         Content-Length: 0\r\n\r\n",
+    );
+    client.expect(
+        "HTTP/1.1 299 Fine, thanks\r\nB: 1\r\nSet-Cookie: b\r\nSet-Cookie: a\r\n\
+         Content-Length: 0\r\nX-Picluster-Node: ada\r\n\r\n",
+    );
+}

@@ -1,0 +1,360 @@
+//! What is sent again, to whom, and what never is.
+
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use picluster::health::Outcome;
+
+use super::front::{
+    Front, GET, POST, answer, answer_of, forwarded, forwarded_get, wait_until_free,
+};
+use super::wire::{Puppet, Wire};
+
+const DELETE: &str = "DELETE / HTTP/1.1\r\nHost: pi\r\n\r\n";
+
+/// A front whose next pick is the first of these two, by name.
+fn two() -> (Puppet, Puppet, Front) {
+    let (ada, bob) = (Puppet::new("ada"), Puppet::new("bob"));
+    let front = Front::before(&[&ada, &bob]);
+    (ada, bob, front)
+}
+
+/// A connection to `node` that is kept, after one request of this client.
+fn keep(client: &mut Wire, node: &Puppet) -> Wire {
+    client.send(GET);
+    let mut kept = node.accept();
+    kept.head();
+    kept.send(answer(""));
+    client.expect_head("HTTP/1.1 200 OK\r\n");
+    kept
+}
+
+#[test]
+fn a_refused_connection_costs_nothing_even_for_a_post() {
+    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
+    let mut front = Front::before(&[&ada, &bob]);
+    let counters = std::sync::Arc::clone(&ada.counters);
+    let epoch = ada.epoch();
+    drop(ada);
+    let request = POST.replace("hello", "");
+    let request = request.replace("Content-Length: 5", "Content-Length: 0");
+    for _ in 0..4 {
+        assert_eq!(front.ask(&request), answer_of("bob", "bob"));
+    }
+    assert!(counters.failures.load(Ordering::Relaxed) >= 1);
+    assert!(front.told_of(epoch).contains(&Outcome::Refused));
+    assert_eq!((front.failed(), counters.inflight.load(Ordering::Relaxed)), (0, 0));
+}
+
+#[test]
+fn a_get_whose_node_died_is_sent_once_more_elsewhere() {
+    let (ada, bob, mut front) = two();
+    let mut client = front.client();
+    client.send(GET);
+    let mut first = ada.accept();
+    first.expect(forwarded_get());
+    first.reset();
+    let mut second = bob.accept();
+    second.expect(forwarded_get());
+    second.send(answer("1"));
+    client.expect(answer_of("bob", "1"));
+    assert_eq!(front.told(&ada).last(), Some(&Outcome::Broken));
+    assert_eq!(front.failed(), 0);
+    wait_until_free(&ada);
+}
+
+#[test]
+fn a_request_that_kills_two_nodes_kills_no_third() {
+    let nodes = [Puppet::new("ada"), Puppet::new("bob"), Puppet::new("cyd")];
+    let front = Front::before(&nodes.each_ref());
+    let mut client = front.client();
+    client.send(GET);
+    for node in &nodes[..2] {
+        let mut killed = node.accept();
+        killed.expect(forwarded_get());
+    }
+    client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
+    nodes[2].expect_nobody();
+    assert_eq!(front.failed(), 1);
+}
+
+#[test]
+fn a_post_that_reached_its_node_is_not_sent_again() {
+    let (ada, bob, front) = two();
+    let mut client = front.client();
+    client.send(POST);
+    let mut first = ada.accept();
+    first.expect(forwarded("POST /", "Content-Length: 5\r\n") + "hello");
+    first.reset();
+    client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
+    bob.expect_nobody();
+}
+
+#[test]
+fn an_idempotency_key_lets_a_post_be_sent_again() {
+    let (ada, bob, front) = two();
+    let mut client = front.client();
+    let fields = "Content-Length: 5\r\nIdempotency-Key: 7\r\n";
+    client.send(format!("POST / HTTP/1.1\r\nHost: pi\r\n{fields}\r\nhello"));
+    drop(ada.accept());
+    let mut second = bob.accept();
+    second.expect(forwarded("POST /", fields) + "hello");
+    second.send(answer("1"));
+    client.expect(answer_of("bob", "1"));
+}
+
+#[test]
+fn a_body_up_to_64_kib_is_sent_again_byte_for_byte() {
+    let len = 64 * 1024;
+    let body: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+    let fields = format!("Content-Length: {len}\r\n");
+    let (ada, bob, front) = two();
+    let mut client = front.client();
+    client.send(format!("PUT / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n"));
+    let (start, rest) = body.split_at(40_000);
+    client.send(start);
+    let mut first = ada.accept();
+    first.expect(forwarded("PUT /", &fields));
+    first.expect(start);
+    drop(first);
+    let mut second = bob.accept();
+    second.expect(forwarded("PUT /", &fields));
+    second.expect(start);
+    client.send(rest);
+    second.expect(rest);
+    second.send(answer("1"));
+    client.expect(answer_of("bob", "1"));
+}
+
+#[test]
+fn a_longer_body_is_not_sent_again() {
+    let len = 200 * 1024;
+    let (ada, bob, front) = two();
+    let mut client = front.client();
+    client.send(format!("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: {len}\r\n\r\n"));
+    client.send(vec![b'a'; len]);
+    let mut first = ada.accept();
+    first.expect(forwarded("PUT /", &format!("Content-Length: {len}\r\n")));
+    first.expect(vec![b'a'; len]);
+    drop(first);
+    client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
+    bob.expect_nobody();
+}
+
+#[test]
+fn an_answer_cut_short_is_seen_to_be_short_and_never_sent_again() {
+    for head in ["Content-Length: 9\r\n", "Transfer-Encoding: chunked\r\n", ""] {
+        let (ada, bob, mut front) = two();
+        let mut client = front.client();
+        client.send(GET);
+        let mut node = ada.accept();
+        node.head();
+        node.send(format!("HTTP/1.1 200 OK\r\n{head}\r\n5\r\nha"));
+        client.expect_head("HTTP/1.1 200 OK\r\n");
+        client.expect("5\r\nha");
+        node.reset();
+        let (rest, end) = client.rest();
+        assert!(rest.is_empty() && end.is_err(), "{rest:?} {end:?}");
+        bob.expect_nobody();
+        wait_until_free(&ada);
+        assert_eq!(front.told(&ada).last(), Some(&Outcome::Broken), "{head}");
+        assert_eq!((front.failed(), ada.counters.failures.load(Ordering::Relaxed)), (1, 1));
+    }
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_an_answer_is_not_the_nodes_failure() {
+    let (ada, _bob, mut front) = two();
+    let mut client = front.client();
+    client.send(GET);
+    let mut node = ada.accept();
+    node.head();
+    node.send("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n");
+    client.expect_head("HTTP/1.1 200 OK\r\n");
+    client.reset();
+    node.send_what_is_taken(vec![0; 10_000_000]);
+    wait_until_free(&ada);
+    assert!(!front.told(&ada).contains(&Outcome::Broken));
+    assert_eq!((front.failed(), ada.counters.failures.load(Ordering::Relaxed)), (0, 0));
+}
+
+#[test]
+fn a_kept_connection_found_dead_costs_nothing() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    drop(keep(&mut client, &ada));
+    client.expect_silence(Duration::from_millis(20));
+    for request in [GET, POST] {
+        client.send(request);
+        let mut node = ada.accept();
+        node.expect_head(&request[..5]);
+        node.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        client.expect_head("HTTP/1.1 200 OK\r\n");
+    }
+    assert_eq!(ada.counters.failures.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn two_kept_connections_that_are_about_to_be_closed_do_not_fail_a_get() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let (mut one, mut other) = (front.client(), front.client());
+    one.send(GET);
+    other.send(GET);
+    let mut kept = [ada.accept(), ada.accept()];
+    for node in &mut kept {
+        node.head();
+        node.send(answer(""));
+    }
+    for client in [&mut one, &mut other] {
+        client.expect_head("HTTP/1.1 200 OK\r\n");
+    }
+    one.send(GET);
+    // Whichever is used, it dies with the request in it; the other one would as well.
+    thread::scope(|scope| {
+        for node in kept {
+            scope.spawn(|| drop_at_the_next_byte(node));
+        }
+        let mut fresh = ada.accept();
+        fresh.expect(forwarded_get());
+        fresh.send(answer("1"));
+        one.expect(answer_of("ada", "1"));
+    });
+}
+
+fn drop_at_the_next_byte(mut node: Wire) {
+    let _ = node.first_byte();
+}
+
+#[test]
+fn an_upload_that_did_not_go_in_one_write_leaves_no_kept_connection() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    client.send("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 2\r\n\r\na");
+    let mut node = ada.accept();
+    node.expect(forwarded("PUT /", "Content-Length: 2\r\n") + "a");
+    client.send("b");
+    node.expect("b");
+    node.send(answer("1"));
+    client.expect(answer_of("ada", "1"));
+    node.expect_end();
+}
+
+#[test]
+fn an_unsafe_method_takes_a_kept_connection_only_after_a_fresh_answer() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let mut client = front.client();
+    let mut kept = keep(&mut client, &ada);
+    client.expect_silence(Duration::from_millis(150));
+    client.send(POST);
+    let mut fresh = ada.accept();
+    fresh.expect_head("POST / ");
+    fresh.expect("hello");
+    fresh.send(answer(""));
+    client.expect_head("HTTP/1.1 200 OK\r\n");
+    client.send(DELETE);
+    fresh.expect_head("DELETE / ");
+    kept.expect_silence(Duration::from_millis(10));
+}
+
+#[test]
+fn a_kept_connection_is_closed_by_us_after_its_time() {
+    let ada = Puppet::new("ada");
+    let limit = Duration::from_millis(50);
+    let front = Front::with(&[&ada], |setup| setup.limits.upstream_idle = limit);
+    let mut client = front.client();
+    let mut kept = keep(&mut client, &ada);
+    kept.expect_end();
+}
+
+#[test]
+fn no_node_is_tried_twice_while_another_is_untried() {
+    let (ada, bob) = (Puppet::new("ada"), Puppet::new("bob"));
+    let (cyd, dan) = (Puppet::new("cyd"), Puppet::greeter("dan"));
+    let front = Front::before(&[&ada, &bob, &cyd, &dan]);
+    let gone = [&ada, &bob, &cyd].map(|node| std::sync::Arc::clone(&node.counters));
+    drop((ada, bob, cyd));
+    assert_eq!(front.ask(GET), answer_of("dan", "dan"));
+    for counters in gone {
+        assert_eq!(counters.failures.load(Ordering::Relaxed), 1);
+    }
+}
+
+#[test]
+fn all_nodes_are_tried_again_and_again_until_the_time_for_tries_is_over() {
+    let ada = Puppet::new("ada");
+    let span = Duration::from_millis(200);
+    let front = Front::with(&[&ada], |setup| setup.limits.retry_for = span);
+    let counters = std::sync::Arc::clone(&ada.counters);
+    drop(ada);
+    let began = Instant::now();
+    let got = front.ask(GET);
+    assert!(got.starts_with("HTTP/1.1 502 "), "{got}");
+    assert!(began.elapsed() >= span);
+    let failures = counters.failures.load(Ordering::Relaxed);
+    assert!((2..20).contains(&failures), "{failures} connections");
+}
+
+#[test]
+fn a_status_is_never_retried() {
+    let (ada, bob, front) = two();
+    let mut client = front.client();
+    client.send(GET);
+    let mut node = ada.accept();
+    node.head();
+    node.send("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
+    client.expect("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nX-Picluster-Node: ada\r\n\r\n");
+    bob.expect_nobody();
+    assert_eq!(front.failed(), 0);
+}
+
+#[test]
+fn a_request_to_a_host_that_vanished_is_sent_elsewhere_as_soon_as_that_is_known() {
+    let (ada, bob, mut front) = two();
+    let mut client = front.client();
+    client.send(GET);
+    let mut first = ada.accept();
+    first.head();
+    front.wait_until_told(&ada, Outcome::Silent);
+    front.publish([ada.vanished(), bob.up()]);
+    let mut second = bob.accept();
+    second.expect(forwarded_get());
+    second.send(answer("1"));
+    client.expect(answer_of("bob", "1"));
+}
+
+#[test]
+fn a_body_on_its_way_to_a_host_that_vanished_goes_elsewhere() {
+    let (ada, bob, front) = two();
+    let mut client = front.client();
+    client.send("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 2\r\n\r\na");
+    let mut first = ada.accept();
+    first.head();
+    first.expect("a");
+    front.publish([ada.vanished(), bob.up()]);
+    let mut second = bob.accept();
+    second.head();
+    second.expect("a");
+    client.send("b");
+    second.expect("b");
+    second.send(answer("1"));
+    client.expect(answer_of("bob", "1"));
+}
+
+#[test]
+fn a_slow_answer_asks_whether_its_node_lives_and_is_waited_for() {
+    let (ada, bob, mut front) = two();
+    let mut client = front.client();
+    client.send(GET);
+    let mut node = ada.accept();
+    node.head();
+    front.wait_until_told(&ada, Outcome::Silent);
+    front.publish([ada.down(), bob.up()]);
+    client.expect_silence(Duration::from_millis(50));
+    node.send(answer("1"));
+    client.expect(answer_of("ada", "1"));
+}

@@ -1,0 +1,262 @@
+//! One end of a raw connection, and a node that does what its test says.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use picluster::health::Health;
+use picluster::node::{Node, NodeId, Source};
+use picluster::pool::{Counters, Member};
+use socket2::SockRef;
+
+/// Longer than anything takes on a loaded machine, so that a test fails and does not hang.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One end of a connection.
+pub(super) struct Wire(TcpStream);
+
+impl Wire {
+    pub(super) fn connect(addr: SocketAddr) -> Self {
+        Self::new(TcpStream::connect(addr).unwrap())
+    }
+
+    fn new(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// In one segment, or each byte in a segment of its own.
+    pub(super) fn send_in_pieces(&mut self, bytes: impl AsRef<[u8]>, bytewise: bool) {
+        let bytes = bytes.as_ref();
+        for piece in bytes.chunks(if bytewise { 1 } else { bytes.len() }) {
+            self.send(piece);
+        }
+    }
+
+    /// Sends until the other side takes no more.
+    pub(super) fn send_what_is_taken(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.0.write_all(bytes.as_ref());
+    }
+
+    /// The next bytes are these.
+    #[track_caller]
+    pub(super) fn expect(&mut self, expected: impl AsRef<[u8]>) {
+        let expected = expected.as_ref();
+        let mut came = vec![0; expected.len()];
+        let mut len = 0;
+        while len < came.len() {
+            match self.0.read(&mut came[len..]) {
+                Ok(0) => break,
+                Ok(n) => len += n,
+                Err(error) => panic!("{error} after {:?}", text(&came[..len])),
+            }
+        }
+        assert!(came[..len] == *expected, "{:?} is not {:?}", text(&came[..len]), text(expected));
+    }
+
+    /// The next head, its empty line included.
+    #[track_caller]
+    pub(super) fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            match self.0.read(&mut byte) {
+                Ok(1) => head.push(byte[0]),
+                other => panic!("{other:?} after {:?}", text(&head)),
+            }
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    /// The next head begins like this.
+    #[track_caller]
+    pub(super) fn expect_head(&mut self, start: &str) -> String {
+        let head = self.head();
+        assert!(head.starts_with(start), "{head:?} does not begin with {start:?}");
+        head
+    }
+
+    /// Nothing more comes, and that is said properly.
+    #[track_caller]
+    pub(super) fn expect_end(&mut self) {
+        let (rest, end) = self.rest();
+        assert!(rest.is_empty() && end.is_ok(), "{:?}, then {end:?}", text(&rest));
+    }
+
+    /// Waits for one byte, or for the end.
+    pub(super) fn first_byte(&mut self) -> io::Result<usize> {
+        self.0.read(&mut [0])
+    }
+
+    /// These bytes come, and then the end.
+    #[track_caller]
+    pub(super) fn expect_then_end(mut self, expected: impl AsRef<[u8]>) {
+        self.expect(expected);
+        self.expect_end();
+    }
+
+    /// What still comes, and whether it ends properly or with a reset.
+    pub(super) fn rest(&mut self) -> (Vec<u8>, io::Result<()>) {
+        let mut rest = Vec::new();
+        let end = self.0.read_to_end(&mut rest).map(drop);
+        if let Err(error) = &end {
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        }
+        (rest, end)
+    }
+
+    /// Nothing comes for this long.
+    #[track_caller]
+    pub(super) fn expect_silence(&mut self, span: Duration) {
+        self.0.set_read_timeout(Some(span)).unwrap();
+        let came = self.0.read(&mut [0]);
+        self.0.set_read_timeout(Some(PATIENCE)).unwrap();
+        let silent = came.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
+        assert!(silent, "{came:?}");
+    }
+
+    /// Half-closes: nothing more is sent.
+    pub(super) fn finish(&mut self) {
+        self.0.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Ends with a reset.
+    pub(super) fn reset(self) {
+        SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// A second handle, to send and receive at once.
+    pub(super) fn twin(&self) -> Self {
+        Self(self.0.try_clone().unwrap())
+    }
+
+    /// Reads one head after the other and answers each with `answer`, to the end.
+    fn answer_all(mut self, answer: &str) {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while matches!(self.0.read(&mut byte), Ok(1)) {
+            head.push(byte[0]);
+            if head.ends_with(b"\r\n\r\n") {
+                head.clear();
+                if self.0.write_all(answer.as_bytes()).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]);
+    format!("{shown} ({} bytes)", bytes.len())
+}
+
+/// A node whose every move is made by its test.
+pub(super) struct Puppet {
+    name: &'static str,
+    epoch: u64,
+    listener: TcpListener,
+    pub(super) counters: Arc<Counters>,
+}
+
+static EPOCHS: AtomicU64 = AtomicU64::new(1);
+
+impl Puppet {
+    pub(super) fn new(name: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        SockRef::from(&listener).set_read_timeout(Some(PATIENCE)).unwrap();
+        let epoch = EPOCHS.fetch_add(1, Ordering::Relaxed);
+        Self { name, epoch, listener, counters: Arc::default() }
+    }
+
+    /// A node whose kernel completes no connection: its queue is full.
+    pub(super) fn unreachable(name: &'static str) -> (Self, Wire) {
+        let puppet = Self::new(name);
+        rustix::net::listen(&puppet.listener, 0).unwrap();
+        let filler = Wire::connect(puppet.addr());
+        (puppet, filler)
+    }
+
+    /// A node that serves by itself: each request is answered with the node's name.
+    pub(super) fn greeter(name: &'static str) -> Self {
+        let puppet = Self::new(name);
+        let listener = puppet.listener.try_clone().unwrap();
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
+        thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                let answer = answer.clone();
+                thread::spawn(move || Wire::new(stream).answer_all(&answer));
+            }
+        });
+        puppet
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// The next connection made to it.
+    #[track_caller]
+    pub(super) fn accept(&self) -> Wire {
+        Wire::new(self.listener.accept().expect("a connection comes").0)
+    }
+
+    /// Nobody waits to be accepted.
+    #[track_caller]
+    pub(super) fn expect_nobody(&self) {
+        self.listener.set_nonblocking(true).unwrap();
+        let came = self.listener.accept();
+        self.listener.set_nonblocking(false).unwrap();
+        assert!(came.is_err(), "{} was connected to", self.name);
+    }
+
+    pub(super) fn up(&self) -> Member {
+        member(self.name, self.epoch, self.addr(), &self.counters)
+    }
+
+    pub(super) fn down(&self) -> Member {
+        Member { health: Health::Down, ..self.up() }
+    }
+
+    pub(super) fn vanished(&self) -> Member {
+        Member { silent: true, ..self.down() }
+    }
+
+    pub(super) fn draining(&self) -> Member {
+        Member { health: Health::Draining, last_resort: true, ..self.up() }
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+}
+
+fn member(name: &str, epoch: u64, endpoint: SocketAddr, counters: &Arc<Counters>) -> Member {
+    Member {
+        node: Node {
+            id: NodeId::new(&format!("node{epoch}")).unwrap(),
+            name: name.to_owned(),
+            hostname: "raspberrypi".to_owned(),
+            endpoint,
+            boot: None,
+            source: Source::Mdns,
+        },
+        health: Health::Up,
+        why: String::new(),
+        since: Duration::ZERO,
+        advertised: true,
+        last_resort: false,
+        silent: false,
+        epoch,
+        counters: Arc::clone(counters),
+    }
+}
