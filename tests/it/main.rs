@@ -6,6 +6,7 @@ mod lab;
 
 mod cli;
 mod data_line;
+mod floors;
 mod harness;
 mod hostile;
 mod joins;
