@@ -33,7 +33,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) use cluster::{Balancer, Node};
 pub(crate) use http::Answer;
-pub(crate) use inside::{Program, command};
+pub(crate) use inside::{Manner, Program, command};
 pub(crate) use load::{Load, Report};
 pub(crate) use mdns::{Advert, goodbye};
 pub(crate) use pi::{Dials, Pi};
@@ -145,7 +145,8 @@ impl Lab {
             nft flush chain bridge lab forward\n"
             .to_owned();
         for rule in rules {
-            script += &format!("nft add rule bridge lab forward {rule}\n");
+            // Quoted: a `<` is nft's, not the shell's.
+            script += &format!("nft add rule bridge lab forward '{rule}'\n");
         }
         self.site.shell.run(&script);
     }
@@ -169,6 +170,11 @@ impl Drop for Lab {
             }
         }
         self.site.shell.close();
+        if !std::thread::panicking() {
+            let panics: Vec<_> =
+                lock(&self.site.processes).iter().filter_map(|process| process.panic()).collect();
+            assert!(panics.is_empty(), "a program panicked: {panics:#?}");
+        }
     }
 }
 

@@ -119,7 +119,8 @@ impl Shell {
 
 impl Conversation {
     fn run(&mut self, script: &str) -> Result<String, String> {
-        let wrapped = format!("( set -e\n{script}\n) </dev/null 2>&1; echo; echo \"@done $?\"\n");
+        let wrapped =
+            format!("( set -e\n{script}\n) </dev/null 2>&1; code=$?; echo; echo \"@done $code\"\n");
         let sent = self.commands.write_all(wrapped.as_bytes());
         let mut answer = String::new();
         loop {
