@@ -120,7 +120,7 @@ impl Pi {
     }
 
     /// Starts a tool.
-    pub(super) fn start(&self, argv: &[&str]) -> Process {
+    pub(crate) fn start(&self, argv: &[&str]) -> Process {
         let argv = argv.iter().map(ToString::to_string).collect();
         Process::start(self, Spec { argv, ..Spec::default() })
     }

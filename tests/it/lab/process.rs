@@ -170,10 +170,15 @@ impl Process {
         lock(&self.state.seen).log.iter().filter(|(_, line)| line.contains(text)).count()
     }
 
+    /// What the kernel tells of it: a file of its `/proc` directory, or several by a glob.
+    pub(crate) fn proc(&self, file: &str) -> String {
+        let pid = self.wait_for("its PID", PATIENCE, |seen| seen.pid);
+        self.pi.site().shell.run(&format!("cat /proc/{pid}/{file}"))
+    }
+
     /// Its resident memory.
     pub(crate) fn resident_kib(&self) -> u64 {
-        let pid = self.wait_for("its PID", PATIENCE, |seen| seen.pid);
-        let status = self.pi.site().shell.run(&format!("cat /proc/{pid}/status"));
+        let status = self.proc("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
         kib.unwrap_or_else(|| panic!("no VmRSS of {}", self.state.title))
