@@ -38,6 +38,7 @@ pub(crate) use load::{Load, Report};
 pub(crate) use mdns::{Advert, goodbye};
 pub(crate) use pi::{Dials, Pi};
 pub(crate) use process::Process;
+pub(crate) use shell::is_installed;
 
 use courier::Courier;
 use shell::Shell;
@@ -121,7 +122,7 @@ impl Lab {
 
     /// Whether a tool is installed. If not, says so; with `CI` set that is a failure.
     pub(crate) fn has(&self, tool: &str) -> bool {
-        let has = shell::is_installed(tool);
+        let has = is_installed(tool);
         if !has {
             let name = &self.site.name;
             unavailable(&format!("lab {name}: NOT CHECKED in full, {tool} is not installed"));
@@ -228,6 +229,12 @@ impl Drop for Turn {
 /// A failed scenario must not fail the others through a poisoned lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a binary that uses the lab calls before all else (as a test, if it has a test harness): runs
+/// the lab's program this process was started as. `false` when it was started by somebody else.
+pub(crate) fn run_program() -> bool {
+    inside::run_if_asked()
 }
 
 fn unavailable(line: &str) {

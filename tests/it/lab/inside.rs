@@ -1,5 +1,6 @@
 //! The lab's own programs. The test process cannot enter a namespace (it has threads), so this
-//! binary is started again inside one, to run a single "test" that is none.
+//! binary is started again inside one, to run a single "test" that is none. A binary without a test
+//! harness (a benchmark) asks [`run_if_asked`] first thing instead.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
@@ -57,7 +58,12 @@ pub(crate) enum Manner {
 #[test]
 #[ignore = "not a test: the programs that run inside the labs"]
 fn a_program_of_the_lab() {
-    let Ok(program) = std::env::var(VARIABLE) else { return };
+    super::run_program();
+}
+
+/// Runs the program this process was started as; `false` when it was started as none.
+pub(super) fn run_if_asked() -> bool {
+    let Ok(program) = std::env::var(VARIABLE) else { return false };
     match serde_json::from_str(&program).expect("the lab writes JSON") {
         Program::Load(spec) => load::run(&spec),
         Program::Courier => courier::run(),
@@ -70,6 +76,7 @@ fn a_program_of_the_lab() {
         Program::Silence { server, connections } => be_silent(server, connections),
         Program::Victim => wait_to_be_killed(),
     }
+    true
 }
 
 /// The command line that makes this binary a program of the lab.

@@ -173,8 +173,7 @@ impl Process {
 
     /// The CPU time it has used so far.
     pub(crate) fn cpu(&self) -> Duration {
-        let pid = self.wait_for("its PID", PATIENCE, |seen| seen.pid);
-        let stat = self.pi.site().shell.run(&format!("cat /proc/{pid}/stat"));
+        let stat = self.proc("stat");
         // After the command's name in parentheses; utime and stime are the 12th and 13th of the rest.
         let rest = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
         let times = rest.split_whitespace().skip(11).take(2);
@@ -183,10 +182,15 @@ impl Process {
         Duration::from_millis(ticks * 10)
     }
 
+    /// What the kernel tells of it: a file of its `/proc` directory, or several by a glob.
+    pub(crate) fn proc(&self, file: &str) -> String {
+        let pid = self.wait_for("its PID", PATIENCE, |seen| seen.pid);
+        self.pi.site().shell.run(&format!("cat /proc/{pid}/{file}"))
+    }
+
     /// Its resident memory.
     pub(crate) fn resident_kib(&self) -> u64 {
-        let pid = self.wait_for("its PID", PATIENCE, |seen| seen.pid);
-        let status = self.pi.site().shell.run(&format!("cat /proc/{pid}/status"));
+        let status = self.proc("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
         kib.unwrap_or_else(|| panic!("no VmRSS of {}", self.state.title))

@@ -150,6 +150,7 @@ impl Conversation {
     }
 }
 
-pub(super) fn is_installed(tool: &str) -> bool {
+/// Whether a tool is there.
+pub(crate) fn is_installed(tool: &str) -> bool {
     PATH.split(':').any(|dir| Path::new(dir).join(tool).exists())
 }
