@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use tokio::sync::{mpsc, watch};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::LbConfig;
 use crate::dashboard::{self, Admin, teach};
@@ -26,6 +26,12 @@ use crate::shutdown::Shutdown;
 /// Changes that wait for the discovery task. A full channel holds the source back, which keeps the
 /// newest word of each instance.
 const CHANGES_MAX: usize = 256;
+
+/// The most connections to the admin port at once.
+const ADMIN_CONNECTIONS_MAX: usize = 256;
+
+/// Fewer client connections than this are worth a warning.
+const CONNECTIONS_FEW: usize = 1024;
 
 /// Outcomes that wait for the discovery task; beyond that traffic's words are lost, and probes find
 /// out.
@@ -110,7 +116,8 @@ impl Lb {
             failed: 0.into(),
         });
         let (phase, watched) = watch::channel(Phase::Serving);
-        let mut workers = Workers::start(clients, config.limits.connections, &watched, {
+        let (connections, admin_connections) = connections_max(config.limits.connections);
+        let mut workers = Workers::start(clients, connections, &watched, {
             let (settings, pool) = (Arc::clone(&settings), pool.clone());
             move || Worker::start(Arc::clone(&settings), pool.clone())
         })
@@ -136,6 +143,7 @@ impl Lb {
         };
         let admin = serve_admin(
             admin,
+            admin_connections,
             Admin {
                 pool,
                 cluster: config.discovery.cluster.clone(),
@@ -203,7 +211,30 @@ fn adverts(
     [Some(balancer), claims.then_some(host)].into_iter().flatten().collect()
 }
 
-async fn serve_admin(listener: TcpListener, admin: Admin) -> anyhow::Result<()> {
-    let accept = Accept::new(listener).context("failed to start the admin port")?;
+/// As many client connections, and connections to the admin port, as this process may have open
+/// files for: a client's request opens one more, to a node. Within that nothing ever fails for
+/// want of files; clients beyond it wait in the kernel's queue.
+fn connections_max(asked: usize) -> (usize, usize) {
+    let Some(room) = listen::room() else { return (asked, ADMIN_CONNECTIONS_MAX) };
+    let admin = (room / 8).clamp(1, ADMIN_CONNECTIONS_MAX);
+    let clients = (room.saturating_sub(admin) / 2).clamp(1, asked);
+    if clients < asked.min(CONNECTIONS_FEW) {
+        warn!(
+            asked,
+            connections = clients,
+            "few files may be open at once, so only so many clients are served at once and the others \
+             wait; raise the limit with `ulimit -n 32768` or LimitNOFILE= of the systemd unit"
+        );
+    }
+    (clients, admin)
+}
+
+async fn serve_admin(
+    listener: TcpListener,
+    connections_max: usize,
+    admin: Admin,
+) -> anyhow::Result<()> {
+    let accept =
+        Accept::new(listener, connections_max).context("failed to start the admin port")?;
     axum::serve(accept, dashboard::router(admin)).await.context("failed to serve the admin port")
 }

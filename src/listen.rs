@@ -2,6 +2,7 @@
 //! what to do about it.
 
 mod accept;
+mod files;
 mod owner;
 
 use std::net::{SocketAddr, TcpListener};
@@ -10,7 +11,8 @@ use std::{fmt, io};
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use accept::{Accept, LocalAddr};
-pub use owner::{Owner, owner};
+pub use files::room;
+pub use owner::{Owner, owner, udp_owner};
 
 use crate::config::ipv4_twin;
 

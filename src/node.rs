@@ -236,3 +236,66 @@ pub enum Change {
     /// The machine itself lost an address or a link: what leaves now may be our own fault.
     Disturbed(Source),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A TXT record as it comes from the wire.
+    fn parse(record: &[(&str, &str)]) -> Result<Advertisement, TxtError> {
+        Advertisement::parse(|key| record.iter().find(|(k, _)| *k == key).map(|(_, value)| *value))
+    }
+
+    #[test]
+    fn a_record_without_its_version_or_with_another_is_none_of_ours() {
+        assert_eq!(parse(&[]), Err(TxtError::NotYet));
+        assert_eq!(parse(&[("id", "abc")]), Err(TxtError::NotYet));
+        let long = parse(&[("v", "2\u{7}and so on and on and on")]);
+        assert_eq!(long, Err(TxtError::Version("2-and-so-on-and-".to_owned())));
+        assert_eq!(parse(&[("v", "")]), Err(TxtError::Version(String::new())));
+    }
+
+    #[test]
+    fn a_malformed_key_is_named() {
+        let long = "x".repeat(64);
+        for (key, value) in [
+            ("id", "A"),
+            ("id", "a b"),
+            ("id", long.as_str()),
+            ("boot", "ff"),
+            ("boot", "00000000000000fg"),
+            ("boot", "+0000000000000ff"),
+            ("cluster", "a b"),
+            ("cluster", "k\u{fc}che"),
+            ("cluster", long.as_str()),
+            ("health", "status"),
+            ("health", "/a\r\nX: y"),
+            ("ctl", "0"),
+            ("ctl", "65536"),
+            ("ctl", "-1"),
+            ("ctl", "http"),
+        ] {
+            let error = parse(&[("v", "1"), (key, value)]).unwrap_err();
+            let told = error.to_string();
+            assert!(told.contains(&format!("the key {key} ")), "{key}={value}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_unknown_or_empty_keys_are_nothing() {
+        let node = Advertisement {
+            id: NodeId::new("abc"),
+            hostname: Some("raspberrypi".to_owned()),
+            boot: Some(Boot(255)),
+            cluster: "red".to_owned(),
+            health: Some("/up".to_owned()),
+            ctl: Some(9000),
+        };
+        let txt = node.to_txt();
+        let record: Vec<_> = txt.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        assert_eq!(parse(&record), Ok(node));
+        let foreign = parse(&[("v", "1"), ("id", ""), ("cluster", ""), ("colour", "blue")]);
+        let foreign = foreign.unwrap();
+        assert_eq!((foreign.id, foreign.cluster.as_str()), (None, DEFAULT_CLUSTER));
+    }
+}

@@ -26,6 +26,13 @@ use crate::shutdown::Shutdown;
 /// 1.1 s at most and waits 250 ms for the answer, so it has heard it by then.
 const LINGER: Duration = Duration::from_millis(1600);
 
+/// The most connections at once: a balancer may keep one for each request it has under way, and
+/// several balancers do.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// Fewer than this are worth a warning.
+const CONNECTIONS_FEW: usize = 256;
+
 /// Runs the web node until `shutdown` asks for its end.
 ///
 /// # Errors
@@ -104,7 +111,8 @@ impl Web {
             served: AtomicU64::new(0),
             started: Instant::now(),
         };
-        let accept = Accept::new(listener).context("failed to start the listener")?;
+        let accept =
+            Accept::new(listener, connections_max()).context("failed to start the listener")?;
         Ok(Self { node: Arc::new(node), accept, addr, drain: config.drain })
     }
 
@@ -170,6 +178,19 @@ impl Web {
         tracing::info!(%id, %name, "stopped");
         Ok(())
     }
+}
+
+/// As many connections as this process may have open files for, [`CONNECTIONS_MAX`] at most.
+fn connections_max() -> usize {
+    let room = listen::room().unwrap_or(CONNECTIONS_MAX);
+    if room < CONNECTIONS_FEW {
+        tracing::warn!(
+            connections = room.max(1),
+            "few files may be open at once, so only so many connections are taken; raise the limit \
+             with `ulimit -n 4096` or LimitNOFILE= of the systemd unit"
+        );
+    }
+    room.clamp(1, CONNECTIONS_MAX)
 }
 
 impl Node {

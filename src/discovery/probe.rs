@@ -1,6 +1,7 @@
 //! Asking a node whether it is there and how it is: one GET, bounded in time and size.
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -14,6 +15,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::config::PROBE_ANSWER_BYTES_MAX;
@@ -32,7 +34,11 @@ const LATE: Duration = Duration::from_millis(25);
 const READ_BYTES_MAX: usize = 8 * 1024;
 
 /// A connection over which one probe at a time asks.
-type Connection = SendRequest<Empty<Bytes>>;
+struct Connection {
+    requests: SendRequest<Empty<Bytes>>,
+    /// What ended it, if that was no request's answer: who speaks before it is asked is found out here.
+    fault: oneshot::Receiver<ProbeResult>,
+}
 
 /// The connections that are kept between probes. A node's answer over a kept one says that its
 /// process runs, without a new connection every second.
@@ -86,8 +92,8 @@ async fn ask(probe: Probe, kept: Option<Connection>, cluster: Arc<str>) -> Asked
     Asked { ticket: probe.ticket, result, endpoint: probe.endpoint, connection }
 }
 
-/// One exchange. A kept connection that turns out to be closed is no news: the node is asked again
-/// over a fresh one.
+/// One exchange. A kept connection that turns out to be closed, or told that it will be (some servers
+/// send a 408 first), is no news: the node is asked again over a fresh one.
 async fn exchange(
     probe: &Probe,
     kept: Option<Connection>,
@@ -95,7 +101,7 @@ async fn exchange(
 ) -> Result<(ProbeResult, Option<Connection>), ProbeResult> {
     if let Some(connection) = kept {
         match get(probe, connection, cluster).await {
-            Err(ProbeResult::Closed) => {}
+            Err(ProbeResult::Closed | ProbeResult::NotHttp(_)) => {}
             other => return other,
         }
     }
@@ -115,9 +121,26 @@ async fn open(endpoint: SocketAddr) -> Result<Connection, ProbeResult> {
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| said(&error))?;
+    let (tell, fault) = oneshot::channel();
     // It ends with the connection's sender.
-    tokio::spawn(driver);
-    Ok(connection)
+    tokio::spawn(async move {
+        if let Err(error) = driver.await {
+            // An error means that nobody asks any more.
+            let _ = tell.send(said(&error));
+        }
+    });
+    Ok(Connection { requests: connection, fault })
+}
+
+impl Connection {
+    /// Why it ended: what the failed request says or, where that is only that it is closed, what closed
+    /// it.
+    async fn end(self, request: ProbeResult) -> ProbeResult {
+        match request {
+            ProbeResult::Closed => self.fault.await.unwrap_or(request),
+            other => other,
+        }
+    }
 }
 
 async fn get(
@@ -125,13 +148,18 @@ async fn get(
     mut connection: Connection,
     cluster: &str,
 ) -> Result<(ProbeResult, Option<Connection>), ProbeResult> {
-    connection.ready().await.map_err(|_| ProbeResult::Closed)?;
+    if connection.requests.ready().await.is_err() {
+        return Err(connection.end(ProbeResult::Closed).await);
+    }
     let request = Request::get(&probe.path)
         .header("host", probe.endpoint.to_string())
         .header("user-agent", concat!("picluster/", env!("CARGO_PKG_VERSION")))
         .body(Empty::new())
         .map_err(|error| ProbeResult::NotHttp(error.to_string()))?;
-    let response = connection.send_request(request).await.map_err(|error| said(&error))?;
+    let response = match connection.requests.send_request(request).await {
+        Ok(response) => response,
+        Err(error) => return Err(connection.end(said(&error)).await),
+    };
     let status = response.status().as_u16();
     if probe.foreign {
         return Ok((ProbeResult::Status(status), None));
@@ -192,9 +220,18 @@ fn read(body: &[u8], cluster: &str) -> Option<ProbeResult> {
 fn said(error: &hyper::Error) -> ProbeResult {
     if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
         ProbeResult::NotHttp(error.to_string())
+    } else if spoke_first(error) {
+        ProbeResult::NotHttp("it speaks before it is asked".to_owned())
     } else {
         ProbeResult::Closed
     }
+}
+
+/// Whether bytes came before they were asked for. hyper has no predicate for it, only words; a request
+/// that was under way then says that it was cancelled by it.
+fn spoke_first(error: &hyper::Error) -> bool {
+    let is_it = |text: String| text.contains("unexpected message");
+    is_it(error.to_string()) || error.source().is_some_and(|cause| is_it(cause.to_string()))
 }
 
 #[cfg(test)]
@@ -275,6 +312,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_speaks_before_it_is_asked_does_not_speak_http() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("it is bound");
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a client");
+                stream.write_all(b"220 mail ready\r\n").await.expect("it is open");
+                // Like a mail server it waits for the answer, whatever that is, and hangs up.
+                let _ = stream.read(&mut [0; 1024]).await;
+            }
+        });
+        for _ in 0..20 {
+            let mut probe = probe(addr, true);
+            probe.timeout = Duration::from_secs(5);
+            let result = Kept::new(DEFAULT_CLUSTER).ask(probe).await.result;
+            assert!(matches!(result, ProbeResult::NotHttp(_)), "{result:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_node_is_asked_over_one_connection_until_it_closes_it() {
         let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{BODY}", BODY.len());
         let addr = server(Box::leak(Box::new([&*whole.leak(); 2]))).await;
@@ -302,7 +359,7 @@ mod tests {
         std::thread::spawn(move || {
             use std::io::{Read, Write};
             let (mut stream, _) = listener.accept().expect("a client");
-            stream.read(&mut [0; 1024]).expect("a request");
+            let _ = stream.read(&mut [0; 1024]).expect("a request");
             stream.write_all(whole.as_bytes()).expect("it is read");
         });
         let mut probe = probe(addr, false);

@@ -16,12 +16,25 @@ pub struct Owner {
     pub unit: Option<String>,
 }
 
+/// The state of a TCP socket that listens, and of a UDP socket that is bound and not connected.
+const LISTENS: &str = "0A";
+const BOUND: &str = "07";
+
 /// Who listens on this TCP port, over any family; `None` if nobody does or it cannot be read.
 pub fn owner(port: u16) -> Option<Owner> {
-    let (inode, uid) = ["/proc/net/tcp", "/proc/net/tcp6"]
+    owner_in(["/proc/net/tcp", "/proc/net/tcp6"], port, LISTENS)
+}
+
+/// Who has this UDP port, over any family; one of them where several share it.
+pub fn udp_owner(port: u16) -> Option<Owner> {
+    owner_in(["/proc/net/udp", "/proc/net/udp6"], port, BOUND)
+}
+
+fn owner_in(tables: [&str; 2], port: u16, state: &str) -> Option<Owner> {
+    let (inode, uid) = tables
         .iter()
         .filter_map(|path| fs::read_to_string(path).ok())
-        .find_map(|table| listening(&table, port))?;
+        .find_map(|table| socket_of(&table, port, state))?;
     let Some(pid) = process_of(inode) else { return Some(Owner { uid, ..Owner::default() }) };
     let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
     Some(Owner {
@@ -56,15 +69,15 @@ impl std::fmt::Display for Owner {
     }
 }
 
-/// The inode and the user of the socket that listens on the port, in the form of `/proc/net/tcp`:
-/// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode ..`, state 0A.
-fn listening(table: &str, port: u16) -> Option<(u64, u32)> {
+/// The inode and the user of the socket in this state on the port, in the form of `/proc/net/tcp`:
+/// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode ..`.
+fn socket_of(table: &str, port: u16, state: &str) -> Option<(u64, u32)> {
     table.lines().skip(1).find_map(|line| {
         let fields: Vec<_> = line.split_ascii_whitespace().collect();
         let (_, hex) = fields.get(1)?.rsplit_once(':')?;
-        let listens = *fields.get(3)? == "0A" && u16::from_str_radix(hex, 16) == Ok(port);
+        let is_it = *fields.get(3)? == state && u16::from_str_radix(hex, 16) == Ok(port);
         let (uid, inode) = (fields.get(7)?.parse().ok()?, fields.get(9)?.parse().ok()?);
-        listens.then_some((inode, uid))
+        is_it.then_some((inode, uid))
     })
 }
 
@@ -111,9 +124,16 @@ mod tests {
 
     #[test]
     fn the_listening_socket_is_found_and_a_connection_is_not() {
-        assert_eq!(listening(TABLE, 80), Some((4711, 33)));
-        assert_eq!(listening(TABLE, 81), None);
-        assert_eq!(listening("", 80), None);
+        assert_eq!(socket_of(TABLE, 80, LISTENS), Some((4711, 33)));
+        assert_eq!(socket_of(TABLE, 81, LISTENS), None);
+        assert_eq!(socket_of("", 80, LISTENS), None);
+    }
+
+    #[test]
+    fn the_owner_of_a_udp_port_is_found() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        assert_eq!(udp_owner(port).unwrap().pid, Some(std::process::id()));
     }
 
     #[test]

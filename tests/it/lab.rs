@@ -33,11 +33,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) use cluster::{Balancer, Node};
 pub(crate) use http::Answer;
-pub(crate) use inside::{Program, command};
+pub(crate) use inside::{Manner, Program, command};
 pub(crate) use load::{Load, Report};
 pub(crate) use mdns::{Advert, goodbye};
 pub(crate) use pi::{Dials, Pi};
 pub(crate) use process::Process;
+pub(crate) use shell::is_installed;
 
 use courier::Courier;
 use shell::Shell;
@@ -121,7 +122,7 @@ impl Lab {
 
     /// Whether a tool is installed. If not, says so; with `CI` set that is a failure.
     pub(crate) fn has(&self, tool: &str) -> bool {
-        let has = shell::is_installed(tool);
+        let has = is_installed(tool);
         if !has {
             let name = &self.site.name;
             unavailable(&format!("lab {name}: NOT CHECKED in full, {tool} is not installed"));
@@ -145,7 +146,8 @@ impl Lab {
             nft flush chain bridge lab forward\n"
             .to_owned();
         for rule in rules {
-            script += &format!("nft add rule bridge lab forward {rule}\n");
+            // Quoted: a `<` is nft's, not the shell's.
+            script += &format!("nft add rule bridge lab forward '{rule}'\n");
         }
         self.site.shell.run(&script);
     }
@@ -169,6 +171,11 @@ impl Drop for Lab {
             }
         }
         self.site.shell.close();
+        if !std::thread::panicking() {
+            let panics: Vec<_> =
+                lock(&self.site.processes).iter().filter_map(|process| process.panic()).collect();
+            assert!(panics.is_empty(), "a program panicked: {panics:#?}");
+        }
     }
 }
 
@@ -222,6 +229,12 @@ impl Drop for Turn {
 /// A failed scenario must not fail the others through a poisoned lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a binary that uses the lab calls before all else (as a test, if it has a test harness): runs
+/// the lab's program this process was started as. `false` when it was started by somebody else.
+pub(crate) fn run_program() -> bool {
+    inside::run_if_asked()
 }
 
 fn unavailable(line: &str) {

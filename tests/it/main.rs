@@ -4,6 +4,7 @@
 
 mod lab;
 
+mod bad_input;
 mod cli;
 mod data_line;
 mod floors;

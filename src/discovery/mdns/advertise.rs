@@ -12,7 +12,9 @@ use tracing::{debug, error, info, warn};
 use super::advert::{Advert, Service};
 use super::announced::{Announced, CHECK_EVERY, Verdict};
 use super::claim::{Claim, Step};
-use super::daemon::{Daemon, Delays, MEASURE_EVERY, is_full, jittered, recv, warn_unheard};
+use super::daemon::{
+    Daemon, Delays, MEASURE_EVERY, is_full, jittered, port_is_free, recv, warn_unheard,
+};
 use super::interfaces::{Interfaces, Purpose, Rule};
 use crate::config::DiscoveryConfig;
 
@@ -56,6 +58,7 @@ impl Advertiser {
             heard: Announced::No { since: None },
             probe: true,
             holds_host: false,
+            told: None,
         };
         tokio::spawn(advertising.run(goodbyes));
         Self { goodbye }
@@ -92,6 +95,8 @@ struct Advertising {
     probe: bool,
     /// The daemon before held the cluster's host name.
     holds_host: bool,
+    /// What was last said of the interfaces.
+    told: Option<String>,
 }
 
 impl Advertising {
@@ -141,6 +146,11 @@ impl Advertising {
 
     /// Lives with one daemon until it must be replaced or all is over.
     async fn session(&mut self, goodbyes: &mut mpsc::Receiver<oneshot::Sender<()>>) -> Result<End> {
+        self.tell_obstacle();
+        tokio::select! {
+            said = goodbyes.recv() => return Ok(End::Goodbye(said)),
+            () = port_is_free(true) => {}
+        }
         let (daemon, monitor) = Daemon::start(&self.interfaces)?;
         let mut claim = match &self.host {
             None => None,
@@ -205,6 +215,7 @@ impl Advertising {
                 }
                 () = sleep_until(check_at.into()), if !self.services.is_empty() && self.heard != Announced::Yes => {
                     check_at = Instant::now() + CHECK_EVERY;
+                    self.tell_obstacle();
                     match self.heard.check(&self.interfaces.used(), Instant::now()) {
                         Verdict::Fine => {}
                         Verdict::AskAgain => self.register(&daemon, false)?,
@@ -212,6 +223,18 @@ impl Advertising {
                     }
                 }
             }
+        }
+    }
+
+    /// Says, once each time it changes, why nobody on the network can hear us.
+    fn tell_obstacle(&mut self) {
+        let obstacle = self.interfaces.obstacle();
+        if obstacle != self.told {
+            match &obstacle {
+                Some(obstacle) => warn!("{obstacle}"),
+                None => debug!("there is a network"),
+            }
+            self.told = obstacle;
         }
     }
 
@@ -246,6 +269,7 @@ impl Advertising {
             }
             DaemonEvent::IpAdd(_) | DaemonEvent::IpDel(_) => {
                 self.interfaces.refresh();
+                self.tell_obstacle();
                 let added = if let DaemonEvent::IpAdd(ip) = event { Some(ip) } else { None };
                 self.heard.changed(added, &self.interfaces.used(), Instant::now());
                 if let Some(claim) = claim {

@@ -9,7 +9,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::daemon::{Daemon, Delays, MEASURE_EVERY, is_full, jittered, recv, warn_unheard};
+use super::daemon::{
+    Daemon, Delays, MEASURE_EVERY, is_full, jittered, port_is_free, recv, warn_unheard,
+};
 use super::filter::Trust;
 use super::hearing::{Hearing, instance_label};
 use super::interfaces::{Interfaces, Purpose, Rule};
@@ -119,6 +121,8 @@ impl Browsing {
 
     /// Lives with one daemon until it must be replaced. What it reported stays in the outbox.
     async fn session(&mut self, changes: &mpsc::Sender<Change>) -> mdns_sd::Result<End> {
+        // The balancer's advertiser finds the same, and tells.
+        port_is_free(false).await;
         let (daemon, monitor) = Daemon::start(&self.interfaces)?;
         let mut events = daemon.browse(SERVICE)?;
         // The receiver before the current one, until the daemon has dropped its end: a departure may

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mdns_sd::{
     DaemonEvent, Error, IfKind, IfPredicate, MDNS_PORT, Metrics, Receiver, Result, ServiceDaemon,
@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::interfaces::Interfaces;
+use crate::listen::udp_owner;
 
 /// How often the daemon looks for addresses that came or went. One second is the least it takes, and
 /// costs about 0.1 ms each time; the default of five would miss "joins within 4 s of the address".
@@ -33,6 +34,9 @@ pub(super) const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 /// The most records a daemon may cache; 256 nodes need about 1,500. Past it the daemon is replaced.
 const RECORDS_MAX: i64 = 4096;
+
+/// How often a port that is not free is looked at: soon after it is, mDNS works.
+const PORT_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// The most timers a daemon may hold, 16 bytes each.
 const TIMERS_MAX: i64 = 131_072;
@@ -151,21 +155,36 @@ pub(super) fn jittered(base: Duration) -> Duration {
     base.mul_f64(0.875 + 0.25 * fastrand::f64())
 }
 
-/// Says that mDNS does not work although there is a network, with the cause if it can be found. The
-/// caller's growing delays limit the rate.
+/// Says that mDNS does not work although there is a network. The caller's growing delays limit the
+/// rate.
 pub(super) fn warn_unheard(retry_in: Duration) {
-    match bind_5353() {
-        Err(error) => warn!(
-            %error, ?retry_in,
-            "no mdns: udp port 5353 cannot be bound, so nodes and balancers do not find each other; \
-             find its owner with `ss -ulpn sport = 5353` and stop it or let it share the port"
-        ),
-        Ok(()) => warn!(
-            ?retry_in,
-            "no mdns: nothing could be announced on any interface, so nodes and balancers do not find \
-             each other; check that the interface does multicast (`ip link`) and that no firewall \
-             drops udp port 5353"
-        ),
+    warn!(
+        ?retry_in,
+        "no mdns: nothing could be announced on any interface, so nodes and balancers do not find \
+         each other; check that the interface does multicast (`ip link`) and that no firewall \
+         drops udp port 5353"
+    );
+}
+
+/// Waits until UDP 5353 can be bound. A daemon that could not bind it when it started never does, and
+/// says nothing; one without its IPv4 socket would go on half deaf. With `aloud` the log hears of it: at
+/// once, then more and more rarely.
+pub(super) async fn port_is_free(aloud: bool) {
+    let mut delays = Delays::new();
+    let mut say_at = Instant::now();
+    while let Err(error) = bind_5353() {
+        if aloud && Instant::now() >= say_at {
+            say_at += delays.next();
+            let owner =
+                udp_owner(MDNS_PORT).map_or("another program".to_owned(), |o| o.to_string());
+            warn!(
+                %error,
+                "no mdns: udp port 5353 is held by {owner}, which does not share it, so nodes and \
+                 balancers do not find each other; stop it (`sudo ss -ulpn sport = 5353` shows whose \
+                 it is), no restart is needed here"
+            );
+        }
+        sleep(PORT_CHECK_EVERY).await;
     }
 }
 

@@ -18,6 +18,9 @@ const WARNED_MAX: usize = 64;
 /// How long a warning about an instance is not repeated.
 const WARN_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
+/// A TXT record that comes later than this after the rest is missing.
+const TXT_LATE: Duration = Duration::from_secs(3);
+
 /// Whether an id at a port is that of a node of this machine.
 type Own = Box<dyn Fn(&NodeId, u16) -> bool + Send>;
 
@@ -30,6 +33,7 @@ pub(super) struct Hearing {
     trust: Trust,
     own: Own,
     warned: Warned,
+    without_txt: WithoutTxt,
 }
 
 impl Hearing {
@@ -38,7 +42,13 @@ impl Hearing {
         trust: Trust,
         own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
     ) -> Self {
-        Self { interfaces, trust, own: Box::new(own), warned: Warned::default() }
+        Self {
+            interfaces,
+            trust,
+            own: Box::new(own),
+            warned: Warned::default(),
+            without_txt: WithoutTxt::default(),
+        }
     }
 
     /// What a resolved service says, if it can be used.
@@ -48,9 +58,20 @@ impl Hearing {
         let value = |key: &str| std::str::from_utf8(txt.get_property_val(key)??).ok();
         let advertisement = match Advertisement::parse(value) {
             Ok(advertisement) => advertisement,
-            Err(TxtError::NotYet) => return None,
+            Err(error @ TxtError::NotYet) => {
+                if self.without_txt.for_long(instance, now)
+                    && self.warned.may(instance, &error.to_string(), now)
+                {
+                    warn!(
+                        instance = printable(instance, 63), %error,
+                        "ignored an advertised node; correct its txt record, for example \
+                         `avahi-publish -s NAME _picluster._tcp PORT v=1`"
+                    );
+                }
+                return None;
+            }
             Err(error) => {
-                if self.warned.may(instance, now) {
+                if self.warned.may(instance, &error.to_string(), now) {
                     warn!(
                         instance = printable(instance, 63), %error,
                         "ignored an advertised node; correct its txt record or update the older side"
@@ -59,6 +80,7 @@ impl Hearing {
                 return None;
             }
         };
+        self.without_txt.0.remove(instance);
         let heard: Vec<Heard> = service.addresses.iter().map(heard).collect();
         let links = self.interfaces.links();
         // A picluster node heard on loopback alone is on this machine, whatever id it was given; that
@@ -87,7 +109,10 @@ impl Hearing {
             };
             let instance_text = printable(instance, 63);
             debug!(instance = instance_text, ip = %heard.ip, ?refusal, "address refused");
-            if refusal == Refusal::OffLink && heard.ip.is_ipv4() && self.warned.may(instance, now) {
+            if refusal == Refusal::OffLink
+                && heard.ip.is_ipv4()
+                && self.warned.may(instance, "off link", now)
+            {
                 warn!(
                     instance = instance_text, ip = %heard.ip,
                     "ignored an advertised node: its address is in no subnet of this machine; \
@@ -98,30 +123,53 @@ impl Hearing {
     }
 }
 
+/// Since when instances are known without their TXT record. It often comes a moment after the rest; one
+/// that is not there when the daemon repeats the instance is not on its way.
+#[derive(Default)]
+struct WithoutTxt(HashMap<String, Instant>);
+
+impl WithoutTxt {
+    /// Whether this instance has been without for too long.
+    fn for_long(&mut self, instance: &str, now: Instant) -> bool {
+        if let Some(since) = self.0.get(instance) {
+            return now.duration_since(*since) >= TXT_LATE;
+        }
+        if self.0.len() >= WARNED_MAX {
+            self.0.retain(|_, since| now.duration_since(*since) < WARN_AGAIN_AFTER);
+        }
+        if self.0.len() < WARNED_MAX {
+            self.0.insert(instance.to_owned(), now);
+        }
+        false
+    }
+}
+
 /// When each instance was last warned about, and when anything was. What is passed over comes again: the
 /// daemon repeats every instance each time it browses.
 #[derive(Default)]
 struct Warned {
-    instances: HashMap<String, Instant>,
+    /// When, and of what.
+    instances: HashMap<String, (Instant, String)>,
     last: Option<Instant>,
 }
 
 impl Warned {
-    /// Whether to warn about this instance now.
-    fn may(&mut self, instance: &str, now: Instant) -> bool {
+    /// Whether to warn about this fault of this instance now.
+    fn may(&mut self, instance: &str, fault: &str, now: Instant) -> bool {
         let recent = |at: &Instant| now.duration_since(*at) < WARN_AGAIN_AFTER;
+        let known = |(at, told): &(Instant, String)| recent(at) && told == fault;
         if self.last.is_some_and(|at| now.duration_since(at) < WARN_APART)
-            || self.instances.get(instance).is_some_and(recent)
+            || self.instances.get(instance).is_some_and(known)
         {
             return false;
         }
         if self.instances.len() >= WARNED_MAX {
-            self.instances.retain(|_, at| recent(at));
+            self.instances.retain(|_, (at, _)| recent(at));
         }
         if self.instances.len() >= WARNED_MAX {
             return false;
         }
-        self.instances.insert(instance.to_owned(), now);
+        self.instances.insert(instance.to_owned(), (now, fault.to_owned()));
         self.last = Some(now);
         true
     }
@@ -171,17 +219,30 @@ mod tests {
     #[test]
     fn warnings_are_rare_and_what_is_remembered_of_them_is_bounded() {
         let (mut warned, mut now) = (Warned::default(), Instant::now());
-        assert!(warned.may("a", now));
-        assert!(!warned.may("b", now));
-        assert!(warned.may("b", now + WARN_APART));
-        assert!(!warned.may("a", now + 2 * WARN_APART));
-        assert!(warned.may("a", now + WARN_AGAIN_AFTER));
-        now += 2 * WARN_AGAIN_AFTER;
+        assert!(warned.may("a", "v=2", now));
+        assert!(!warned.may("b", "v=2", now));
+        assert!(warned.may("b", "v=2", now + WARN_APART));
+        assert!(!warned.may("a", "v=2", now + 2 * WARN_APART));
+        assert!(warned.may("a", "cluster", now + 2 * WARN_APART));
+        assert!(warned.may("a", "cluster", now + 2 * WARN_AGAIN_AFTER));
+        now += 4 * WARN_AGAIN_AFTER;
         let mut said = 0;
         for n in 0..200 {
-            said += usize::from(warned.may(&n.to_string(), now + n * WARN_APART));
+            said += usize::from(warned.may(&n.to_string(), "v=2", now + n * WARN_APART));
         }
         assert_eq!((said, warned.instances.len()), (WARNED_MAX, WARNED_MAX));
-        assert!(warned.may("c", now + 2 * WARN_AGAIN_AFTER));
+        assert!(warned.may("c", "v=2", now + 2 * WARN_AGAIN_AFTER));
+    }
+
+    #[test]
+    fn a_txt_record_may_be_late_but_not_for_long_and_strangers_without_one_fill_no_memory() {
+        let (mut without, now) = (WithoutTxt::default(), Instant::now());
+        assert!(!without.for_long("a", now));
+        assert!(!without.for_long("a", now + TXT_LATE / 2));
+        assert!(without.for_long("a", now + TXT_LATE));
+        for n in 0..200 {
+            without.for_long(&n.to_string(), now);
+        }
+        assert_eq!(without.0.len(), WARNED_MAX);
     }
 }

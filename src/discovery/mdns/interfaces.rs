@@ -125,6 +125,42 @@ impl Rule {
     }
 }
 
+impl Rule {
+    /// Why nobody on the network can hear us with these addresses, and what to do about it; also a
+    /// named interface that does not exist, though another one serves. `existing` are the names of
+    /// all interfaces, those without an address too.
+    fn obstacle(&self, all: &[Link], existing: &[String]) -> Option<String> {
+        let used: Vec<_> = all.iter().filter(|link| self.picks(link, all)).collect();
+        if self.loopback || matches!(self.purpose, Purpose::BeFound(ip) if ip.is_loopback()) {
+            let fix = "the loopback interface is down, so nothing here finds anything else: bring it \
+                       up with `sudo ip link set lo up`";
+            return used.is_empty().then(|| fix.to_owned());
+        }
+        let missing: Vec<_> = self.named.iter().filter(|name| !existing.contains(name)).collect();
+        if let Some(missing) = missing.first() {
+            return Some(format!(
+                "there is no interface {missing}, which --interface names; there are {}: correct \
+                 --interface (or PICLUSTER_INTERFACE), or plug it in; it is used once it is there",
+                existing.join(", ")
+            ));
+        }
+        if used.iter().any(|link| self.named.contains(&link.name) || !link.ip.is_loopback()) {
+            return None;
+        }
+        let whom = match (self.named.as_slice(), self.purpose) {
+            (_, Purpose::BeFound(ip)) if !ip.is_unspecified() => {
+                format!("no interface has {ip} as")
+            }
+            ([], _) => "no interface has".to_owned(),
+            (named, _) => format!("{} is not up or has not", named.join(", ")),
+        };
+        Some(format!(
+            "no network yet: {whom} an address, so no other machine finds this one; plug in the \
+             cable, join the wi-fi or check the dhcp server; no restart is needed"
+        ))
+    }
+}
+
 fn is_virtual(name: &str) -> bool {
     VIRTUAL.iter().any(|prefix| name.starts_with(prefix))
 }
@@ -169,6 +205,12 @@ impl Interfaces {
         all.iter().filter(|link| self.rule.picks(link, &all)).cloned().collect()
     }
 
+    /// Why nobody on the network can hear us, as a sentence with the fix; `None` if somebody can.
+    pub(super) fn obstacle(&self) -> Option<String> {
+        let all = self.links();
+        self.rule.obstacle(&all, &existing(&all))
+    }
+
     /// Whether the address `ip` of the interface `name` is used.
     pub(super) fn uses(&self, name: &str, index: u32, ip: IpAddr) -> bool {
         let link = Link { name: name.to_owned(), index, ip, prefix: 0 };
@@ -190,6 +232,20 @@ fn ask() -> Vec<Link> {
             name: interface.name,
         })
         .collect()
+}
+
+/// The names of all interfaces, those without an address too; of those with one where that cannot be
+/// read.
+fn existing(links: &[Link]) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
+    let mut names: Vec<String> = table
+        .lines()
+        .filter_map(|line| line.split_once(':').map(|(name, _)| name.trim().to_owned()))
+        .chain(links.iter().map(|link| link.name.clone()))
+        .collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 #[cfg(test)]
@@ -288,5 +344,34 @@ mod tests {
         assert!(link("eth0", 2, "fe80::1/64").contains("fe80::2".parse().unwrap()));
         assert!(lan.is_broadcast("192.168.1.255".parse().unwrap()));
         assert!(!link("eth0", 2, "10.0.0.0/31").is_broadcast("10.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn who_is_not_heard_is_told_why_and_what_to_do() {
+        let existing = ["eth0", "lo", "wlan0"].map(str::to_owned);
+        let lo = || link("lo", 1, "127.0.0.1/8");
+        let eth = || link("eth0", 2, "10.0.0.1/24");
+        let table: [(&[&str], Vec<Link>, Option<&str>); 8] = [
+            (&[], vec![lo(), eth()], None),
+            (&[], vec![lo()], Some("no interface has an address")),
+            (&[], vec![], Some("no interface has an address")),
+            (&["eth0"], vec![lo(), eth()], None),
+            (&["eth0"], vec![lo()], Some("eth0 is not up or has not an address")),
+            (&["lo"], vec![lo()], None),
+            (&["usb0"], vec![lo(), eth()], Some("no interface usb0, which --interface names")),
+            (&["eth0", "usb0"], vec![lo(), eth()], Some("there are eth0, lo, wlan0")),
+        ];
+        for (named, all, told) in table {
+            let obstacle = rule(named, false, ANY).obstacle(&all, &existing);
+            match told {
+                None => assert_eq!(obstacle, None, "{named:?} {all:?}"),
+                Some(told) => assert!(obstacle.unwrap().contains(told), "{named:?} {all:?}"),
+            }
+        }
+        let told = |ip, all: &[Link]| bound(ip).obstacle(all, &existing);
+        assert_eq!(told("127.0.0.1", &[lo(), eth()]), None);
+        assert!(told("127.0.0.1", &[]).unwrap().contains("ip link set lo up"));
+        assert_eq!(told("10.0.0.1", &[lo(), eth()]), None);
+        assert!(told("10.0.0.1", &[lo()]).unwrap().contains("no interface has 10.0.0.1 as"));
     }
 }

@@ -1,6 +1,7 @@
 //! Our own programs on Pis, and the cluster as a balancer's API tells it.
 
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,19 @@ impl<P: From<Process>> Start<P> {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.spec.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it from a shell that runs this script first, in the program's own namespaces.
+    pub(crate) fn after(mut self, script: &str) -> Self {
+        let script = format!("{script}\nexec \"$@\"");
+        self.spec.argv.splice(0..0, ["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()]);
+        self
+    }
+
     /// Starts it; does not wait for anything.
     pub(crate) fn start(self) -> P {
         Process::start(&self.pi, self.spec).into()
@@ -76,6 +90,11 @@ impl Deref for Balancer {
 }
 
 impl Balancer {
+    /// The program itself.
+    pub(crate) fn process(&self) -> Process {
+        self.process.clone()
+    }
+
     /// Where clients go.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/", self.endpoint())
@@ -83,7 +102,7 @@ impl Balancer {
 
     /// A path on the admin port.
     pub(crate) fn admin(&self, path: &str) -> String {
-        format!("http://{}:7070{path}", self.pi().address())
+        format!("http://{}{path}", SocketAddr::new(self.pi().ip(), 7070))
     }
 
     /// Waits until its admin port answers.
@@ -136,7 +155,8 @@ impl Balancer {
         })
     }
 
-    fn wait_for(
+    /// Waits until its nodes are so.
+    pub(crate) fn wait_for(
         &self,
         what: &str,
         within: Duration,

@@ -1,14 +1,16 @@
 //! The lab's own programs. The test process cannot enter a namespace (it has threads), so this
-//! binary is started again inside one, to run a single "test" that is none.
+//! binary is started again inside one, to run a single "test" that is none. A binary without a test
+//! harness (a benchmark) asks [`run_if_asked`] first thing instead.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::mdns::{self, Advert};
 use super::process::Spec;
-use super::{Lab, courier, load};
+use super::{Lab, courier, load, pause};
 
 /// Which program to be, as JSON.
 const VARIABLE: &str = "PICLUSTER_LAB_PROGRAM";
@@ -28,14 +30,40 @@ pub(crate) enum Program {
     Flood { per_second: u32, adverts: Vec<Advert> },
     /// Counts mDNS answers that name our service, one line of log each.
     Ears,
+    /// A server that is no good web server.
+    Odd { port: u16, manner: Manner },
+    /// Has UDP 5353 for itself alone.
+    Hold5353,
+    /// Connections on which nothing is ever said.
+    Silence { server: std::net::SocketAddr, connections: usize },
     /// Builds a lab and waits to be killed.
     Victim,
+}
+
+/// What is odd about a server.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) enum Manner {
+    /// It speaks first, and not HTTP.
+    Banner,
+    /// It accepts and says nothing.
+    Mute,
+    /// It answers with this status.
+    Status(u16),
+    /// It answers after so many milliseconds.
+    Slow(u64),
+    /// It answers as the picluster node of this id, which is not the one that was asked for.
+    Node(String),
 }
 
 #[test]
 #[ignore = "not a test: the programs that run inside the labs"]
 fn a_program_of_the_lab() {
-    let Ok(program) = std::env::var(VARIABLE) else { return };
+    super::run_program();
+}
+
+/// Runs the program this process was started as; `false` when it was started as none.
+pub(super) fn run_if_asked() -> bool {
+    let Ok(program) = std::env::var(VARIABLE) else { return false };
     match serde_json::from_str(&program).expect("the lab writes JSON") {
         Program::Load(spec) => load::run(&spec),
         Program::Courier => courier::run(),
@@ -43,8 +71,12 @@ fn a_program_of_the_lab() {
         Program::Shout { packets, every_ms } => mdns::shout(&packets, every_ms),
         Program::Flood { per_second, adverts } => mdns::flood(per_second, &adverts),
         Program::Ears => mdns::listen(),
+        Program::Odd { port, manner } => be_odd(port, &manner),
+        Program::Hold5353 => hold_5353(),
+        Program::Silence { server, connections } => be_silent(server, connections),
         Program::Victim => wait_to_be_killed(),
     }
+    true
 }
 
 /// The command line that makes this binary a program of the lab.
@@ -85,7 +117,69 @@ fn greet(port: u16, text: &str) {
 }
 
 /// Serves one connection until it ends.
-fn greet_one(mut stream: &TcpStream, text: &str) -> std::io::Result<()> {
+fn greet_one(stream: &TcpStream, text: &str) -> std::io::Result<()> {
+    serve_one(stream, || {
+        let length = text.len();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n");
+        format!("{head}X-Picluster-Node: {text}\r\n\r\n{text}")
+    })
+}
+
+fn be_odd(port: u16, manner: &Manner) {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).expect("the port is free");
+    log("odd server listens");
+    let mut mute = Vec::new();
+    for mut stream in listener.incoming().flatten() {
+        match manner.clone() {
+            Manner::Banner => {
+                let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n");
+                // And hangs up once it has heard that the other side speaks something else.
+                std::thread::spawn(move || stream.read(&mut [0; 1024]));
+            }
+            Manner::Mute => mute.push(stream),
+            manner => {
+                std::thread::spawn(move || serve_one(&stream, || odd_answer(&manner)));
+            }
+        }
+    }
+}
+
+fn odd_answer(manner: &Manner) -> String {
+    let (status, body) = match manner {
+        Manner::Status(status) => (*status, "odd\n".to_owned()),
+        Manner::Slow(ms) => {
+            pause(Duration::from_millis(*ms));
+            (200, "slow\n".to_owned())
+        }
+        Manner::Node(id) => {
+            let rest = r#""name":"odd","boot":"00000000000000ff","state":"up""#;
+            (200, format!(r#"{{"schema":"picluster/1","id":"{id}",{rest}}}"#))
+        }
+        Manner::Banner | Manner::Mute => unreachable!("they answer nothing"),
+    };
+    format!("HTTP/1.1 {status} Odd\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+fn hold_5353() {
+    // The standard library's sockets share no port.
+    let _held = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 5353)).expect("nobody else is here");
+    log("5353 is held");
+    loop {
+        pause(Duration::from_secs(60));
+    }
+}
+
+fn be_silent(server: std::net::SocketAddr, connections: usize) {
+    let connect = |_| TcpStream::connect(server).expect("it listens");
+    let _silent: Vec<_> = (0..connections).map(connect).collect();
+    log("all are connected");
+    loop {
+        pause(Duration::from_secs(60));
+    }
+}
+
+/// Reads requests and answers them until the connection ends.
+fn serve_one(mut stream: &TcpStream, answer: impl Fn() -> String) -> std::io::Result<()> {
     let mut requests = BufReader::new(stream);
     loop {
         let (mut length, mut lines) = (0, 0);
@@ -104,11 +198,7 @@ fn greet_one(mut stream: &TcpStream, text: &str) -> std::io::Result<()> {
             }
         }
         std::io::copy(&mut requests.by_ref().take(length), &mut std::io::sink())?;
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nX-Picluster-Node: {text}\r\n\r\n",
-            text.len()
-        );
-        stream.write_all((head + text).as_bytes())?;
+        stream.write_all(answer().as_bytes())?;
     }
 }
 

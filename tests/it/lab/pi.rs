@@ -1,11 +1,11 @@
 //! One Pi: a network namespace with its cable, its addresses, its hostname and its own `/run`.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use super::cluster::{Balancer, Start};
-use super::inside::{self, Program};
+use super::inside::{self, Manner, Program};
 use super::load::LoadStart;
 use super::process::{Pipes, Process, Spec};
 use super::{Site, lock, process};
@@ -26,6 +26,7 @@ pub(crate) struct State {
 
 struct Changing {
     address: Ipv4Addr,
+    has_ipv4: bool,
     hostname: String,
 }
 
@@ -72,6 +73,13 @@ impl Pi {
         lock(&self.state.changing).address
     }
 
+    /// Where it is reached: the IPv4 address, or the unique local IPv6 address where there is none.
+    pub(crate) fn ip(&self) -> IpAddr {
+        let changing = lock(&self.state.changing);
+        let ula = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, self.state.number.into());
+        if changing.has_ipv4 { changing.address.into() } else { ula.into() }
+    }
+
     /// Gives its programs started from now on another hostname than `raspberrypi`.
     pub(crate) fn hostname(self, hostname: &str) -> Self {
         lock(&self.state.changing).hostname = hostname.to_owned();
@@ -88,6 +96,11 @@ impl Pi {
         Start::new(self, "lb", 80)
     }
 
+    /// `picluster demo` with its balancer and three nodes.
+    pub(crate) fn demo(&self) -> Start<Process> {
+        Start::new(self, "demo", 0)
+    }
+
     /// Clients on this Pi that ask a URL over and over.
     pub(crate) fn load(&self, url: &str) -> LoadStart {
         LoadStart::new(self, url)
@@ -98,6 +111,20 @@ impl Pi {
         let greeter = self.program(&Program::Greeter { port, text: text.to_owned() }, port);
         greeter.wait_for_log("greeter listens");
         greeter
+    }
+
+    /// A server that is no good web server; it listens when this returns.
+    pub(crate) fn odd_server(&self, port: u16, manner: Manner) -> Process {
+        let odd = self.program(&Program::Odd { port, manner }, port);
+        odd.wait_for_log("odd server listens");
+        odd
+    }
+
+    /// A program that has UDP 5353 for itself alone; it has when this returns.
+    pub(crate) fn hold_5353(&self) -> Process {
+        let holder = self.program(&Program::Hold5353, 0);
+        holder.wait_for_log("5353 is held");
+        holder
     }
 
     /// Sends mDNS packets as no honest responder would, until the lab ends.
@@ -120,7 +147,7 @@ impl Pi {
     }
 
     /// Starts a tool.
-    pub(super) fn start(&self, argv: &[&str]) -> Process {
+    pub(crate) fn start(&self, argv: &[&str]) -> Process {
         let argv = argv.iter().map(ToString::to_string).collect();
         Process::start(self, Spec { argv, ..Spec::default() })
     }
@@ -171,8 +198,9 @@ impl Pi {
         self.on_lan(
             "ip -n @pi link add docker0 type bridge
             ip -n @pi addr add 172.17.0.1/16 dev docker0
-            ip -n @pi link add docker-container type dummy
-            ip -n @pi link set docker-container master docker0 up
+            ip -n @pi link add veth1 type veth peer name veth0
+            ip -n @pi link set veth1 up
+            ip -n @pi link set veth0 master docker0 up
             ip -n @pi link set docker0 up",
         );
     }
@@ -185,6 +213,52 @@ impl Pi {
             ip link set w@n master lan up
             ip -n @pi link set wlan0 up
             ip -n @pi addr add {address}/24 brd + dev wlan0"
+        ));
+    }
+
+    /// A LAN without IPv4: `fd77::<number>/64` and the link-local address that every interface has.
+    pub(crate) fn with_ipv6_only(self) -> Self {
+        self.lose_address();
+        lock(&self.state.changing).has_ipv4 = false;
+        let ip = self.ip();
+        self.on_lan(&format!("ip -n @pi addr add {ip}/64 dev eth0 nodad"));
+        self
+    }
+
+    /// Nothing but the address every interface gives itself.
+    pub(crate) fn with_link_local_only(self) -> Self {
+        self.lose_address();
+        self
+    }
+
+    /// No interface is up, not even loopback.
+    pub(crate) fn all_interfaces_down(&self) {
+        self.on_lan("ip -n @pi link set eth0 down\nip -n @pi link set lo down");
+    }
+
+    /// The end of [`Pi::all_interfaces_down`]; a default route must be given anew.
+    pub(crate) fn all_interfaces_up(&self) {
+        self.on_lan(
+            "ip -n @pi link set lo up
+            ip -n @pi link set eth0 up
+            ip -n @pi route replace default via 10.77.0.254",
+        );
+    }
+
+    /// Only the loopback interface goes.
+    pub(crate) fn loopback_down(&self) {
+        self.on_lan("ip -n @pi link set lo down");
+    }
+
+    /// The adapter that was `eth0` is called so from now on.
+    pub(crate) fn rename_eth0(&self, name: &str) {
+        let address = self.address();
+        self.on_lan(&format!(
+            "ip -n @pi link set eth0 down
+            ip -n @pi link set eth0 name {name}
+            ip -n @pi link set {name} up
+            ip -n @pi addr replace {address}/24 brd + dev {name}
+            ip -n @pi route replace default via 10.77.0.254"
         ));
     }
 
@@ -230,7 +304,8 @@ impl Dials {
 
 impl State {
     fn new(name: &str, number: u8) -> Self {
-        let changing = Changing { address: lan(number), hostname: "raspberrypi".to_owned() };
+        let hostname = "raspberrypi".to_owned();
+        let changing = Changing { address: lan(number), has_ipv4: true, hostname };
         Self { name: name.to_owned(), number, changing: Mutex::new(changing) }
     }
 

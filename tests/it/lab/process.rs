@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::process::{ChildStdin, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -111,8 +111,8 @@ impl Process {
     }
 
     /// Where it serves now: the Pi's present address and its port.
-    pub(crate) fn endpoint(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.pi.address(), self.spec.port)
+    pub(crate) fn endpoint(&self) -> SocketAddr {
+        SocketAddr::new(self.pi.ip(), self.spec.port)
     }
 
     /// When it was started, on the clock that load reports use.
@@ -150,7 +150,8 @@ impl Process {
         Self::spawn(&self.pi, Arc::clone(&self.spec), false).0
     }
 
-    fn signal(&self, name: &str) {
+    /// Sends it a signal: `HUP`, `INT`..
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.wait_for("its PID", PATIENCE, |seen| seen.pid);
         self.pi.site().shell.run(&format!("kill -{name} {pid}"));
     }
@@ -170,10 +171,26 @@ impl Process {
         lock(&self.state.seen).log.iter().filter(|(_, line)| line.contains(text)).count()
     }
 
+    /// The CPU time it has used so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = self.proc("stat");
+        // After the command's name in parentheses; utime and stime are the 12th and 13th of the rest.
+        let rest = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+        let times = rest.split_whitespace().skip(11).take(2);
+        let ticks: u64 = times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        // USER_HZ is 100 on every Linux.
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// What the kernel tells of it: a file of its `/proc` directory, or several by a glob.
+    pub(crate) fn proc(&self, file: &str) -> String {
+        let pid = self.wait_for("its PID", PATIENCE, |seen| seen.pid);
+        self.pi.site().shell.run(&format!("cat /proc/{pid}/{file}"))
+    }
+
     /// Its resident memory.
     pub(crate) fn resident_kib(&self) -> u64 {
-        let pid = self.wait_for("its PID", PATIENCE, |seen| seen.pid);
-        let status = self.pi.site().shell.run(&format!("cat /proc/{pid}/status"));
+        let status = self.proc("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
         kib.unwrap_or_else(|| panic!("no VmRSS of {}", self.state.title))
@@ -188,7 +205,12 @@ impl Process {
 
     /// Waits for a line of its log.
     pub(crate) fn wait_for_log(&self, text: &str) {
-        self.wait_for(text, PATIENCE, |seen| {
+        self.wait_for_log_within(text, PATIENCE);
+    }
+
+    /// Waits for a line of its log that must come soon.
+    pub(crate) fn wait_for_log_within(&self, text: &str, within: Duration) {
+        self.wait_for(text, within, |seen| {
             seen.log.iter().any(|(_, line)| line.contains(text)).then_some(())
         });
     }
@@ -250,6 +272,13 @@ impl State {
             seen.log.push_back((Instant::now(), line.to_owned()));
         }
         self.changed.notify_all();
+    }
+
+    /// The first line that tells of a panic; programs of ours log it by this word.
+    pub(super) fn panic(&self) -> Option<String> {
+        let seen = lock(&self.seen);
+        let line = seen.log.iter().find(|(_, line)| line.contains("panicked"));
+        line.map(|(_, line)| format!("{}: {line}", self.title))
     }
 
     /// Shows the end of the log; `cargo test` prints it below the failure.

@@ -119,7 +119,8 @@ impl Shell {
 
 impl Conversation {
     fn run(&mut self, script: &str) -> Result<String, String> {
-        let wrapped = format!("( set -e\n{script}\n) </dev/null 2>&1; echo; echo \"@done $?\"\n");
+        let wrapped =
+            format!("( set -e\n{script}\n) </dev/null 2>&1; code=$?; echo; echo \"@done $code\"\n");
         let sent = self.commands.write_all(wrapped.as_bytes());
         let mut answer = String::new();
         loop {
@@ -149,6 +150,7 @@ impl Conversation {
     }
 }
 
-pub(super) fn is_installed(tool: &str) -> bool {
+/// Whether a tool is there.
+pub(crate) fn is_installed(tool: &str) -> bool {
     PATH.split(':').any(|dir| Path::new(dir).join(tool).exists())
 }

@@ -1,0 +1,156 @@
+//! The figures picluster is held to, measured on one machine and printed as one table.
+//!
+//! ```text
+//! cargo bench --bench lab                    all, under 8 minutes
+//! cargo bench --bench lab -- join speed      the groups whose name holds one of the words
+//! cargo bench --bench lab -- --quick         fewer and shorter rounds, to see that it works
+//! cargo bench --bench lab -- --long          also what the clones are after 260 s
+//! ```
+//!
+//! Each figure stands beside what is asked of it (its bar) and beside the requests that failed while
+//! it was taken, because a fast answer that is an error is no answer. Where rounds were repeated it
+//! is the median, with the least and the greatest in brackets.
+//!
+//! Measured are real processes of the release binary, in the network namespaces of the integration
+//! tests' lab (`tests/it/lab.rs`); no privileges are needed. The comparison with HAProxy needs the
+//! Debian packages `haproxy`, `nginx` and `wrk`; what is missing is said below the table, and its rows
+//! are left out.
+//!
+//! Run it on a machine that does nothing else: the load average at the start is printed, and above
+//! 0.5 no figure means much.
+
+#[path = "../../tests/it"]
+mod it {
+    #[expect(
+        dead_code,
+        unused_imports,
+        reason = "the lab is made for the tests, which use all of it"
+    )]
+    pub(crate) mod lab;
+}
+
+mod clones;
+mod cpu;
+mod losses;
+mod rest;
+mod rivals;
+mod speed;
+mod spread;
+mod starts;
+mod table;
+mod wrk;
+
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use it::lab;
+use lab::Lab;
+use table::Table;
+
+/// How much is done.
+struct Effort {
+    quick: bool,
+    long: bool,
+}
+
+impl Effort {
+    /// A count or a span for this run: the second one when it shall be quick.
+    fn of<T>(&self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+}
+
+/// One scenario; it adds its rows to the table.
+struct Group {
+    name: &'static str,
+    run: fn(&Effort, &Lab, &mut Table),
+}
+
+const GROUPS: [Group; 10] = [
+    Group { name: "join", run: starts::run },
+    Group { name: "clones", run: clones::run },
+    Group { name: "loss-kill", run: losses::kill },
+    Group { name: "loss-term", run: losses::term },
+    Group { name: "loss-cable", run: losses::cable },
+    Group { name: "loss-frozen", run: losses::frozen },
+    Group { name: "rest", run: rest::run },
+    Group { name: "speed-64", run: speed::clients_64 },
+    Group { name: "speed-512", run: speed::clients_512 },
+    Group { name: "speed-1mib", run: speed::large_answers },
+];
+
+fn main() -> ExitCode {
+    if lab::run_program() {
+        return ExitCode::SUCCESS;
+    }
+    if cfg!(debug_assertions) {
+        lab::say("this is a debug build, its figures would mean nothing: use `cargo bench`");
+        return ExitCode::FAILURE;
+    }
+    let (flags, words): (Vec<_>, Vec<_>) =
+        std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
+    let has = |flag: &str| flags.iter().any(|given| given == flag);
+    let effort = Effort { quick: has("--quick"), long: has("--long") };
+    let wanted = |group: &&Group| {
+        words.is_empty() || words.iter().any(|word| group.name.contains(word.as_str()))
+    };
+    raise_open_files();
+
+    let began = Instant::now();
+    let mut table = Table::new(machine());
+    let mut complete = true;
+    for group in GROUPS.iter().filter(wanted) {
+        lab::say(&format!("{:4} s: {}", began.elapsed().as_secs(), group.name));
+        complete &= measure(group, &effort, &mut table);
+    }
+    let took = format!("took {} s", began.elapsed().as_secs());
+    // Whoever closed the other end wants no table.
+    let _ = write!(std::io::stdout(), "\n{table}\n{took}\n");
+    if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs one group. One that fails leaves a line instead of rows, and the others are still measured.
+fn measure(group: &Group, effort: &Effort, table: &mut Table) -> bool {
+    let Some(lab) = Lab::new(group.name) else {
+        table.note(&format!("{}: not measured, no network namespaces here", group.name));
+        return true;
+    };
+    // The lab ends within, so that it sees the panic and shows the programs' logs.
+    let run = || {
+        let lab = lab;
+        (group.run)(effort, &lab, table);
+    };
+    let done = catch_unwind(AssertUnwindSafe(run));
+    if let Err(panic) = &done {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words =
+            words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+        let line = words.lines().next().unwrap_or_default();
+        table.note(&format!("{}: NOT MEASURED in full: {line}", group.name));
+    }
+    done.is_ok()
+}
+
+/// The programs inherit it: 512 clients need 1,024 connections, and many a shell allows just that.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // If it fails, the errors are counted beside the rates.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// What the figures were taken on.
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpus = read("/proc/cpuinfo");
+    let model =
+        cpus.lines().find(|line| line.starts_with("model name") || line.starts_with("Model"));
+    let model = model.and_then(|line| line.split_once(':')).map_or("unknown", |(_, model)| model);
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or_default();
+    format!("{cores} cores, {}, Linux {}, load average {load}", model.trim(), kernel.trim())
+}

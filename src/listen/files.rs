@@ -1,0 +1,57 @@
+//! How many files this process may have open: each connection is one, and one to a node another.
+
+use std::fs;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+/// What is open besides connections: listeners, runtimes, mDNS, probes.
+const RESERVED: usize = 40;
+
+/// Raises the soft limit of open files to the hard one and says what it is now, less what the
+/// program itself needs; `None` where that cannot be read.
+///
+/// A login shell starts with 1,024, a relic of `select`; whoever does not use that may have all.
+pub fn room() -> Option<usize> {
+    // Not getrlimit(2): a system call filter may refuse it, and rustix takes it for infallible.
+    let (soft, hard) = limits(&fs::read_to_string("/proc/self/limits").ok()?)?;
+    let raised = soft < hard
+        && setrlimit(Resource::Nofile, Rlimit { current: Some(hard), maximum: Some(hard) }).is_ok();
+    let limit = if raised { hard } else { soft };
+    Some(usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(RESERVED))
+}
+
+/// The line `Max open files  1024  524288  files` of `/proc/PID/limits`, see proc_pid_limits(5).
+fn limits(table: &str) -> Option<(u64, u64)> {
+    let line = table.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let mut words = line.split_ascii_whitespace();
+    let mut next = || match words.next()? {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
+    };
+    Some((next()?, next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_read_from_their_line() {
+        let table = "Limit    Soft Limit   Hard Limit  Units\n\
+            Max processes             127234               unlimited            processes\n\
+            Max open files            1024                 524288               files\n";
+        assert_eq!(limits(table), Some((1024, 524_288)));
+        assert_eq!(limits("Max open files  64 unlimited files"), Some((64, u64::MAX)));
+        assert_eq!(limits("Max open files  few many files"), None);
+        assert_eq!(limits(""), None);
+    }
+
+    #[test]
+    fn the_soft_limit_is_raised_to_the_hard_one() {
+        let room = room().unwrap();
+        let table = fs::read_to_string("/proc/self/limits").unwrap();
+        let (soft, hard) = limits(&table).unwrap();
+        assert_eq!(soft, hard);
+        assert_eq!(room, usize::try_from(hard).unwrap_or(usize::MAX) - RESERVED);
+    }
+}
