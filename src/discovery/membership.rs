@@ -146,11 +146,6 @@ impl Membership {
         self.schedule.next_wake(&self.claims, now)
     }
 
-    /// What has happened since the last call.
-    pub fn events(&mut self) -> Vec<Event> {
-        self.ledger.take()
-    }
-
     fn tidy(&mut self, now: Duration) {
         let room = self.nodes() < NODES_MAX;
         let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);

@@ -276,7 +276,7 @@ impl Claim {
         self.holders.retain(|holder| {
             let Some(what) = parting(holder, cx.now) else { return true };
             gone.push((holder.active, holder.boot));
-            cx.ledger.tell(what, holder.known_as(), None, "");
+            cx.ledger.tell(what, holder, None, "");
             cx.ledger.changed = true;
             false
         });

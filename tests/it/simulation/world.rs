@@ -262,7 +262,9 @@ impl World {
             self.checks.take(&members, self.now);
         }
         self.checks.after_step(&mut self.machines, self.unicast, self.in_flight.len(), self.now);
-        for event in self.table.events() {
+        let events = self.table.events();
+        self.checks.are_told_as_shown(&events);
+        for event in events {
             if self.traced {
                 eprintln!("{:>9.3?} {event}", self.now);
             }
