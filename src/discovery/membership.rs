@@ -21,7 +21,8 @@ mod tests;
 mod view;
 mod way;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use self::claim::{Claim, Context};
@@ -112,7 +113,6 @@ impl Membership {
             claim.probed(asked.way, asked.at, result, cx);
             claim.tidy(cx);
         });
-        self.yield_to(&asked.id, now);
     }
 
     /// Takes traffic's word about the member of this epoch. A refused connection and a draining
@@ -154,6 +154,7 @@ impl Membership {
             ledger.changed |= claim.holders.is_empty();
             !claim.holders.is_empty()
         });
+        self.yield_addresses(now);
     }
 
     fn seen(&mut self, source: Source, sighting: &Sighting, now: Duration) {
@@ -222,19 +223,29 @@ impl Membership {
     /// A foreign device cannot say who answers at its address, so it yields the address to a
     /// picluster node that does answer there, and one that is advertised there no more to one that
     /// is: addresses are leased again.
-    fn yield_to(&mut self, id: &NodeId, now: Duration) {
-        let Some(claim) = self.claims.get(id).filter(|_| self.ledger.changed) else { return };
-        let endpoints: Vec<_> = claim.answering().collect();
-        let foreign = claim.foreign;
-        let yields = |other: &Claim, way: &way::Way| {
-            let theirs = endpoints.contains(&way.target.endpoint) && other.id != *id;
-            theirs && other.foreign && (!foreign || way.instance.is_none())
+    fn yield_addresses(&mut self, now: Duration) {
+        if !self.claims.values().any(|claim| claim.foreign) {
+            return;
+        }
+        let (devices, nodes): (Vec<&Claim>, Vec<&Claim>) =
+            self.claims.values().partition(|claim| claim.foreign);
+        let of = |claim: &Claim| claim.answering().collect::<Vec<_>>();
+        let by_node: BTreeSet<SocketAddr> = nodes.iter().flat_map(|claim| of(claim)).collect();
+        let by_device: BTreeMap<SocketAddr, &NodeId> = devices
+            .iter()
+            .flat_map(|claim| of(claim).into_iter().map(|endpoint| (endpoint, &claim.id)))
+            .collect();
+        let yields = |claim: &Claim, way: &way::Way| {
+            let leased = by_device.get(&way.target.endpoint).is_some_and(|id| **id != claim.id);
+            by_node.contains(&way.target.endpoint) || (leased && way.instance.is_none())
         };
-        let those =
-            self.claims.values().filter(|other| other.ways.iter().any(|way| yields(other, way)));
-        let those: Vec<NodeId> = those.map(|claim| claim.id.clone()).collect();
-        for other in those {
-            self.with(&other, now, |claim, cx| claim.give_up(&endpoints, foreign, cx));
+        let contested = devices.iter().filter_map(|claim| {
+            let ways = claim.ways.iter().filter(|way| yields(claim, way));
+            let keys: Vec<u64> = ways.map(|way| way.key).collect();
+            (!keys.is_empty()).then(|| (claim.id.clone(), keys))
+        });
+        for (id, keys) in contested.collect::<Vec<_>>() {
+            self.with(&id, now, |claim, cx| claim.give_up(&keys, cx));
         }
     }
 
