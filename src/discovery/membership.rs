@@ -46,6 +46,10 @@ const TOGETHER: Duration = Duration::from_secs(5);
 /// more likely our own link than as many hands.
 const MASS_MIN: usize = 3;
 
+/// Candidates are shown as `starting` while there are no more than these: a few are news, a flood
+/// of them must not fill the page.
+const STARTING_SHOWN_MAX: usize = 16;
+
 /// What has had its time may stay this much longer: a look at the whole table is not free.
 const TIDY_EVERY: Duration = Duration::from_millis(200);
 
@@ -147,13 +151,17 @@ impl Membership {
     }
 
     fn tidy(&mut self, now: Duration) {
-        let room = self.nodes() < NODES_MAX;
+        let (room, hidden) = (self.nodes() < NODES_MAX, self.hides_candidates());
         let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
         self.claims.retain(|_, claim| {
+            let unseen = hidden && claim.is_candidate();
+            let changed = ledger.changed;
             claim.tidy(&mut Context { ledger, limits, room, now });
-            ledger.changed |= claim.holders.is_empty();
-            !claim.holders.is_empty()
+            let kept = !claim.holders.is_empty();
+            ledger.changed = if unseen { changed } else { ledger.changed || !kept };
+            kept
         });
+        self.ledger.changed |= hidden && !self.hides_candidates();
         self.yield_addresses(now);
     }
 
@@ -288,15 +296,27 @@ impl Membership {
         holders.filter(|holder| holder.proven).count()
     }
 
+    /// Whether so many candidates are there that none is shown, with one more or less too: what
+    /// befalls one then changes no view. A flood would have a view made for each of its packets.
+    fn hides_candidates(&self) -> bool {
+        let candidates = self.claims.values().filter(|claim| claim.is_candidate());
+        candidates.count() > STARTING_SHOWN_MAX + 1
+    }
+
     /// Does something to a claim, and drops it if nothing is left of it.
     fn with(&mut self, id: &NodeId, now: Duration, act: impl FnOnce(&mut Claim, &mut Context<'_>)) {
-        let room = self.nodes() < NODES_MAX;
+        let (room, hidden) = (self.nodes() < NODES_MAX, self.hides_candidates());
         let Some(claim) = self.claims.get_mut(id) else { return };
         let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
+        let (unseen, changed) = (hidden && claim.is_candidate(), ledger.changed);
         act(claim, &mut Context { ledger, limits, room, now });
-        if claim.holders.is_empty() {
+        let kept = !claim.holders.is_empty();
+        ledger.changed |= !kept;
+        if unseen && claim.is_candidate() {
+            ledger.changed = changed;
+        }
+        if !kept {
             self.claims.remove(id);
-            self.ledger.changed = true;
         }
     }
 }

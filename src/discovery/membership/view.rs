@@ -7,14 +7,10 @@ use super::claim::Claim;
 use super::event::{Event, What};
 use super::holder::Holder;
 use super::way::Way;
-use super::{Membership, names};
+use super::{Membership, STARTING_SHOWN_MAX, names};
 use crate::health::Health;
 use crate::node::{Node, NodeId};
 use crate::pool::Member;
-
-/// Candidates are shown as `starting` while there are no more than these: a few are news, a flood
-/// of them must not fill the page.
-const STARTING_SHOWN_MAX: usize = 16;
 
 /// What one holder is shown as.
 struct Given {
