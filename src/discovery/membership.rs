@@ -21,7 +21,8 @@ mod tests;
 mod view;
 mod way;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use self::claim::{Claim, Context};
@@ -44,6 +45,10 @@ const TOGETHER: Duration = Duration::from_secs(5);
 /// The fewest nodes withdrawn together that are a mass removal, if they are half of all nodes:
 /// more likely our own link than as many hands.
 const MASS_MIN: usize = 3;
+
+/// Candidates are shown as `starting` while there are no more than these: a few are news, a flood
+/// of them must not fill the page.
+const STARTING_SHOWN_MAX: usize = 16;
 
 /// What has had its time may stay this much longer: a look at the whole table is not free.
 const TIDY_EVERY: Duration = Duration::from_millis(200);
@@ -112,7 +117,6 @@ impl Membership {
             claim.probed(asked.way, asked.at, result, cx);
             claim.tidy(cx);
         });
-        self.yield_to(&asked.id, now);
     }
 
     /// Takes traffic's word about the member of this epoch. A refused connection and a draining
@@ -146,19 +150,19 @@ impl Membership {
         self.schedule.next_wake(&self.claims, now)
     }
 
-    /// What has happened since the last call.
-    pub fn events(&mut self) -> Vec<Event> {
-        self.ledger.take()
-    }
-
     fn tidy(&mut self, now: Duration) {
-        let room = self.nodes() < NODES_MAX;
+        let (room, hidden) = (self.nodes() < NODES_MAX, self.hides_candidates());
         let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
         self.claims.retain(|_, claim| {
+            let unseen = hidden && claim.is_candidate();
+            let changed = ledger.changed;
             claim.tidy(&mut Context { ledger, limits, room, now });
-            ledger.changed |= claim.holders.is_empty();
-            !claim.holders.is_empty()
+            let kept = !claim.holders.is_empty();
+            ledger.changed = if unseen { changed } else { ledger.changed || !kept };
+            kept
         });
+        self.ledger.changed |= hidden && !self.hides_candidates();
+        self.yield_addresses(now);
     }
 
     fn seen(&mut self, source: Source, sighting: &Sighting, now: Duration) {
@@ -227,19 +231,29 @@ impl Membership {
     /// A foreign device cannot say who answers at its address, so it yields the address to a
     /// picluster node that does answer there, and one that is advertised there no more to one that
     /// is: addresses are leased again.
-    fn yield_to(&mut self, id: &NodeId, now: Duration) {
-        let Some(claim) = self.claims.get(id).filter(|_| self.ledger.changed) else { return };
-        let endpoints: Vec<_> = claim.answering().collect();
-        let foreign = claim.foreign;
-        let yields = |other: &Claim, way: &way::Way| {
-            let theirs = endpoints.contains(&way.target.endpoint) && other.id != *id;
-            theirs && other.foreign && (!foreign || way.instance.is_none())
+    fn yield_addresses(&mut self, now: Duration) {
+        if !self.claims.values().any(|claim| claim.foreign) {
+            return;
+        }
+        let (devices, nodes): (Vec<&Claim>, Vec<&Claim>) =
+            self.claims.values().partition(|claim| claim.foreign);
+        let of = |claim: &Claim| claim.answering().collect::<Vec<_>>();
+        let by_node: BTreeSet<SocketAddr> = nodes.iter().flat_map(|claim| of(claim)).collect();
+        let by_device: BTreeMap<SocketAddr, &NodeId> = devices
+            .iter()
+            .flat_map(|claim| of(claim).into_iter().map(|endpoint| (endpoint, &claim.id)))
+            .collect();
+        let yields = |claim: &Claim, way: &way::Way| {
+            let leased = by_device.get(&way.target.endpoint).is_some_and(|id| **id != claim.id);
+            by_node.contains(&way.target.endpoint) || (leased && way.instance.is_none())
         };
-        let those =
-            self.claims.values().filter(|other| other.ways.iter().any(|way| yields(other, way)));
-        let those: Vec<NodeId> = those.map(|claim| claim.id.clone()).collect();
-        for other in those {
-            self.with(&other, now, |claim, cx| claim.give_up(&endpoints, foreign, cx));
+        let contested = devices.iter().filter_map(|claim| {
+            let ways = claim.ways.iter().filter(|way| yields(claim, way));
+            let keys: Vec<u64> = ways.map(|way| way.key).collect();
+            (!keys.is_empty()).then(|| (claim.id.clone(), keys))
+        });
+        for (id, keys) in contested.collect::<Vec<_>>() {
+            self.with(&id, now, |claim, cx| claim.give_up(&keys, cx));
         }
     }
 
@@ -282,15 +296,27 @@ impl Membership {
         holders.filter(|holder| holder.proven).count()
     }
 
+    /// Whether so many candidates are there that none is shown, with one more or less too: what
+    /// befalls one then changes no view. A flood would have a view made for each of its packets.
+    fn hides_candidates(&self) -> bool {
+        let candidates = self.claims.values().filter(|claim| claim.is_candidate());
+        candidates.count() > STARTING_SHOWN_MAX + 1
+    }
+
     /// Does something to a claim, and drops it if nothing is left of it.
     fn with(&mut self, id: &NodeId, now: Duration, act: impl FnOnce(&mut Claim, &mut Context<'_>)) {
-        let room = self.nodes() < NODES_MAX;
+        let (room, hidden) = (self.nodes() < NODES_MAX, self.hides_candidates());
         let Some(claim) = self.claims.get_mut(id) else { return };
         let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
+        let (unseen, changed) = (hidden && claim.is_candidate(), ledger.changed);
         act(claim, &mut Context { ledger, limits, room, now });
-        if claim.holders.is_empty() {
+        let kept = !claim.holders.is_empty();
+        ledger.changed |= !kept;
+        if unseen && claim.is_candidate() {
+            ledger.changed = changed;
+        }
+        if !kept {
             self.claims.remove(id);
-            self.ledger.changed = true;
         }
     }
 }

@@ -83,12 +83,29 @@ impl Claim {
         self.ways.iter().filter(held).map(|way| way.target.endpoint)
     }
 
-    /// Gives up its ways to these endpoints: all of them, or those not advertised.
-    pub(super) fn give_up(&mut self, to: &[SocketAddr], only_absent: bool, cx: &mut Context<'_>) {
-        let keep = |way: &Way| only_absent && way.instance.is_some();
-        self.ways.retain(|way| keep(way) || !to.contains(&way.target.endpoint));
-        let ways = &self.ways;
-        self.holders.retain(|holder| ways.iter().any(|way| way.key == holder.active));
+    /// Gives up these ways: somebody else answers there. A node that was reached by one goes on by
+    /// another that has answered, if there is one.
+    pub(super) fn give_up(&mut self, keys: &[u64], cx: &mut Context<'_>) {
+        let (lost, kept) = std::mem::take(&mut self.ways)
+            .into_iter()
+            .partition::<Vec<Way>, _>(|way| keys.contains(&way.key));
+        self.ways = kept;
+        for at in 0..self.holders.len() {
+            let Holder { active, boot, proven, .. } = self.holders[at];
+            let known = self.ways.iter().filter(|way| way.is_of(boot));
+            let best = known.max_by_key(|way| way.merit()).map(|way| way.key);
+            if let Some(key) = best.filter(|_| proven && keys.contains(&active)) {
+                self.hand_over(at, key, boot, cx);
+            }
+        }
+        self.holders.retain(|holder| {
+            let Some(way) = lost.iter().find(|way| way.key == holder.active) else { return true };
+            if holder.proven {
+                let detail = "another node answers there now";
+                cx.ledger.tell(What::Forgotten, holder, Some(way.target.endpoint), detail);
+            }
+            false
+        });
         cx.ledger.changed = true;
         self.settle(cx);
     }
@@ -276,7 +293,7 @@ impl Claim {
         self.holders.retain(|holder| {
             let Some(what) = parting(holder, cx.now) else { return true };
             gone.push((holder.active, holder.boot));
-            cx.ledger.tell(what, holder.known_as(), None, "");
+            cx.ledger.tell(what, holder, None, "");
             cx.ledger.changed = true;
             false
         });

@@ -1,9 +1,11 @@
 //! What the table has to say: joins, leaves and everything odd, for the log and the page.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use super::holder::Holder;
 
 /// The most events that wait to be fetched; a reader that fell behind misses the newest.
 const WAITING_MAX: usize = 512;
@@ -80,7 +82,7 @@ impl What {
 pub struct Event {
     /// What happened.
     pub what: What,
-    /// The node's name; a candidate's instance label, made printable.
+    /// The node's name, as the view shows it; a candidate's instance label, made printable.
     pub node: String,
     /// Where it is, if that is known.
     pub endpoint: Option<SocketAddr>,
@@ -105,7 +107,8 @@ pub(super) struct Ledger {
     drawn: u64,
     /// Something that routes or is shown has changed since the last view.
     pub(super) changed: bool,
-    waiting: VecDeque<Event>,
+    /// With the number of the node each is about, by which it gets the name that people see.
+    waiting: VecDeque<(Option<u64>, Event)>,
     told: VecDeque<String>,
     second: (u64, u32),
 }
@@ -117,16 +120,22 @@ impl Ledger {
         self.drawn
     }
 
+    /// Tells of a node: under the name it has by the time the event is fetched, or had last if it
+    /// is gone by then.
     pub(super) fn tell(
         &mut self,
         what: What,
-        node: &str,
+        holder: &Holder,
         endpoint: Option<SocketAddr>,
         detail: impl Into<String>,
     ) {
+        let (node, detail) = (holder.known_as().to_owned(), detail.into());
+        self.wait(Some(holder.born), Event { what, node, endpoint, detail });
+    }
+
+    fn wait(&mut self, born: Option<u64>, event: Event) {
         if self.waiting.len() < WAITING_MAX {
-            let (node, detail) = (node.to_owned(), detail.into());
-            self.waiting.push_back(Event { what, node, endpoint, detail });
+            self.waiting.push_back((born, event));
         }
     }
 
@@ -139,15 +148,28 @@ impl Ledger {
             return;
         }
         self.second.1 += 1;
-        self.tell(What::Refused, &label, None, detail);
+        let (node, detail) = (label.clone(), detail.to_owned());
+        self.wait(None, Event { what: What::Refused, node, endpoint: None, detail });
         if self.told.len() >= REFUSALS_REMEMBERED {
             self.told.pop_front();
         }
         self.told.push_back(label);
     }
 
-    pub(super) fn take(&mut self) -> Vec<Event> {
-        self.waiting.drain(..).collect()
+    /// Whether an event waits that is about a node.
+    pub(super) fn has_news(&self) -> bool {
+        self.waiting.iter().any(|(born, _)| born.is_some())
+    }
+
+    /// The events that wait, each under its node's name among these.
+    pub(super) fn take(&mut self, names: &BTreeMap<u64, &str>) -> Vec<Event> {
+        let named = |(born, mut event): (Option<u64>, Event)| {
+            if let Some(name) = born.and_then(|born| names.get(&born)) {
+                (*name).clone_into(&mut event.node);
+            }
+            event
+        };
+        self.waiting.drain(..).map(named).collect()
     }
 }
 
@@ -170,7 +192,7 @@ mod tests {
             ledger.refuse(format!("rogue-{n}"), "too many", Duration::from_millis(n));
             ledger.refuse("again".into(), "too many", Duration::from_millis(n));
         }
-        let told = ledger.take();
+        let told = ledger.take(&BTreeMap::new());
         assert!(told.len() <= 20, "{}", told.len());
         assert_eq!(told.iter().filter(|event| event.node == "again").count(), 1);
     }

@@ -29,11 +29,13 @@ pub(super) struct Holder {
     pub(super) active: u64,
     /// Drawn anew with each boot and each way.
     pub(super) epoch: u64,
-    /// The order in which holders came: who of two equal names keeps it.
+    /// A number never used again, drawn anew when it proves itself: who did so first keeps the
+    /// name that two would have.
     pub(super) born: u64,
     /// The name it gives itself.
     pub(super) wanted: String,
-    /// The name it is shown under, once it was shown; written by the view.
+    /// The name it is shown under, once it has proved itself and was given one; written where names
+    /// are given.
     pub(super) name: Option<String>,
     pub(super) counters: Arc<Counters>,
     /// The health as it was last told, and since when it is that.
@@ -86,7 +88,10 @@ impl Holder {
 
     /// Proved, in this start, by this way: everything kept for the one before ends here.
     pub(super) fn renew(&mut self, boot: Option<Boot>, active: u64, cx: &mut Context<'_>) {
-        self.proven = true;
+        if !self.proven {
+            self.proven = true;
+            self.born = cx.ledger.number();
+        }
         if self.boot != boot {
             self.drained = false;
         }
@@ -142,6 +147,6 @@ impl Holder {
             (What::Joined | What::Back, Health::Up) => "",
             _ => &way.why,
         };
-        cx.ledger.tell(what, self.known_as(), Some(way.target.endpoint), detail);
+        cx.ledger.tell(what, self, Some(way.target.endpoint), detail);
     }
 }

@@ -45,6 +45,24 @@ impl Rank {
     }
 }
 
+/// The places that are taken, by rank.
+struct Places {
+    taken: [usize; 3],
+}
+
+impl Places {
+    fn has(&self, rank: Rank) -> bool {
+        let behind: usize = self.taken[rank as usize..].iter().sum();
+        behind < rank.places() && self.taken.iter().sum::<usize>() < PROBES_MAX
+    }
+
+    fn take(&mut self, rank: Rank) -> bool {
+        let free = self.has(rank);
+        self.taken[rank as usize] += usize::from(free);
+        free
+    }
+}
+
 /// A question under way.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -75,9 +93,10 @@ impl Schedule {
         overdue.map(|(ticket, _)| *ticket).collect()
     }
 
-    fn has_place(&self, rank: Rank) -> bool {
-        let behind = self.asked.values().filter(|asked| asked.rank >= rank).count();
-        behind < rank.places() && self.asked.len() < PROBES_MAX
+    fn places(&self) -> Places {
+        let mut taken = [0; 3];
+        self.asked.values().for_each(|asked| taken[asked.rank as usize] += 1);
+        Places { taken }
     }
 
     /// Puts the questions that are due and have a place.
@@ -88,28 +107,29 @@ impl Schedule {
         now: Duration,
         rng: &mut fastrand::Rng,
     ) -> Vec<Probe> {
+        let mut places = self.places();
         let mut due = Vec::new();
         for claim in claims.values() {
             for way in claim.ways.iter().filter(|way| !way.in_flight && way.due <= now) {
                 let rank = Rank::of(claim, way);
+                if !places.has(rank) {
+                    continue;
+                }
                 // Candidates take turns, or a few that are always due would keep the rest from
                 // ever being asked; a known node's new address goes before new nodes.
                 let turn = way.asked().filter(|_| rank == Rank::Candidate);
                 let order = (rank, claim.is_candidate(), turn, way.due);
-                due.push((order, claim.id.clone(), way.key));
+                due.push((order, &claim.id, way.key));
             }
         }
         due.sort_unstable();
-        let mut probes = Vec::new();
-        let mut full = None;
-        for ((rank, ..), id, key) in due {
-            if full != Some(rank) && !self.has_place(rank) {
-                full = Some(rank);
-            }
-            if full != Some(rank) {
-                let claim = claims.get_mut(&id).expect("listed a moment ago");
-                probes.extend(self.put(claim, key, rank, limits, now, rng));
-            }
+        // Of a flood that is due, only the few that have a place are worth a copy of their id.
+        let taken = due.into_iter().filter(|((rank, ..), ..)| places.take(*rank));
+        let taken: Vec<_> = taken.map(|((rank, ..), id, key)| (rank, id.clone(), key)).collect();
+        let mut probes = Vec::with_capacity(taken.len());
+        for (rank, id, key) in taken {
+            let claim = claims.get_mut(&id).expect("listed a moment ago");
+            probes.extend(self.put(claim, key, rank, limits, now, rng));
         }
         probes
     }
@@ -147,12 +167,12 @@ impl Schedule {
         claims: &BTreeMap<NodeId, Claim>,
         now: Duration,
     ) -> Option<Duration> {
-        let places = [Rank::Serving, Rank::Known, Rank::Candidate].map(|rank| self.has_place(rank));
+        let places = self.places();
         let mut soonest = self.asked.values().map(|asked| asked.give_up).min();
         for claim in claims.values() {
             for way in claim.ways.iter().filter(|way| !way.in_flight) {
                 let sooner = soonest.is_none_or(|soonest| way.due < soonest);
-                if sooner && places[Rank::of(claim, way) as usize] {
+                if sooner && places.has(Rank::of(claim, way)) {
                     soonest = Some(way.due);
                 }
             }

@@ -45,7 +45,7 @@ impl Claim {
         let holder = &mut self.holders[at];
         let endpoint = self.ways.iter().find(|way| way.key == holder.active);
         let endpoint = endpoint.map(|way| way.target.endpoint);
-        cx.ledger.tell(What::Restarted, holder.known_as(), endpoint, "");
+        cx.ledger.tell(What::Restarted, holder, endpoint, "");
         let active = holder.active;
         holder.renew(boot, active, cx);
         holder.since = cx.now;
@@ -68,7 +68,7 @@ impl Claim {
         let Some(endpoint) = self.way(key).map(|way| way.target.endpoint) else { return };
         let holder = &mut self.holders[at];
         if holder.proven {
-            cx.ledger.tell(What::Moved, holder.known_as(), Some(endpoint), "");
+            cx.ledger.tell(What::Moved, holder, Some(endpoint), "");
         } else if !cx.room {
             cx.ledger.refuse(self.label.clone(), "the table of nodes is full", cx.now);
             return self.ways.clear();
@@ -99,14 +99,17 @@ impl Claim {
             };
             self.ways.iter_mut().filter(pending).for_each(|way| way.ask(cx.now));
         } else if cx.room {
-            let mut holder = Holder::new(self.holders[0].wanted.clone(), key, cx);
+            let first = &self.holders[0];
+            let beside = self.way(first.active).map_or(endpoint, |way| way.target.endpoint);
             let detail = format!(
-                "also {}, id {}: a copied PICLUSTER_ID or one hardware id twice; give each machine its own",
-                self.holders[0].known_as(),
+                "also {} on {beside}, id {}: a copied PICLUSTER_ID or one hardware id twice; \
+                 give each machine a PICLUSTER_ID of its own",
+                first.known_as(),
                 self.id
             );
-            cx.ledger.tell(What::Cloned, &holder.wanted, Some(endpoint), detail);
+            let mut holder = Holder::new(first.wanted.clone(), key, cx);
             holder.renew(proof.boot, key, cx);
+            cx.ledger.tell(What::Cloned, &holder, Some(endpoint), detail);
             self.holders.push(holder);
             if let Some(way) = self.way_mut(key) {
                 way.disputed = None;
@@ -136,7 +139,7 @@ impl Claim {
                 holder.drained = false;
                 if holder.farewell.take_if(|farewell| asked >= farewell.at).is_some() {
                     let detail = "forged, or the advertisement was lost: it stays";
-                    cx.ledger.tell(What::FalseGoodbye, holder.known_as(), None, detail);
+                    cx.ledger.tell(What::FalseGoodbye, holder, None, detail);
                 }
             }
             _ => {}

@@ -1,20 +1,25 @@
 //! What the table shows: the members of the next pool, each with an id and a name of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::claim::Claim;
-use super::event::What;
+use super::event::{Event, What};
 use super::holder::Holder;
 use super::way::Way;
-use super::{Membership, names};
+use super::{Membership, STARTING_SHOWN_MAX, names};
 use crate::health::Health;
 use crate::node::{Node, NodeId};
 use crate::pool::Member;
 
-/// Candidates are shown as `starting` while there are no more than these: a few are news, a flood
-/// of them must not fill the page.
-const STARTING_SHOWN_MAX: usize = 16;
+/// What one holder is shown as.
+struct Given {
+    /// The claim, and which of its holders.
+    key: NodeId,
+    at: usize,
+    id: NodeId,
+    name: String,
+}
 
 impl Membership {
     /// The members, if anything that routes or is shown has changed since the last call.
@@ -22,30 +27,31 @@ impl Membership {
         if !std::mem::take(&mut self.ledger.changed) {
             return None;
         }
-        let candidates = self.claims.values().filter(|claim| claim.is_candidate()).count();
-        let shown = |claim: &Claim| !claim.is_candidate() || candidates <= STARTING_SHOWN_MAX;
-        let mut ids = Vec::new();
-        let mut given: BTreeSet<NodeId> = BTreeSet::new();
-        for claim in self.claims.values().filter(|claim| shown(claim)) {
-            for at in 0..claim.holders.len() {
-                let taken = |id: &NodeId| self.claims.contains_key(id) || given.contains(id);
-                let (id, suffix) = match at {
-                    0 => (claim.id.clone(), None),
-                    _ => {
-                        let (id, suffix) = names::clone_id(&claim.id, taken);
-                        (id, Some(suffix))
-                    }
-                };
-                given.insert(id.clone());
-                let holder = &claim.holders[at];
-                ids.push(((!holder.proven, holder.born), claim.id.clone(), at, id, suffix));
-            }
+        let given = self.give_names();
+        let member = |given: Given| {
+            let claim = &self.claims[&given.key];
+            member(claim, &claim.holders[given.at], given.id, given.name)
+        };
+        Some(given.into_iter().filter_map(member).collect())
+    }
+
+    /// What has happened since the last call.
+    pub fn events(&mut self) -> Vec<Event> {
+        let mut names = BTreeMap::new();
+        if self.ledger.has_news() {
+            self.give_names();
+            let holders = self.claims.values().flat_map(|claim| &claim.holders);
+            names.extend(holders.filter_map(|h| Some((h.born, h.name.as_deref()?))));
         }
-        // Who proved itself first keeps the name that two would have.
-        ids.sort();
+        self.ledger.take(&names)
+    }
+
+    /// Gives everyone that is shown an id and a name of its own. Only a node that has proved itself
+    /// keeps its name and is warned of: a candidate may be anything.
+    fn give_names(&mut self) -> Vec<Given> {
         let mut taken = BTreeSet::new();
-        let mut members = Vec::with_capacity(ids.len());
-        for (_, key, at, id, suffix) in ids {
+        let mut all = Vec::new();
+        for (key, at, id, suffix) in self.give_ids() {
             let claim = self.claims.get_mut(&key).expect("listed a moment ago");
             let holder = &mut claim.holders[at];
             let wanted = match &suffix {
@@ -53,14 +59,42 @@ impl Membership {
                 None => holder.wanted.clone(),
             };
             let name = names::unique(&wanted, &id, &mut taken);
-            if name != wanted && holder.name.as_ref() != Some(&name) {
-                let detail = format!("another node is called {wanted} too; give it its own --name");
-                self.ledger.tell(What::Renamed, &name, None, detail);
+            if holder.proven && holder.name.as_ref() != Some(&name) {
+                holder.name = Some(name.clone());
+                if name != wanted {
+                    let detail =
+                        format!("another node is called {wanted} too; give it its own --name");
+                    self.ledger.tell(What::Renamed, holder, None, detail);
+                }
             }
-            holder.name = Some(name.clone());
-            members.extend(member(claim, &claim.holders[at], id, name));
+            all.push(Given { key, at, id, name });
         }
-        Some(members)
+        all
+    }
+
+    /// Everyone that is shown, with an id of its own and the suffix that a clone's name gets too.
+    /// Who proved itself first comes first.
+    fn give_ids(&self) -> Vec<(NodeId, usize, NodeId, Option<String>)> {
+        let candidates = self.claims.values().filter(|claim| claim.is_candidate()).count();
+        let shown = |claim: &&Claim| !claim.is_candidate() || candidates <= STARTING_SHOWN_MAX;
+        let mut given: BTreeSet<NodeId> = BTreeSet::new();
+        let mut ids = Vec::new();
+        for claim in self.claims.values().filter(shown) {
+            for (at, holder) in claim.holders.iter().enumerate() {
+                let taken = |id: &NodeId| self.claims.contains_key(id) || given.contains(id);
+                let (id, suffix) = match at {
+                    0 => (claim.id.clone(), None),
+                    _ => {
+                        let (id, suffix) = names::clone_id(&claim.id, taken);
+                        given.insert(id.clone());
+                        (id, Some(suffix))
+                    }
+                };
+                ids.push(((!holder.proven, holder.born), (claim.id.clone(), at, id, suffix)));
+            }
+        }
+        ids.sort_unstable();
+        ids.into_iter().map(|(_, given)| given).collect()
     }
 }
 

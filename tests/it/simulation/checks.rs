@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use picluster::config::{NODES_MAX, PROBES_MAX};
-use picluster::discovery::membership::{NodeState, ProbeResult};
+use picluster::discovery::membership::{Event, NodeState, ProbeResult, What};
 use picluster::health::Health;
 use picluster::pool::{Counters, Member};
 
@@ -142,6 +142,16 @@ impl Checks {
                 "{key:?} answers everything and is not routed at {now:?}: {:?}",
                 self.shown
             );
+        }
+    }
+
+    /// An event has to say the name that people see, unless its node is gone by now.
+    pub(super) fn are_told_as_shown(&self, events: &[Event]) {
+        let parting = |what| matches!(what, What::Left | What::Forgotten);
+        let gone = |name: &str| events.iter().any(|e| parting(e.what) && e.node == name);
+        for event in events.iter().filter(|event| event.what != What::Refused) {
+            let shown = self.shown.iter().any(|member| member.name == event.node);
+            assert!(shown || gone(&event.node), "{event} {:?}", self.shown);
         }
     }
 

@@ -120,8 +120,9 @@ pub(super) struct World {
     pub(super) doubtful: Option<Duration>,
     /// Whose advertisement was forged under another name: the true one may not count any more.
     forged: BTreeSet<NodeId>,
-    /// When the last goodbye of each id was heard, unless it was announced since.
-    goodbyes: BTreeMap<NodeId, Duration>,
+    /// When the last goodbye of each instance was heard, unless its id was announced since. Not by
+    /// the id: a clone's goodbye is not its twin's.
+    goodbyes: BTreeMap<String, Duration>,
 }
 
 impl World {
@@ -220,8 +221,8 @@ impl World {
             Next::MustBeGone(at, turn) if self.machines[at].turn == turn => {
                 let machine = &self.machines[at];
                 let lately = |at: &Duration| self.now <= *at + ms(5600);
-                let honest = machine.id.as_ref().filter(|id| !self.forged.contains(id));
-                let goodbye = honest.and_then(|id| self.goodbyes.get(id));
+                let honest = machine.id.as_ref().is_some_and(|id| !self.forged.contains(id));
+                let goodbye = self.goodbyes.get(&machine.instance).filter(|_| honest);
                 let sure =
                     goodbye.is_some_and(lately) && !self.doubtful.as_ref().is_some_and(lately);
                 if sure && self.unicast {
@@ -238,15 +239,13 @@ impl World {
         match change {
             Change::Seen(_, sighting) => {
                 let Some(id) = &sighting.advertisement.id else { return };
-                self.goodbyes.remove(id);
+                self.goodbyes.retain(|instance, _| !instance.contains(id.as_str()));
                 if sighting.instance == "rogue" {
                     self.forged.insert(id.clone());
                 }
             }
             Change::Left(_, instance) => {
-                let named = self.machines.iter().find(|machine| machine.instance == *instance);
-                let id = named.and_then(|machine| machine.id.clone());
-                id.map(|id| self.goodbyes.insert(id, self.now));
+                self.goodbyes.insert(instance.clone(), self.now);
             }
             Change::Disturbed(_) => {}
         }
@@ -263,7 +262,9 @@ impl World {
             self.checks.take(&members, self.now);
         }
         self.checks.after_step(&mut self.machines, self.unicast, self.in_flight.len(), self.now);
-        for event in self.table.events() {
+        let events = self.table.events();
+        self.checks.are_told_as_shown(&events);
+        for event in events {
             if self.traced {
                 eprintln!("{:>9.3?} {event}", self.now);
             }
