@@ -211,9 +211,14 @@ impl Claim {
         let verdict = judge(result, way.target.asked(), &id, foreign);
         let before = (way.why.clone(), way.last_resort);
         way.ended(&verdict, asked, cx.limits, cx.now);
+        // Told when a second try has failed too: a node that just starts may refuse the first.
+        let faulty = way.answer.is_none() && way.record.failed() == 2;
+        let endpoint = way.target.endpoint;
         cx.ledger.changed |= before != (way.why.clone(), way.last_resort);
+        if faulty || (verdict.stranger && !active) {
+            cx.ledger.fault(self.label.clone(), endpoint, &verdict.why, cx.now);
+        }
         if verdict.stranger && !active {
-            cx.ledger.refuse(self.label.clone(), &verdict.why, cx.now);
             self.ways.retain(|way| way.key != key);
         } else if let Some(proof) = verdict.proof {
             self.seat(key, &proof, cx);

@@ -44,6 +44,8 @@ pub enum What {
     Forgotten,
     /// A candidate was not taken.
     Refused,
+    /// What is advertised is not there, or is somebody else.
+    Faulty,
 }
 
 impl What {
@@ -63,6 +65,7 @@ impl What {
             Self::FalseGoodbye => "goodbye of a node that still answers",
             Self::Forgotten => "node forgotten",
             Self::Refused => "candidate not taken",
+            Self::Faulty => "advertised, but not usable",
         }
     }
 
@@ -109,7 +112,7 @@ pub(super) struct Ledger {
     pub(super) changed: bool,
     /// With the number of the node each is about, by which it gets the name that people see.
     waiting: VecDeque<(Option<u64>, Event)>,
-    told: VecDeque<String>,
+    told: VecDeque<(What, String)>,
     second: (u64, u32),
 }
 
@@ -141,19 +144,36 @@ impl Ledger {
 
     /// Tells of a candidate that was not taken: once for each label, and a few a second at most.
     pub(super) fn refuse(&mut self, label: String, detail: &str, now: Duration) {
+        self.tell_once(What::Refused, label, None, detail.to_owned(), now);
+    }
+
+    /// Tells of a candidate that does not answer as it should, within the same bounds.
+    pub(super) fn fault(&mut self, label: String, at: SocketAddr, why: &str, now: Duration) {
+        let detail = format!("{why}; check the program and the port that are advertised");
+        self.tell_once(What::Faulty, label, Some(at), detail, now);
+    }
+
+    fn tell_once(
+        &mut self,
+        what: What,
+        node: String,
+        endpoint: Option<SocketAddr>,
+        detail: String,
+        now: Duration,
+    ) {
         if self.second.0 != now.as_secs() {
             self.second = (now.as_secs(), 0);
         }
-        if self.second.1 >= REFUSALS_PER_SECOND || self.told.contains(&label) {
+        let told = (what, node.clone());
+        if self.second.1 >= REFUSALS_PER_SECOND || self.told.contains(&told) {
             return;
         }
         self.second.1 += 1;
-        let (node, detail) = (label.clone(), detail.to_owned());
-        self.wait(None, Event { what: What::Refused, node, endpoint: None, detail });
+        self.wait(None, Event { what, node, endpoint, detail });
         if self.told.len() >= REFUSALS_REMEMBERED {
             self.told.pop_front();
         }
-        self.told.push_back(label);
+        self.told.push_back(told);
     }
 
     /// Whether an event waits that is about a node.

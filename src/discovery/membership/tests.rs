@@ -210,7 +210,7 @@ fn a_healthy_address_is_not_replaced_by_a_forged_one() {
     lab.seen("pc-a", Some("a"), &[9]);
     lab.pass(50);
     assert_eq!((lab.members[0].node.endpoint, lab.members[0].health), (at(1), Health::Up));
-    assert_eq!(lab.told(), [What::Joined, What::Refused]);
+    assert_eq!(lab.told(), [What::Joined, What::Faulty]);
 }
 
 #[test]

@@ -31,7 +31,10 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn asked(&self) -> SocketAddr {
-        SocketAddr::new(self.endpoint.ip(), self.health_port)
+        // Not made anew: a link-local address would lose its interface.
+        let mut asked = self.endpoint;
+        asked.set_port(self.health_port);
+        asked
     }
 }
 

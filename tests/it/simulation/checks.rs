@@ -148,8 +148,9 @@ impl Checks {
     /// An event has to say the name that people see, unless its node is gone by now.
     pub(super) fn are_told_as_shown(&self, events: &[Event]) {
         let parting = |what| matches!(what, What::Left | What::Forgotten);
+        let of_candidate = |what| matches!(what, What::Refused | What::Faulty);
         let gone = |name: &str| events.iter().any(|e| parting(e.what) && e.node == name);
-        for event in events.iter().filter(|event| event.what != What::Refused) {
+        for event in events.iter().filter(|event| !of_candidate(event.what)) {
             let shown = self.shown.iter().any(|member| member.name == event.node);
             assert!(shown || gone(&event.node), "{event} {:?}", self.shown);
         }
