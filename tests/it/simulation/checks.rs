@@ -186,7 +186,10 @@ impl Checks {
     /// The world was quiet for a while.
     pub(super) fn view_equals_truth(&self, machines: &[Machine]) {
         for machine in machines {
-            let of = |m: &&Shown| machine.addresses.contains(&m.key.0) && m.key.1 == machine.boot();
+            let of = |m: &&Shown| {
+                let proven = m.health != Health::Starting;
+                proven && machine.addresses.contains(&m.key.0) && m.key.1 == machine.boot()
+            };
             let found: Vec<_> = self.shown.iter().filter(of).collect();
             let health = found.first().map(|member| member.health);
             let cloned =
@@ -197,10 +200,7 @@ impl Checks {
                 State::Draining | State::AppDown if cloned && health.is_none() => true,
                 State::Draining => health == Some(Health::Draining),
                 State::AppDown => health == Some(Health::Down),
-                // At most an announcement is left of it.
-                State::Stopped | State::Dark => {
-                    health.is_none_or(|health| matches!(health, Health::Down | Health::Starting))
-                }
+                State::Stopped | State::Dark => health.is_none_or(|health| health == Health::Down),
             };
             assert!(right, "{machine:?} is shown as {found:?} among {:?}", self.shown);
         }
