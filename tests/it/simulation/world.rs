@@ -387,8 +387,9 @@ impl World {
                     self.say(Change::Left(Source::Mdns, instance), 3000);
                 }
                 _ => {
-                    // A flood may have used up this second's candidates.
-                    for second in [1, 2, 4] {
+                    // A flood may have used up this second's candidates, and forgeries an id's four
+                    // places until the old addresses have failed: a source repeats itself.
+                    for second in [1, 2, 4, 8] {
                         let word = Change::Seen(Source::Mdns, self.machines[at].sighting());
                         self.after(ms(second * 1000), Next::Word(word));
                     }
