@@ -15,8 +15,8 @@ use crate::config::{ENDPOINTS_MAX, FORGET_AFTER};
 use crate::health::{Health, Outcome, Thresholds};
 use crate::node::{NodeId, Sighting, Source, printable};
 
-/// A way that does not answer, and that no node is known by, is dropped after this long. Its
-/// source proposes it again if it is still there.
+/// A way that does not answer is dropped after this long, unless a node is known by it and still
+/// advertised there. Its source proposes it again if it is still there.
 const CANDIDATE_FOR: Duration = Duration::from_secs(60);
 
 /// A goodbye without a word of draining is believed this long after it, if no disturbance of our
@@ -306,7 +306,10 @@ impl Claim {
         self.ways.retain(|way| {
             let left = gone.iter().any(|(key, boot)| way.key == *key || way.is_of(*boot));
             let active = holders.iter().any(|h| h.proven && h.active == way.key);
-            let stale = !way.health().answers() && cx.now >= way.record.since() + CANDIDATE_FOR;
+            let known =
+                way.instance.is_some() && holders.iter().any(|h| h.proven && way.is_of(h.boot));
+            let silent = !way.health().answers() && cx.now >= way.record.since() + CANDIDATE_FOR;
+            let stale = silent && !known;
             active || !(stale || (left && way.instance.is_none()))
         });
         if !gone.is_empty() || self.holders.iter().any(|h| self.way(h.active).is_none()) {

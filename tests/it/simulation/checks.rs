@@ -32,6 +32,23 @@ struct Shown {
     epoch: u64,
 }
 
+impl Shown {
+    /// Whether it stands for this machine. A foreign device is known by its label alone.
+    fn is(&self, machine: &Machine) -> bool {
+        let labelled = self.name.starts_with(&machine.instance.replace(' ', "-"));
+        self.key.1 == machine.boot() && (machine.id.is_some() || labelled)
+    }
+
+    /// Whether a probe of its address cannot tell it from this machine: whatever answers there
+    /// passes for a foreign device.
+    fn may_be(&self, machine: &Machine) -> bool {
+        match self.key.1 {
+            None => matches!(machine.state, State::Up | State::Draining),
+            boot => machine.state == State::Up && boot == machine.boot(),
+        }
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Checks {
     shown: Vec<Shown>,
@@ -100,23 +117,22 @@ impl Checks {
     /// Holds the last view against the truth.
     pub(super) fn after_step(
         &mut self,
-        machines: &mut [Machine],
+        machines: &[Machine],
         unicast: bool,
         in_flight: usize,
         now: Duration,
     ) {
         assert!(in_flight <= PROBES_MAX, "{in_flight} probes at once");
-        let mut answers = |key: &Key| {
-            let here = |m: &&mut Machine| m.addresses.contains(&key.0) && m.boot() == key.1;
-            unicast && machines.iter_mut().find(here).is_some_and(|m| m.state == State::Up)
-        };
-        let routed: BTreeSet<Key> =
-            self.shown.iter().filter(|m| m.health == Health::Up).map(|m| m.key).collect();
-        self.dead_since.retain(|key, _| routed.contains(key));
-        for key in &routed {
-            if answers(key) {
-                self.dead_since.remove(key);
+        let routed: BTreeMap<Key, &Shown> =
+            self.shown.iter().filter(|m| m.health == Health::Up).map(|m| (m.key, m)).collect();
+        self.dead_since.retain(|key, _| routed.contains_key(key));
+        for (key, member) in &routed {
+            let there = machines.iter().find(|m| unicast && m.addresses.contains(&key.0));
+            if there.is_some_and(|m| m.state == State::Up && member.is(m)) {
                 self.owed.insert(*key);
+            }
+            if there.is_some_and(|m| member.may_be(m)) {
+                self.dead_since.remove(key);
                 continue;
             }
             let since = *self.dead_since.entry(*key).or_insert(now);
@@ -135,7 +151,7 @@ impl Checks {
             // A machine with two addresses may be used by either.
             let mates = machines.iter().find(|m| m.addresses.contains(&key.0));
             let kept = mates.is_some_and(|m| {
-                m.addresses.iter().any(|address| routed.contains(&(*address, key.1)))
+                m.addresses.iter().any(|address| routed.contains_key(&(*address, key.1)))
             });
             assert!(
                 kept,
@@ -171,7 +187,10 @@ impl Checks {
     /// The world was quiet for a while.
     pub(super) fn view_equals_truth(&self, machines: &[Machine]) {
         for machine in machines {
-            let of = |m: &&Shown| machine.addresses.contains(&m.key.0) && m.key.1 == machine.boot();
+            let of = |m: &&Shown| {
+                let proven = m.health != Health::Starting;
+                proven && machine.addresses.contains(&m.key.0) && m.key.1 == machine.boot()
+            };
             let found: Vec<_> = self.shown.iter().filter(of).collect();
             let health = found.first().map(|member| member.health);
             let cloned =
@@ -182,10 +201,7 @@ impl Checks {
                 State::Draining | State::AppDown if cloned && health.is_none() => true,
                 State::Draining => health == Some(Health::Draining),
                 State::AppDown => health == Some(Health::Down),
-                // At most an announcement is left of it.
-                State::Stopped | State::Dark => {
-                    health.is_none_or(|health| matches!(health, Health::Down | Health::Starting))
-                }
+                State::Stopped | State::Dark => health.is_none_or(|health| health == Health::Down),
             };
             assert!(right, "{machine:?} is shown as {found:?} among {:?}", self.shown);
         }

@@ -123,6 +123,9 @@ pub(super) struct World {
     /// When the last goodbye of each instance was heard, unless its id was announced since. Not by
     /// the id: a clone's goodbye is not its twin's.
     goodbyes: BTreeMap<String, Duration>,
+    /// What the table has heard and not heard withdrawn: while one instance of an id is announced,
+    /// a machine of that id may only have moved.
+    announced: BTreeSet<(NodeId, String)>,
 }
 
 impl World {
@@ -146,6 +149,7 @@ impl World {
             doubtful: None,
             forged: BTreeSet::new(),
             goodbyes: BTreeMap::new(),
+            announced: BTreeSet::new(),
         }
     }
 
@@ -221,7 +225,9 @@ impl World {
             Next::MustBeGone(at, turn) if self.machines[at].turn == turn => {
                 let machine = &self.machines[at];
                 let lately = |at: &Duration| self.now <= *at + ms(5600);
-                let honest = machine.id.as_ref().is_some_and(|id| !self.forged.contains(id));
+                let announced = |id| self.announced.iter().any(|(other, _)| other == id);
+                let honest = |id| !self.forged.contains(id) && !announced(id);
+                let honest = machine.id.as_ref().is_some_and(honest);
                 let goodbye = self.goodbyes.get(&machine.instance).filter(|_| honest);
                 let sure =
                     goodbye.is_some_and(lately) && !self.doubtful.as_ref().is_some_and(lately);
@@ -239,12 +245,14 @@ impl World {
         match change {
             Change::Seen(_, sighting) => {
                 let Some(id) = &sighting.advertisement.id else { return };
+                self.announced.insert((id.clone(), sighting.instance.clone()));
                 self.goodbyes.retain(|instance, _| !instance.contains(id.as_str()));
                 if sighting.instance == "rogue" {
                     self.forged.insert(id.clone());
                 }
             }
             Change::Left(_, instance) => {
+                self.announced.retain(|(_, announced)| announced != instance);
                 self.goodbyes.insert(instance.clone(), self.now);
             }
             Change::Disturbed(_) => {}
@@ -261,7 +269,7 @@ impl World {
         if let Some(members) = self.table.view() {
             self.checks.take(&members, self.now);
         }
-        self.checks.after_step(&mut self.machines, self.unicast, self.in_flight.len(), self.now);
+        self.checks.after_step(&self.machines, self.unicast, self.in_flight.len(), self.now);
         let events = self.table.events();
         self.checks.are_told_as_shown(&events);
         for event in events {
@@ -379,8 +387,9 @@ impl World {
                     self.say(Change::Left(Source::Mdns, instance), 3000);
                 }
                 _ => {
-                    // A flood may have used up this second's candidates.
-                    for second in [1, 2, 4] {
+                    // A flood may have used up this second's candidates, and forgeries an id's four
+                    // places until the old addresses have failed: a source repeats itself.
+                    for second in [1, 2, 4, 8] {
                         let word = Change::Seen(Source::Mdns, self.machines[at].sighting());
                         self.after(ms(second * 1000), Next::Word(word));
                     }

@@ -66,3 +66,22 @@ fn a_withdrawn_device_that_answers_again_yields_to_the_one_its_address_was_lease
     lab.pass(10);
     assert_eq!((lab.members.len(), lab.shown_at(1)), (1, Some(("New", Health::Up))));
 }
+
+/// Found by the simulation's seed 29712: the advertised way was dropped for its silence, and the
+/// node passed for absent by the other one.
+#[test]
+fn a_device_that_fails_for_long_at_an_old_way_is_kept_while_it_is_advertised_at_another() {
+    let mut lab = Lab::new();
+    lab.answers.insert(at(1), ProbeResult::Status(200));
+    lab.seen("NAS", None, &[1]);
+    lab.pass(20);
+    let mut other = sighting("NAS", None, &[at(1)]);
+    other.advertisement.health = Some("/other".to_owned());
+    lab.table.change(&Change::Seen(Source::Mdns, other), lab.now);
+    lab.pass(20);
+    lab.answers.insert(at(1), ProbeResult::Status(503));
+    lab.pass(30);
+    lab.seen("NAS", None, &[1]);
+    lab.pass(7000);
+    assert_eq!(lab.shown_at(1), Some(("NAS", Health::Down)), "{:?}", lab.told());
+}
