@@ -10,7 +10,8 @@
 
 use crate::lab::{Advert, Balancer, Lab, Pi, Process, Program, wait_until};
 
-/// Answers of 13 bytes at `/`, of 1 MiB at `/1mib`, and at `/fields` what a request carried.
+/// Answers of 13 bytes at `/`, of 1 MiB at `/1mib`, at `/fields` what a request carried, and at
+/// `/status` how many connections there were.
 /// One worker; connections are kept for good.
 const NGINX: &str = r#"
 daemon off;
@@ -37,6 +38,7 @@ http {
         listen 9003 backlog=4096;
         root /run/www;
         location = / { return 200 "hello, world\n"; }
+        location = /status { stub_status; }
         location = /fields {
             return 200 "$http_x_forwarded_for|$http_x_forwarded_proto|$http_x_forwarded_host|$http_via";
         }
@@ -44,13 +46,17 @@ http {
 }
 "#;
 
-/// `@address` is the Pi's. The pseudonym in `Via` and the names of the nodes are as long as
+/// `@address` is the Pi's. The ratios let it keep all its connections to the nodes: by default it
+/// closes them when a quarter of the files that `maxconn` allows are open, and 512 clients would make
+/// it connect anew for many a request. The pseudonym in `Via` and the names of the nodes are as long as
 /// picluster's. What picluster does unasked and HAProxy does not (retries on another node, checks
 /// by traffic) is left as it is by default.
 const HAPROXY: &str = r#"
 global
     nbthread 1
     maxconn 2000
+    tune.pool-low-fd-ratio 80
+    tune.pool-high-fd-ratio 90
 defaults
     mode http
     balance roundrobin
@@ -122,6 +128,15 @@ impl Ground {
             rival.check(lab);
         }
         ground
+    }
+
+    /// How many connections the nodes have accepted so far, those of the checks included.
+    pub(crate) fn accepted(&self, lab: &Lab) -> u64 {
+        let status = format!("http://{}:{}/status", self.pi.address(), NODES[0]);
+        let answer = lab.get(&status).expect("nginx serves");
+        let counts = answer.body.lines().nth(2).unwrap_or_default();
+        let count = counts.split_whitespace().next().and_then(|count| count.parse().ok());
+        count.unwrap_or_else(|| panic!("nginx's status is\n{}", answer.body))
     }
 
     pub(crate) fn rivals(&self) -> [&Rival; 2] {

@@ -29,6 +29,9 @@ struct Turn {
     run: Run,
     user: f64,
     sys: f64,
+    /// Connections to the nodes that were made in it: a balancer that does not keep them pays for
+    /// that, and the comparison would be one of settings.
+    connects: f64,
 }
 
 /// All turns of one balancer.
@@ -61,13 +64,13 @@ fn run(effort: &Effort, lab: &Lab, table: &mut Table, course: &Course) {
     let (rounds, seconds) = effort.of((5, 4), (3, 1));
     for rival in ground.rivals() {
         // The first requests open the connections to the nodes and fill the caches.
-        Turn::take(&ground, rival, course, 1);
+        Turn::take(lab, &ground, rival, course, 1);
     }
     let mut results = ground.rivals().map(|rival| Result::new(rival.name));
     for round in 0..rounds {
         let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
         for which in order {
-            let turn = Turn::take(&ground, ground.rivals()[which], course, seconds);
+            let turn = Turn::take(lab, &ground, ground.rivals()[which], course, seconds);
             results[which].turns.push(turn);
         }
     }
@@ -78,14 +81,16 @@ fn run(effort: &Effort, lab: &Lab, table: &mut Table, course: &Course) {
 }
 
 impl Turn {
-    fn take(ground: &Ground, rival: &Rival, course: &Course, seconds: u64) -> Self {
+    fn take(lab: &Lab, ground: &Ground, rival: &Rival, course: &Course, seconds: u64) -> Self {
         let url = format!("{}{}", rival.url, course.path);
+        let accepted = ground.accepted(lab);
         let before = Cpu::of(&rival.process);
         let run = Run::new(&ground.pi, &url, course.clients, seconds);
         let used = Cpu::of(&rival.process).since(before);
         assert!(run.answers > 0, "{} gave no answer in {seconds} s", rival.name);
+        let connects = (ground.accepted(lab) - accepted) as f64;
         let each = 1e6 / run.answers as f64;
-        Self { run, user: used.user * each, sys: used.sys * each }
+        Self { run, user: used.user * each, sys: used.sys * each, connects }
     }
 
     fn total(&self) -> f64 {
@@ -126,6 +131,8 @@ fn tell(course: &Course, results: &[Result; 2], table: &mut Table) {
         let rate = result.median(|turn| turn.run.per_second);
         let p99 = result.spread(|turn| turn.run.p99_ms).show(" ms", 1);
         table.row("  requests/s, p99", "", format!("{rate:.0}, {p99}"), String::new());
+        let connects = result.spread(|turn| turn.connects).show("", 0);
+        table.row("  connections to nodes, a round", "", connects, String::new());
         let resident = result.resident_mib;
         table.row("  resident", "", format!("{resident:.1} MiB"), String::new());
     }
