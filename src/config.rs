@@ -32,8 +32,9 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// A buffer of the data line. A head that does not fit grows it to [`HEAD_BYTES_MAX`].
 pub const BUFFER_BYTES: usize = 16 * 1024;
 
-/// The free buffers a worker keeps: a burst's memory beyond this goes back to the system.
-pub const BUFFERS_KEPT_MAX: usize = 64;
+/// The free buffers a worker keeps at the most. What was not needed for a second goes back to the
+/// system.
+pub const BUFFERS_KEPT_MAX: usize = 1024;
 
 /// The length a buffer grows to when an answer's body fills it: fewer system calls for large ones.
 pub const BUFFER_BYTES_LARGE: usize = 64 * 1024;

@@ -48,6 +48,11 @@ impl Line {
         let mut rng = fastrand::Rng::new();
         let (mut changes, mut feedback) = (Vec::new(), Vec::new());
         loop {
+            // What has come is taken first: after a stall of ours the table would give up probes whose
+            // answers wait here.
+            while let Some(asked) = probes.try_join_next() {
+                self.probed(&mut kept, asked.ok());
+            }
             let now = self.started.elapsed();
             for probe in self.table.due(now, &mut rng) {
                 probes.spawn(kept.ask(probe));

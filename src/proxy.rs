@@ -165,6 +165,7 @@ impl Worker {
         loop {
             tokio::time::sleep(SWEEP).await;
             self.kept.sweep(&self.pool.borrow(), self.settings.limits.upstream_idle);
+            self.buffers.trim();
         }
     }
 

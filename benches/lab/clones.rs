@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::Effort;
-use crate::lab::{Balancer, Lab, Pi, Process, Report, now_ms, pause};
+use crate::lab::{Balancer, Lab, Pi, Process, RENAMED, Report, now_ms, pause};
 use crate::spread::Spread;
 use crate::table::{Table, failed};
 
@@ -12,9 +12,6 @@ const CLONES: usize = 20;
 
 /// Past the life of every mDNS record that names a host (120 s), twice.
 const LONG: Duration = Duration::from_secs(260);
-
-/// What a node logs when another machine answers for its mDNS name.
-const NAME_CHANGE: &str = "another machine answers for our mdns name";
 
 /// One start of them all.
 struct Round {
@@ -86,7 +83,7 @@ fn later(lb: &Balancer, round: &Round, table: &mut Table) {
         fewest = fewest.min(up(lb));
         pause(Duration::from_secs(1));
     }
-    let renames: usize = round.clones.iter().map(|c| c.log_lines_with(NAME_CHANGE)).sum();
+    let renames: usize = round.clones.iter().map(|c| c.log_lines_with(RENAMED)).sum();
     let seen = format!("{} (at the least {fewest})", up(lb));
     table.row("  distinct and up at 260 s", "20", seen, String::new());
     table.row("  name changes", "0", renames.to_string(), String::new());

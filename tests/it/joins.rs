@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::lab::{Balancer, Lab, PATIENCE, Program, Report, now_ms};
+use crate::lab::{Balancer, Lab, PATIENCE, Program, RENAMED, Report, now_ms};
 
 /// One bar on one machine that runs two labs at a time.
 const JOIN_MAX: Duration = Duration::from_secs(3);
@@ -54,7 +54,7 @@ fn twenty_clones_of_one_card_started_at_once_are_twenty_nodes() {
     let load = lab.client().load(&lb.url()).clients(4).start();
     load.wait_until("500 answers", |report| report.ok >= 500);
     load.stop_with_no_failure();
-    assert!(clones.iter().all(|clone| clone.log_lines_with("NameChange") == 0));
+    assert!(clones.iter().all(|clone| clone.log_lines_with(RENAMED) == 0));
 }
 
 #[test]

@@ -46,6 +46,9 @@ use shell::Shell;
 /// How long a scenario waits for what must come before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
+/// What a program logs that had to give up a name of its own on the network.
+pub(crate) const RENAMED: &str = "another machine answers for our mdns name";
+
 /// Labs of the fast tier at once: each keeps about a core busy.
 const LABS_MAX: usize = 2;
 

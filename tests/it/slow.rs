@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::hostile::{bad_adverts, count_bad_dials, three_nodes_under_load, unharmed};
-use crate::lab::{Advert, Balancer, Lab, Load, Process, Program};
+use crate::lab::{Advert, Balancer, Lab, Load, Process, Program, RENAMED};
 
 /// A load that is felt for minutes beside five other labs.
 fn light_load(lab: &Lab, lb: &Balancer) -> Load {
@@ -35,7 +35,7 @@ fn twenty_clones_are_still_twenty_after_their_records_have_expired() {
     }
     assert_eq!(ids(&lb.nodes()), first);
     load.stop_with_no_failure();
-    assert!(clones.iter().all(|clone| clone.log_lines_with("NameChange") == 0));
+    assert!(clones.iter().all(|clone| clone.log_lines_with(RENAMED) == 0));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn no_node_leaves_in_ten_minutes_of_thirty_percent_loss() {
         // keeps busy may miss a probe, which is not what this is about.
         assert_eq!(lb.nodes().len(), 20, "{:#?}", lb.nodes());
     }
-    for gone in ["node left", "node forgotten", "NameChange"] {
+    for gone in ["node left", "node forgotten", RENAMED] {
         assert_eq!(lb.log_lines_with(gone), 0, "{gone}");
     }
     lab.figure(
