@@ -33,7 +33,7 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(600);
 pub const BUFFER_BYTES: usize = 16 * 1024;
 
 /// The free buffers a worker keeps at the most. What was not needed for a second goes back to the
-/// system.
+/// allocator (which may keep it for what comes next).
 pub const BUFFERS_KEPT_MAX: usize = 1024;
 
 /// The length a buffer grows to when an answer's body fills it: fewer system calls for large ones.

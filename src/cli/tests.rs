@@ -271,10 +271,7 @@ fn a_bad_flag_is_refused_in_one_sentence_that_names_it_and_the_fix() {
             "--hold \"5\" has no unit; write it with ms, s, m or h, for example --hold 5s",
         ),
         ("lb --hold 6m", "--hold \"6m\" is out of range; it goes from 0s to 5m"),
-        (
-            "lb --head-timeout 0s",
-            "--head-timeout \"0s\" is out of range; it goes from 10ms to 1day",
-        ),
+        ("lb --head-timeout 0s", "--head-timeout \"0s\" is out of range; it goes from 10ms to 24h"),
         (
             "lb --drain soon",
             "--drain \"soon\" is no time; write it with ms, s, m or h, for example --drain 5s",
@@ -325,7 +322,7 @@ fn a_bad_variable_is_refused_by_its_own_name() {
             "web",
             "PICLUSTER_IPV6",
             "maybe",
-            "=\"maybe\" is neither yes nor no; write 1 or true, 0 or false",
+            "=\"maybe\" is neither on nor off; write 1 or true, 0 or false",
         ),
         (
             "web",

@@ -119,7 +119,9 @@ impl Given {
         if range.contains(&time) {
             return Ok(time);
         }
-        let [least, most] = [range.start(), range.end()].map(|t| humantime::format_duration(*t));
+        // In a unit that the flags take.
+        let said = |t: &Duration| humantime::format_duration(*t).to_string().replace("1day", "24h");
+        let (least, most) = (said(range.start()), said(range.end()));
         Err(self.refuse("is out of range", &format!("it goes from {least} to {most}")))
     }
 
@@ -139,7 +141,7 @@ impl Given {
         match self.text.to_ascii_lowercase().as_str() {
             "1" | "true" => Ok(true),
             "0" | "false" => Ok(false),
-            _ => Err(self.refuse("is neither yes nor no", "write 1 or true, 0 or false")),
+            _ => Err(self.refuse("is neither on nor off", "write 1 or true, 0 or false")),
         }
     }
 

@@ -64,19 +64,26 @@ pub(crate) fn offered<'b>(head: &RequestHead<'b>) -> Option<&'b [u8]> {
     head.upgrade.filter(|_| head.framing.is_empty())
 }
 
-/// Whether a request field is written by the balancer alone.
+/// Whether a request field is written by the balancer alone. `_` counts as `-`: CGI and its heirs
+/// (PHP, WSGI) cannot tell them apart, so a client could say by one what it may not say by the other.
 fn is_ours(name: &str) -> bool {
+    let folded = |b: u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
     let begins = |prefix: &str| {
-        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        name.len() >= prefix.len()
+            && name.bytes().map(folded).zip(prefix.bytes()).all(|(a, b)| a == b)
     };
+    let is = |ours: &str| name.len() == ours.len() && begins(ours);
     match name.as_bytes().first() {
         Some(b'x' | b'X') => {
             begins("x-picluster-")
-                || ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"]
-                    .iter()
-                    .any(|ours| name.eq_ignore_ascii_case(ours))
+                || is("x-forwarded-for")
+                || is("x-forwarded-proto")
+                || is("x-forwarded-host")
         }
-        Some(b'f' | b'F') => name.eq_ignore_ascii_case("forwarded"),
+        Some(b'f' | b'F') => is("forwarded"),
+        // What frames a body, misspelt: these are fields like any other, but not to CGI.
+        Some(b't' | b'T') => is("transfer-encoding"),
+        Some(b'c' | b'C') => name.contains('_') && is("content-length"),
         _ => false,
     }
 }
@@ -144,13 +151,21 @@ pub(crate) fn is_private(target: &str) -> bool {
     let path = target.split_once('?').map_or(target, |(path, _)| path);
     let mut segments: Vec<Vec<u8>> = Vec::new();
     for segment in decoded(path).split(|&b| b == b'/' || b == b'\\') {
-        match segment {
+        // Servlet containers cut parameters, C programs end at NUL, Windows drops dots and spaces.
+        let name = segment.split(|&b| b == b';' || b == 0).next().unwrap_or_default();
+        match without_tail(name) {
             b"" | b"." => {}
             b".." => drop(segments.pop()),
             other => segments.push(other.to_vec()),
         }
     }
     segments.first().is_some_and(|first| first.eq_ignore_ascii_case(b".picluster"))
+}
+
+/// A segment without dots and spaces at its end, unless it is nothing but dots.
+fn without_tail(name: &[u8]) -> &[u8] {
+    let end = name.iter().rposition(|&b| b != b'.' && b != b' ').map_or(name.len(), |at| at + 1);
+    &name[..end]
 }
 
 /// Resolves percent escapes, once. What is no escape stays.
@@ -210,10 +225,12 @@ mod tests {
     fn what_a_client_claims_of_its_way_is_replaced() {
         let got = request(
             "GET / HTTP/1.1\r\nHost: pi\r\nX-Forwarded-For: 1.2.3.4\r\nFORWARDED: for=x\r\n\
-             x-forwarded-host: evil\r\nX-Picluster-Node: me\r\nVia: 1.1 other\r\n\r\n",
+             x-forwarded-host: evil\r\nX_Forwarded_For: 9\r\nx_picluster_node: 9\r\n\
+             Transfer_Encoding: chunked\r\nContent_Length: 9\r\nX-Picluster-Node: me\r\nVia: 1.1 other\r\n\r\n",
         );
         assert!(!got.contains("1.2.3.4") && !got.contains("for=x"), "{got}");
         assert!(!got.contains("evil") && !got.to_lowercase().contains("x-picluster"), "{got}");
+        assert!(!got.contains('_'), "{got}");
         assert!(got.contains("Via: 1.1 other\r\n") && got.contains("Via: 1.1 front\r\n"), "{got}");
     }
 
@@ -280,6 +297,12 @@ mod tests {
             "/./.picluster",
             "/.PICLUSTER/",
             "/%2f.picluster",
+            "/.picluster;a=b/health",
+            "/;/.picluster/health",
+            "/x/..;/.picluster/health",
+            "/.picluster%00/health",
+            "/.picluster%20/health",
+            "/.picluster./health",
         ] {
             assert!(is_private(target), "{target}");
         }

@@ -39,8 +39,7 @@ impl Buffers {
         }
     }
 
-    /// Gives back to the system what nobody needed since the last call: a burst's memory does not
-    /// stay.
+    /// Frees what nobody needed since the last call: a burst's buffers do not stay.
     pub(crate) fn trim(&self) {
         let mut free = self.0.borrow_mut();
         // The oldest; the newest are warm.

@@ -68,8 +68,8 @@ impl Claim {
         match event {
             Some(HostnameResolutionEvent::AddressesFound(_, found)) => {
                 if self.rival.found(&found, own) {
-                    let holder = self.rival.addresses.iter().next();
-                    info!(?holder, "another balancer holds picluster.local, standing by");
+                    let holder = self.rival.addresses.iter().next().map(tracing::field::display);
+                    info!(holder, "another balancer holds picluster.local, standing by");
                 }
             }
             Some(HostnameResolutionEvent::AddressesRemoved(_, removed)) => {

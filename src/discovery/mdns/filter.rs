@@ -76,7 +76,7 @@ pub(super) fn judge(
 ) -> Result<(), Refusal> {
     let ip = heard.ip;
     let mut here = links.iter().filter(|link| heard.on.contains(&link.index));
-    if port == 0 || is_no_host(ip) || here.clone().any(|link| link.is_broadcast(ip)) {
+    if port == 0 || is_no_host(ip) || here.clone().any(|link| link.is_end(ip)) {
         return Err(Refusal::NoHost);
     }
     if is_metadata(ip) {

@@ -71,11 +71,15 @@ impl Hearing {
                 return None;
             }
             Err(error) => {
-                if self.warned.may(instance, &error.to_string(), now) {
+                let (may, instance) =
+                    (self.warned.may(instance, &error.to_string(), now), printable(instance, 63));
+                if may {
                     warn!(
-                        instance = printable(instance, 63), %error,
+                        instance, %error,
                         "ignored an advertised node; correct its txt record or update the older side"
                     );
+                } else {
+                    debug!(instance, %error, "ignored an advertised node");
                 }
                 return None;
             }

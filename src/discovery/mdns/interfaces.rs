@@ -55,13 +55,15 @@ impl Link {
         }
     }
 
-    /// Whether `ip` is the address that means everybody on this link.
-    pub(super) fn is_broadcast(&self, ip: IpAddr) -> bool {
+    /// Whether `ip` is the first or the last address of this link's subnet: those mean the subnet and
+    /// everybody in it, and no host has them.
+    pub(super) fn is_end(&self, ip: IpAddr) -> bool {
         let (IpAddr::V4(_), IpAddr::V4(v4)) = (self.ip, ip) else {
             return false;
         };
         let host = u32::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0);
-        self.prefix < 31 && self.contains(ip) && u32::from(v4) & host == host
+        let number = u32::from(v4) & host;
+        self.prefix < 31 && self.contains(ip) && (number == host || number == 0)
     }
 }
 
@@ -342,8 +344,9 @@ mod tests {
         assert!(link("eth0", 2, "10.0.0.1/0").contains("8.8.8.8".parse().unwrap()));
         assert!(!link("eth0", 2, "10.0.0.1/32").contains("10.0.0.2".parse().unwrap()));
         assert!(link("eth0", 2, "fe80::1/64").contains("fe80::2".parse().unwrap()));
-        assert!(lan.is_broadcast("192.168.1.255".parse().unwrap()));
-        assert!(!link("eth0", 2, "10.0.0.0/31").is_broadcast("10.0.0.1".parse().unwrap()));
+        assert!(lan.is_end("192.168.1.255".parse().unwrap()));
+        assert!(lan.is_end("192.168.1.0".parse().unwrap()));
+        assert!(!link("eth0", 2, "10.0.0.0/31").is_end("10.0.0.1".parse().unwrap()));
     }
 
     #[test]
