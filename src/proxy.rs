@@ -212,7 +212,7 @@ impl Worker {
             };
             let (mut node, pick, reused) = match acquired {
                 Ok(acquired) => acquired,
-                Err(reject) => return client.reject(self, &request, reject).await,
+                Err(reject) => return Box::pin(client.reject(self, &request, reject)).await,
             };
             let epoch = pick.member().epoch;
             match relay::attempt(self, client, &mut request, &mut node, pick.member()).await {
@@ -220,15 +220,16 @@ impl Worker {
                 Err(Broken::Client(reject)) => {
                     drop((pick, node));
                     let Some(reject) = reject else { return Next::Cut };
-                    return client.reject(self, &request, reject).await;
+                    return Box::pin(client.reject(self, &request, reject)).await;
                 }
                 Err(Broken::Answer(failure)) => return self.cut(pick.member(), failure),
                 Err(Broken::Node { failure, written }) => {
                     pick.member().counters.failures.fetch_add(1, Ordering::Relaxed);
                     drop((pick, node));
                     let again = self.again(&request, &mut tries, epoch, failure, written, reused);
-                    if !again.await {
-                        return client.reject(self, &request, Reject::Failed(failure)).await;
+                    if !Box::pin(again).await {
+                        let reject = client.reject(self, &request, Reject::Failed(failure));
+                        return Box::pin(reject).await;
                     }
                     request.upload.rewind();
                 }
@@ -330,11 +331,11 @@ impl Worker {
             let pick = match picked {
                 Ok(pick) => pick,
                 Err(NoPick::AllTried) => {
-                    self.next_round(request, tries).await?;
+                    Box::pin(self.next_round(request, tries)).await?;
                     continue;
                 }
                 Err(NoPick::NoneKnown | NoPick::NoneUsable) => {
-                    self.hold(tries).await?;
+                    Box::pin(self.hold(tries)).await?;
                     continue;
                 }
             };

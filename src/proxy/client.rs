@@ -79,14 +79,16 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     };
     loop {
         let next = match client.request(&worker).await {
+            // The one thing that a request allocates (1.4 KiB). In place it would make every idle
+            // connection as much larger.
             Ok(request) => Box::pin(worker.exchange(&mut client, request)).await,
             Err(Ended::Quietly) => return,
-            Err(Ended::With(reject)) => client.refuse(&worker, reject).await,
+            Err(Ended::With(reject)) => Box::pin(client.refuse(&worker, reject)).await,
         };
         match next {
             Next::Keep => client.forgive_an_empty_line(),
             Next::Close if client.is_quiet() => return,
-            Next::Close | Next::Linger => return client.close().await,
+            Next::Close | Next::Linger => return Box::pin(client.close()).await,
             Next::Cut => return client.cut(),
         }
     }

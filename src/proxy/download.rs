@@ -146,7 +146,8 @@ impl Awaited<'_> {
             Ok(came) => came,
             Err(_) => {
                 doubt();
-                let slow = pin!(async {
+                // Boxed, because it is rare and would make every request's future larger.
+                let mut slow = Box::pin(async {
                     tokio::select! {
                         came = read => Ok(came),
                         () = self.worker.vanished(self.member.epoch) => {
@@ -155,7 +156,7 @@ impl Awaited<'_> {
                         () = gone(self.client) => Err(Stopped::Client),
                     }
                 });
-                let slow = timer.within(self.limit - soon, slow).await;
+                let slow = timer.within(self.limit - soon, slow.as_mut()).await;
                 slow.unwrap_or(Err(Stopped::Node(Failure::AnswerTimeout)))?
             }
         };

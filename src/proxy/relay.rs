@@ -50,7 +50,8 @@ pub(crate) async fn attempt(
     Attempt { worker, client, request, node, member, inbox, written: 0 }.run().await
 }
 
-/// An attempt under way.
+/// An attempt under way. What is rare is boxed where it is awaited: the future of an ordinary
+/// request stays small, and with it what is allocated for it.
 struct Attempt<'a> {
     worker: &'a Worker,
     client: &'a mut Client,
@@ -77,7 +78,7 @@ impl Attempt<'_> {
         };
         if answer.switches {
             self.member.answered(self.worker.now());
-            let client = self.switch(&answer).await;
+            let client = Box::pin(self.switch(&answer)).await;
             return Ok(Relayed { client, reusable: false, draining: answer.draining });
         }
         match self.relay(&mut answer).await {
@@ -132,7 +133,7 @@ impl Attempt<'_> {
             if self.request.upload.is_over() {
                 self.read_answer().await?;
             } else {
-                self.read_answer_or_send_body().await?;
+                Box::pin(self.read_answer_or_send_body()).await?;
             }
         }
     }
@@ -261,17 +262,26 @@ impl Attempt<'_> {
         }
     }
 
-    /// Gives the answer to the client; what is left of the request's body goes up meanwhile.
+    /// Gives the answer to the client.
     async fn relay(&mut self, answer: &mut Answer) -> Result<(), Stopped> {
+        self.inbox.consume(answer.head_len);
+        if !self.request.upload.is_over() {
+            return Box::pin(self.relay_both_ways(answer)).await;
+        }
+        let Self { worker, client, node, member, inbox, .. } = self;
+        let (_, to_client) = client.stream.split();
+        let (from_node, _) = node.split();
+        let timer = &mut client.timer;
+        Download { worker, member, timer, to_client, from_node, inbox, answer }.run().await
+    }
+
+    /// Gives the answer to the client while what is left of the request's body goes up.
+    async fn relay_both_ways(&mut self, answer: &mut Answer) -> Result<(), Stopped> {
         let Self { worker, client, request, node, member, inbox, .. } = self;
-        inbox.consume(answer.head_len);
         let (mut from_client, to_client) = client.stream.split();
         let (from_node, mut to_node) = node.split();
         let timer = &mut client.timer;
         let download = Download { worker, member, timer, to_client, from_node, inbox, answer };
-        if request.upload.is_over() {
-            return download.run().await;
-        }
         let mut download = pin!(download.run());
         let silence_max = worker.settings.limits.body;
         let (up, from, mut uncounted) = (&mut client.inbox, &mut from_client, 0);

@@ -1,5 +1,5 @@
 //! The buffers of a worker: taken when bytes come, given back when they went, so that an idle
-//! connection holds none and an ordinary request allocates nothing.
+//! connection holds none and an ordinary request finds one that is there.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
