@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::health::Health;
-use crate::node::{Node, NodeId};
+use crate::node::Node;
 
 /// The live numbers of one node, written by the workers, read by the API.
 ///
@@ -158,11 +158,5 @@ impl Publisher {
             rotation: Arc::clone(&self.rotation),
             last_usable,
         }));
-    }
-
-    /// The counters of a node in the newest pool, if it stands there.
-    pub fn counters(&self, id: &NodeId) -> Option<Arc<Counters>> {
-        let pool = self.sender.borrow();
-        pool.members.iter().find(|m| m.node.id == *id).map(|m| Arc::clone(&m.counters))
     }
 }

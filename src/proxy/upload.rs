@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use crate::config::{BUFFER_BYTES_LARGE, REPLAY_BYTES_MAX};
+use crate::config::REPLAY_BYTES_MAX;
 use crate::h1::{Body, Refusal};
 use crate::proxy::timer::Timer;
 use crate::server::buffer::Buffer;
@@ -202,5 +202,3 @@ pub(crate) async fn write_all_within(
     }
     Ok(())
 }
-
-const _: () = assert!(BUFFER_BYTES_LARGE >= REPLAY_BYTES_MAX);

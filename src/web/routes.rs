@@ -16,9 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::accepts::Form;
 use super::facts::Facts;
 use super::{Node, page};
+use crate::discovery::membership::HEALTH_PATH;
 use crate::listen::LocalAddr;
-
-const HEALTH_PATH: &str = "/.picluster/health";
 
 /// The longest nonce that is echoed.
 const NONCE_BYTES_MAX: usize = 64;
