@@ -4,6 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::health::Thresholds;
 use crate::node::NodeId;
 
@@ -98,6 +100,8 @@ pub struct LbConfig {
     pub allow_off_link: bool,
     /// Whether answers say which node gave them (`X-Picluster-Node`). Default yes.
     pub node_header: bool,
+    /// Whose word about the client counts. Default nobody's.
+    pub trusted_proxies: TrustedProxies,
     /// How long a request waits for a node to come back before it gets a 503. Default 5 s.
     pub hold: Duration,
     /// How long requests and tunnels may go on once the balancer stops. Default 30 s.
@@ -108,6 +112,27 @@ pub struct LbConfig {
     pub thresholds: Thresholds,
     /// How to take part in discovery.
     pub discovery: DiscoveryConfig,
+}
+
+/// The user's own proxies in front of the balancer: what they say of a client counts, what clients
+/// say of themselves does not.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies {
+    /// Where they are (`--trusted-proxy`).
+    pub networks: Vec<IpNet>,
+    /// Whether each of their connections begins with a header of the PROXY protocol
+    /// (`--proxy-protocol`).
+    pub proxy_protocol: bool,
+}
+
+impl TrustedProxies {
+    /// Whether this is the address of one. An IPv4 address may come mapped into IPv6.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        !self.networks.is_empty() && {
+            let ip = ip.to_canonical();
+            self.networks.iter().any(|network| network.contains(&ip))
+        }
+    }
 }
 
 /// The time limits and counts of the data line. Each time is counted only against the side that

@@ -105,6 +105,7 @@ impl Lb {
             limits: config.limits.clone(),
             hold: config.hold,
             node_header: config.node_header,
+            trusted_proxies: config.trusted_proxies.clone(),
             via: via.clone(),
             teaching: Teaching {
                 html: teach::html(&config.discovery.cluster),

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tracing::debug;
 
-use crate::config::Limits;
+use crate::config::{Limits, TrustedProxies};
 use crate::health::Outcome;
 use crate::picker::{self, NoPick, Pick};
 use crate::pool::{self, Member, Pool};
@@ -28,6 +28,8 @@ use crate::server::{Handler, Life};
 mod client;
 mod download;
 mod headers;
+mod introduction;
+mod private;
 mod reject;
 mod relay;
 mod scratch;
@@ -65,6 +67,8 @@ pub struct Settings {
     pub hold: Duration,
     /// Whether answers name their node.
     pub node_header: bool,
+    /// Whose word about the client counts.
+    pub trusted_proxies: TrustedProxies,
     /// Our pseudonym in `Via`; unique per balancer.
     pub via: String,
     /// What an empty cluster answers.

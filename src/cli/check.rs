@@ -10,7 +10,7 @@ use tracing::level_filters::LevelFilter;
 use super::flags;
 use super::values::{self, Env, Given, Refusal};
 use super::{Command, Invocation, LogFormat, Logging};
-use crate::config::{self, DiscoveryConfig, LbConfig, Limits, WebConfig};
+use crate::config::{self, DiscoveryConfig, LbConfig, Limits, TrustedProxies, WebConfig};
 use crate::demo::{self, DemoConfig};
 use crate::health::Thresholds;
 use crate::node;
@@ -69,6 +69,7 @@ pub(super) fn lb(raw: flags::Lb, env: Env<'_>) -> Result<Invocation, Refusal> {
         claim_name: !raw.no_claim_name,
         allow_off_link: settings.own_switch("allow-off-link", raw.allow_off_link)?,
         node_header: !settings.own_switch("no-node-header", raw.no_node_header)?,
+        trusted_proxies: settings.trusted_proxies(&raw.trusted_proxy, raw.proxy_protocol)?,
         hold: settings.own_time("hold", raw.limits.hold.clone(), Duration::from_secs(5), &HOLD)?,
         drain: settings.drain(&raw.common)?,
         limits: settings.limits(raw.limits)?,
@@ -149,14 +150,31 @@ impl Settings<'_> {
 
     fn discovery(&self, raw: &flags::Common) -> Result<DiscoveryConfig, Refusal> {
         let cluster = self.common("cluster", raw.cluster.clone())?;
-        let joined = (!raw.interface.is_empty()).then(|| raw.interface.join(","));
-        let interfaces = self.common("interface", joined)?;
+        let interfaces = self.common("interface", joined(&raw.interface))?;
         Ok(DiscoveryConfig {
             cluster: cluster.map_or(Ok(node::DEFAULT_CLUSTER.to_owned()), Given::cluster_name)?,
             interfaces: interfaces.map_or(Ok(Vec::new()), Given::interfaces)?,
             ipv6: raw.ipv6 || self.common("ipv6", None)?.map_or(Ok(false), Given::switch)?,
             loopback: raw.loopback,
         })
+    }
+
+    fn trusted_proxies(
+        &self,
+        given: &[String],
+        proxy_protocol: bool,
+    ) -> Result<TrustedProxies, Refusal> {
+        let networks = self.own("trusted-proxy", joined(given))?;
+        let proxy_protocol = self.own_switch("proxy-protocol", proxy_protocol)?;
+        if proxy_protocol && networks.is_none() {
+            return Err(Refusal(
+                "--proxy-protocol needs to know from whom: add --trusted-proxy with the address \
+                 of your proxy, for example --trusted-proxy 10.0.0.7"
+                    .to_owned(),
+            ));
+        }
+        let networks = networks.map_or(Ok(Vec::new()), Given::networks)?;
+        Ok(TrustedProxies { networks, proxy_protocol })
     }
 
     fn limits(&self, raw: flags::Limits) -> Result<Limits, Refusal> {
@@ -189,4 +207,9 @@ impl Settings<'_> {
             exit_with_stdin: raw.exit_with_stdin,
         })
     }
+}
+
+/// A flag that may be given several times, as its twin in the environment has it.
+fn joined(given: &[String]) -> Option<String> {
+    (!given.is_empty()).then(|| given.join(","))
 }

@@ -68,6 +68,15 @@ pub(super) struct Lb {
     /// Do not say in X-Picluster-Node which node answered
     #[arg(long)]
     pub(super) no_node_header: bool,
+    /// Believe what this proxy of yours says of clients
+    /// (X-Forwarded-For and the like); 10.0.0.7 or a
+    /// network such as 10.0.0.0/24 [default: nobody]
+    #[arg(long, value_name = "CIDR", verbatim_doc_comment)]
+    pub(super) trusted_proxy: Vec<String>,
+    /// Trusted proxies begin each connection with a
+    /// PROXY protocol header, version 1 or 2
+    #[arg(long, verbatim_doc_comment)]
+    pub(super) proxy_protocol: bool,
     #[command(flatten)]
     pub(super) common: Common,
     /// Take nodes from outside this machine's own subnets
@@ -220,11 +229,13 @@ Examples:
   sudo picluster lb                      http://picluster.local/ is now served
   picluster lb --listen :8000            without sudo: a port above 1023
   picluster lb --cluster red --interface eth0
+  picluster lb --trusted-proxy 10.0.0.7 --proxy-protocol
 
 Environment: every flag has a twin, and the flag wins. Those of lb alone are
 PICLUSTER_LB_..., the others PICLUSTER_...; what only switches on takes 1 or 0:
   PICLUSTER_LB_LISTEN=:8000   PICLUSTER_LB_ADMIN=127.0.0.1:7070
   PICLUSTER_LB_HOLD=10s       PICLUSTER_LB_ALLOW_OFF_LINK=1
+  PICLUSTER_LB_TRUSTED_PROXY=10.0.0.7,fd00::/8
   PICLUSTER_CLUSTER=red       PICLUSTER_INTERFACE=eth0,wlan0
   PICLUSTER_ID=...            an id in place of the one made from the hardware
 ";

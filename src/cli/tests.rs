@@ -133,6 +133,8 @@ fn every_setting_of_the_balancer_has_its_twin() {
             ("PICLUSTER_LB_WORKERS", "3"),
             ("PICLUSTER_LB_NO_NODE_HEADER", "1"),
             ("PICLUSTER_LB_ALLOW_OFF_LINK", "TRUE"),
+            ("PICLUSTER_LB_TRUSTED_PROXY", "10.0.0.7, fd00::/8"),
+            ("PICLUSTER_LB_PROXY_PROTOCOL", "1"),
             ("PICLUSTER_LB_HOLD", "0s"),
             ("PICLUSTER_LB_HEAD_TIMEOUT", "11s"),
             ("PICLUSTER_LB_KEEP_ALIVE", "12s"),
@@ -146,6 +148,10 @@ fn every_setting_of_the_balancer_has_its_twin() {
     );
     assert_eq!((config.admin.to_string().as_str(), config.workers), ("127.0.0.1:9", 3));
     assert!(!config.node_header && config.allow_off_link && config.hold.is_zero());
+    assert!(config.trusted_proxies.proxy_protocol);
+    let trusted = |ip: &str| config.trusted_proxies.contains(ip.parse().unwrap());
+    assert!(trusted("10.0.0.7") && trusted("::ffff:10.0.0.7") && trusted("fd12::1"));
+    assert!(!trusted("10.0.0.8") && !trusted("127.0.0.1") && !trusted("::1"));
     let l = config.limits;
     let times = [l.head, l.keep_alive, l.body, l.send, l.answer, l.answer_body, l.tunnel];
     assert_eq!(times.map(|time| time.as_secs()), [11, 12, 13, 14, 15, 16, 17]);
@@ -263,6 +269,16 @@ fn a_bad_flag_is_refused_in_one_sentence_that_names_it_and_the_fix() {
             "lb --interface eth0,",
             "--interface \"eth0,\" is no interface name; \
              write it as `ip link` shows it, for example --interface eth0",
+        ),
+        (
+            "lb --trusted-proxy 10.0.0.7/24",
+            "--trusted-proxy \"10.0.0.7/24\" is no address and no network; \
+             write 10.0.0.7, or a network by its first address: --trusted-proxy 10.0.0.0/24",
+        ),
+        (
+            "lb --proxy-protocol",
+            "--proxy-protocol needs to know from whom: add --trusted-proxy with the address \
+             of your proxy, for example --trusted-proxy 10.0.0.7",
         ),
         ("lb --workers 0", "--workers \"0\" is out of range; write a number from 1 to 256"),
         ("lb --workers two", "--workers \"two\" is no such number; write a number from 1 to 256"),

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
 use super::LogFormat;
@@ -192,6 +193,22 @@ impl Given {
         }
         let fix = format!("write it as `ip link` shows it, for example {}", self.example("eth0"));
         Err(self.refuse("is no interface name", &fix))
+    }
+
+    /// Addresses and networks, separated by commas. Bits behind the prefix are a slip of the pen
+    /// and could mean another network.
+    pub(super) fn networks(self) -> Result<Vec<IpNet>, Refusal> {
+        let network = |text: &str| {
+            let address = || text.parse::<IpAddr>().map(IpNet::from);
+            let network = text.parse().or_else(|_| address()).ok()?;
+            (network.trunc() == network).then_some(network)
+        };
+        let networks = self.text.split(',').map(|text| network(text.trim()));
+        networks.collect::<Option<_>>().ok_or_else(|| {
+            let example = self.example("10.0.0.0/24");
+            let fix = format!("write 10.0.0.7, or a network by its first address: {example}");
+            self.refuse("is no address and no network", &fix)
+        })
     }
 
     /// The form of the log.

@@ -12,7 +12,9 @@ use tokio::net::TcpStream;
 use crate::config::HEAD_BYTES_MAX;
 use crate::h1::{self, Body, RequestHead, Slots, Version};
 use crate::proxy::Worker;
-use crate::proxy::headers::{self, Forwarding};
+use crate::proxy::headers::{self, Added, Forwarding};
+use crate::proxy::introduction::{self, Unintroduced};
+use crate::proxy::private::is_private;
 use crate::proxy::reject::{Answer, Reject};
 use crate::proxy::timer::Timer;
 use crate::proxy::upload::{Upload, write_all_within};
@@ -50,6 +52,8 @@ pub(crate) struct Request {
     pub(crate) awaits_continue: bool,
     pub(crate) upload: Upload,
     pub(crate) head_len: usize,
+    /// The same in all attempts.
+    pub(crate) id: u128,
     /// Marks the rendering of its head in the worker's scratch.
     pub(crate) ticket: u64,
     pub(crate) came: Instant,
@@ -70,13 +74,18 @@ pub(crate) enum Next {
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, life: Life) {
+    let proxies = &worker.settings.trusted_proxies;
+    let trusted = proxies.contains(peer.ip());
     let mut client = Client {
         stream,
         inbox: Buffer::new(&worker.buffers),
         timer: Timer::default(),
         life,
-        forwarding: Forwarding::new(peer),
+        forwarding: Forwarding::new(peer.ip(), trusted),
     };
+    if trusted && proxies.proxy_protocol && !Box::pin(client.meet(&worker)).await {
+        return;
+    }
     loop {
         let next = match client.request(&worker).await {
             // The one thing that a request allocates (1.4 KiB). In place it would make every idle
@@ -134,6 +143,31 @@ impl Client {
         }
     }
 
+    /// Reads from a trusted proxy who its client is (see [`introduction`]); from then on that is who
+    /// sends the requests. Whether there is one.
+    async fn meet(&mut self, worker: &Worker) -> bool {
+        let limit = worker.settings.limits.head;
+        let met = {
+            let read = pin!(introduction::read(&mut self.stream, &mut self.inbox));
+            self.timer.within(limit, read).await
+        };
+        let reject = match met {
+            Ok(Ok(client)) => {
+                if let Some(ip) = client {
+                    let trusted = worker.settings.trusted_proxies.contains(ip);
+                    self.forwarding = Forwarding::new(ip, trusted);
+                }
+                return true;
+            }
+            Ok(Err(Unintroduced::Gone)) => return false,
+            Ok(Err(Unintroduced::Invalid)) => Reject::NoProxyHeader,
+            Err(_) => Reject::SlowHead,
+        };
+        self.refuse(worker, reject).await;
+        self.close().await;
+        false
+    }
+
     /// Reads the head, if it is whole, and renders it for the node at once: in the ordinary case it
     /// is sent in the same step, and no head is read twice.
     fn parse(&mut self, worker: &Worker, seen: usize) -> Result<Option<Request>, Reject> {
@@ -144,7 +178,7 @@ impl Client {
             Ok(None) => return Ok(None),
             Err(refusal) => return Err(Reject::Refused(refusal)),
         };
-        if headers::is_private(head.target) {
+        if is_private(head.target) {
             return Err(Reject::Private);
         }
         if headers::is_loop(&head.fields, &worker.settings.via) {
@@ -152,10 +186,12 @@ impl Client {
         }
         let upload =
             Upload::new(Body::new(head.framing), head.len, &self.inbox).map_err(Reject::Refused)?;
+        let id = fastrand::u128(..);
         let ticket = worker.scratch.render(|out| {
-            headers::write_request(&head, &self.forwarding, &worker.settings.via, out);
+            headers::write_request(&head, self.added(worker, id), out);
         });
         Ok(Some(Request {
+            id,
             safety: safety(&head),
             is_head: head.method == "HEAD",
             http10: head.version == Version::Http10,
@@ -176,8 +212,13 @@ impl Client {
         let head = h1::parse_request(bytes, 0, &mut slots).ok().flatten();
         let head = head.expect("a head that was read once reads the same again");
         request.ticket = worker.scratch.render(|out| {
-            headers::write_request(&head, &self.forwarding, &worker.settings.via, out);
+            headers::write_request(&head, self.added(worker, request.id), out);
         });
+    }
+
+    /// What each of this client's requests is given on its way.
+    fn added<'a>(&'a self, worker: &'a Worker, request_id: u128) -> Added<'a> {
+        Added { forwarding: &self.forwarding, via: &worker.settings.via, request_id }
     }
 
     /// Old clients end a body with an empty line too many (RFC 9112 section 2.2). Left where it is,

@@ -8,6 +8,8 @@ use crate::retry::Failure;
 pub(crate) enum Reject {
     /// The request breaks a rule of HTTP/1 or exceeds a bound.
     Refused(Refusal),
+    /// A trusted proxy did not say who its client is, as it was told to (`--proxy-protocol`).
+    NoProxyHeader,
     /// The client took too long with its head.
     SlowHead,
     /// The client took too long with its body.
@@ -31,6 +33,7 @@ impl Reject {
     pub(crate) fn status(self) -> u16 {
         match self {
             Self::Refused(refusal) => refusal.status(),
+            Self::NoProxyHeader => 400,
             Self::SlowHead | Self::SlowBody => 408,
             Self::Private => 404,
             Self::Loop => 508,
@@ -44,6 +47,7 @@ impl Reject {
     pub(crate) fn cause(self) -> &'static str {
         match self {
             Self::Refused(_) => "refused",
+            Self::NoProxyHeader => "no_proxy_header",
             Self::SlowHead => "slow_head",
             Self::SlowBody => "slow_body",
             Self::Private => "private",
@@ -65,6 +69,9 @@ impl Reject {
     pub(crate) fn sentence(self) -> String {
         let text = match self {
             Self::Refused(refusal) => return refusal.to_string(),
+            Self::NoProxyHeader => {
+                "a connection from this address has to begin with a PROXY protocol header"
+            }
             Self::SlowHead => "the request head did not come in time",
             Self::SlowBody => "the request body did not come in time",
             Self::Private => "nothing is served under /.picluster/ here",

@@ -8,5 +8,6 @@ mod interim;
 mod refusals;
 mod retries;
 mod rotation;
+mod trusted;
 mod waiting;
 mod wire;

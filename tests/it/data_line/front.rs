@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use picluster::config::Limits;
+use picluster::config::{Limits, TrustedProxies};
 use picluster::health::Outcome;
 use picluster::listen;
 use picluster::pool::{self, Member, Publisher};
@@ -13,7 +13,7 @@ use picluster::proxy::{Feedback, Settings, Teaching, Worker};
 use picluster::server::{Phase, Workers};
 use tokio::sync::{mpsc, watch};
 
-use super::wire::{PATIENCE, Puppet, Wire};
+use super::wire::{ANY_ID, PATIENCE, Puppet, Wire};
 use crate::lab::wait_until;
 
 /// What a test may want otherwise.
@@ -22,6 +22,7 @@ pub(super) struct Setup {
     pub(super) hold: Duration,
     pub(super) workers: usize,
     pub(super) node_header: bool,
+    pub(super) trusted_proxies: TrustedProxies,
     /// How long ago the balancer started.
     pub(super) age: Duration,
 }
@@ -49,6 +50,7 @@ impl Front {
             hold: Duration::from_millis(300),
             workers: 1,
             node_header: true,
+            trusted_proxies: TrustedProxies::default(),
             age: Duration::from_secs(60),
         };
         change(&mut setup);
@@ -57,6 +59,7 @@ impl Front {
             limits: setup.limits.clone(),
             hold: setup.hold,
             node_header: setup.node_header,
+            trusted_proxies: setup.trusted_proxies,
             via: "front".to_owned(),
             teaching: Teaching { html: "<p>teach".to_owned(), text: "teach\n".to_owned() },
             started: Instant::now() - setup.age,
@@ -155,7 +158,8 @@ pub(super) const POST: &str = "POST / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\
 pub(super) fn forwarded(line: &str, fields: &str) -> String {
     format!(
         "{line} HTTP/1.1\r\nHost: pi\r\n{fields}X-Forwarded-For: 127.0.0.1\r\n\
-         X-Forwarded-Proto: http\r\nX-Forwarded-Host: pi\r\nVia: 1.1 front\r\n\r\n"
+         X-Forwarded-Proto: http\r\nForwarded: for=127.0.0.1;proto=http;host=\"pi\"\r\n\
+         X-Forwarded-Host: pi\r\n{ANY_ID}Via: 1.1 front\r\n\r\n"
     )
 }
 

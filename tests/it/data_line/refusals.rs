@@ -1,7 +1,7 @@
 //! What is not forwarded, and what is changed on its way.
 
 use super::front::{Front, GET, answer, forwarded};
-use super::wire::Puppet;
+use super::wire::{ANY_ID, Puppet};
 
 #[test]
 fn what_can_be_read_in_two_ways_is_refused_and_no_byte_reaches_a_node() {
@@ -160,8 +160,11 @@ fn fields_keep_their_order_and_their_duplicates_and_ours_are_ours() {
     let mut node = ada.accept();
     node.expect(
         "GET /a?b HTTP/1.1\r\nHost: Pi:80\r\nAccept: b\r\nAccept: a\r\nVia: 1.1 other\r\n\
-         X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: Pi:80\r\n\
-         Via: 1.1 front\r\n\r\n",
+         X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n\
+         Forwarded: for=127.0.0.1;proto=http;host=\"Pi:80\"\r\nX-Forwarded-Host: Pi:80\r\n"
+            .to_owned()
+            + ANY_ID
+            + "Via: 1.1 front\r\n\r\n",
     );
     node.send(
         "HTTP/1.1 299 Fine, thanks\r\nB: 1\r\nSet-Cookie: b\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\

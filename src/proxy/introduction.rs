@@ -1,0 +1,57 @@
+//! How a proxy on the same side as the user introduces its client before the first request: the
+//! PROXY protocol, versions 1 and 2
+//! (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
+//!
+//! Whoever is asked for it has to send it: the specification forbids to guess (section 2).
+
+use std::net::IpAddr;
+
+use proxy_header::{Error, ParseConfig, ProxyHeader};
+use tokio::net::TcpStream;
+
+use crate::server::buffer::Buffer;
+
+/// Why nobody was introduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unintroduced {
+    /// The connection ended: many a proxy only looks whether a port is open.
+    Gone,
+    /// What came is something else, or longer than a buffer of the data line.
+    Invalid,
+}
+
+/// Reads the header at the start of a connection, up to its last byte and no further. Gives the
+/// client's address, or `None` where the proxy speaks for itself or does not know.
+///
+/// ## Cancel safety
+/// What was read is in the buffer.
+pub(super) async fn read(
+    from: &mut TcpStream,
+    inbox: &mut Buffer,
+) -> Result<Option<IpAddr>, Unintroduced> {
+    loop {
+        let only_who = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
+        match ProxyHeader::parse(inbox.filled(), only_who) {
+            Ok((header, len)) => {
+                let source = header.proxied_address().map(|address| address.source.ip());
+                inbox.consume(len);
+                return Ok(source);
+            }
+            Err(Error::BufferTooShort) if !inbox.is_full() && !is_whole(inbox.filled()) => {}
+            Err(_) => return Err(Unintroduced::Invalid),
+        }
+        if !matches!(inbox.read_from(from).await, Ok(1..)) {
+            return Err(Unintroduced::Gone);
+        }
+    }
+}
+
+/// Whether all has come of a header that claims to be one, so that what is missing in it does not
+/// come later: version 1 is a line, version 2 tells its length.
+fn is_whole(bytes: &[u8]) -> bool {
+    match (bytes, bytes.get(14..16)) {
+        ([b'P', ..], _) => bytes.contains(&b'\n'),
+        (_, Some(&[high, low])) => bytes.len() - 16 >= u16::from_be_bytes([high, low]).into(),
+        _ => false,
+    }
+}
