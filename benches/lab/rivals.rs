@@ -40,7 +40,7 @@ http {
         location = / { return 200 "hello, world\n"; }
         location = /status { stub_status; }
         location = /fields {
-            return 200 "$http_x_forwarded_for|$http_x_forwarded_proto|$http_x_forwarded_host|$http_via";
+            return 200 "$http_x_forwarded_for|$http_x_forwarded_proto|$http_x_forwarded_host|$http_forwarded|$http_x_request_id|$http_via";
         }
     }
 }
@@ -49,7 +49,7 @@ http {
 /// `@address` is the Pi's. The ratios let it keep all its connections to the nodes: by default it
 /// closes them when a quarter of the files that `maxconn` allows are open, and 512 clients would make
 /// it connect anew for many a request. The pseudonym in `Via` and the names of the nodes are as long as
-/// picluster's. What picluster does unasked and HAProxy does not (retries on another node, checks
+/// picluster's, and a UUID is four dashes longer than its request ids. What picluster does unasked and HAProxy does not (retries on another node, checks
 /// by traffic) is left as it is by default.
 const HAPROXY: &str = r#"
 global
@@ -71,6 +71,8 @@ frontend front
     option forwardfor
     http-request set-header X-Forwarded-Proto http
     http-request set-header X-Forwarded-Host %[req.hdr(host)]
+    http-request set-header Forwarded "for=%[src];proto=http;host=\"%[req.hdr(host)]\""
+    http-request set-header X-Request-Id %[uuid]
     http-request add-header Via "1.1 raspberrypi-haprox"
     default_backend nodes
 backend nodes
@@ -158,7 +160,7 @@ impl Rival {
         });
         let answer = lab.get(&fields).expect("it serves");
         let sent: Vec<_> = answer.body.split('|').collect();
-        assert_eq!(sent.len(), 4, "{}: {}", self.name, answer.body);
+        assert_eq!(sent.len(), 6, "{}: {}", self.name, answer.body);
         assert!(sent.iter().all(|field| !field.is_empty()), "{}: {}", self.name, answer.body);
         let node = answer.node().unwrap_or_default();
         assert!(node.starts_with("nginx900"), "{}: {node}", self.name);
