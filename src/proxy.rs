@@ -231,9 +231,8 @@ impl Worker {
                     pick.member().counters.failures.fetch_add(1, Ordering::Relaxed);
                     drop((pick, node));
                     let again = self.again(&request, &mut tries, epoch, failure, written, reused);
-                    if !Box::pin(again).await {
-                        let reject = client.reject(self, &request, Reject::Failed(failure));
-                        return Box::pin(reject).await;
+                    if let Err(reject) = Box::pin(again).await {
+                        return Box::pin(client.reject(self, &request, reject)).await;
                     }
                     request.upload.rewind();
                 }
@@ -262,7 +261,7 @@ impl Worker {
         Next::Cut
     }
 
-    /// After a failed attempt: whether there is to be another, and the wait for the budget if so.
+    /// After a failed attempt: waits until there is to be another, or says why there is none.
     async fn again(
         &self,
         request: &Request,
@@ -271,17 +270,17 @@ impl Worker {
         failure: Failure,
         written: u64,
         reused: bool,
-    ) -> bool {
+    ) -> Result<(), Reject> {
         self.tell(epoch, outcome(failure));
         self.kept.purge(epoch);
         let attempt = Attempt {
             failure,
-            connected: true,
             written,
             head_sent: false,
             safety: request.safety,
             body_held: request.upload.is_held(),
             died_before: tries.died,
+            node_left: !self.pool.borrow().is_usable(epoch),
             tries: tries.count,
             elapsed: request.came.elapsed(),
         };
@@ -291,16 +290,18 @@ impl Worker {
         }
         tries.last = Some(failure);
         match retry::decide(&attempt, &self.policy()) {
-            Verdict::GiveUp => false,
-            Verdict::AgainFree => true,
-            Verdict::Again => {
+            Verdict::GiveUp(reason) => return Err(Reject::Failed(failure, Some(reason))),
+            Verdict::AgainFree => {}
+            Verdict::Again { budget } => {
                 tries.count += 1;
                 tries.died |= failure == Failure::Died;
-                self.wait_for_budget(request, epoch).await;
+                if budget {
+                    self.wait_for_budget(request, epoch).await;
+                }
                 tries.replay.get_or_insert_with(|| Counted::new(&self.replaying));
-                true
             }
         }
+        Ok(())
     }
 
     fn policy(&self) -> RetryPolicy {
@@ -398,7 +399,8 @@ impl Worker {
     /// Every node was tried: pauses, then all may be tried again.
     async fn next_round(&self, request: &Request, tries: &mut Tries) -> Result<(), Reject> {
         if request.came.elapsed() >= self.settings.limits.retry_for {
-            return Err(tries.last.map_or(Reject::NoNodeNow, Reject::Failed));
+            let failed = |failure| Reject::Failed(failure, None);
+            return Err(tries.last.map_or(Reject::NoNodeNow, failed));
         }
         let pause = retry::backoff(tries.rounds, fastrand::f64());
         tokio::select! {

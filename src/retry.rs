@@ -50,9 +50,8 @@ pub enum Failure {
 pub struct Attempt {
     /// How it ended.
     pub failure: Failure,
-    /// Whether there was a connection.
-    pub connected: bool,
-    /// Bytes written to the node, counted from the first of the head.
+    /// Bytes written to the node, counted from the first of the head; 0 also where there was no
+    /// connection.
     pub written: u64,
     /// Whether a response head went down to the client.
     pub head_sent: bool,
@@ -62,6 +61,9 @@ pub struct Attempt {
     pub body_held: bool,
     /// Whether an earlier attempt of this request already died with bytes written.
     pub died_before: bool,
+    /// Whether the node has left the pool, or is not picked any more: it is not the replays that
+    /// keep it busy.
+    pub node_left: bool,
     /// Attempts that cost a try so far, this one not counted.
     pub tries: u32,
     /// Since the request came.
@@ -82,26 +84,57 @@ pub struct RetryPolicy {
 pub enum Verdict {
     /// Send to another node; the request did not reach one, so it costs no try.
     AgainFree,
-    /// Send to another node; it costs a try and, while the failed node stays in the pool, budget.
-    Again,
+    /// Send to another node; it costs a try.
+    Again {
+        /// Whether it waits for the budget as well: the failed node still stands in the pool, so
+        /// that replays may be what it suffers from.
+        budget: bool,
+    },
     /// Tell the client.
-    GiveUp,
+    GiveUp(Reason),
 }
 
-/// Decides what to do after `attempt` failed. The cheapest refusal comes first.
+/// Why a request is not sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A response head went down: the client would get two answers in one.
+    HeadSent,
+    /// The time in which a new attempt may begin is over.
+    TooLate,
+    /// A node may have executed it, and it must not be executed twice.
+    Unsafe,
+    /// Its body was longer than what is held, and is gone.
+    BodyGone,
+    /// It may be what kills its nodes; two are enough.
+    SecondDeath,
+    /// All its tries are used.
+    NoTryLeft,
+    /// Another node would hardly do better: the node is alive, and slow or wrong.
+    Final,
+}
+
+/// Decides what to do after `attempt` failed. The first rule that applies gives the reason.
 pub fn decide(attempt: &Attempt, policy: &RetryPolicy) -> Verdict {
-    if attempt.head_sent || attempt.elapsed >= policy.within {
-        return Verdict::GiveUp;
-    }
-    if !attempt.connected || attempt.written == 0 {
+    let reason = if attempt.head_sent {
+        Reason::HeadSent
+    } else if attempt.elapsed >= policy.within {
+        Reason::TooLate
+    } else if attempt.written == 0 {
         return Verdict::AgainFree;
-    }
-    let may_repeat = matches!(attempt.failure, Failure::Died | Failure::Vanished)
-        && attempt.safety == Safety::Idempotent
-        && attempt.body_held
-        && !(attempt.failure == Failure::Died && attempt.died_before)
-        && attempt.tries + 1 < policy.attempts;
-    if may_repeat { Verdict::Again } else { Verdict::GiveUp }
+    } else if attempt.safety == Safety::Unsafe {
+        Reason::Unsafe
+    } else if !matches!(attempt.failure, Failure::Died | Failure::Vanished) {
+        Reason::Final
+    } else if !attempt.body_held {
+        Reason::BodyGone
+    } else if attempt.failure == Failure::Died && attempt.died_before {
+        Reason::SecondDeath
+    } else if attempt.tries + 1 >= policy.attempts {
+        Reason::NoTryLeft
+    } else {
+        return Verdict::Again { budget: !attempt.node_left };
+    };
+    Verdict::GiveUp(reason)
 }
 
 /// Whether one more replay may start while `active` requests run and `replaying` of them are
@@ -127,62 +160,132 @@ mod tests {
     const POLICY: RetryPolicy = RetryPolicy { attempts: 4, within: Duration::from_secs(15) };
 
     /// A GET whose connection was reset after it had been sent.
-    fn died() -> Attempt {
-        Attempt {
-            failure: Failure::Died,
-            connected: true,
-            written: 100,
-            head_sent: false,
-            safety: Safety::Idempotent,
-            body_held: true,
-            died_before: false,
-            tries: 0,
-            elapsed: Duration::ZERO,
-        }
-    }
+    const DIED: Attempt = Attempt {
+        failure: Failure::Died,
+        written: 100,
+        head_sent: false,
+        safety: Safety::Idempotent,
+        body_held: true,
+        died_before: false,
+        node_left: false,
+        tries: 0,
+        elapsed: Duration::ZERO,
+    };
+
+    const AGAIN: Verdict = Verdict::Again { budget: true };
 
     #[test]
     fn a_get_whose_node_died_is_sent_to_one_more_node() {
-        assert_eq!(decide(&died(), &POLICY), Verdict::Again);
-        let again = Attempt { died_before: true, tries: 1, ..died() };
-        assert_eq!(decide(&again, &POLICY), Verdict::GiveUp);
+        assert_eq!(decide(&DIED, &POLICY), AGAIN);
+        let again = Attempt { died_before: true, tries: 1, ..DIED };
+        assert_eq!(decide(&again, &POLICY), Verdict::GiveUp(Reason::SecondDeath));
     }
 
     #[test]
     fn a_host_that_vanished_was_not_killed_by_the_request() {
-        let vanished = Attempt { failure: Failure::Vanished, died_before: true, ..died() };
-        assert_eq!(decide(&vanished, &POLICY), Verdict::Again);
+        let vanished = Attempt { failure: Failure::Vanished, died_before: true, ..DIED };
+        assert_eq!(decide(&vanished, &POLICY), AGAIN);
         let post = Attempt { safety: Safety::Unsafe, ..vanished };
-        assert_eq!(decide(&post, &POLICY), Verdict::GiveUp);
+        assert_eq!(decide(&post, &POLICY), Verdict::GiveUp(Reason::Unsafe));
     }
 
     #[test]
-    fn whatever_reached_no_node_is_sent_again_free_of_charge() {
-        for safety in [Safety::Idempotent, Safety::Unsafe] {
-            for failure in [Failure::Refused, Failure::Unreachable, Failure::ConnectTimeout] {
-                let attempt =
-                    Attempt { failure, safety, connected: false, written: 0, tries: 3, ..died() };
-                assert_eq!(decide(&attempt, &POLICY), Verdict::AgainFree);
-            }
-            let dead_before_a_byte = Attempt { safety, written: 0, died_before: true, ..died() };
-            assert_eq!(decide(&dead_before_a_byte, &POLICY), Verdict::AgainFree);
-        }
+    fn a_replay_costs_budget_only_while_the_failed_node_stays() {
+        let left = Attempt { node_left: true, ..DIED };
+        assert_eq!(decide(&left, &POLICY), Verdict::Again { budget: false });
     }
 
     #[test]
     fn every_other_fact_alone_forbids_a_second_try() {
-        let cases = [
-            ("unsafe", Attempt { safety: Safety::Unsafe, ..died() }),
-            ("head sent", Attempt { head_sent: true, ..died() }),
-            ("body not held", Attempt { body_held: false, ..died() }),
-            ("no tries left", Attempt { tries: 3, ..died() }),
-            ("too late", Attempt { elapsed: POLICY.within, ..died() }),
-            ("slow node", Attempt { failure: Failure::AnswerTimeout, ..died() }),
-            ("bad answer", Attempt { failure: Failure::BadAnswer, ..died() }),
-        ];
-        for (name, attempt) in cases {
-            assert_eq!(decide(&attempt, &POLICY), Verdict::GiveUp, "{name}");
+        for (reason, attempt) in [
+            (Reason::HeadSent, Attempt { head_sent: true, ..DIED }),
+            (Reason::TooLate, Attempt { elapsed: POLICY.within, ..DIED }),
+            (Reason::Unsafe, Attempt { safety: Safety::Unsafe, ..DIED }),
+            (Reason::BodyGone, Attempt { body_held: false, ..DIED }),
+            (Reason::NoTryLeft, Attempt { tries: 3, ..DIED }),
+            (Reason::Final, Attempt { failure: Failure::AnswerTimeout, ..DIED }),
+            (Reason::Final, Attempt { failure: Failure::BadAnswer, ..DIED }),
+        ] {
+            assert_eq!(decide(&attempt, &POLICY), Verdict::GiveUp(reason));
         }
+    }
+
+    /// Every combination of facts, at the edges of its numbers.
+    fn all_attempts() -> impl Iterator<Item = Attempt> {
+        const FAILURES: [Failure; 7] = [
+            Failure::Refused,
+            Failure::Unreachable,
+            Failure::ConnectTimeout,
+            Failure::Died,
+            Failure::Vanished,
+            Failure::AnswerTimeout,
+            Failure::BadAnswer,
+        ];
+        let flags = 0_u32..1 << 6;
+        flags.flat_map(|flags| {
+            let flag = move |bit: u32| flags & (1 << bit) != 0;
+            let safety = if flag(1) { Safety::Unsafe } else { Safety::Idempotent };
+            FAILURES.into_iter().flat_map(move |failure| {
+                (0..=4).flat_map(move |tries| {
+                    [0, 1, u64::MAX].map(|written| Attempt {
+                        failure,
+                        written,
+                        head_sent: flag(0),
+                        safety,
+                        body_held: flag(2),
+                        died_before: flag(3),
+                        node_left: flag(4),
+                        tries,
+                        elapsed: if flag(5) { POLICY.within } else { Duration::ZERO },
+                    })
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn no_combination_of_facts_breaks_a_law() {
+        let mut sent_again = 0;
+        for attempt in all_attempts() {
+            let verdict = decide(&attempt, &POLICY);
+            let again = !matches!(verdict, Verdict::GiveUp(_));
+            sent_again += u32::from(again);
+            let laws = [
+                ("nothing after a head went down", !(again && attempt.head_sent)),
+                (
+                    "no unsafe method after a byte",
+                    !(again && attempt.safety == Safety::Unsafe && attempt.written > 0),
+                ),
+                ("nothing too late", !(again && attempt.elapsed >= POLICY.within)),
+                ("a body that is gone", !(again && attempt.written > 0 && !attempt.body_held)),
+                (
+                    "two deaths at the most",
+                    !(again
+                        && attempt.written > 0
+                        && attempt.failure == Failure::Died
+                        && attempt.died_before),
+                ),
+                (
+                    "at most four tries",
+                    !matches!(verdict, Verdict::Again { .. }) || attempt.tries < 3,
+                ),
+                (
+                    "what reached no node is free, in time",
+                    (verdict == Verdict::AgainFree)
+                        == (attempt.written == 0
+                            && !attempt.head_sent
+                            && attempt.elapsed < POLICY.within),
+                ),
+                (
+                    "budget as long as the node stays",
+                    verdict != Verdict::Again { budget: attempt.node_left },
+                ),
+            ];
+            for (law, kept) in laws {
+                assert!(kept, "{law}: {attempt:?} got {verdict:?}");
+            }
+        }
+        assert!(sent_again > 0, "a function that always gives up keeps every law");
     }
 
     #[test]

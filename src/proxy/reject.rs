@@ -1,7 +1,7 @@
 //! What the balancer answers on its own behalf: one table from cause to status and words.
 
 use crate::h1::Refusal;
-use crate::retry::Failure;
+use crate::retry::{Failure, Reason};
 
 /// Why the balancer answers itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub(crate) enum Reject {
     NoNodeNow,
     /// As many requests wait for a node as may.
     TooManyHeld,
-    /// Every attempt failed; how the last one did.
-    Failed(Failure),
+    /// Every attempt failed; how the last one did, and why there was no other.
+    Failed(Failure, Option<Reason>),
 }
 
 impl Reject {
@@ -38,8 +38,8 @@ impl Reject {
             Self::Private => 404,
             Self::Loop => 508,
             Self::NoNodeYet | Self::NoNodeNow | Self::TooManyHeld => 503,
-            Self::Failed(Failure::AnswerTimeout) => 504,
-            Self::Failed(_) => 502,
+            Self::Failed(Failure::AnswerTimeout, _) => 504,
+            Self::Failed(..) => 502,
         }
     }
 
@@ -55,13 +55,13 @@ impl Reject {
             Self::NoNodeYet => "no_node_yet",
             Self::NoNodeNow => "no_node_now",
             Self::TooManyHeld => "too_many_held",
-            Self::Failed(Failure::Refused) => "connect_refused",
-            Self::Failed(Failure::Unreachable) => "unreachable",
-            Self::Failed(Failure::ConnectTimeout) => "connect_timeout",
-            Self::Failed(Failure::Died) => "node_died",
-            Self::Failed(Failure::Vanished) => "node_vanished",
-            Self::Failed(Failure::AnswerTimeout) => "answer_timeout",
-            Self::Failed(Failure::BadAnswer) => "bad_answer",
+            Self::Failed(Failure::Refused, _) => "connect_refused",
+            Self::Failed(Failure::Unreachable, _) => "unreachable",
+            Self::Failed(Failure::ConnectTimeout, _) => "connect_timeout",
+            Self::Failed(Failure::Died, _) => "node_died",
+            Self::Failed(Failure::Vanished, _) => "node_vanished",
+            Self::Failed(Failure::AnswerTimeout, _) => "answer_timeout",
+            Self::Failed(Failure::BadAnswer, _) => "bad_answer",
         }
     }
 
@@ -79,13 +79,21 @@ impl Reject {
             Self::NoNodeYet => "no node has joined this cluster yet",
             Self::NoNodeNow => "no node answers at the moment; please try again",
             Self::TooManyHeld => "too many requests wait for a node; please try again",
-            Self::Failed(Failure::Refused | Failure::Unreachable) => "no node could be reached",
-            Self::Failed(Failure::ConnectTimeout) => "no node could be reached in time",
-            Self::Failed(Failure::Died | Failure::Vanished) => {
-                "the node went away before it answered"
-            }
-            Self::Failed(Failure::AnswerTimeout) => "the node did not answer in time",
-            Self::Failed(Failure::BadAnswer) => "the node's answer is not valid HTTP",
+            Self::Failed(Failure::Refused | Failure::Unreachable, _) => "no node could be reached",
+            Self::Failed(Failure::ConnectTimeout, _) => "no node could be reached in time",
+            Self::Failed(Failure::Died | Failure::Vanished, reason) => match reason {
+                Some(Reason::Unsafe) => {
+                    "the node went away before it answered, and may have done what was asked: \
+                     a request of this method is not sent twice"
+                }
+                Some(Reason::BodyGone) => {
+                    "the node went away before it answered, and the body is too long to be held \
+                     for another"
+                }
+                _ => "the node went away before it answered",
+            },
+            Self::Failed(Failure::AnswerTimeout, _) => "the node did not answer in time",
+            Self::Failed(Failure::BadAnswer, _) => "the node's answer is not valid HTTP",
         };
         text.to_owned()
     }
@@ -188,9 +196,17 @@ mod tests {
 
     #[test]
     fn a_node_that_is_too_slow_is_a_504_and_other_failures_are_a_502() {
-        assert_eq!(Reject::Failed(Failure::AnswerTimeout).status(), 504);
+        assert_eq!(Reject::Failed(Failure::AnswerTimeout, None).status(), 504);
         for failure in [Failure::Refused, Failure::Died, Failure::BadAnswer] {
-            assert_eq!(Reject::Failed(failure).status(), 502);
+            assert_eq!(Reject::Failed(failure, None).status(), 502);
         }
+    }
+
+    #[test]
+    fn a_client_reads_why_its_request_was_not_sent_again() {
+        let died = |reason| Reject::Failed(Failure::Died, Some(reason)).sentence();
+        assert!(died(Reason::Unsafe).ends_with("a request of this method is not sent twice"));
+        assert!(died(Reason::BodyGone).contains("too long to be held"));
+        assert_eq!(died(Reason::SecondDeath), "the node went away before it answered");
     }
 }
