@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::front::{Front, GET, answer, answer_of, forwarded, forwarded_get};
+use super::front::{Front, GET, answer, answer_of, forwarded, forwarded_get, one, one_with};
 use super::wire::{Puppet, Wire};
 
 const OFFER: &str = "GET / HTTP/1.1\r\nHost: pi\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n";
@@ -11,12 +11,10 @@ const SWITCH: &str =
 
 #[test]
 fn a_100_continue_comes_from_the_node_and_then_the_body_goes() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
+    let (ada, front) = one();
     let fields = "Content-Length: 5\r\nExpect: 100-continue\r\n";
-    client.send(format!("POST / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n"));
-    let mut node = ada.accept();
+    let (mut client, mut node) =
+        front.send(&ada, format!("POST / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n"));
     node.expect(forwarded("POST /", fields));
     node.send("HTTP/1.1 100 Continue\r\n\r\n");
     client.expect_head("HTTP/1.1 100 Continue\r\n");
@@ -28,13 +26,11 @@ fn a_100_continue_comes_from_the_node_and_then_the_body_goes() {
 
 #[test]
 fn a_client_may_wait_for_its_100_longer_than_it_may_be_silent() {
-    let ada = Puppet::new("ada");
     let limit = Duration::from_millis(100);
-    let front = Front::with(&[&ada], |setup| setup.limits.body = limit);
-    let mut client = front.client();
+    let (ada, front) = one_with(|setup| setup.limits.body = limit);
     let fields = "Content-Length: 5\r\nExpect: 100-continue\r\n";
-    client.send(format!("POST / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n"));
-    let mut node = ada.accept();
+    let (mut client, mut node) =
+        front.send(&ada, format!("POST / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n"));
     node.head();
     client.expect_silence(3 * limit);
     node.send("HTTP/1.1 100 Continue\r\n\r\n");
@@ -44,12 +40,10 @@ fn a_client_may_wait_for_its_100_longer_than_it_may_be_silent() {
 
 #[test]
 fn a_refusal_in_place_of_the_100_ends_the_connection() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
+    let (ada, front) = one();
     let fields = "Content-Length: 5\r\nExpect: 100-continue\r\n";
-    client.send(format!("POST / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n"));
-    let mut node = ada.accept();
+    let (mut client, mut node) =
+        front.send(&ada, format!("POST / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n"));
     node.head();
     node.send("HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno");
     let head = client.expect_head("HTTP/1.1 401 No\r\n");
@@ -63,11 +57,9 @@ fn a_refusal_in_place_of_the_100_ends_the_connection() {
 fn any_number_of_interim_answers_passes_but_not_to_http_1_0() {
     let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     for (version, interim) in [("1.1", 2), ("1.0", 0)] {
-        let ada = Puppet::new("ada");
-        let front = Front::with(&[&ada], |setup| setup.node_header = false);
-        let mut client = front.client();
-        client.send(format!("GET / HTTP/{version}\r\nHost: pi\r\n\r\n"));
-        let mut node = ada.accept();
+        let (ada, front) = one_with(|setup| setup.node_header = false);
+        let (mut client, mut node) =
+            front.send(&ada, format!("GET / HTTP/{version}\r\nHost: pi\r\n\r\n"));
         node.head();
         node.send(format!("{hints}{hints}{}", answer("1")));
         client.expect(hints.repeat(interim));
@@ -77,11 +69,9 @@ fn any_number_of_interim_answers_passes_but_not_to_http_1_0() {
 
 #[test]
 fn an_answer_that_comes_while_the_body_flows_passes_and_ends_both_connections() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 1000000\r\n\r\nsome");
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) =
+        front.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 1000000\r\n\r\nsome");
     node.expect(forwarded("PUT /", "Content-Length: 1000000\r\n") + "some");
     node.send("HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo ");
     let head = client.expect_head("HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n");
@@ -97,11 +87,9 @@ fn an_answer_that_comes_while_the_body_flows_passes_and_ends_both_connections() 
 
 #[test]
 fn a_node_that_answers_and_closes_in_the_middle_of_a_body_is_heard() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 50000000\r\n\r\n");
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) =
+        front.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 50000000\r\n\r\n");
     node.head();
     node.send("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
     drop(node);
@@ -113,11 +101,11 @@ fn a_node_that_answers_and_closes_in_the_middle_of_a_body_is_heard() {
 #[test]
 fn a_client_that_breaks_its_body_while_the_answer_runs_ends_the_upload_for_the_node() {
     for rest in ["no chunk", ""] {
-        let ada = Puppet::new("ada");
-        let front = Front::before(&[&ada]);
-        let mut client = front.client();
-        client.send("PUT / HTTP/1.1\r\nHost: pi\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
-        let mut node = ada.accept();
+        let (ada, front) = one();
+        let (mut client, mut node) = front.send(
+            &ada,
+            "PUT / HTTP/1.1\r\nHost: pi\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+        );
         node.expect(forwarded("PUT /", "Transfer-Encoding: chunked\r\n") + "1\r\na\r\n");
         node.send("HTTP/1.1 200 OK\r\n\r\nreading");
         client.expect_head("HTTP/1.1 200 OK\r\n");
@@ -133,9 +121,7 @@ fn a_client_that_breaks_its_body_while_the_answer_runs_ends_the_upload_for_the_n
 
 /// A client and a node that have switched protocols.
 fn tunnel(ada: &Puppet, front: &Front) -> (Wire, Wire) {
-    let mut client = front.client();
-    client.send(format!("{OFFER}early"));
-    let mut node = ada.accept();
+    let (mut client, mut node) = front.send(&ada, format!("{OFFER}early"));
     node.expect_head("GET / HTTP/1.1\r\nHost: pi\r\nConnection: upgrade\r\nUpgrade: chat\r\n");
     node.expect_silence(Duration::from_millis(30));
     node.send(format!("{SWITCH}first"));
@@ -147,8 +133,7 @@ fn tunnel(ada: &Puppet, front: &Front) -> (Wire, Wire) {
 
 #[test]
 fn a_tunnel_carries_both_ways_and_nothing_before_its_101() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (ada, front) = one();
     let (mut client, mut node) = tunnel(&ada, &front);
     client.send("GET / HTTP/1.1\r\n\r\n");
     node.expect("GET / HTTP/1.1\r\n\r\n");
@@ -158,8 +143,7 @@ fn a_tunnel_carries_both_ways_and_nothing_before_its_101() {
 
 #[test]
 fn a_side_of_a_tunnel_may_end_before_the_other() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (ada, front) = one();
     let (mut client, mut node) = tunnel(&ada, &front);
     client.finish();
     node.expect_end();
@@ -172,20 +156,16 @@ fn a_side_of_a_tunnel_may_end_before_the_other() {
 
 #[test]
 fn a_tunnel_in_which_nothing_moves_is_cut() {
-    let ada = Puppet::new("ada");
     let limit = Duration::from_millis(100);
-    let front = Front::with(&[&ada], |setup| setup.limits.tunnel = limit);
+    let (ada, front) = one_with(|setup| setup.limits.tunnel = limit);
     let (mut client, mut node) = tunnel(&ada, &front);
     assert!(client.rest().0.is_empty() && node.rest().0.is_empty());
 }
 
 #[test]
 fn an_offer_that_is_declined_is_an_ordinary_request() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(format!("{OFFER}{GET}"));
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, format!("{OFFER}{GET}"));
     node.head();
     node.send(answer("1"));
     client.expect(answer_of("ada", "1"));
@@ -194,11 +174,8 @@ fn an_offer_that_is_declined_is_an_ordinary_request() {
 
 #[test]
 fn a_101_that_nobody_asked_for_is_a_bad_answer() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, GET);
     node.head();
     node.send(SWITCH);
     client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
@@ -207,11 +184,8 @@ fn a_101_that_nobody_asked_for_is_a_bad_answer() {
 
 #[test]
 fn each_piece_of_a_stream_passes_at_once() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     client.expect_head("HTTP/1.1 200 OK\r\n");
