@@ -46,8 +46,6 @@ pub(crate) struct Request {
     pub(crate) keep_alive: bool,
     /// It offers to switch protocols.
     pub(crate) upgrade: bool,
-    /// It holds its body back until a 100 comes, so its silence is the node's.
-    pub(crate) awaits_continue: bool,
     pub(crate) upload: Upload,
     pub(crate) head_len: usize,
     /// Marks the rendering of its head in the worker's scratch.
@@ -150,8 +148,11 @@ impl Client {
         if headers::is_loop(&head.fields, &worker.settings.via) {
             return Err(Reject::Loop);
         }
-        let upload =
+        let mut upload =
             Upload::new(Body::new(head.framing), head.len, &self.inbox).map_err(Reject::Refused)?;
+        if head.expect_continue {
+            upload.await_continue();
+        }
         let ticket = worker.scratch.render(|out| {
             headers::write_request(&head, &self.forwarding, &worker.settings.via, out);
         });
@@ -161,7 +162,6 @@ impl Client {
             http10: head.version == Version::Http10,
             keep_alive: head.keep_alive,
             upgrade: headers::offered(&head).is_some(),
-            awaits_continue: head.expect_continue,
             upload,
             head_len: head.len,
             ticket,

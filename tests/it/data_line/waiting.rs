@@ -181,6 +181,20 @@ fn an_answer_that_does_not_begin_is_a_504_and_is_not_sent_elsewhere() {
 }
 
 #[test]
+fn an_answers_head_that_comes_by_drops_is_late_as_a_whole() {
+    let (ada, front) = one_with(|setup| setup.limits.answer = 10 * SHORT);
+    let (mut client, mut node) = front.send(&ada, GET);
+    node.head();
+    // Never silent for as long as it may be, and whole in the end.
+    for piece in answer("").as_bytes().chunks(4) {
+        node.send_what_is_taken(piece);
+        thread::sleep(3 * SHORT);
+    }
+    client.expect_head("HTTP/1.1 504 Gateway Timeout\r\n");
+    assert_eq!(front.failed(), 1);
+}
+
+#[test]
 fn an_answer_that_stops_is_cut() {
     let (ada, front) = one_with(|setup| setup.limits.answer_body = SHORT);
     let (mut client, mut node) = front.send(&ada, GET);
