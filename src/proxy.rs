@@ -30,6 +30,7 @@ mod download;
 mod headers;
 mod reject;
 mod relay;
+mod reset;
 mod scratch;
 mod timer;
 mod tunnel;

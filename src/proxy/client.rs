@@ -14,6 +14,7 @@ use crate::h1::{self, Body, RequestHead, Slots, Version};
 use crate::proxy::Worker;
 use crate::proxy::headers::{self, Forwarding};
 use crate::proxy::reject::{Answer, Reject};
+use crate::proxy::reset;
 use crate::proxy::timer::Timer;
 use crate::proxy::upload::{Upload, write_all_within};
 use crate::proxy::upstream::is_quiet;
@@ -281,7 +282,7 @@ impl Client {
 
     /// Resets the connection, so that an answer without a length cannot be taken for a whole one.
     fn cut(self) {
-        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        reset::arm(&self.stream);
     }
 }
 

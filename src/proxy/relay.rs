@@ -16,7 +16,7 @@ use crate::proxy::download::{Answer, Awaited, Download, Stopped, send_first};
 use crate::proxy::headers::{self, AnswerForm};
 use crate::proxy::reject::Reject;
 use crate::proxy::upload::UploadError;
-use crate::proxy::{Worker, tunnel};
+use crate::proxy::{Worker, reset, tunnel};
 use crate::retry::Failure;
 use crate::server::buffer::Buffer;
 
@@ -275,9 +275,23 @@ impl Attempt<'_> {
     /// Gives the answer to the client.
     async fn relay(&mut self, answer: &mut Answer) -> Result<(), Stopped> {
         self.inbox.consume(answer.head_len);
-        if !self.request.upload.is_over() {
-            return Box::pin(self.relay_both_ways(answer)).await;
+        // Its end is the connection's, and one that came too early would look the same.
+        let ends_with_connection = answer.until_close || answer.unchunk;
+        if ends_with_connection {
+            reset::arm(&self.client.stream);
         }
+        let relayed = if self.request.upload.is_over() {
+            self.relay_down(answer).await
+        } else {
+            Box::pin(self.relay_both_ways(answer)).await
+        };
+        if ends_with_connection && (relayed.is_ok() || !answer.head_sent) {
+            reset::disarm(&self.client.stream);
+        }
+        relayed
+    }
+
+    async fn relay_down(&mut self, answer: &mut Answer) -> Result<(), Stopped> {
         let Self { worker, client, node, member, inbox, .. } = self;
         let (_, to_client) = client.stream.split();
         let (from_node, _) = node.split();

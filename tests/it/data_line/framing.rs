@@ -2,17 +2,13 @@
 
 use std::thread;
 
+use super::bulk::pattern;
 use super::front::{
     GET, POST, answer, answer_of, forwarded, forwarded_get, one, one_with, wait_until_free,
 };
 
 const HEAD: &str = "HEAD / HTTP/1.1\r\nHost: pi\r\n\r\n";
 const GET_1_0: &str = "GET / HTTP/1.0\r\nHost: pi\r\n\r\n";
-
-/// Bytes in which a missing or repeated piece shows.
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at % 251) as u8).collect()
-}
 
 #[test]
 fn a_connection_takes_one_request_after_the_other_and_so_does_the_node() {

@@ -16,7 +16,7 @@ use socket2::SockRef;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One end of a connection.
-pub(super) struct Wire(TcpStream);
+pub(super) struct Wire(pub(super) TcpStream);
 
 impl Wire {
     pub(super) fn connect(addr: SocketAddr) -> Self {
