@@ -196,8 +196,7 @@ impl Client {
 
     /// Completes when the client went away for good: it reset the connection, or its host does not
     /// answer any more. The end of what it sends is no such sign, because a client may half-close
-    /// and wait for its answer; one that really closed resets the connection at the next byte it is
-    /// sent or, while there is none, when keepalive asks for it.
+    /// and wait for its answer: see [`left`].
     pub(crate) async fn gone(&self) {
         gone(&self.stream).await;
     }
@@ -290,6 +289,16 @@ impl Client {
 pub(crate) async fn gone(stream: &TcpStream) {
     // An error is told as readiness too.
     let _ = stream.ready(Interest::ERROR).await;
+}
+
+/// Completes when the client has ended its sending and `grace` has passed since, or since this was
+/// asked. It may be waiting behind a half-close, or have gone: the end of what it sends looks the
+/// same, and one that closed says more only when it is sent something.
+pub(crate) async fn left(stream: &TcpStream, grace: Duration) {
+    // That nothing more can be read is told with this interest too, and urgent data is not asked
+    // for. Being readable would not do: the next request may lie there unread.
+    let _ = stream.ready(Interest::PRIORITY).await;
+    tokio::time::sleep(grace).await;
 }
 
 /// Whether a request may be sent twice (RFC 9110 section 9.2.2), or its sender says so.

@@ -11,7 +11,7 @@ use crate::config::HEAD_BYTES_MAX;
 use crate::h1::{self, Body, Framing, Slots};
 use crate::health::Outcome;
 use crate::pool::Member;
-use crate::proxy::client::{Client, Next, Request};
+use crate::proxy::client::{Client, Next, Request, gone};
 use crate::proxy::download::{Answer, Awaited, Download, Stopped, send_first};
 use crate::proxy::headers::{self, AnswerForm};
 use crate::proxy::reject::Reject;
@@ -171,7 +171,7 @@ impl Attempt<'_> {
     /// The node may answer before it has the whole body (RFC 9112 section 9.3).
     async fn read_answer_or_send_body(&mut self) -> Result<(), Broken> {
         let limits = &self.worker.settings.limits;
-        let (mut from_client, _) = self.client.stream.split();
+        let (mut from_client, to_client) = self.client.stream.split();
         let (mut from_node, mut to_node) = self.node.split();
         let (up, written) = (&mut self.client.inbox, &mut self.written);
         let (from, to) = (&mut from_client, &mut to_node);
@@ -194,6 +194,7 @@ impl Attempt<'_> {
                 }
             },
             () = self.worker.vanished(self.member.epoch) => Failure::Vanished,
+            () = gone(to_client.as_ref()) => return Err(Broken::Client(None)),
         };
         Err(self.broken(failure))
     }

@@ -9,6 +9,7 @@ mod interim;
 mod refusals;
 mod retries;
 mod rotation;
+mod streams;
 mod tunnels;
 mod waiting;
 mod wire;
