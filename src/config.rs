@@ -152,6 +152,10 @@ pub struct Limits {
     pub answer: Duration,
     /// Silence within an answer's body. Default 10 min.
     pub answer_body: Duration,
+    /// Silence of a node that nobody may wait for any more: the client has ended its sending. That
+    /// may be a half-close, and then it still reads, or all that is ever seen of a browser that
+    /// closed a tab. Default 5 s.
+    pub half_closed: Duration,
     /// Silence in both directions of a tunnel. Default 1 h.
     pub tunnel: Duration,
     /// After this long without a connection, one to the next node is tried as well. Default 250 ms.
@@ -180,6 +184,7 @@ impl Default for Limits {
             send: Duration::from_secs(30),
             answer: Duration::from_secs(120),
             answer_body: Duration::from_secs(600),
+            half_closed: Duration::from_secs(5),
             tunnel: Duration::from_secs(3600),
             connect_race: Duration::from_millis(250),
             connect: Duration::from_secs(1),

@@ -32,6 +32,7 @@ mod introduction;
 mod private;
 mod reject;
 mod relay;
+mod reset;
 mod scratch;
 mod timer;
 mod tunnel;

@@ -16,6 +16,7 @@ use crate::proxy::headers::{self, Added, Forwarding};
 use crate::proxy::introduction::{self, Unintroduced};
 use crate::proxy::private::is_private;
 use crate::proxy::reject::{Answer, Reject};
+use crate::proxy::reset;
 use crate::proxy::timer::Timer;
 use crate::proxy::upload::{Upload, write_all_within};
 use crate::proxy::upstream::is_quiet;
@@ -48,8 +49,6 @@ pub(crate) struct Request {
     pub(crate) keep_alive: bool,
     /// It offers to switch protocols.
     pub(crate) upgrade: bool,
-    /// It holds its body back until a 100 comes, so its silence is the node's.
-    pub(crate) awaits_continue: bool,
     pub(crate) upload: Upload,
     pub(crate) head_len: usize,
     /// The same in all attempts.
@@ -184,8 +183,11 @@ impl Client {
         if headers::is_loop(&head.fields, &worker.settings.via) {
             return Err(Reject::Loop);
         }
-        let upload =
+        let mut upload =
             Upload::new(Body::new(head.framing), head.len, &self.inbox).map_err(Reject::Refused)?;
+        if head.expect_continue {
+            upload.await_continue();
+        }
         let id = fastrand::u128(..);
         let ticket = worker.scratch.render(|out| {
             headers::write_request(&head, self.added(worker, id), out);
@@ -197,7 +199,6 @@ impl Client {
             http10: head.version == Version::Http10,
             keep_alive: head.keep_alive,
             upgrade: headers::offered(&head).is_some(),
-            awaits_continue: head.expect_continue,
             upload,
             head_len: head.len,
             ticket,
@@ -236,8 +237,7 @@ impl Client {
 
     /// Completes when the client went away for good: it reset the connection, or its host does not
     /// answer any more. The end of what it sends is no such sign, because a client may half-close
-    /// and wait for its answer; one that really closed resets the connection at the next byte it is
-    /// sent or, while there is none, when keepalive asks for it.
+    /// and wait for its answer: see [`left`].
     pub(crate) async fn gone(&self) {
         gone(&self.stream).await;
     }
@@ -322,7 +322,7 @@ impl Client {
 
     /// Resets the connection, so that an answer without a length cannot be taken for a whole one.
     fn cut(self) {
-        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        reset::arm(&self.stream);
     }
 }
 
@@ -330,6 +330,16 @@ impl Client {
 pub(crate) async fn gone(stream: &TcpStream) {
     // An error is told as readiness too.
     let _ = stream.ready(Interest::ERROR).await;
+}
+
+/// Completes when the client has ended its sending and `grace` has passed since, or since this was
+/// asked. It may be waiting behind a half-close, or have gone: the end of what it sends looks the
+/// same, and one that closed says more only when it is sent something.
+pub(crate) async fn left(stream: &TcpStream, grace: Duration) {
+    // That nothing more can be read is told with this interest too, and urgent data is not asked
+    // for. Being readable would not do: the next request may lie there unread.
+    let _ = stream.ready(Interest::PRIORITY).await;
+    tokio::time::sleep(grace).await;
 }
 
 /// Whether a request may be sent twice (RFC 9110 section 9.2.2), or its sender says so.

@@ -11,7 +11,7 @@ use crate::config::BUFFER_BYTES_LARGE;
 use crate::h1::Body;
 use crate::pool::Member;
 use crate::proxy::Worker;
-use crate::proxy::client::gone;
+use crate::proxy::client::{gone, left};
 use crate::proxy::timer::Timer;
 use crate::proxy::upload::write_all_within;
 use crate::retry::Failure;
@@ -146,6 +146,7 @@ impl Awaited<'_> {
             Ok(came) => came,
             Err(_) => {
                 doubt();
+                let half_closed = self.worker.settings.limits.half_closed;
                 // Boxed, because it is rare and would make every request's future larger.
                 let mut slow = Box::pin(async {
                     tokio::select! {
@@ -154,6 +155,7 @@ impl Awaited<'_> {
                             Err(Stopped::Node(Failure::Vanished))
                         }
                         () = gone(self.client) => Err(Stopped::Client),
+                        () = left(self.client, half_closed) => Err(Stopped::Client),
                     }
                 });
                 let slow = timer.within(self.limit - soon, slow.as_mut()).await;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::pin;
+use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -10,14 +11,18 @@ use crate::config::HEAD_BYTES_MAX;
 use crate::h1::{self, Body, Framing, Slots};
 use crate::health::Outcome;
 use crate::pool::Member;
-use crate::proxy::client::{Client, Next, Request};
+use crate::proxy::client::{Client, Next, Request, gone};
 use crate::proxy::download::{Answer, Awaited, Download, Stopped, send_first};
 use crate::proxy::headers::{self, AnswerForm};
 use crate::proxy::reject::Reject;
 use crate::proxy::upload::UploadError;
-use crate::proxy::{Worker, tunnel};
+use crate::proxy::{Worker, reset, tunnel};
 use crate::retry::Failure;
 use crate::server::buffer::Buffer;
+
+/// The most 1xx before an answer. Each begins the wait for the answer anew, because that is what a
+/// 102 is for; without a bound a node could go on for ever and never answer.
+const INTERIMS_MAX: u32 = 100;
 
 /// How an attempt ended without a whole answer.
 pub(crate) enum Broken {
@@ -67,12 +72,17 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn run(mut self) -> Result<Relayed, Broken> {
         self.send_head().await;
+        let mut interims = 0;
         let mut answer = loop {
             let answer = self.await_head().await?;
             if !answer.interim {
                 break answer;
             }
-            self.request.awaits_continue = false;
+            interims += 1;
+            if interims > INTERIMS_MAX {
+                return Err(self.broken(Failure::BadAnswer));
+            }
+            self.request.upload.heard();
             self.send_interim(&answer).await?;
             self.inbox.consume(answer.head_len);
         };
@@ -119,6 +129,7 @@ impl Attempt<'_> {
     /// Waits for the answer's head while what is left of the request's body goes up.
     async fn await_head(&mut self) -> Result<Answer, Broken> {
         let mut seen = 0;
+        let mut owed_since = None;
         loop {
             if !self.inbox.is_empty() {
                 let parsed = self.parse(seen).map_err(|_| self.broken(Failure::BadAnswer))?;
@@ -131,19 +142,21 @@ impl Attempt<'_> {
                 }
             }
             if self.request.upload.is_over() {
-                self.read_answer().await?;
+                let owed_since = *owed_since.get_or_insert_with(Instant::now);
+                self.read_answer(owed_since).await?;
             } else {
                 Box::pin(self.read_answer_or_send_body()).await?;
             }
         }
     }
 
-    /// The whole request went up: the node owes the next bytes.
-    async fn read_answer(&mut self) -> Result<(), Broken> {
+    /// The whole request went up: since then the node owes its answer's head, all of it.
+    async fn read_answer(&mut self, owed_since: Instant) -> Result<(), Broken> {
         let (worker, member) = (self.worker, self.member);
         let (_, to_client) = self.client.stream.split();
         let (mut from_node, _) = self.node.split();
-        let (client, limit) = (to_client.as_ref(), worker.settings.limits.answer);
+        let limit = worker.settings.limits.answer.saturating_sub(owed_since.elapsed());
+        let client = to_client.as_ref();
         let doubt = || worker.tell(member.epoch, Outcome::Silent);
         let next = Awaited { worker, member, client, limit };
         let timer = &mut self.client.timer;
@@ -158,10 +171,8 @@ impl Attempt<'_> {
     /// The node may answer before it has the whole body (RFC 9112 section 9.3).
     async fn read_answer_or_send_body(&mut self) -> Result<(), Broken> {
         let limits = &self.worker.settings.limits;
-        let (mut from_client, _) = self.client.stream.split();
+        let (mut from_client, to_client) = self.client.stream.split();
         let (mut from_node, mut to_node) = self.node.split();
-        let awaits_continue = self.request.awaits_continue;
-        let silence_max = if awaits_continue { limits.answer } else { limits.body };
         let (up, written) = (&mut self.client.inbox, &mut self.written);
         let (from, to) = (&mut from_client, &mut to_node);
         let failure = tokio::select! {
@@ -170,11 +181,10 @@ impl Attempt<'_> {
                 Ok(n) if n > 0 => return Ok(()),
                 _ => Failure::Died,
             },
-            pumped = self.request.upload.pump(up, from, to, silence_max, written) => match pumped {
+            pumped = self.request.upload.pump(up, from, to, limits, written) => match pumped {
                 // What the node answered before it stopped taking more still counts.
                 Ok(()) | Err(UploadError::Node) => return Ok(()),
-                // The client waits for its 100: it is the node that is silent.
-                Err(UploadError::ClientSilent) if awaits_continue => Failure::AnswerTimeout,
+                Err(UploadError::NodeSilent) => Failure::AnswerTimeout,
                 Err(UploadError::ClientSilent) => {
                     return Err(Broken::Client(Some(Reject::SlowBody)));
                 }
@@ -184,6 +194,7 @@ impl Attempt<'_> {
                 }
             },
             () = self.worker.vanished(self.member.epoch) => Failure::Vanished,
+            () = gone(to_client.as_ref()) => return Err(Broken::Client(None)),
         };
         Err(self.broken(failure))
     }
@@ -265,9 +276,23 @@ impl Attempt<'_> {
     /// Gives the answer to the client.
     async fn relay(&mut self, answer: &mut Answer) -> Result<(), Stopped> {
         self.inbox.consume(answer.head_len);
-        if !self.request.upload.is_over() {
-            return Box::pin(self.relay_both_ways(answer)).await;
+        // Its end is the connection's, and one that came too early would look the same.
+        let ends_with_connection = answer.until_close || answer.unchunk;
+        if ends_with_connection {
+            reset::arm(&self.client.stream);
         }
+        let relayed = if self.request.upload.is_over() {
+            self.relay_down(answer).await
+        } else {
+            Box::pin(self.relay_both_ways(answer)).await
+        };
+        if ends_with_connection && (relayed.is_ok() || !answer.head_sent) {
+            reset::disarm(&self.client.stream);
+        }
+        relayed
+    }
+
+    async fn relay_down(&mut self, answer: &mut Answer) -> Result<(), Stopped> {
         let Self { worker, client, node, member, inbox, .. } = self;
         let (_, to_client) = client.stream.split();
         let (from_node, _) = node.split();
@@ -283,16 +308,18 @@ impl Attempt<'_> {
         let timer = &mut client.timer;
         let download = Download { worker, member, timer, to_client, from_node, inbox, answer };
         let mut download = pin!(download.run());
-        let silence_max = worker.settings.limits.body;
+        let limits = &worker.settings.limits;
         let (up, from, mut uncounted) = (&mut client.inbox, &mut from_client, 0);
-        let pump = request.upload.pump(up, from, &mut to_node, silence_max, &mut uncounted);
+        let pump = request.upload.pump(up, from, &mut to_node, limits, &mut uncounted);
         let pumped = tokio::select! {
             whole = download.as_mut() => return whole,
             pumped = pump => pumped,
         };
-        if pumped.is_err() {
+        match pumped {
+            // A client that was not told to send its body need not.
+            Ok(()) | Err(UploadError::NodeSilent) => {}
             // The answer goes on, but the node should not wait for the rest of the body.
-            let _ = to_node.shutdown().await;
+            Err(_) => drop(to_node.shutdown().await),
         }
         download.await
     }

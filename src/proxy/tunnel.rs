@@ -9,11 +9,17 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
+use crate::proxy::reset;
 use crate::server::buffer::{Buffer, Buffers};
 
 /// Carries bytes between the two, beginning with those that were read already. A side that ends its
-/// sending is told to the other (half-close); an error ends both. Returns when both directions have
-/// ended, or with an error when nothing moved for `silence_max` in either direction.
+/// sending is told to the other (half-close). Returns when both directions have ended, or with an
+/// error when one side broke or nothing moved for `silence_max` in either direction. Unless both
+/// have ended, both are reset when they are dropped.
+///
+/// A side that does not read stops the other one and is no fault of anybody's: what the two have
+/// agreed on is not known here. Nothing but the limit on silence counts, and a write of which a part
+/// was taken is no silence.
 pub(crate) async fn run(
     client: &mut TcpStream,
     node: &mut TcpStream,
@@ -22,6 +28,8 @@ pub(crate) async fn run(
     free: &Buffers,
     silence_max: Duration,
 ) -> io::Result<()> {
+    reset::arm(client);
+    reset::arm(node);
     let (client_in, client_out) = client.split();
     let (node_in, node_out) = node.split();
     let moved = Cell::new(Instant::now());
@@ -32,9 +40,12 @@ pub(crate) async fn run(
         )
     };
     tokio::select! {
-        result = both => result.map(drop),
-        () = silence(&moved, silence_max) => Err(io::ErrorKind::TimedOut.into()),
+        result = both => drop(result?),
+        () = silence(&moved, silence_max) => return Err(io::ErrorKind::TimedOut.into()),
     }
+    reset::disarm(client);
+    reset::disarm(node);
+    Ok(())
 }
 
 /// One direction. Holds a buffer only while bytes are on their way, so that a silent tunnel costs
@@ -47,8 +58,12 @@ async fn carry(
     moved: &Cell<Instant>,
 ) -> io::Result<()> {
     loop {
-        if !buffer.is_empty() {
-            to.write_all(buffer.filled()).await?;
+        while !buffer.is_empty() {
+            let taken = to.write(buffer.filled()).await?;
+            if taken == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            buffer.consume(taken);
             moved.set(Instant::now());
         }
         buffer = Buffer::new(free);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use crate::config::REPLAY_BYTES_MAX;
+use crate::config::{Limits, REPLAY_BYTES_MAX};
 use crate::h1::{Body, Refusal};
 use crate::proxy::timer::Timer;
 use crate::server::buffer::Buffer;
@@ -28,6 +28,8 @@ pub(crate) struct Upload {
     sent: usize,
     held: bool,
     given_up: bool,
+    /// The client holds its body back until a 100 comes, so its silence is the node's.
+    awaits_continue: bool,
     /// Not all of it came and went together with the head.
     pumped: bool,
     timer: Timer,
@@ -38,6 +40,8 @@ pub(crate) struct Upload {
 pub(crate) enum UploadError {
     /// The client sent nothing for too long.
     ClientSilent,
+    /// The client waits for a 100, and the node says nothing.
+    NodeSilent,
     /// The client went away.
     ClientGone,
     /// The client broke the framing it had announced, or ended before its end.
@@ -59,11 +63,23 @@ impl Upload {
             sent: head_len,
             held: true,
             given_up: false,
+            awaits_continue: false,
             pumped: false,
             timer: Timer::default(),
         };
         upload.check(inbox)?;
         Ok(upload)
+    }
+
+    /// The client asked for a 100 before it sends its body (RFC 9110 section 10.1.1). One that sends
+    /// anything of it without has not waited.
+    pub(crate) fn await_continue(&mut self) {
+        self.awaits_continue = self.checked == self.head_len;
+    }
+
+    /// The node said something: from now on the client owes its body.
+    pub(crate) fn heard(&mut self) {
+        self.awaits_continue = false;
     }
 
     fn check(&mut self, inbox: &Buffer) -> Result<(), Refusal> {
@@ -128,8 +144,8 @@ impl Upload {
         self.checked
     }
 
-    /// Sends the body to its end, reading from the client as needed. `silence_max` bounds each
-    /// wait for the client. `written` counts what the node was sent.
+    /// Sends the body to its end, reading from the client as needed. `written` counts what the node
+    /// was sent.
     ///
     /// ## Cancel safety
     /// Every byte is counted in the same step in which it was read or sent; calling it again goes
@@ -139,7 +155,7 @@ impl Upload {
         inbox: &mut Buffer,
         client: &mut ReadHalf<'_>,
         node: &mut WriteHalf<'_>,
-        silence_max: Duration,
+        limits: &Limits,
         written: &mut u64,
     ) -> Result<(), UploadError> {
         self.pumped = true;
@@ -160,11 +176,13 @@ impl Upload {
                 return Ok(());
             }
             self.make_room(inbox);
+            let silence_max = if self.awaits_continue { limits.answer } else { limits.body };
             match self.timer.within(silence_max, pin!(inbox.read_from(client))).await {
+                Err(_) if self.awaits_continue => return Err(UploadError::NodeSilent),
                 Err(_) => return Err(UploadError::ClientSilent),
                 Ok(Ok(0)) => return Err(UploadError::Framing(Refusal::Truncated)),
                 Ok(Err(_)) => return Err(UploadError::ClientGone),
-                Ok(Ok(_)) => {}
+                Ok(Ok(_)) => self.awaits_continue = false,
             }
             self.check(inbox).map_err(UploadError::Framing)?;
         }

@@ -1,6 +1,7 @@
 //! The data line as clients and nodes meet it: real workers on a free port, a pool published by
 //! hand, and raw connections on both sides that are held to exact bytes.
 
+mod bulk;
 mod ending;
 mod framing;
 mod front;
@@ -8,6 +9,8 @@ mod interim;
 mod refusals;
 mod retries;
 mod rotation;
+mod streams;
 mod trusted;
+mod tunnels;
 mod waiting;
 mod wire;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::front::{Front, GET, answer, answer_of, forwarded_get};
+use super::front::{Front, GET, answer, answer_of, forwarded_get, one};
 use super::wire::Puppet;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -23,11 +23,8 @@ fn connections_beyond_the_limit_wait_until_there_is_room() {
 
 #[test]
 fn a_request_that_runs_when_the_end_begins_is_answered_and_its_connection_closed() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, GET);
     node.expect(forwarded_get());
     front.drain(LONG);
     client.expect_silence(Duration::from_millis(600));
@@ -94,11 +91,9 @@ fn a_connection_that_never_asked_for_anything_does_not_delay_the_end() {
 
 #[test]
 fn what_still_runs_at_the_deadline_is_cut() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send("GET / HTTP/1.1\r\nHost: pi\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n");
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) = front
+        .send(&ada, "GET / HTTP/1.1\r\nHost: pi\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n");
     node.head();
     node.send("HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n");
     client.expect_head("HTTP/1.1 101 Go\r\n");

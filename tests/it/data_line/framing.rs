@@ -2,26 +2,18 @@
 
 use std::thread;
 
+use super::bulk::pattern;
 use super::front::{
-    Front, GET, POST, answer, answer_of, forwarded, forwarded_get, wait_until_free,
+    GET, POST, answer, answer_of, forwarded, forwarded_get, one, one_with, wait_until_free,
 };
-use super::wire::Puppet;
 
 const HEAD: &str = "HEAD / HTTP/1.1\r\nHost: pi\r\n\r\n";
 const GET_1_0: &str = "GET / HTTP/1.0\r\nHost: pi\r\n\r\n";
 
-/// Bytes in which a missing or repeated piece shows.
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at % 251) as u8).collect()
-}
-
 #[test]
 fn a_connection_takes_one_request_after_the_other_and_so_does_the_node() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, GET);
     for number in ["1", "2", "3"] {
         node.expect(forwarded_get());
         node.send(answer(number));
@@ -35,11 +27,8 @@ fn a_connection_takes_one_request_after_the_other_and_so_does_the_node() {
 
 #[test]
 fn requests_in_one_segment_are_answered_one_by_one_and_in_order() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(GET.repeat(3));
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, GET.repeat(3));
     for number in ["1", "2", "3"] {
         node.expect(forwarded_get());
         node.send(answer(number));
@@ -51,8 +40,7 @@ fn requests_in_one_segment_are_answered_one_by_one_and_in_order() {
 
 #[test]
 fn a_request_that_comes_with_the_tail_of_a_body_is_the_next_one() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (ada, front) = one();
     let mut client = front.client();
     let (start, tail) = POST.split_at(POST.len() - 3);
     client.send(start);
@@ -70,12 +58,9 @@ fn a_request_that_comes_with_the_tail_of_a_body_is_the_next_one() {
 
 #[test]
 fn an_empty_line_behind_a_body_is_no_request_that_is_late() {
-    let ada = Puppet::new("ada");
     let limit = std::time::Duration::from_millis(50);
-    let front = Front::with(&[&ada], |setup| setup.limits.head = limit);
-    let mut client = front.client();
-    client.send(format!("{POST}\r\n"));
-    let mut node = ada.accept();
+    let (ada, front) = one_with(|setup| setup.limits.head = limit);
+    let (mut client, mut node) = front.send(&ada, format!("{POST}\r\n"));
     node.expect(forwarded("POST /", "Content-Length: 5\r\n") + "hello");
     node.send(answer("1"));
     client.expect(answer_of("ada", "1"));
@@ -90,8 +75,7 @@ fn bodies_pass_byte_for_byte_in_any_pieces() {
     let bodies = [("Content-Length: 11\r\n", "hello\r\n\r\n\r\n"), (CHUNKED, chunks)];
     for (fields, body) in bodies {
         for bytewise in [false, true] {
-            let ada = Puppet::new("ada");
-            let front = Front::before(&[&ada]);
+            let (ada, front) = one();
             let mut client = front.client();
             let request = format!("PUT / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n{body}");
             let given = format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}");
@@ -115,8 +99,7 @@ const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 fn ten_megabytes_pass_up_and_down_at_once() {
     let len = 10 << 20;
     let body = pattern(len);
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (ada, front) = one();
     let mut client = front.client();
     let mut sender = client.twin();
     let fields = format!("Content-Length: {len}\r\n");
@@ -152,8 +135,7 @@ fn a_large_chunked_body_passes_up_and_its_answer_keeps_the_client() {
         body.extend_from_slice(b"\r\n");
     }
     body.extend_from_slice(b"0\r\n\r\n");
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (ada, front) = one();
     let mut client = front.client();
     let mut sender = client.twin();
     thread::scope(|scope| {
@@ -175,8 +157,7 @@ fn a_large_chunked_body_passes_up_and_its_answer_keeps_the_client() {
 
 #[test]
 fn answers_that_have_no_body_end_with_their_head() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (ada, front) = one();
     let mut client = front.client();
     let cases = [
         (
@@ -203,11 +184,9 @@ fn answers_that_have_no_body_end_with_their_head() {
 
 #[test]
 fn a_client_that_wants_to_close_is_closed_and_the_node_is_kept() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send("GET / HTTP/1.1\r\nHost: pi\r\nConnection: close\r\n\r\n");
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) =
+        front.send(&ada, "GET / HTTP/1.1\r\nHost: pi\r\nConnection: close\r\n\r\n");
     node.expect(forwarded_get());
     node.send(answer("1"));
     client.expect_head("HTTP/1.1 200 OK\r\n");
@@ -220,11 +199,8 @@ fn a_client_that_wants_to_close_is_closed_and_the_node_is_kept() {
 
 #[test]
 fn a_node_that_wants_to_close_is_closed_and_the_client_is_kept() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, GET);
     node.expect(forwarded_get());
     node.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1");
     client.expect(answer_of("ada", "1"));
@@ -235,11 +211,9 @@ fn a_node_that_wants_to_close_is_closed_and_the_client_is_kept() {
 
 #[test]
 fn a_client_of_http_1_0_is_closed_unless_it_asks_to_be_kept() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send("GET / HTTP/1.0\r\nHost: pi\r\nConnection: keep-alive\r\n\r\n");
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) =
+        front.send(&ada, "GET / HTTP/1.0\r\nHost: pi\r\nConnection: keep-alive\r\n\r\n");
     node.expect_head("GET / HTTP/1.1\r\nHost: pi\r\n");
     node.send(answer("1"));
     client.expect("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nX-Picluster-Node: ada\r\n");
@@ -255,11 +229,8 @@ fn a_client_of_http_1_0_is_closed_unless_it_asks_to_be_kept() {
 #[test]
 fn a_client_of_http_1_0_gets_a_chunked_answer_without_the_chunks() {
     for bytewise in [false, true] {
-        let ada = Puppet::new("ada");
-        let front = Front::before(&[&ada]);
-        let mut client = front.client();
-        client.send(GET_1_0);
-        let mut node = ada.accept();
+        let (ada, front) = one();
+        let (mut client, mut node) = front.send(&ada, GET_1_0);
         node.head();
         let given = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
                      3;x\r\nabc\r\n2\r\nde\r\n0\r\nA: b\r\n\r\n";
@@ -271,11 +242,8 @@ fn a_client_of_http_1_0_gets_a_chunked_answer_without_the_chunks() {
 
 #[test]
 fn an_answer_that_ends_with_the_connection_does_so_for_the_client_too() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 200 OK\r\n\r\nall of ");
     client.expect("HTTP/1.1 200 OK\r\nX-Picluster-Node: ada\r\nConnection: close\r\n\r\nall of ");
@@ -287,8 +255,7 @@ fn an_answer_that_ends_with_the_connection_does_so_for_the_client_too() {
 
 #[test]
 fn a_client_that_half_closes_still_gets_its_answer() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (ada, front) = one();
     let mut client = front.client();
     client.send(GET);
     client.finish();
@@ -302,11 +269,8 @@ fn a_client_that_half_closes_still_gets_its_answer() {
 
 #[test]
 fn a_client_that_sends_its_next_request_while_an_answer_streams_is_answered_after_it() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf.");
     client.expect("HTTP/1.1 200 OK\r\nContent-Length: 10\r\nX-Picluster-Node: ada\r\n\r\nhalf.");
@@ -318,11 +282,8 @@ fn a_client_that_sends_its_next_request_while_an_answer_streams_is_answered_afte
 
 #[test]
 fn bytes_behind_an_answer_end_the_nodes_connection_and_reach_nobody() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, GET);
     node.head();
     node.send(answer("1") + &answer("forged"));
     client.expect(answer_of("ada", "1"));

@@ -95,6 +95,15 @@ impl Front {
         Wire::connect(self.addr)
     }
 
+    /// A client that sends this over a new connection, and the connection over which `node` gets
+    /// it. Nothing was read from either.
+    #[track_caller]
+    pub(super) fn send(&self, node: &Puppet, request: impl AsRef<[u8]>) -> (Wire, Wire) {
+        let mut client = self.client();
+        client.send(request);
+        (client, node.accept())
+    }
+
     /// What an ordinary client gets for one request on a connection of its own: head and body.
     #[track_caller]
     pub(super) fn ask(&self, request: impl AsRef<[u8]>) -> String {
@@ -144,6 +153,17 @@ impl Front {
             runtime.block_on(async { tokio::time::timeout(PATIENCE, self.workers.join()).await });
         joined.expect("the workers end");
     }
+}
+
+/// The node `ada`, and a front before it.
+pub(super) fn one() -> (Puppet, Front) {
+    one_with(|_| {})
+}
+
+pub(super) fn one_with(change: impl FnOnce(&mut Setup)) -> (Puppet, Front) {
+    let ada = Puppet::new("ada");
+    let front = Front::with(&[&ada], change);
+    (ada, front)
 }
 
 /// Waits until nothing is in flight to the node.

@@ -2,22 +2,19 @@
 
 use std::time::Duration;
 
-use super::front::{Front, GET, answer, answer_of, forwarded, forwarded_get};
-use super::wire::{Puppet, Wire};
+use super::front::{GET, answer, answer_of, forwarded, one, one_with};
+use super::wire::PATIENCE;
 
-const OFFER: &str = "GET / HTTP/1.1\r\nHost: pi\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n";
-const SWITCH: &str =
-    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n";
+const SHORT: Duration = Duration::from_millis(100);
+
+const EXPECTING: &str =
+    "POST / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
 
 #[test]
 fn a_100_continue_comes_from_the_node_and_then_the_body_goes() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    let fields = "Content-Length: 5\r\nExpect: 100-continue\r\n";
-    client.send(format!("POST / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n"));
-    let mut node = ada.accept();
-    node.expect(forwarded("POST /", fields));
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, EXPECTING);
+    node.expect(forwarded("POST /", "Content-Length: 5\r\nExpect: 100-continue\r\n"));
     node.send("HTTP/1.1 100 Continue\r\n\r\n");
     client.expect_head("HTTP/1.1 100 Continue\r\n");
     client.send("hello");
@@ -28,13 +25,9 @@ fn a_100_continue_comes_from_the_node_and_then_the_body_goes() {
 
 #[test]
 fn a_client_may_wait_for_its_100_longer_than_it_may_be_silent() {
-    let ada = Puppet::new("ada");
     let limit = Duration::from_millis(100);
-    let front = Front::with(&[&ada], |setup| setup.limits.body = limit);
-    let mut client = front.client();
-    let fields = "Content-Length: 5\r\nExpect: 100-continue\r\n";
-    client.send(format!("POST / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n"));
-    let mut node = ada.accept();
+    let (ada, front) = one_with(|setup| setup.limits.body = limit);
+    let (mut client, mut node) = front.send(&ada, EXPECTING);
     node.head();
     client.expect_silence(3 * limit);
     node.send("HTTP/1.1 100 Continue\r\n\r\n");
@@ -43,31 +36,134 @@ fn a_client_may_wait_for_its_100_longer_than_it_may_be_silent() {
 }
 
 #[test]
-fn a_refusal_in_place_of_the_100_ends_the_connection() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    let fields = "Content-Length: 5\r\nExpect: 100-continue\r\n";
-    client.send(format!("POST / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n"));
-    let mut node = ada.accept();
+fn an_answer_in_place_of_the_100_ends_the_connection_and_no_body_goes() {
+    for line in ["401 No", "417 Expectation Failed", "200 OK"] {
+        let (ada, front) = one();
+        let (mut client, mut node) = front.send(&ada, EXPECTING);
+        node.head();
+        node.send(format!("HTTP/1.1 {line}\r\nContent-Length: 2\r\n\r\nno"));
+        let head = client.expect_head(&format!("HTTP/1.1 {line}\r\n"));
+        assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+        client.expect("no");
+        client.expect_end();
+        node.expect_end();
+    }
+}
+
+#[test]
+fn a_node_that_never_says_100_is_late_and_not_its_client() {
+    let (ada, front) = one_with(|setup| {
+        (setup.limits.answer, setup.limits.body) = (4 * SHORT, SHORT);
+    });
+    let (mut client, mut node) = front.send(&ada, EXPECTING);
     node.head();
-    node.send("HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno");
-    let head = client.expect_head("HTTP/1.1 401 No\r\n");
-    assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
-    client.expect("no");
-    client.expect_end();
+    client.expect_head("HTTP/1.1 504 Gateway Timeout\r\n");
     node.expect_end();
+    assert_eq!(front.failed(), 1);
+}
+
+#[test]
+fn a_client_that_does_not_wait_for_its_100_is_late_and_not_its_node() {
+    let (ada, front) = one_with(|setup| {
+        (setup.limits.answer, setup.limits.body) = (PATIENCE, 4 * SHORT);
+    });
+    for at_once in [true, false] {
+        let first = if at_once { "he" } else { "" };
+        let (mut client, mut node) = front.send(&ada, format!("{EXPECTING}{first}"));
+        node.head();
+        if !at_once {
+            client.send("he");
+        }
+        node.expect("he");
+        client.expect_head("HTTP/1.1 408 Request Timeout\r\n");
+        node.expect_end();
+    }
+    assert_eq!(front.failed(), 0);
+}
+
+#[test]
+fn a_client_that_does_not_wait_for_its_100_is_answered_and_hears_it_late() {
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, format!("{EXPECTING}hello"));
+    node.head();
+    node.expect("hello");
+    node.send(format!("HTTP/1.1 100 Continue\r\n\r\n{}", answer("1")));
+    client.expect_head("HTTP/1.1 100 Continue\r\n");
+    client.expect(answer_of("ada", "1"));
+}
+
+#[test]
+fn a_client_of_http_1_0_hears_nothing_of_a_100() {
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, EXPECTING.replace("1.1", "1.0"));
+    node.head();
+    node.send("HTTP/1.1 100 Continue\r\n\r\n");
+    client.send("hello");
+    node.expect("hello");
+    node.send(answer("1"));
+    client.expect_head("HTTP/1.1 200 OK\r\n");
+    client.expect("1");
+    client.expect_end();
+}
+
+#[test]
+fn a_client_that_waits_for_its_100_may_be_answered_instead_for_as_long_as_it_takes() {
+    let (ada, front) = one_with(|setup| {
+        (setup.limits.answer, setup.limits.body) = (4 * SHORT, SHORT);
+    });
+    let (mut client, mut node) = front.send(&ada, EXPECTING);
+    node.head();
+    node.send("HTTP/1.1 200 OK\r\n\r\n");
+    client.expect_head("HTTP/1.1 200 OK\r\n");
+    // A node that is told of an end takes it for its client's.
+    node.expect_silence(8 * SHORT);
+    node.send("all");
+    drop(node);
+    client.expect("all");
+    client.expect_end();
+}
+
+#[test]
+fn a_node_that_says_nothing_but_1xx_is_ended() {
+    for given in ["HTTP/1.1 102 Processing\r\n\r\n", "HTTP/1.1 103 Hints\r\nA: b\r\n\r\n"] {
+        let (ada, front) = one();
+        let (mut client, mut node) = front.send(&ada, GET);
+        node.head();
+        node.send_what_is_taken(given.repeat(10_000));
+        let mut passed = 0;
+        let last = loop {
+            let head = client.head();
+            if !head.starts_with("HTTP/1.1 10") {
+                break head;
+            }
+            passed += 1;
+        };
+        assert!(last.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{last}");
+        assert_eq!(passed, 100);
+    }
+}
+
+#[test]
+fn each_102_gives_the_node_its_time_again() {
+    let (ada, front) = one_with(|setup| setup.limits.answer = 10 * SHORT);
+    let (mut client, mut node) = front.send(&ada, GET);
+    node.head();
+    for _ in 0..5 {
+        client.expect_silence(4 * SHORT);
+        node.send("HTTP/1.1 102 Processing\r\n\r\n");
+        client.expect_head("HTTP/1.1 102 Processing\r\n");
+    }
+    node.send(answer("1"));
+    client.expect(answer_of("ada", "1"));
 }
 
 #[test]
 fn any_number_of_interim_answers_passes_but_not_to_http_1_0() {
     let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     for (version, interim) in [("1.1", 2), ("1.0", 0)] {
-        let ada = Puppet::new("ada");
-        let front = Front::with(&[&ada], |setup| setup.node_header = false);
-        let mut client = front.client();
-        client.send(format!("GET / HTTP/{version}\r\nHost: pi\r\n\r\n"));
-        let mut node = ada.accept();
+        let (ada, front) = one_with(|setup| setup.node_header = false);
+        let (mut client, mut node) =
+            front.send(&ada, format!("GET / HTTP/{version}\r\nHost: pi\r\n\r\n"));
         node.head();
         node.send(format!("{hints}{hints}{}", answer("1")));
         client.expect(hints.repeat(interim));
@@ -77,11 +173,9 @@ fn any_number_of_interim_answers_passes_but_not_to_http_1_0() {
 
 #[test]
 fn an_answer_that_comes_while_the_body_flows_passes_and_ends_both_connections() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 1000000\r\n\r\nsome");
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) =
+        front.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 1000000\r\n\r\nsome");
     node.expect(forwarded("PUT /", "Content-Length: 1000000\r\n") + "some");
     node.send("HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo ");
     let head = client.expect_head("HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n");
@@ -97,11 +191,9 @@ fn an_answer_that_comes_while_the_body_flows_passes_and_ends_both_connections() 
 
 #[test]
 fn a_node_that_answers_and_closes_in_the_middle_of_a_body_is_heard() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 50000000\r\n\r\n");
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) =
+        front.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 50000000\r\n\r\n");
     node.head();
     node.send("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
     drop(node);
@@ -113,11 +205,11 @@ fn a_node_that_answers_and_closes_in_the_middle_of_a_body_is_heard() {
 #[test]
 fn a_client_that_breaks_its_body_while_the_answer_runs_ends_the_upload_for_the_node() {
     for rest in ["no chunk", ""] {
-        let ada = Puppet::new("ada");
-        let front = Front::before(&[&ada]);
-        let mut client = front.client();
-        client.send("PUT / HTTP/1.1\r\nHost: pi\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
-        let mut node = ada.accept();
+        let (ada, front) = one();
+        let (mut client, mut node) = front.send(
+            &ada,
+            "PUT / HTTP/1.1\r\nHost: pi\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+        );
         node.expect(forwarded("PUT /", "Transfer-Encoding: chunked\r\n") + "1\r\na\r\n");
         node.send("HTTP/1.1 200 OK\r\n\r\nreading");
         client.expect_head("HTTP/1.1 200 OK\r\n");
@@ -129,98 +221,4 @@ fn a_client_that_breaks_its_body_while_the_answer_runs_ends_the_upload_for_the_n
         drop(node);
         client.expect(", and done");
     }
-}
-
-/// A client and a node that have switched protocols.
-fn tunnel(ada: &Puppet, front: &Front) -> (Wire, Wire) {
-    let mut client = front.client();
-    client.send(format!("{OFFER}early"));
-    let mut node = ada.accept();
-    node.expect_head("GET / HTTP/1.1\r\nHost: pi\r\nConnection: upgrade\r\nUpgrade: chat\r\n");
-    node.expect_silence(Duration::from_millis(30));
-    node.send(format!("{SWITCH}first"));
-    client.expect_head("HTTP/1.1 101 Switching Protocols\r\n");
-    client.expect("first");
-    node.expect("early");
-    (client, node)
-}
-
-#[test]
-fn a_tunnel_carries_both_ways_and_nothing_before_its_101() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let (mut client, mut node) = tunnel(&ada, &front);
-    client.send("GET / HTTP/1.1\r\n\r\n");
-    node.expect("GET / HTTP/1.1\r\n\r\n");
-    node.send(vec![0; 100_000]);
-    client.expect(vec![0; 100_000]);
-}
-
-#[test]
-fn a_side_of_a_tunnel_may_end_before_the_other() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let (mut client, mut node) = tunnel(&ada, &front);
-    client.finish();
-    node.expect_end();
-    node.send("still here");
-    client.expect("still here");
-    node.finish();
-    client.expect_end();
-    super::front::wait_until_free(&ada);
-}
-
-#[test]
-fn a_tunnel_in_which_nothing_moves_is_cut() {
-    let ada = Puppet::new("ada");
-    let limit = Duration::from_millis(100);
-    let front = Front::with(&[&ada], |setup| setup.limits.tunnel = limit);
-    let (mut client, mut node) = tunnel(&ada, &front);
-    assert!(client.rest().0.is_empty() && node.rest().0.is_empty());
-}
-
-#[test]
-fn an_offer_that_is_declined_is_an_ordinary_request() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(format!("{OFFER}{GET}"));
-    let mut node = ada.accept();
-    node.head();
-    node.send(answer("1"));
-    client.expect(answer_of("ada", "1"));
-    node.expect(forwarded_get());
-}
-
-#[test]
-fn a_101_that_nobody_asked_for_is_a_bad_answer() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
-    node.head();
-    node.send(SWITCH);
-    client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
-    node.expect_end();
-}
-
-#[test]
-fn each_piece_of_a_stream_passes_at_once() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
-    node.head();
-    node.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-    client.expect_head("HTTP/1.1 200 OK\r\n");
-    for piece in ["7\r\nda", "ta: 1", "\r\n", "2\r\n", "\n\n\r\n"] {
-        node.send(piece);
-        client.expect(piece);
-    }
-    node.send("0\r\n\r\n");
-    client.expect("0\r\n\r\n");
-    client.send(GET);
-    node.expect(forwarded_get());
 }

@@ -1,12 +1,11 @@
 //! What is not forwarded, and what is changed on its way.
 
-use super::front::{Front, GET, answer, forwarded};
-use super::wire::{ANY_ID, Puppet};
+use super::front::{GET, answer, forwarded, one};
+use super::wire::ANY_ID;
 
 #[test]
 fn what_can_be_read_in_two_ways_is_refused_and_no_byte_reaches_a_node() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (ada, front) = one();
     let post = |fields: &str| format!("POST / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n");
     let get = |fields: &str| format!("GET / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n");
     let cases = [
@@ -45,8 +44,7 @@ fn what_can_be_read_in_two_ways_is_refused_and_no_byte_reaches_a_node() {
 
 #[test]
 fn a_refusal_reaches_a_client_that_is_still_sending() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (_ada, front) = one();
     let mut client = front.client();
     client.send(format!("GET /.picluster/ HTTP/1.1\r\nHost: pi\r\n\r\n{}", GET.repeat(1000)));
     client.expect_head("HTTP/1.1 404 ");
@@ -57,11 +55,11 @@ fn a_refusal_reaches_a_client_that_is_still_sending() {
 #[test]
 fn a_body_that_breaks_on_its_way_is_a_400_and_the_node_sees_it_unfinished() {
     for broken in ["zz\r\n", "1\r\nab\r\n", "0\r\nHost: x\r\n\r\n"] {
-        let ada = Puppet::new("ada");
-        let front = Front::before(&[&ada]);
-        let mut client = front.client();
-        client.send("POST / HTTP/1.1\r\nHost: pi\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
-        let mut node = ada.accept();
+        let (ada, front) = one();
+        let (mut client, mut node) = front.send(
+            &ada,
+            "POST / HTTP/1.1\r\nHost: pi\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+        );
         node.expect(forwarded("POST /", "Transfer-Encoding: chunked\r\n") + "1\r\na\r\n");
         client.send(broken);
         client.expect_head("HTTP/1.1 400 Bad Request\r\n");
@@ -71,8 +69,7 @@ fn a_body_that_breaks_on_its_way_is_a_400_and_the_node_sees_it_unfinished() {
 
 #[test]
 fn a_body_that_ends_too_early_is_a_400_and_the_node_sees_it_unfinished() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (ada, front) = one();
     let mut client = front.client();
     client.send("POST / HTTP/1.1\r\nHost: pi\r\nContent-Length: 9\r\n\r\nhalf");
     client.finish();
@@ -94,11 +91,8 @@ fn an_answer_that_can_be_read_in_two_ways_is_a_502() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk",
     ];
     for (count, bytes) in bad.iter().enumerate() {
-        let ada = Puppet::new("ada");
-        let front = Front::before(&[&ada]);
-        let mut client = front.client();
-        client.send(GET);
-        let mut node = ada.accept();
+        let (ada, front) = one();
+        let (mut client, mut node) = front.send(&ada, GET);
         node.head();
         node.send(bytes);
         client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
@@ -110,11 +104,8 @@ fn an_answer_that_can_be_read_in_two_ways_is_a_502() {
 
 #[test]
 fn a_client_is_kept_after_a_502() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(GET.repeat(2));
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, GET.repeat(2));
     node.head();
     node.send("nonsense\r\n\r\n");
     let head = client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
@@ -128,8 +119,7 @@ fn a_client_is_kept_after_a_502() {
 
 #[test]
 fn what_is_between_balancer_and_node_is_a_404() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (ada, front) = one();
     for target in ["/.picluster/health", "//%2epicluster/", "/a/../.picluster"] {
         let got = front.ask(format!("GET {target} HTTP/1.1\r\nHost: pi\r\n\r\n"));
         assert!(got.starts_with("HTTP/1.1 404 Not Found\r\n"), "{target}: {got}");
@@ -139,8 +129,7 @@ fn what_is_between_balancer_and_node_is_a_404() {
 
 #[test]
 fn a_loop_through_ourselves_is_a_508() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (ada, front) = one();
     let got = front.ask("GET / HTTP/1.1\r\nHost: pi\r\nVia: 1.1 a, 1.1 front\r\n\r\n");
     assert!(got.starts_with("HTTP/1.1 508 Loop Detected\r\n"), "{got}");
     ada.expect_nobody();
@@ -148,16 +137,14 @@ fn a_loop_through_ourselves_is_a_508() {
 
 #[test]
 fn fields_keep_their_order_and_their_duplicates_and_ours_are_ours() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(
+        &ada,
         "GET http://Pi:80/a?b HTTP/1.1\r\nAccept: b\r\nHost: other\r\nKeep-Alive: 5\r\n\
          Connection: keep-alive, X-Secret\r\nX-Secret: s\r\nX-Forwarded-For: 1.2.3.4\r\n\
          X-Forwarded-Proto: https\r\nX-PICLUSTER-Trust: me\r\nForwarded: for=x\r\nTE: trailers\r\n\
          Accept: a\r\nVia: 1.1 other\r\n\r\n",
     );
-    let mut node = ada.accept();
     node.expect(
         "GET /a?b HTTP/1.1\r\nHost: Pi:80\r\nAccept: b\r\nAccept: a\r\nVia: 1.1 other\r\n\
          X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n\

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use picluster::health::Outcome;
 
 use super::front::{
-    Front, GET, POST, answer, answer_of, forwarded, forwarded_get, wait_until_free,
+    Front, GET, POST, answer, answer_of, forwarded, forwarded_get, one, one_with, wait_until_free,
 };
 use super::wire::{Puppet, Wire};
 
@@ -146,9 +146,7 @@ fn a_longer_body_is_not_sent_again() {
 fn an_answer_cut_short_is_seen_to_be_short_and_never_sent_again() {
     for head in ["Content-Length: 9\r\n", "Transfer-Encoding: chunked\r\n", ""] {
         let (ada, bob, mut front) = two();
-        let mut client = front.client();
-        client.send(GET);
-        let mut node = ada.accept();
+        let (mut client, mut node) = front.send(&ada, GET);
         node.head();
         node.send(format!("HTTP/1.1 200 OK\r\n{head}\r\n5\r\nha"));
         client.expect_head("HTTP/1.1 200 OK\r\n");
@@ -166,9 +164,7 @@ fn an_answer_cut_short_is_seen_to_be_short_and_never_sent_again() {
 #[test]
 fn a_client_that_leaves_in_the_middle_of_an_answer_is_not_the_nodes_failure() {
     let (ada, _bob, mut front) = two();
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
+    let (mut client, mut node) = front.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n");
     client.expect_head("HTTP/1.1 200 OK\r\n");
@@ -181,8 +177,7 @@ fn a_client_that_leaves_in_the_middle_of_an_answer_is_not_the_nodes_failure() {
 
 #[test]
 fn a_kept_connection_found_dead_costs_nothing() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (ada, front) = one();
     let mut client = front.client();
     drop(keep(&mut client, &ada));
     client.expect_silence(Duration::from_millis(20));
@@ -198,8 +193,7 @@ fn a_kept_connection_found_dead_costs_nothing() {
 
 #[test]
 fn two_kept_connections_that_are_about_to_be_closed_do_not_fail_a_get() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (ada, front) = one();
     let (mut one, mut other) = (front.client(), front.client());
     one.send(GET);
     other.send(GET);
@@ -230,11 +224,9 @@ fn drop_at_the_next_byte(mut node: Wire) {
 
 #[test]
 fn an_upload_that_did_not_go_in_one_write_leaves_no_kept_connection() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 2\r\n\r\na");
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (mut client, mut node) =
+        front.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 2\r\n\r\na");
     node.expect(forwarded("PUT /", "Content-Length: 2\r\n") + "a");
     client.send("b");
     node.expect("b");
@@ -245,8 +237,7 @@ fn an_upload_that_did_not_go_in_one_write_leaves_no_kept_connection() {
 
 #[test]
 fn an_unsafe_method_takes_a_kept_connection_only_after_a_fresh_answer() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (ada, front) = one();
     let mut client = front.client();
     let mut kept = keep(&mut client, &ada);
     client.expect_silence(Duration::from_millis(150));
@@ -263,9 +254,8 @@ fn an_unsafe_method_takes_a_kept_connection_only_after_a_fresh_answer() {
 
 #[test]
 fn a_kept_connection_is_closed_by_us_after_its_time() {
-    let ada = Puppet::new("ada");
     let limit = Duration::from_millis(50);
-    let front = Front::with(&[&ada], |setup| setup.limits.upstream_idle = limit);
+    let (ada, front) = one_with(|setup| setup.limits.upstream_idle = limit);
     let mut client = front.client();
     let mut kept = keep(&mut client, &ada);
     kept.expect_end();
@@ -286,9 +276,8 @@ fn no_node_is_tried_twice_while_another_is_untried() {
 
 #[test]
 fn all_nodes_are_tried_again_and_again_until_the_time_for_tries_is_over() {
-    let ada = Puppet::new("ada");
     let span = Duration::from_millis(200);
-    let front = Front::with(&[&ada], |setup| setup.limits.retry_for = span);
+    let (ada, front) = one_with(|setup| setup.limits.retry_for = span);
     let counters = std::sync::Arc::clone(&ada.counters);
     drop(ada);
     let began = Instant::now();
@@ -302,9 +291,7 @@ fn all_nodes_are_tried_again_and_again_until_the_time_for_tries_is_over() {
 #[test]
 fn a_status_is_never_retried() {
     let (ada, bob, front) = two();
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
+    let (mut client, mut node) = front.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
     client.expect("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nX-Picluster-Node: ada\r\n\r\n");
@@ -348,9 +335,7 @@ fn a_body_on_its_way_to_a_host_that_vanished_goes_elsewhere() {
 #[test]
 fn a_slow_answer_asks_whether_its_node_lives_and_is_waited_for() {
     let (ada, bob, mut front) = two();
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
+    let (mut client, mut node) = front.send(&ada, GET);
     node.head();
     front.wait_until_told(&ada, Outcome::Silent);
     front.publish([ada.down(), bob.up()]);

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use picluster::health::Outcome;
 
-use super::front::{Front, GET, answer_of, wait_until_free};
+use super::front::{Front, GET, answer_of, one, wait_until_free};
 use super::wire::Puppet;
 
 #[test]
@@ -47,11 +47,8 @@ fn a_draining_node_serves_only_when_nothing_better_does() {
 
 #[test]
 fn an_answer_that_says_draining_is_told_to_the_table_and_its_connection_is_not_kept() {
-    let ada = Puppet::new("ada");
-    let mut front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
+    let (ada, mut front) = one();
+    let (mut client, mut node) = front.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nx-picluster-state: draining\r\n\r\n");
     client.expect_head("HTTP/1.1 200 OK\r\n");

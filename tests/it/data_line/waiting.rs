@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use picluster::health::Outcome;
 
-use super::front::{Front, GET, answer, answer_of, forwarded_get, wait_until_free};
+use super::front::{Front, GET, answer, answer_of, forwarded_get, one, one_with, wait_until_free};
 use super::wire::Puppet;
 use crate::lab::wait_until;
 
@@ -26,8 +26,7 @@ fn a_request_without_a_node_waits_for_one_and_is_woken() {
 
 #[test]
 fn a_request_that_waited_in_vain_is_told_when_to_come_again() {
-    let ada = Puppet::new("ada");
-    let front = Front::with(&[&ada], |setup| setup.hold = SHORT);
+    let (ada, front) = one_with(|setup| setup.hold = SHORT);
     front.publish([ada.down()]);
     let began = Instant::now();
     let got = front.ask(GET);
@@ -83,8 +82,7 @@ fn a_balancer_that_has_just_started_gives_nodes_a_moment_to_be_found() {
 
 #[test]
 fn a_client_that_leaves_while_it_is_held_is_held_no_longer() {
-    let ada = Puppet::new("ada");
-    let front = Front::with(&[&ada], |setup| setup.hold = Duration::from_secs(60));
+    let (ada, front) = one_with(|setup| setup.hold = Duration::from_secs(60));
     front.publish([ada.down()]);
     let mut client = front.client();
     client.send(GET);
@@ -96,11 +94,8 @@ fn a_client_that_leaves_while_it_is_held_is_held_no_longer() {
 #[test]
 fn a_client_that_leaves_while_its_node_is_slow_frees_the_node() {
     for head in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"] {
-        let ada = Puppet::new("ada");
-        let mut front = Front::before(&[&ada]);
-        let mut client = front.client();
-        client.send(GET);
-        let mut node = ada.accept();
+        let (ada, mut front) = one();
+        let (mut client, mut node) = front.send(&ada, GET);
         node.head();
         node.send(head);
         if !head.is_empty() {
@@ -116,11 +111,9 @@ fn a_client_that_leaves_while_its_node_is_slow_frees_the_node() {
 
 #[test]
 fn a_client_that_leaves_in_the_middle_of_its_body_frees_the_node() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
-    let mut client = front.client();
-    client.send("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\n\r\nhe");
-    let mut node = ada.accept();
+    let (ada, front) = one();
+    let (client, mut node) =
+        front.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\n\r\nhe");
     node.head();
     client.reset();
     node.expect("he");
@@ -162,11 +155,9 @@ fn a_head_that_does_not_come_to_its_end_is_a_408() {
 
 #[test]
 fn a_body_that_stops_is_a_408_and_one_that_is_slow_is_not() {
-    let ada = Puppet::new("ada");
-    let front = Front::with(&[&ada], |setup| setup.limits.body = 10 * SHORT);
-    let mut client = front.client();
-    client.send("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 9\r\n\r\n");
-    let mut node = ada.accept();
+    let (ada, front) = one_with(|setup| setup.limits.body = 10 * SHORT);
+    let (mut client, mut node) =
+        front.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 9\r\n\r\n");
     node.head();
     for _ in 0..4 {
         client.expect_silence(3 * SHORT);
@@ -190,12 +181,23 @@ fn an_answer_that_does_not_begin_is_a_504_and_is_not_sent_elsewhere() {
 }
 
 #[test]
+fn an_answers_head_that_comes_by_drops_is_late_as_a_whole() {
+    let (ada, front) = one_with(|setup| setup.limits.answer = 10 * SHORT);
+    let (mut client, mut node) = front.send(&ada, GET);
+    node.head();
+    // Never silent for as long as it may be, and whole in the end.
+    for piece in answer("").as_bytes().chunks(4) {
+        node.send_what_is_taken(piece);
+        thread::sleep(3 * SHORT);
+    }
+    client.expect_head("HTTP/1.1 504 Gateway Timeout\r\n");
+    assert_eq!(front.failed(), 1);
+}
+
+#[test]
 fn an_answer_that_stops_is_cut() {
-    let ada = Puppet::new("ada");
-    let front = Front::with(&[&ada], |setup| setup.limits.answer_body = SHORT);
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
+    let (ada, front) = one_with(|setup| setup.limits.answer_body = SHORT);
+    let (mut client, mut node) = front.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
     client.expect_head("HTTP/1.1 200 OK\r\n");
@@ -206,11 +208,8 @@ fn an_answer_that_stops_is_cut() {
 
 #[test]
 fn a_client_that_does_not_read_is_cut_and_frees_the_node() {
-    let ada = Puppet::new("ada");
-    let front = Front::with(&[&ada], |setup| setup.limits.send = SHORT);
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
+    let (ada, front) = one_with(|setup| setup.limits.send = SHORT);
+    let (_client, mut node) = front.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n");
     thread::scope(|scope| {
@@ -254,13 +253,10 @@ fn a_client_that_was_told_of_the_end_is_not_waited_for() {
 
 #[test]
 fn a_slow_client_does_not_disturb_the_others() {
-    let ada = Puppet::new("ada");
-    let front = Front::before(&[&ada]);
+    let (ada, front) = one();
     let mut slow = front.client();
     slow.send(&GET[..9]);
-    let mut client = front.client();
-    client.send(GET);
-    let mut node = ada.accept();
+    let (mut client, mut node) = front.send(&ada, GET);
     node.head();
     node.send(answer("1"));
     client.expect(answer_of("ada", "1"));

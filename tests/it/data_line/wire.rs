@@ -19,7 +19,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) const ANY_ID: &str = "X-Request-Id: 00000000000000000000000000000000\r\n";
 
 /// One end of a connection.
-pub(super) struct Wire(TcpStream);
+pub(super) struct Wire(pub(super) TcpStream);
 
 impl Wire {
     pub(super) fn connect(addr: SocketAddr) -> Self {

@@ -1,0 +1,175 @@
+//! After a 101 two sides speak as if nothing were between them.
+
+use std::time::Duration;
+
+use super::front::{Front, GET, answer, answer_of, forwarded_get, one, one_with, wait_until_free};
+use super::wire::{Puppet, Wire};
+
+const OFFER: &str = "GET / HTTP/1.1\r\nHost: pi\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n";
+const SWITCH: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n";
+
+/// A client and a node that have switched protocols.
+fn tunnel(ada: &Puppet, front: &Front) -> (Wire, Wire) {
+    let (mut client, mut node) = front.send(ada, format!("{OFFER}early"));
+    node.expect_head("GET / HTTP/1.1\r\nHost: pi\r\nConnection: upgrade\r\nUpgrade: chat\r\n");
+    node.expect_silence(Duration::from_millis(30));
+    node.send(format!("{SWITCH}first"));
+    client.expect_head("HTTP/1.1 101 Switching Protocols\r\n");
+    client.expect("first");
+    node.expect("early");
+    (client, node)
+}
+
+#[test]
+fn a_tunnel_carries_both_ways_and_nothing_before_its_101() {
+    let (ada, front) = one();
+    let (mut client, mut node) = tunnel(&ada, &front);
+    client.send("GET / HTTP/1.1\r\n\r\n");
+    node.expect("GET / HTTP/1.1\r\n\r\n");
+    node.send(vec![0; 100_000]);
+    client.expect(vec![0; 100_000]);
+}
+
+#[test]
+fn a_side_of_a_tunnel_may_end_before_the_other() {
+    let (ada, front) = one();
+    let (mut client, mut node) = tunnel(&ada, &front);
+    client.finish();
+    node.expect_end();
+    node.send("still here");
+    client.expect("still here");
+    node.finish();
+    client.expect_end();
+    wait_until_free(&ada);
+}
+
+#[test]
+fn a_tunnel_in_which_nothing_moves_is_cut() {
+    let limit = Duration::from_millis(100);
+    let (ada, front) = one_with(|setup| setup.limits.tunnel = limit);
+    let (mut client, mut node) = tunnel(&ada, &front);
+    assert!(client.rest().0.is_empty() && node.rest().0.is_empty());
+}
+
+#[test]
+fn an_offer_that_is_declined_is_an_ordinary_request() {
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, format!("{OFFER}{GET}"));
+    node.head();
+    node.send(answer("1"));
+    client.expect(answer_of("ada", "1"));
+    node.expect(forwarded_get());
+}
+
+#[test]
+fn a_101_that_nobody_asked_for_is_a_bad_answer() {
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, GET);
+    node.head();
+    node.send(SWITCH);
+    client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
+    node.expect_end();
+}
+
+#[test]
+fn an_offer_that_is_declined_leaves_early_bytes_to_be_judged_as_a_request() {
+    let (ada, front) = one();
+    let (mut client, mut node) = front.send(&ada, format!("{OFFER}\x01\x05hello"));
+    node.head();
+    node.send("HTTP/1.1 426 Use HTTP\r\nContent-Length: 0\r\n\r\n");
+    client.expect_head("HTTP/1.1 426 Use HTTP\r\n");
+    client.expect_head("HTTP/1.1 400 Bad Request\r\n");
+    node.expect_silence(Duration::from_millis(30));
+}
+
+#[test]
+fn interim_answers_may_come_before_the_101() {
+    let (ada, front) = one_with(|setup| setup.node_header = false);
+    let (mut client, mut node) = front.send(&ada, format!("{OFFER}early"));
+    node.head();
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    node.send(format!("{hints}{SWITCH}first"));
+    client.expect(hints);
+    client.expect_head("HTTP/1.1 101 ");
+    client.expect("first");
+    node.expect("early");
+}
+
+#[test]
+fn a_reset_passes_through_a_tunnel() {
+    for by_client in [true, false] {
+        let (ada, front) = one();
+        let (client, node) = tunnel(&ada, &front);
+        let (from, mut to) = if by_client { (client, node) } else { (node, client) };
+        from.reset();
+        let (rest, end) = to.rest();
+        assert!(rest.is_empty() && end.is_err(), "by the client: {by_client}");
+        wait_until_free(&ada);
+    }
+}
+
+#[test]
+fn a_tunnel_in_which_one_side_speaks_is_not_silent() {
+    for by_client in [true, false] {
+        let limit = Duration::from_millis(600);
+        let (ada, front) = one_with(|setup| setup.limits.tunnel = limit);
+        let (client, node) = tunnel(&ada, &front);
+        let (mut from, mut to) = if by_client { (client, node) } else { (node, client) };
+        for _ in 0..6 {
+            from.expect_silence(limit / 4);
+            from.send("ping");
+            to.expect("ping");
+        }
+        let (rest, end) = from.rest();
+        assert!(rest.is_empty() && end.is_err(), "what is cut is reset");
+    }
+}
+
+#[test]
+fn a_side_of_a_tunnel_that_does_not_read_stops_the_other_and_loses_nothing() {
+    let most = 64 << 20;
+    let soon = Duration::from_millis(100);
+    for by_client in [true, false] {
+        // Whoever lets the other wait in a tunnel is not late with anything but the tunnel's limit.
+        let (ada, front) = one_with(|setup| {
+            (setup.limits.send, setup.limits.body, setup.limits.answer_body) = (soon, soon, soon);
+            (setup.limits.head, setup.limits.keep_alive) = (soon, soon);
+        });
+        let (client, node) = tunnel(&ada, &front);
+        let (mut from, mut to) = if by_client { (client, node) } else { (node, client) };
+        let sent = from.send_pattern_until_stuck(most);
+        println!("taken before it stopped: {sent} bytes, by the client: {by_client}");
+        assert!(sent < most / 2, "{sent} bytes were taken that nobody reads");
+        // The way back is open all the while.
+        to.send("stop");
+        from.expect("stop");
+        to.expect_pattern(sent);
+        from.finish();
+        to.expect_end();
+    }
+}
+
+#[test]
+fn a_tunnel_in_which_nobody_takes_anything_is_silent() {
+    let limit = Duration::from_secs(2);
+    let (ada, front) = one_with(|setup| setup.limits.tunnel = limit);
+    let (mut client, _node) = tunnel(&ada, &front);
+    client.send_pattern_until_stuck(64 << 20);
+    assert!(client.rest().1.is_err());
+    wait_until_free(&ada);
+}
+
+#[test]
+fn a_tunnel_lives_on_through_the_drain_until_its_deadline_and_is_reset_then() {
+    let (ada, front) = one();
+    let (mut client, mut node) = tunnel(&ada, &front);
+    front.drain(Duration::from_secs(2));
+    client.expect_silence(Duration::from_millis(700));
+    client.send("ping");
+    node.expect("ping");
+    for end in [client.rest().1, node.rest().1] {
+        assert!(end.is_err());
+    }
+    front.join();
+}
