@@ -1,4 +1,5 @@
-//! The heads that go on: which fields are kept, which are ours.
+//! The heads that go on: which fields are kept, which are ours. Public for the bench and the fuzz
+//! targets of the codec alone.
 
 use std::net::SocketAddr;
 
@@ -8,14 +9,14 @@ use crate::h1::{
 };
 
 /// What all requests of one connection share: rendered once, copied into each.
-pub(crate) struct Forwarding {
+pub struct Forwarding {
     /// `X-Forwarded-For` and `X-Forwarded-Proto`, with their line ends.
     lines: Box<str>,
 }
 
 impl Forwarding {
     /// For a client that connected from `peer` over plain TCP.
-    pub(crate) fn new(peer: SocketAddr) -> Self {
+    pub fn new(peer: SocketAddr) -> Self {
         let ip = peer.ip().to_canonical();
         Self { lines: format!("X-Forwarded-For: {ip}\r\nX-Forwarded-Proto: http\r\n").into() }
     }
@@ -26,7 +27,7 @@ impl Forwarding {
 ///
 /// What the client said of its own way here (`X-Forwarded-*`, `Forwarded`) is dropped: nobody knows
 /// whether it is true. So is `x-picluster-*`, which is between balancer and node.
-pub(crate) fn write_request(
+pub fn write_request(
     head: &RequestHead<'_>,
     forwarding: &Forwarding,
     via: &str,
@@ -101,18 +102,18 @@ pub(crate) fn is_loop(fields: &Fields<'_>, via: &str) -> bool {
 
 /// How the answer's connection and body are given to the client.
 #[derive(Clone, Copy)]
-pub(crate) struct AnswerForm<'a> {
+pub struct AnswerForm<'a> {
     /// The connection ends with this answer.
-    pub(crate) close: bool,
+    pub close: bool,
     /// The client speaks HTTP/1.0.
-    pub(crate) http10: bool,
+    pub http10: bool,
     /// The name of the node that gave it, unless that is switched off.
-    pub(crate) node: Option<&'a str>,
+    pub node: Option<&'a str>,
 }
 
 /// Writes the answer's head as the client gets it: the node's end-to-end fields in their order,
 /// then ours. `X-Picluster-Node` is set, not appended.
-pub(crate) fn write_answer(head: &ResponseHead<'_>, form: AnswerForm<'_>, out: &mut Vec<u8>) {
+pub fn write_answer(head: &ResponseHead<'_>, form: AnswerForm<'_>, out: &mut Vec<u8>) {
     append_status_line(out, head.status, head.reason);
     // Also where it is switched off: `picluster web` writes one itself.
     let replaced = |name: &str| name.eq_ignore_ascii_case(NODE_HEADER);
@@ -129,7 +130,9 @@ pub(crate) fn write_answer(head: &ResponseHead<'_>, form: AnswerForm<'_>, out: &
     if let Some(protocol) = head.upgrade {
         append_field(out, "Connection", b"upgrade");
         append_field(out, "Upgrade", protocol);
-    } else if form.close {
+    }
+    // A 101 has no say in what becomes of the connection.
+    if form.close && head.status != 101 {
         out.extend_from_slice(b"Connection: close\r\n");
     } else if form.http10 {
         out.extend_from_slice(b"Connection: keep-alive\r\n");
@@ -271,6 +274,16 @@ mod tests {
         let kept = AnswerForm { close: false, ..form };
         let got = answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", kept);
         assert!(got.ends_with("\r\nConnection: keep-alive\r\n\r\n"));
+    }
+
+    #[test]
+    fn an_answer_that_names_protocols_says_close_too_and_a_101_does_not() {
+        let form = AnswerForm { close: true, http10: false, node: None };
+        let fields = "Connection: upgrade\r\nUpgrade: a\r\n";
+        let got = answer(&format!("HTTP/1.1 426 \r\n{fields}Content-Length: 0\r\n\r\n"), form);
+        assert!(got.ends_with(&format!("\r\n{fields}Connection: close\r\n\r\n")), "{got}");
+        let got = answer(&format!("HTTP/1.1 101 \r\n{fields}\r\n"), form);
+        assert_eq!(got, format!("HTTP/1.1 101 \r\n{fields}\r\n"));
     }
 
     #[test]
