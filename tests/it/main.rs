@@ -4,6 +4,7 @@
 
 mod lab;
 
+mod allocations;
 mod bad_input;
 mod cli;
 mod data_line;
