@@ -7,6 +7,7 @@ mod lab;
 mod allocations;
 mod bad_input;
 mod cli;
+mod corpus;
 mod data_line;
 mod floors;
 mod harness;
