@@ -17,6 +17,7 @@ mod refusal;
 mod request;
 mod response;
 mod target;
+mod trailer;
 mod write;
 
 pub use body::{Advance, Body};
@@ -27,6 +28,11 @@ pub use response::{ResponseHead, parse_response};
 pub use write::{
     append_chunk_size, append_field, append_number, append_request_line, append_status_line,
 };
+
+/// The longest body that may be announced: what a signed number of 64 bits holds, because that is
+/// what many recipients count in. A larger one would be negative to them, or cut (RFC 9112 6.3 and
+/// 7.1 warn of the overflow); nobody has 8 EiB to send.
+const BODY_BYTES_MAX: u64 = i64::MAX.unsigned_abs();
 
 /// The versions spoken here. What is sent on is always HTTP/1.1 (RFC 9112 2.3: an intermediary
 /// sends its own version).

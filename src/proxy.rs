@@ -27,7 +27,7 @@ use crate::server::{Handler, Life};
 
 mod client;
 mod download;
-mod headers;
+pub mod headers;
 mod introduction;
 mod private;
 mod reject;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use httparse::Header;
 
-use super::{Refusal, Version};
+use super::{BODY_BYTES_MAX, Refusal, Version};
 use crate::config::HEADERS_MAX;
 
 const _: () = assert!(HEADERS_MAX <= 128, "a bit of a u128 stands for each field");
@@ -165,13 +165,17 @@ pub(super) fn survey<'b>(
     for (at, &Header { name, value }) in headers.iter().enumerate() {
         match Known::of(name) {
             Known::Other => continue,
-            // Not hop-by-hop: it goes on as it came.
+            // Not hop-by-hop: it goes on as it came. Equal ones could be made one (RFC 9112 6.3), but
+            // nobody who frames with care sends two.
             Known::ContentLength => {
                 if length.replace(content_length(value)?).is_some() {
                     return Err(Refusal::BadLength);
                 }
                 continue;
             }
+            // RFC 9110 10.1.1: to be ignored in HTTP/1.0. It ends here, because the request goes on
+            // as HTTP/1.1, in which a node would heed it.
+            Known::Expect if version == Version::Http10 => {}
             Known::Expect => {
                 // Two of them are one list of two, which is not what is known (RFC 9110 5.3).
                 if expect.replace(value).is_some() {
@@ -180,7 +184,10 @@ pub(super) fn survey<'b>(
                 continue;
             }
             Known::TransferEncoding => {
-                // RFC 9112 6.1: unknown in HTTP/1.0, a sign of a message that was tampered with.
+                // RFC 9112 6.1: a request with a coding that is not known is to be refused, and in
+                // HTTP/1.0 any is faulty framing. `chunked` has no parameters (RFC 9112 7). A list
+                // with an empty element would be legal (RFC 9110 5.6.1), but recipients differ in
+                // how they read one, and nobody sends it.
                 let one_chunked = value.eq_ignore_ascii_case(b"chunked") && !chunked;
                 if !one_chunked || version == Version::Http10 {
                     return Err(Refusal::BadCoding);
@@ -216,7 +223,9 @@ pub(super) fn survey<'b>(
     // up the upgrade to h2c, which would carry requests past us unseen.
     let offered = version == Version::Http11 && options.upgrade && upgrades == 1;
     let upgrade = upgrade.filter(|value| offered && !list(value).any(is_h2c));
-    // RFC 9112 9.3.
+    // RFC 9112 9.3. It forbids a proxy to persist for a client of HTTP/1.0, because such a client's
+    // own blind proxy may lie in between. A gateway is the origin server to its clients (RFC 9110
+    // 3.7), and an origin server may.
     let keep_alive = !options.close && (version == Version::Http11 || options.keep_alive);
     Ok(Survey { fields, length, chunked, keep_alive, upgrade, host, expect })
 }
@@ -248,12 +257,13 @@ fn is_h2c(protocol: &[u8]) -> bool {
     protocol.eq_ignore_ascii_case(b"h2c")
 }
 
-/// `1*DIGIT` (RFC 9110 8.6); at most 19 of them, which a `u64` always holds.
+/// `1*DIGIT` (RFC 9110 8.6), leading zeros included; at most 19 of them, which a `u64` always holds.
 fn content_length(value: &[u8]) -> Result<u64, Refusal> {
     if !(1..=19).contains(&value.len()) || !value.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::BadLength);
     }
-    Ok(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+    let bytes = value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    if bytes <= BODY_BYTES_MAX { Ok(bytes) } else { Err(Refusal::BadLength) }
 }
 
 #[cfg(test)]
@@ -301,9 +311,25 @@ mod tests {
     fn a_length_is_one_plain_number() {
         let length = |text| read(&headers([("Content-Length", text)])).map(|survey| survey.length);
         assert_eq!(length("0"), Ok(Some(0)));
-        assert_eq!(length("007"), Ok(Some(7)));
-        assert_eq!(length("9999999999999999999"), Ok(Some(9_999_999_999_999_999_999)));
-        for text in ["", "+5", "-5", "5, 5", "5,", "0x5", "5 5", "99999999999999999999", "٥"] {
+        assert_eq!(length("00005"), Ok(Some(5)));
+        assert_eq!(length("9223372036854775807"), Ok(Some(BODY_BYTES_MAX)));
+        for text in [
+            "",
+            "+5",
+            "-5",
+            "5, 5",
+            "5,",
+            "0x5",
+            "5 5",
+            "5;a",
+            "5.0",
+            "5e1",
+            "9223372036854775808",
+            "9999999999999999999",
+            "18446744073709551621",
+            "00000000000000000005",
+            "٥",
+        ] {
             assert_eq!(length(text), Err(Refusal::BadLength), "{text}");
         }
         let twice = headers([("Content-Length", "5"), ("content-length", "5")]);
@@ -313,7 +339,23 @@ mod tests {
     #[test]
     fn a_coding_is_one_chunked() {
         assert!(read(&headers([("Transfer-Encoding", "CHUNKED")])).unwrap().chunked);
-        for text in ["", "identity", "gzip, chunked", "chunked, chunked", "chunked,", "xchunked"] {
+        for text in [
+            "",
+            "identity",
+            "gzip",
+            "gzip, chunked",
+            "chunked, gzip",
+            "chunked, chunked",
+            "chunked,",
+            ",chunked",
+            "chunked ,",
+            "chunked;a=b",
+            "chunked;",
+            "\"chunked\"",
+            "\x0bchunked",
+            "xchunked",
+            "chunkedx",
+        ] {
             let got = read(&headers([("Transfer-Encoding", text)])).err();
             assert_eq!(got, Some(Refusal::BadCoding), "{text}");
         }

@@ -16,7 +16,8 @@ pub enum Refusal {
     BadRequestLine,
     /// The status line is none (RFC 9112 4), or its status is not 100 to 599 (RFC 9110 15).
     BadStatusLine,
-    /// A version other than 1.0 and 1.1 (RFC 9110 15.6.6).
+    /// A version other than 1.0 and 1.1 (RFC 9110 15.6.6). A 1.2 could be read as 1.1 (RFC 9110
+    /// 2.5), but there is none: who says so does not mean it.
     BadVersion,
     /// The target has none of the forms of RFC 9112 3.2, or a fragment, or bytes beyond ASCII.
     BadTarget,
@@ -42,7 +43,7 @@ pub enum Refusal {
     ManyHosts,
     /// A Host that is no host with an optional port (RFC 9110 7.2).
     BadHost,
-    /// Content-Length is no number, a list, or there twice (RFC 9112 6.3).
+    /// Content-Length is no number, too large a one, a list, or there twice (RFC 9112 6.3).
     BadLength,
     /// Transfer-Encoding beside Content-Length (RFC 9112 6.3).
     LengthAndCoding,
@@ -54,7 +55,7 @@ pub enum Refusal {
     BadSwitch,
     /// A chunk line or the end of a chunk is malformed (RFC 9112 7.1).
     BadChunk,
-    /// A trailer is malformed, or has a name that does not belong there (RFC 9110 6.5.1).
+    /// A trailer is malformed, or has a name that belongs into a head (RFC 9110 6.5.1).
     BadTrailer,
     /// Chunk extensions and trailers out of proportion to the data (RFC 9112 7.1.1).
     TooMuchFraming,

@@ -18,7 +18,9 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub struct RequestHead<'b> {
     /// A token, its case significant (RFC 9110 9.1). Never CONNECT.
     pub method: &'b str,
-    /// What to send on: starts with `/`, or is `*` of an OPTIONS. Visible ASCII without `#`.
+    /// What to send on: starts with `/`, or with `?` where the path is empty and
+    /// [`append_request_line`](super::append_request_line) writes its slash, or is `*` of an
+    /// OPTIONS. Visible ASCII without `#`.
     pub target: &'b str,
     /// What the client speaks.
     pub version: Version,
@@ -128,11 +130,10 @@ fn understand<'b>(
         Some(bytes) => Framing::Length(bytes),
         None => Framing::None,
     };
-    // RFC 9110 10.1.1: to be ignored in HTTP/1.0, and pointless without a body.
-    let expect = expect.filter(|_| version == Version::Http11);
     if expect.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
         return Err(Refusal::BadExpectation);
     }
+    // Who has no body to send waits for nothing (RFC 9110 10.1.1).
     let expect_continue = expect.is_some() && !framing.is_empty();
     let len = skipped + head.len();
     Ok(RequestHead {
@@ -220,6 +221,10 @@ mod tests {
         let mut slots = Slots::new();
         let head = parse_request(bytes, 0, &mut slots).unwrap().unwrap();
         assert_eq!((head.target, head.host), ("/b", Some("a")));
+        let mut slots = Slots::new();
+        let bytes = b"GET http://a?b HTTP/1.1\r\nHost: c\r\n\r\n";
+        let head = parse_request(bytes, 0, &mut slots).unwrap().unwrap();
+        assert_eq!((head.target, head.host), ("?b", Some("a")));
     }
 
     #[test]
@@ -288,6 +293,11 @@ mod tests {
             assert_eq!(got, Some(Refusal::BadFieldValue), "{byte:#x}");
         }
         assert_eq!(refused_with("A: \tb\té \r\n"), None);
+        // RFC 9112 2.2: space before the first field.
+        for line in [" Host: a", "\tHost: a", " ", " \r\n"] {
+            let got = refused(&format!("GET / HTTP/1.1\r\n{line}\r\nHost: a\r\n\r\n"));
+            assert_eq!(got, Some(Refusal::BadFieldName), "{line:?}");
+        }
     }
 
     #[test]
@@ -302,11 +312,27 @@ mod tests {
     #[test]
     fn an_expectation_is_100_continue() {
         assert_eq!(refused_with("Expect: 200-ok\r\n"), Some(Refusal::BadExpectation));
-        assert_eq!(refused("GET / HTTP/1.0\r\nExpect: x\r\n\r\n"), None);
+        assert_eq!(
+            refused_with(&"Expect: 100-continue\r\n".repeat(2)),
+            Some(Refusal::BadExpectation)
+        );
         let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n";
         let mut slots = Slots::new();
         let head = parse_request(bytes, 0, &mut slots).unwrap().unwrap();
         assert!(!head.expect_continue, "nobody waits who has nothing to send");
+    }
+
+    #[test]
+    fn an_expectation_of_http_1_0_is_ignored_and_not_sent_on() {
+        let bytes =
+            b"PUT / HTTP/1.0\r\nContent-Length: 1\r\nExpect: x\r\nExpect: 100-continue\r\n\r\n";
+        let mut slots = Slots::new();
+        let head = parse_request(bytes, 0, &mut slots).unwrap().unwrap();
+        assert!(!head.expect_continue);
+        assert_eq!(
+            head.fields.end_to_end().map(|f| f.name).collect::<Vec<_>>(),
+            ["Content-Length"]
+        );
     }
 
     #[test]

@@ -22,8 +22,9 @@ pub struct ResponseHead<'b> {
     pub framing: Framing,
     /// Whether the connection can take another request once the body is over (RFC 9112 9.3).
     pub keep_alive: bool,
-    /// The protocols that Connection names. Always there in a 101; to forward them, write
-    /// `Connection: upgrade` and this as `Upgrade`.
+    /// The protocols of a 101, which always has some, or of a 426. To forward them, write
+    /// `Connection: upgrade` and this as `Upgrade`. In other answers they are an advertisement that
+    /// concerns the connection to the node alone.
     pub upgrade: Option<&'b [u8]>,
     /// The bytes the head takes, the empty line after it included.
     pub len: usize,
@@ -100,14 +101,20 @@ fn understand<'b>(
     if status == 101 && upgrade.is_none() {
         return Err(Refusal::BadSwitch);
     }
-    // RFC 9112 6.3, in its order.
+    // RFC 9110 7.8, 15.5.22.
+    let upgrade = upgrade.filter(|_| matches!(status, 101 | 426));
+    // RFC 9112 6.3, in its order. A 205 is none of the exceptions: it should have no content
+    // (RFC 9110 15.3.6), but its framing says so.
     let framing = match length {
         _ if head_request || is_bodiless || status == 304 => Framing::None,
         _ if chunked => Framing::Chunked,
         Some(bytes) => Framing::Length(bytes),
         None => Framing::Close,
     };
-    let keep_alive = keep_alive && framing != Framing::Close;
+    // What can have no body must not announce one (RFC 9110 8.6, RFC 9112 6.1). A node that did may
+    // still send it, and it would be read as the next answer.
+    let announced = is_bodiless && (chunked || length.is_some_and(|bytes| bytes > 0));
+    let keep_alive = keep_alive && framing != Framing::Close && !announced;
     let (reason, len) = (reason(head), head.len());
     Ok(ResponseHead { version, status, reason, fields, framing, keep_alive, upgrade, len })
 }
@@ -144,7 +151,11 @@ mod tests {
         assert_eq!(framing("200 OK\r\nContent-Length: 5"), Ok((Length(5), true)));
         assert_eq!(framing("200 OK\r\nTransfer-Encoding: Chunked"), Ok((Chunked, true)));
         assert_eq!(framing("200 OK"), Ok((Close, false)));
-        assert_eq!(framing("204 No Content\r\nContent-Length: 5"), Ok((None, true)));
+        assert_eq!(framing("205 Reset Content\r\nContent-Length: 0"), Ok((Length(0), true)));
+        assert_eq!(framing("205 Reset Content"), Ok((Close, false)));
+        assert_eq!(framing("204 No Content"), Ok((None, true)));
+        assert_eq!(framing("204 No Content\r\nContent-Length: 0"), Ok((None, true)));
+        assert_eq!(framing("304 Not Modified\r\nTransfer-Encoding: chunked"), Ok((None, true)));
         assert_eq!(framing("304 Not Modified\r\nContent-Length: 5"), Ok((None, true)));
         assert_eq!(framing("103 Early Hints"), Ok((None, true)));
         assert_eq!(
@@ -159,13 +170,26 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_announces_a_body_where_none_can_be_gets_no_further_request() {
+        for status in ["204 No Content", "103 Early Hints"] {
+            for field in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
+                let got = framing(&format!("{status}\r\n{field}"));
+                assert_eq!(got, Ok((Framing::None, false)), "{status} {field}");
+            }
+        }
+    }
+
+    #[test]
     fn an_answer_is_held_to_the_rules_of_a_request() {
         let both = "200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked";
         assert_eq!(framing(both), Err(Refusal::LengthAndCoding));
         assert_eq!(framing("200 OK\r\nContent-Length: 5, 5"), Err(Refusal::BadLength));
         assert_eq!(framing("200 OK\r\nTransfer-Encoding: gzip, chunked"), Err(Refusal::BadCoding));
         assert_eq!(framing("200 OK\r\nA : b"), Err(Refusal::BadFieldName));
+        // RFC 9112 5.2: a folded line of an answer may be refused or made one line.
         assert_eq!(framing("200 OK\r\nA: b\r\n c"), Err(Refusal::BadFieldName));
+        assert_eq!(framing("200 OK\r\n A: b"), Err(Refusal::BadFieldName));
+        assert_eq!(framing("200 OK\r\nA: b\rc"), Err(Refusal::BadFieldValue));
         assert_eq!(framing("200 OK\r\nA: b\0"), Err(Refusal::BadFieldValue));
         assert_eq!(framing("200 OK\nA: b"), Err(Refusal::BadLineEnd));
         let old = read("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false);
@@ -219,6 +243,19 @@ mod tests {
         assert!(!head.is_interim() && head.framing == Framing::None);
         assert_eq!(&bytes[head.len..], b"\x81");
         assert_eq!(framing("101 \r\nUpgrade: websocket"), Err(Refusal::BadSwitch));
+        let old = "HTTP/1.0 101 \r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        assert_eq!(read(old, false), Err(Refusal::BadSwitch));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_switch_names_protocols_only_where_it_asks_for_them() {
+        let names = |status: &str| {
+            let head = format!("HTTP/1.1 {status} \r\nConnection: upgrade\r\nUpgrade: h2\r\n\r\n");
+            let mut slots = Slots::new();
+            let head = parse_response(head.as_bytes(), 0, &mut slots, false).unwrap().unwrap();
+            head.upgrade.is_some()
+        };
+        assert!(names("426") && !names("200"));
     }
 
     #[test]

@@ -13,7 +13,9 @@ pub(super) fn reduce<'b>(
     method: &str,
     target: &'b str,
 ) -> Result<(&'b str, Option<&'b str>), Refusal> {
-    // RFC 9112 3.2: a target has no fragment, and a URI no byte beyond ASCII (RFC 3986 2).
+    // RFC 9112 3.2: a target has no fragment, and a URI no byte beyond ASCII (RFC 3986 2). The
+    // visible bytes that RFC 3986 leaves out (`|`, `{`, `"` and their like) pass: browsers send
+    // them bare, and they stand for nothing that could be read in two ways.
     if target.bytes().any(|b| b == b'#' || b >= 0x80) {
         return Err(Refusal::BadTarget);
     }
@@ -22,12 +24,12 @@ pub(super) fn reduce<'b>(
     }
     let rest = after_scheme(target).ok_or(Refusal::BadTarget)?;
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    // Userinfo is refused with it, as RFC 9110 4.2.4 asks.
+    // Every server must take absolute-form (RFC 9112 3.2.2). Userinfo is refused with the host, as
+    // RFC 9110 4.2.4 asks.
     let authority = host(authority.as_bytes()).map_err(|_| Refusal::BadTarget)?;
     let path = match path.as_bytes().first() {
-        Some(b'/') => path,
-        // `http://host?query` would need a slash that is not there to point at; nobody sends it.
-        Some(_) => return Err(Refusal::BadTarget),
+        // What begins with `?` gets its slash when it is written: there is none to point at here.
+        Some(_) => path,
         // RFC 9112 3.2.4: OPTIONS without a path is meant for the server as a whole.
         None if method == "OPTIONS" => "*",
         None => "/",
@@ -91,7 +93,9 @@ mod tests {
     fn absolute_form_is_cut_down_to_origin_form() {
         assert_eq!(reduce("GET", "http://pi/a?b"), Ok(("/a?b", Some("pi"))));
         assert_eq!(reduce("GET", "HTTPS://pi:80"), Ok(("/", Some("pi:80"))));
+        assert_eq!(reduce("GET", "http://pi?a/b"), Ok(("?a/b", Some("pi"))));
         assert_eq!(reduce("OPTIONS", "http://[::1]:80"), Ok(("*", Some("[::1]:80"))));
+        assert_eq!(reduce("OPTIONS", "http://pi?a"), Ok(("?a", Some("pi"))));
     }
 
     #[test]
@@ -108,7 +112,7 @@ mod tests {
             "http:///a",
             "http://",
             "http://a@pi/",
-            "http://pi?a",
+            "http://?a",
             "http://pi:x/",
             "http://p\\i/",
         ] {

@@ -1,9 +1,11 @@
 //! Heads as they go out. Every function appends to a buffer that its caller keeps, and takes only
 //! what was checked: text from a parsed head, or our own.
 
-/// Appends `METHOD target HTTP/1.1` and the line's end.
+/// Appends `METHOD target HTTP/1.1` and the line's end. A target that begins with its query gets the
+/// slash of its empty path (RFC 9112 3.2.1).
 pub fn append_request_line(out: &mut Vec<u8>, method: &str, target: &str) {
-    for part in [method.as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\n"] {
+    let space: &[u8] = if target.starts_with('?') { b" /" } else { b" " };
+    for part in [method.as_bytes(), space, target.as_bytes(), b" HTTP/1.1\r\n"] {
         out.extend_from_slice(part);
     }
 }
@@ -66,10 +68,11 @@ mod tests {
     fn lines_look_as_the_grammar_says() {
         let mut out = Vec::new();
         append_request_line(&mut out, "GET", "/");
+        append_request_line(&mut out, "GET", "?a");
         append_status_line(&mut out, 200, b"");
         append_field(&mut out, "A", b"b");
         append_chunk_size(&mut out, 255);
-        assert_eq!(out, b"GET / HTTP/1.1\r\nHTTP/1.1 200 \r\nA: b\r\nff\r\n");
+        assert_eq!(out, b"GET / HTTP/1.1\r\nGET /?a HTTP/1.1\r\nHTTP/1.1 200 \r\nA: b\r\nff\r\n");
     }
 
     type Pairs = Vec<(String, Vec<u8>)>;

@@ -1,4 +1,5 @@
-//! The heads that go on: which fields are kept, which are ours.
+//! The heads that go on: which fields are kept, which are ours. Public for the bench and the fuzz
+//! targets of the codec alone.
 
 use std::net::IpAddr;
 
@@ -9,7 +10,7 @@ use crate::h1::{
 
 /// Who sends the requests of a connection: what they all say of it is rendered once, and copied
 /// into each.
-pub(crate) struct Forwarding {
+pub struct Forwarding {
     /// Three lines: `X-Forwarded-For`, `X-Forwarded-Proto`, and `Forwarded` without its end, for it
     /// still lacks the host.
     lines: Box<str>,
@@ -20,7 +21,7 @@ pub(crate) struct Forwarding {
 impl Forwarding {
     /// For a client at `ip` that speaks plain TCP. `trusted` is whether it is one of the user's own
     /// proxies.
-    pub(crate) fn new(ip: IpAddr, trusted: bool) -> Self {
+    pub fn new(ip: IpAddr, trusted: bool) -> Self {
         let ip = ip.to_canonical();
         // RFC 7239 section 6: an IPv6 address is bracketed, and quoted for its colons.
         let node = if ip.is_ipv6() { format!("\"[{ip}]\"") } else { ip.to_string() };
@@ -97,13 +98,13 @@ fn append_list(name: &str, fields: &Fields<'_>, own: &str, out: &mut Vec<u8>) {
 
 /// What the balancer adds to a request.
 #[derive(Clone, Copy)]
-pub(crate) struct Added<'a> {
+pub struct Added<'a> {
     /// Who sent it.
-    pub(crate) forwarding: &'a Forwarding,
+    pub forwarding: &'a Forwarding,
     /// Our pseudonym in `Via`.
-    pub(crate) via: &'a str,
+    pub via: &'a str,
     /// Drawn once a request, so that all its attempts have the same.
-    pub(crate) request_id: u128,
+    pub request_id: u128,
 }
 
 /// Writes the request as the node gets it: HTTP/1.1, Host first, the client's end-to-end fields in
@@ -112,7 +113,7 @@ pub(crate) struct Added<'a> {
 /// What a client says of its own way here is dropped, because nobody knows whether it is true;
 /// what a trusted proxy says is kept. `x-picluster-*`, which is between balancer and node, is
 /// nobody's to send.
-pub(crate) fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>) {
+pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>) {
     let Added { forwarding, via, request_id } = added;
     let passes = |name| match fate(name) {
         Fate::Passes => true,
@@ -226,18 +227,18 @@ pub(crate) fn is_loop(fields: &Fields<'_>, via: &str) -> bool {
 
 /// How the answer's connection and body are given to the client.
 #[derive(Clone, Copy)]
-pub(crate) struct AnswerForm<'a> {
+pub struct AnswerForm<'a> {
     /// The connection ends with this answer.
-    pub(crate) close: bool,
+    pub close: bool,
     /// The client speaks HTTP/1.0.
-    pub(crate) http10: bool,
+    pub http10: bool,
     /// The name of the node that gave it, unless that is switched off.
-    pub(crate) node: Option<&'a str>,
+    pub node: Option<&'a str>,
 }
 
 /// Writes the answer's head as the client gets it: the node's end-to-end fields in their order,
 /// then ours. `X-Picluster-Node` is set, not appended.
-pub(crate) fn write_answer(head: &ResponseHead<'_>, form: AnswerForm<'_>, out: &mut Vec<u8>) {
+pub fn write_answer(head: &ResponseHead<'_>, form: AnswerForm<'_>, out: &mut Vec<u8>) {
     append_status_line(out, head.status, head.reason);
     // Also where it is switched off: `picluster web` writes one itself.
     let replaced = |name: &str| name.eq_ignore_ascii_case(NODE_HEADER);
@@ -254,7 +255,9 @@ pub(crate) fn write_answer(head: &ResponseHead<'_>, form: AnswerForm<'_>, out: &
     if let Some(protocol) = head.upgrade {
         append_field(out, "Connection", b"upgrade");
         append_field(out, "Upgrade", protocol);
-    } else if form.close {
+    }
+    // A 101 has no say in what becomes of the connection.
+    if form.close && head.status != 101 {
         out.extend_from_slice(b"Connection: close\r\n");
     } else if form.http10 {
         out.extend_from_slice(b"Connection: keep-alive\r\n");
@@ -384,6 +387,16 @@ mod tests {
         let kept = AnswerForm { close: false, ..form };
         let got = answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", kept);
         assert!(got.ends_with("\r\nConnection: keep-alive\r\n\r\n"));
+    }
+
+    #[test]
+    fn an_answer_that_names_protocols_says_close_too_and_a_101_does_not() {
+        let form = AnswerForm { close: true, http10: false, node: None };
+        let fields = "Connection: upgrade\r\nUpgrade: a\r\n";
+        let got = answer(&format!("HTTP/1.1 426 \r\n{fields}Content-Length: 0\r\n\r\n"), form);
+        assert!(got.ends_with(&format!("\r\n{fields}Connection: close\r\n\r\n")), "{got}");
+        let got = answer(&format!("HTTP/1.1 101 \r\n{fields}\r\n"), form);
+        assert_eq!(got, format!("HTTP/1.1 101 \r\n{fields}\r\n"));
     }
 
     #[test]

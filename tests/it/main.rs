@@ -4,10 +4,12 @@
 
 mod lab;
 
+mod allocations;
 mod bad_input;
 mod cli;
 mod data_line;
 mod floors;
+mod fuzz_corpus;
 mod harness;
 mod hostile;
 mod joins;

@@ -1,0 +1,104 @@
+//! What the codec costs of one core: `cargo bench --bench codec`.
+//!
+//! Each figure is the time of one head, or of 1 KiB of a chunked body; the column of allocations
+//! stays empty while nothing is allocated. "Rewrite" reads a head and writes it as it goes on.
+
+#![expect(clippy::unwrap_used, reason = "a bench ends by panicking")]
+
+use std::hint::black_box;
+
+use divan::{AllocProfiler, Bencher};
+use picluster::h1::{Body, Framing, Slots, parse_request, parse_response};
+use picluster::proxy::headers::{Added, AnswerForm, Forwarding, write_answer, write_request};
+
+mod typical;
+use typical::{ANSWER, REQUEST};
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench]
+fn request_parse(bencher: Bencher<'_, '_>) {
+    bencher.bench_local(|| {
+        let mut slots = Slots::new();
+        let head = parse_request(black_box(REQUEST.as_bytes()), 0, &mut slots).unwrap().unwrap();
+        black_box(head.len)
+    });
+}
+
+#[divan::bench]
+fn request_rewrite(bencher: Bencher<'_, '_>) {
+    let forwarding = Forwarding::new([10, 0, 0, 9].into(), false);
+    let mut out = Vec::with_capacity(4096);
+    bencher.bench_local(|| {
+        let mut slots = Slots::new();
+        let head = parse_request(black_box(REQUEST.as_bytes()), 0, &mut slots).unwrap().unwrap();
+        out.clear();
+        write_request(
+            &head,
+            Added { forwarding: &forwarding, via: "front", request_id: 7 },
+            &mut out,
+        );
+        black_box(out.len())
+    });
+}
+
+#[divan::bench]
+fn answer_parse(bencher: Bencher<'_, '_>) {
+    bencher.bench_local(|| {
+        let mut slots = Slots::new();
+        let bytes = black_box(ANSWER.as_bytes());
+        black_box(parse_response(bytes, 0, &mut slots, false).unwrap().unwrap().len)
+    });
+}
+
+#[divan::bench]
+fn answer_rewrite(bencher: Bencher<'_, '_>) {
+    let mut out = Vec::with_capacity(4096);
+    bencher.bench_local(|| {
+        let mut slots = Slots::new();
+        let bytes = black_box(ANSWER.as_bytes());
+        let head = parse_response(bytes, 0, &mut slots, false).unwrap().unwrap();
+        out.clear();
+        let form = AnswerForm { close: false, http10: false, node: Some("raspberrypi-3f9a21") };
+        write_answer(&head, form, &mut out);
+        black_box(out.len())
+    });
+}
+
+/// 1 KiB of data in chunks of so many bytes.
+#[divan::bench(args = [16, 128, 1024])]
+fn chunked_kibibyte(bencher: Bencher<'_, '_>, chunk: usize) {
+    let mut wire = Vec::new();
+    for _ in 0..1024 / chunk {
+        picluster::h1::append_chunk_size(&mut wire, chunk);
+        wire.resize(wire.len() + chunk, b'x');
+        wire.extend_from_slice(b"\r\n");
+    }
+    let end = b"0\r\n\r\n";
+    wire.extend_from_slice(end);
+    bencher.bench_local(|| {
+        let advance = Body::new(Framing::Chunked).advance(black_box(&wire)).unwrap();
+        assert!(advance.done);
+    });
+}
+
+/// What is refused costs no more than what is taken.
+#[divan::bench(args = ["two framings", "space before a colon", "control byte", "second host"])]
+fn request_refuse(bencher: Bencher<'_, '_>, fault: &str) {
+    let field = match fault {
+        "two framings" => "Content-Length: 1\r\nTransfer-Encoding: chunked",
+        "space before a colon" => "A : b",
+        "control byte" => "A: \0",
+        _ => "Host: a",
+    };
+    let request = format!("{}\r\n{field}\r\n\r\n", REQUEST.trim_end());
+    bencher.bench_local(|| {
+        let mut slots = Slots::new();
+        assert!(parse_request(black_box(request.as_bytes()), 0, &mut slots).is_err());
+    });
+}
