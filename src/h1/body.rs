@@ -205,15 +205,20 @@ mod tests {
         #[test]
         fn what_is_written_in_chunks_is_read_back(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..9),
+            extension in "( ?; ?[a-z]{1,3}( ?= ?([a-z]{1,3}|\"([a-z ;=]|\\\\[\"a])*\"))?){0,2}",
+            trailers in "(Y-[A-Za-z_]{1,30}:[ -~]{0,9}\r\n){0,3}",
             steps in prop::collection::vec(0_usize..30, 0..40),
         ) {
             let mut wire = Vec::new();
             for chunk in &chunks {
                 super::super::append_chunk_size(&mut wire, chunk.len());
+                wire.truncate(wire.len() - 2);
+                wire.extend_from_slice(extension.as_bytes());
+                wire.extend_from_slice(b"\r\n");
                 wire.extend_from_slice(chunk);
                 wire.extend_from_slice(b"\r\n");
             }
-            wire.extend_from_slice(b"0\r\n\r\n");
+            wire.extend_from_slice(format!("0{extension}\r\n{trailers}\r\n").as_bytes());
             let len = wire.len();
             wire.extend_from_slice(b"GET");
             let read = feed(Framing::Chunked, &wire, &steps);
