@@ -10,3 +10,6 @@ mod retries;
 mod rotation;
 mod waiting;
 mod wire;
+
+pub(crate) use front::Front;
+pub(crate) use wire::PATIENCE;

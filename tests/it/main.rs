@@ -6,6 +6,7 @@ mod lab;
 
 mod bad_input;
 mod cli;
+mod corpus;
 mod data_line;
 mod floors;
 mod harness;

@@ -13,7 +13,7 @@ use picluster::pool::{Counters, Member};
 use socket2::SockRef;
 
 /// Longer than anything takes on a loaded machine, so that a test fails and does not hang.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One end of a connection.
 pub(super) struct Wire(TcpStream);
@@ -240,7 +240,12 @@ impl Puppet {
     }
 }
 
-fn member(name: &str, epoch: u64, endpoint: SocketAddr, counters: &Arc<Counters>) -> Member {
+pub(super) fn member(
+    name: &str,
+    epoch: u64,
+    endpoint: SocketAddr,
+    counters: &Arc<Counters>,
+) -> Member {
     Member {
         node: Node {
             id: NodeId::new(&format!("node{epoch}")).unwrap(),
