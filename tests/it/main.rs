@@ -14,6 +14,7 @@ mod hostile;
 mod joins;
 mod losses;
 mod neighbours;
+mod real_servers;
 mod simulation;
 mod slow;
 mod web;

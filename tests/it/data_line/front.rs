@@ -18,7 +18,7 @@ use crate::lab::wait_until;
 
 /// What a test may want otherwise.
 pub(crate) struct Setup {
-    pub(super) limits: Limits,
+    pub(crate) limits: Limits,
     pub(super) hold: Duration,
     pub(super) workers: usize,
     pub(crate) node_header: bool,
