@@ -14,3 +14,6 @@ mod trusted;
 mod tunnels;
 mod waiting;
 mod wire;
+
+pub(crate) use front::Front;
+pub(crate) use wire::PATIENCE;

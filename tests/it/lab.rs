@@ -38,7 +38,7 @@ pub(crate) use load::{Load, Report};
 pub(crate) use mdns::{Advert, goodbye};
 pub(crate) use pi::{Dials, Pi};
 pub(crate) use process::Process;
-pub(crate) use shell::is_installed;
+pub(crate) use shell::{PATH, is_installed};
 
 use courier::Courier;
 use shell::Shell;
@@ -240,7 +240,8 @@ pub(crate) fn run_program() -> bool {
     inside::run_if_asked()
 }
 
-fn unavailable(line: &str) {
+/// Says that something could not be checked here; with `CI` set that is a failure.
+pub(crate) fn unavailable(line: &str) {
     assert!(std::env::var_os("CI").is_none(), "{line}; in CI that is a failure");
     say(line);
 }

@@ -7,14 +7,17 @@ mod lab;
 mod allocations;
 mod bad_input;
 mod cli;
+mod corpus;
 mod data_line;
 mod floors;
 mod fuzz_corpus;
+
 mod harness;
 mod hostile;
 mod joins;
 mod losses;
 mod neighbours;
+mod real_servers;
 mod simulation;
 mod slow;
 mod web;

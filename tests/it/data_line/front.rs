@@ -13,21 +13,21 @@ use picluster::proxy::{Feedback, Settings, Teaching, Worker};
 use picluster::server::{Phase, Workers};
 use tokio::sync::{mpsc, watch};
 
-use super::wire::{ANY_ID, PATIENCE, Puppet, Wire};
+use super::wire::{ANY_ID, PATIENCE, Puppet, Wire, member};
 use crate::lab::wait_until;
 
 /// What a test may want otherwise.
-pub(super) struct Setup {
-    pub(super) limits: Limits,
+pub(crate) struct Setup {
+    pub(crate) limits: Limits,
     pub(super) hold: Duration,
     pub(super) workers: usize,
-    pub(super) node_header: bool,
+    pub(crate) node_header: bool,
     pub(super) trusted_proxies: TrustedProxies,
     /// How long ago the balancer started.
     pub(super) age: Duration,
 }
 
-pub(super) struct Front {
+pub(crate) struct Front {
     addr: SocketAddr,
     publisher: Publisher,
     pool: pool::Watch,
@@ -44,6 +44,15 @@ impl Front {
     }
 
     pub(super) fn with(nodes: &[&Puppet], change: impl FnOnce(&mut Setup)) -> Self {
+        Self::before_members(nodes.iter().map(|node| node.up()).collect(), change)
+    }
+
+    /// With one node that is any server.
+    pub(crate) fn to(addr: SocketAddr, change: impl FnOnce(&mut Setup)) -> Self {
+        Self::before_members(vec![member("node", 1, addr, &Arc::default())], change)
+    }
+
+    fn before_members(members: Vec<Member>, change: impl FnOnce(&mut Setup)) -> Self {
         let mut setup = Setup {
             // A test that stalls keeps its connections.
             limits: Limits { upstream_idle: PATIENCE, ..Limits::default() },
@@ -69,8 +78,8 @@ impl Front {
         });
         let (publisher, pool) = pool::channel();
         // Before the workers start, so that none serves without having seen it.
-        if !nodes.is_empty() {
-            publisher.publish(nodes.iter().map(|node| node.up()).collect(), setup.age);
+        if !members.is_empty() {
+            publisher.publish(members, setup.age);
         }
         let (phase, watched) = watch::channel(Phase::Serving);
         let listeners =
@@ -89,6 +98,10 @@ impl Front {
         let before = Arc::downgrade(&self.pool.borrow());
         self.publisher.publish(members.into_iter().collect(), self.settings.started.elapsed());
         wait_until("all workers see the new pool", || before.strong_count() == 0);
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     pub(super) fn client(&self) -> Wire {

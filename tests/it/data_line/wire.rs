@@ -13,7 +13,7 @@ use picluster::pool::{Counters, Member};
 use socket2::SockRef;
 
 /// Longer than anything takes on a loaded machine, so that a test fails and does not hang.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a test writes the one field of a request that differs each time.
 pub(super) const ANY_ID: &str = "X-Request-Id: 00000000000000000000000000000000\r\n";
@@ -259,7 +259,12 @@ impl Puppet {
     }
 }
 
-fn member(name: &str, epoch: u64, endpoint: SocketAddr, counters: &Arc<Counters>) -> Member {
+pub(super) fn member(
+    name: &str,
+    epoch: u64,
+    endpoint: SocketAddr,
+    counters: &Arc<Counters>,
+) -> Member {
     Member {
         node: Node {
             id: NodeId::new(&format!("node{epoch}")).unwrap(),

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use super::lock;
 
 /// Debian keeps `ip`, `nft` and `avahi-daemon` out of an ordinary user's path.
-pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A fresh `/sys`, or every namespace would show the host's interfaces; a `/run` of our own, for
 /// `ip netns` and the daemons; one machine id for all, as on Pis flashed from one card; no name
