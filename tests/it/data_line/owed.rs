@@ -51,20 +51,19 @@ fn limits(short: Limit) -> Limits {
     }
 }
 
+/// Leads a connection into a state: the client's end and the node's.
+type Begin = fn(&Puppet, &Front) -> (Wire, Wire);
+
 /// Leads a connection into a state by `begin`. With one of these limits short, what `ended` expects
 /// comes to pass by itself; with any other short, nothing does, and then `go_on` ends it well.
-fn only(
-    its: &[Limit],
-    begin: fn(&Puppet, &Front) -> (Wire, Wire),
-    ended: fn(&mut Wire),
-    go_on: fn(&mut Wire, &mut Wire),
-) {
+fn only(its: &[Limit], begin: Begin, ended: fn(&mut Wire), go_on: fn(&mut Wire, &mut Wire)) {
     let run = |short| {
         let (ada, front) = one_with(|setup| setup.limits = limits(short));
         let (mut client, mut node) = begin(&ada, &front);
         if its.contains(&short) {
-            ended(&mut client);
+            // Before anything is read: that may be what is owed.
             wait_until_free(&ada);
+            ended(&mut client);
         } else {
             crate::lab::pause(3 * SHORT);
             go_on(&mut client, &mut node);
@@ -133,7 +132,7 @@ fn a_body_that_stops_is_ended_by_its_limit_alone() {
 
 #[test]
 fn an_answer_that_does_not_begin_is_ended_by_its_limit_alone() {
-    let begins: [fn(&Puppet, &Front) -> (Wire, Wire); 2] =
+    let begins: [Begin; 2] =
         [|ada, front| front.send(ada, GET), |ada, front| front.send(ada, POST)];
     for begin in begins {
         only(
