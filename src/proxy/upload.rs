@@ -8,7 +8,9 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::config::{Limits, REPLAY_BYTES_MAX};
@@ -203,7 +205,7 @@ impl Upload {
     }
 }
 
-/// Writes all of `bytes`; each wait for the peer is bounded by `silence_max`.
+/// Writes all of `bytes`. The peer may take no byte for as long as `silence_max`.
 pub(crate) async fn write_all_within(
     to: &mut WriteHalf<'_>,
     timer: &mut Timer,
@@ -212,11 +214,23 @@ pub(crate) async fn write_all_within(
 ) -> io::Result<()> {
     while !bytes.is_empty() {
         match timer.within(silence_max, pin!(to.write(bytes))).await {
-            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            Err(_) => bytes = &bytes[what_fits(to.as_ref(), bytes)?..],
             Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(Ok(n)) => bytes = &bytes[n..],
             Ok(Err(error)) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// Sends what the kernel has room for, past the runtime. Linux calls a full socket writable only
+/// when a third of its buffer is free again, and that may be megabytes: a peer that takes them slowly
+/// is not silent, and any room shows that it took something.
+fn what_fits(to: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    match SockRef::from(to).send(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(io::ErrorKind::TimedOut.into())
+        }
+        sent => sent,
+    }
 }

@@ -190,6 +190,27 @@ fn an_answer_that_comes_while_the_body_flows_passes_and_ends_both_connections() 
 }
 
 #[test]
+fn a_client_that_reads_only_after_all_of_its_body_finds_the_early_answer() {
+    for (fields, line) in [
+        ("Content-Length: 200000\r\n", "413 Too Large"),
+        ("Transfer-Encoding: chunked\r\n", "200 OK"),
+    ] {
+        let (ada, front) = one();
+        let put = format!("PUT / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n");
+        let (mut client, mut node) = front.send(&ada, put);
+        node.head();
+        node.send(format!("HTTP/1.1 {line}\r\nContent-Length: 2\r\n\r\nno"));
+        // The node's connection ends with the answer, whatever still comes.
+        node.expect_end();
+        client.send(vec![b'0'; 200_000]);
+        let head = client.expect_head(&format!("HTTP/1.1 {line}\r\n"));
+        assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+        client.expect("no");
+        client.expect_end();
+    }
+}
+
+#[test]
 fn a_node_that_answers_and_closes_in_the_middle_of_a_body_is_heard() {
     let (ada, front) = one();
     let (mut client, mut node) =

@@ -163,3 +163,32 @@ fn fields_keep_their_order_and_their_duplicates_and_ours_are_ours() {
          Content-Length: 0\r\nX-Picluster-Node: ada\r\n\r\n",
     );
 }
+
+#[test]
+fn a_hundred_fields_and_sixty_kilobytes_pass_both_ways_byte_for_byte() {
+    let (ada, front) = one();
+    let value = [&[b'a'; 590][..], b"\xe4\xff \t=;,\"", b"z"].concat();
+    let mut fields = b"X-Empty: \r\nX-Empty: \r\n".to_vec();
+    for number in 0..97 {
+        let name = if number % 2 == 0 { "Cookie" } else { "x-OTHER" };
+        fields.extend_from_slice(format!("{name}: {number}=").as_bytes());
+        fields.extend_from_slice(&value);
+        fields.extend_from_slice(b"\r\n");
+    }
+    assert!(fields.len() > 59_000, "{}", fields.len());
+    let whole = |line: &str, first: &str, last: &str| {
+        [line.as_bytes(), first.as_bytes(), &fields, last.as_bytes()].concat()
+    };
+    let request = whole("GET / HTTP/1.1\r\n", "Host: pi\r\n", "\r\n");
+    let mut client = front.client();
+    client.send(&request);
+    let mut node = ada.accept();
+    let expected = forwarded("GET /", "");
+    let (start, ours) = expected.split_at("GET / HTTP/1.1\r\nHost: pi\r\n".len());
+    node.expect(whole(start, "", ours));
+    node.send(whole("HTTP/1.1 200 OK\r\n", "", "Content-Length: 2\r\n\r\nok"));
+    let node_field = "Content-Length: 2\r\nX-Picluster-Node: ada\r\n\r\nok";
+    client.expect(whole("HTTP/1.1 200 OK\r\n", "", node_field));
+    client.send(GET);
+    node.expect(forwarded("GET /", ""));
+}

@@ -95,14 +95,14 @@ fn a_client_that_ended_its_sending_and_hears_nothing_counts_as_gone() {
 
 #[test]
 fn a_client_that_ended_its_sending_gets_an_answer_that_goes_on() {
-    let (ada, front) = one_with(|setup| setup.limits.half_closed = 10 * SHORT);
+    let (ada, front) = one_with(|setup| setup.limits.half_closed = 30 * SHORT);
     let (mut client, mut node) = front.send(&ada, GET);
     client.finish();
     node.head();
     node.send("HTTP/1.1 200 OK\r\n\r\n");
     client.expect_head("HTTP/1.1 200 OK\r\n");
-    for _ in 0..6 {
-        client.expect_silence(4 * SHORT);
+    for _ in 0..4 {
+        client.expect_silence(10 * SHORT);
         node.send("data: 1\n\n");
         client.expect("data: 1\n\n");
     }

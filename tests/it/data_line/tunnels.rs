@@ -112,7 +112,7 @@ fn a_reset_passes_through_a_tunnel() {
 #[test]
 fn a_tunnel_in_which_one_side_speaks_is_not_silent() {
     for by_client in [true, false] {
-        let limit = Duration::from_millis(600);
+        let limit = Duration::from_secs(2);
         let (ada, front) = one_with(|setup| setup.limits.tunnel = limit);
         let (client, node) = tunnel(&ada, &front);
         let (mut from, mut to) = if by_client { (client, node) } else { (node, client) };
@@ -172,4 +172,32 @@ fn a_tunnel_lives_on_through_the_drain_until_its_deadline_and_is_reset_then() {
         assert!(end.is_err());
     }
     front.join();
+}
+
+#[test]
+#[ignore = "slow tier: takes ten minutes"]
+fn a_websocket_echoes_after_ten_minutes_of_silence() {
+    let (ada, front) = one();
+    let offer = "GET /chat HTTP/1.1\r\nHost: pi\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    let (mut client, mut node) = front.send(&ada, offer);
+    let head = node.expect_head("GET /chat HTTP/1.1\r\n");
+    for field in ["Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="] {
+        assert!(head.contains(&format!("\r\n{field}\r\n")), "{head}");
+    }
+    node.send(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+    );
+    let head = client.expect_head("HTTP/1.1 101 Switching Protocols\r\n");
+    assert!(head.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
+    // A masked "Hello" and the same back (RFC 6455 section 5.7).
+    let (masked, plain) = (b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", b"\x81\x05Hello");
+    for silence in [Duration::ZERO, Duration::from_secs(600)] {
+        crate::lab::pause(silence);
+        client.send(masked);
+        node.expect(masked);
+        node.send(plain);
+        client.expect(plain);
+    }
 }

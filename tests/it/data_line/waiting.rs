@@ -188,7 +188,7 @@ fn an_answers_head_that_comes_by_drops_is_late_as_a_whole() {
     // Never silent for as long as it may be, and whole in the end.
     for piece in answer("").as_bytes().chunks(4) {
         node.send_what_is_taken(piece);
-        thread::sleep(3 * SHORT);
+        crate::lab::pause(3 * SHORT);
     }
     client.expect_head("HTTP/1.1 504 Gateway Timeout\r\n");
     assert_eq!(front.failed(), 1);

@@ -1,0 +1,228 @@
+//! Bodies that nobody could hold: they pass whole, at any speed, and wait where they are not read.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use picluster::config::Limits;
+use socket2::SockRef;
+
+use super::bulk::pattern;
+use super::front::{
+    GET, answer, answer_of, forwarded, forwarded_get, one, one_with, wait_until_free,
+};
+
+const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
+
+#[test]
+fn ten_megabytes_pass_up_and_down_at_once() {
+    let len = 10 << 20;
+    let body = pattern(len);
+    let (ada, front) = one();
+    let mut client = front.client();
+    let mut sender = client.twin();
+    let fields = format!("Content-Length: {len}\r\n");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            sender.send(format!("PUT / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n"));
+            sender.send(&body);
+        });
+        scope.spawn(|| {
+            client.expect(format!("HTTP/1.1 200 OK\r\n{fields}X-Picluster-Node: ada\r\n"));
+            client.expect("Connection: close\r\n\r\n");
+            client.expect(&body);
+            client.expect_end();
+        });
+        let mut node = ada.accept();
+        node.expect(forwarded("PUT /", &fields));
+        node.send(format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
+        for piece in body.chunks(300_000) {
+            node.expect(piece);
+            node.send(piece);
+        }
+    });
+    wait_until_free(&ada);
+}
+
+#[test]
+fn a_large_chunked_body_passes_up_and_its_answer_keeps_the_client() {
+    let data = pattern(1 << 20);
+    let mut body = Vec::new();
+    for chunk in data.chunks(70_001) {
+        body.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        body.extend_from_slice(chunk);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"0\r\n\r\n");
+    let (ada, front) = one();
+    let mut client = front.client();
+    let mut sender = client.twin();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            sender.send(format!("PUT / HTTP/1.1\r\nHost: pi\r\n{CHUNKED}\r\n"));
+            sender.send(&body);
+            sender.send(GET);
+        });
+        let mut node = ada.accept();
+        node.expect(forwarded("PUT /", CHUNKED));
+        node.expect(&body);
+        node.send(answer("1"));
+        let mut node = ada.accept();
+        node.expect(forwarded_get());
+        node.send(answer("2"));
+    });
+    client.expect(answer_of("ada", "1") + &answer_of("ada", "2"));
+}
+
+/// One piece of a body, and the fields of a body of so many of them.
+fn pieces(chunked: bool, count: usize, len: usize) -> (Vec<u8>, String, &'static [u8]) {
+    let data = pattern(len);
+    if chunked {
+        let line = format!("{len:x}\r\n");
+        let piece = [line.as_bytes(), &data, b"\r\n"].concat();
+        (piece, CHUNKED.to_owned(), b"0\r\n\r\n")
+    } else {
+        (data, format!("Content-Length: {}\r\n", count * len), b"")
+    }
+}
+
+/// Passes a body of so many pieces up or down, each sent by `send` and compared as it comes.
+fn pass(limits: &Limits, up: bool, chunked: bool, (count, len): (usize, usize), pause: Duration) {
+    let (ada, front) = one_with(|setup| setup.limits = limits.clone());
+    let (piece, fields, end) = pieces(chunked, count, len);
+    let request =
+        if up { format!("PUT / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n") } else { GET.to_owned() };
+    let (mut client, mut node) = front.send(&ada, request);
+    node.head();
+    if !up {
+        node.send(format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
+        client.expect_head("HTTP/1.1 200 OK\r\n");
+    }
+    let (mut from, to) = if up { (client.twin(), &mut node) } else { (node.twin(), &mut client) };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..count {
+                from.send(&piece);
+                crate::lab::pause(pause);
+            }
+            from.send(end);
+        });
+        for _ in 0..count {
+            to.expect(&piece);
+        }
+        to.expect(end);
+    });
+    if up {
+        node.send(answer("1"));
+        client.expect(answer_of("ada", "1"));
+    }
+    client.send(GET);
+    if up {
+        node = ada.accept();
+    }
+    node.expect(forwarded_get());
+}
+
+const WAYS: [(bool, bool); 4] = [(true, true), (true, false), (false, true), (false, false)];
+
+#[test]
+fn a_hundred_megabytes_pass_up_and_down_in_either_framing() {
+    for (up, chunked) in WAYS {
+        let began = Instant::now();
+        pass(&Limits::default(), up, chunked, (1600, 65_537), Duration::ZERO);
+        let took = began.elapsed();
+        println!("105 MB in {took:?} (up: {up}, chunked: {chunked})");
+    }
+}
+
+#[test]
+fn no_clock_runs_on_a_body_that_is_slow() {
+    let limit = Duration::from_secs(2);
+    let limits = Limits {
+        head: limit,
+        keep_alive: limit,
+        body: limit,
+        send: limit,
+        answer: limit,
+        answer_body: limit,
+        half_closed: limit,
+        tunnel: limit,
+        ..Limits::default()
+    };
+    // Longer than any of them.
+    let (count, pause) = (40, limit / 20);
+    thread::scope(|scope| {
+        for (up, chunked) in WAYS {
+            let limits = &limits;
+            scope.spawn(move || pass(limits, up, chunked, (count, 20_000), pause));
+        }
+    });
+}
+
+#[test]
+fn a_client_that_reads_slowly_takes_bytes_all_the_while() {
+    let limit = Duration::from_secs(2);
+    let (ada, front) = one_with(|setup| setup.limits.send = limit);
+    let mut client = front.client();
+    // Small, so that the sender soon hears of what was read.
+    SockRef::from(&client.0).set_recv_buffer_size(64 << 10).unwrap();
+    client.send(GET);
+    let mut node = ada.accept();
+    node.head();
+    node.send("HTTP/1.1 200 OK\r\n\r\n");
+    let sent = node.send_pattern_until_stuck(MUCH);
+    client.expect_head("HTTP/1.1 200 OK\r\n");
+    // Less than a third of what the kernel may hold for one socket goes within the limit.
+    let (mut parts, part) = (0, 251 * 256);
+    let began = Instant::now();
+    while began.elapsed() < 4 * limit {
+        client.expect_pattern(part);
+        parts += 1;
+        crate::lab::pause(limit / 10);
+    }
+    println!("{} bytes read in {:?}", parts * part, began.elapsed());
+    client.expect_pattern(sent - parts * part);
+}
+
+/// Far more than the kernel holds for four sockets.
+const MUCH: usize = 96 << 20;
+
+#[test]
+fn a_client_that_does_not_read_stops_its_node_and_loses_nothing() {
+    for fields in [format!("Content-Length: {MUCH}\r\n"), String::new()] {
+        let (ada, front) = one();
+        let (mut client, mut node) = front.send(&ada, GET);
+        node.head();
+        node.send(format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
+        let sent = node.send_pattern_until_stuck(MUCH);
+        println!("taken of an answer that nobody reads: {sent} bytes");
+        assert!(sent < MUCH / 3, "{sent} bytes");
+        client.expect_head("HTTP/1.1 200 OK\r\n");
+        client.expect_pattern(sent);
+    }
+}
+
+#[test]
+fn a_node_that_does_not_read_stops_its_client_and_loses_nothing() {
+    let (ada, front) = one();
+    let put = format!("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: {MUCH}\r\n\r\n");
+    let (mut client, mut node) = front.send(&ada, put);
+    let sent = client.send_pattern_until_stuck(MUCH);
+    println!("taken of a body that nobody reads: {sent} bytes");
+    assert!(sent < MUCH / 3, "{sent} bytes");
+    node.head();
+    node.expect_pattern(sent);
+}
+
+#[test]
+#[ignore = "slow tier: takes half a minute"]
+fn a_node_that_takes_nothing_of_a_body_for_half_a_minute_is_given_up() {
+    let (ada, front) = one();
+    let put = format!("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: {MUCH}\r\n\r\n");
+    let (mut client, _node) = front.send(&ada, put);
+    client.send_pattern_until_stuck(MUCH);
+    let began = Instant::now();
+    crate::lab::pause(Duration::from_secs(25));
+    client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
+    println!("given up after {:?}", began.elapsed());
+    assert_eq!(front.failed(), 1);
+}
