@@ -332,6 +332,9 @@ impl Attempt<'_> {
             && !answer.until_close
             && !answer.draining
             && self.inbox.is_empty()
+            // Some applications send a body to a HEAD. It may come a moment later, and would be the
+            // answer to the next client's request.
+            && !self.request.is_head
             && upload.went_at_once();
         let client = match (answer.close_client, upload.has_come()) {
             (false, _) => Next::Keep,
