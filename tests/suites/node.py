@@ -7,8 +7,13 @@ of the body. So a difference in what a client gets shows a difference in either 
 import gzip
 import hashlib
 import http.server
+import re
 import sys
 
+# What belongs to one connection or is a balancer's to add (vtc/duties looks at it).
+UNTOLD = re.compile(
+    "connection|keep-alive|te|transfer-encoding|via|x-forwarded-.*|x-real-ip", re.IGNORECASE
+)
 FIXED = [("Date", "Tue, 01 Jan 2030 00:00:00 GMT"), ("Server", "suite")]
 
 
@@ -27,8 +32,9 @@ class Node(http.server.BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = answer
 
     def get_echo(self, body):
-        """What arrived."""
-        lines = [self.requestline, *(f"{name}: {value}" for name, value in self.headers.items())]
+        """What arrived, end to end."""
+        fields = [field for field in self.headers.items() if not UNTOLD.fullmatch(field[0])]
+        lines = [f"{self.command} {self.path}", *(f"{name}: {value}" for name, value in fields)]
         lines += [f"body: {len(body)} {hashlib.sha256(body).hexdigest()}", ""]
         self.send(200, "\n".join(lines).encode(), [("Content-Type", "text/plain")])
 
@@ -116,6 +122,8 @@ class Node(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def head(self, status, fields):
+        if self.request_version == "HTTP/1.0" and not self.close_connection:
+            fields = [("Connection", "keep-alive"), *fields]
         self.send_response_only(status)
         for name, value in FIXED + fields:
             self.send_header(name, value)

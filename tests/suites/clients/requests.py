@@ -51,5 +51,5 @@ with requests.Session() as session:
     for path in "/echo?1", "/chunked", "/empty", "/echo?2":
         session.get(URL + path, timeout=20)
     pools = session.get_adapter(URL).poolmanager.pools
-    made = pools[pools.keys()[0]].num_connections
+    made = pools[next(iter(pools.keys()))].num_connections
     (OUT / "kept").write_text(f"connections: {made}\n")
