@@ -11,10 +11,9 @@ import re
 import sys
 
 OURS = "connection|keep-alive|transfer-encoding|x-forwarded-[a-z]+|via|x-picluster-node"
-# As a line of its own, or as two: Node's raw fields.
-DROPPED = re.compile(rf"^({OURS})(:[^\n]*|\n[^\n]*)(\r?\n|$)".encode(), re.M | re.I)
+DROPPED = re.compile(rf"^ *({OURS}):[^\n]*(\n|$)".encode(), re.M | re.I)
 PORT = re.compile(rb"127\.0\.0\.1:\d+")
-NAME = re.compile(rb"^[A-Za-z-]+(?=:)", re.M)
+NAME = re.compile(rb"^ *[A-Za-z-]+(?=:)", re.M)
 
 
 def main(way, direct, other):

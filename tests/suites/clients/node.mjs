@@ -46,6 +46,11 @@ await ask('empty', '/empty');
 await ask('big-field', '/big', { headers: { 'X-Big': 'b'.repeat(6000) } });
 await ask('early-hints', '/hints');
 
+// Names and values in turn, as they came, become lines.
+function lines(raw) {
+    return raw.flatMap((name, i) => (i % 2 ? [] : [`${name}: ${raw[i + 1]}`]));
+}
+
 // What http.request tells of an exchange: interim answers, raw fields, body, trailers.
 function raw(name, path, { agent, body, trailers, ...options } = {}) {
     return new Promise((resolve) => {
@@ -55,14 +60,14 @@ function raw(name, path, { agent, body, trailers, ...options } = {}) {
             resolve(request.socket);
         };
         const request = http.request(url + path, { agent, timeout: 20000, ...options });
-        request.on('information', (info) => said.push(`${info.statusCode}`, ...info.rawHeaders));
+        request.on('information', (info) => said.push(`${info.statusCode}`, ...lines(info.rawHeaders)));
         request.on('continue', () => said.push('continue') && request.end(body));
         request.on('error', (error) => said.push(String(error)) && end());
         request.on('timeout', () => request.destroy(new Error('timeout')));
         request.on('response', async (answer) => {
-            said.push(`${answer.statusCode} ${answer.statusMessage}`, ...answer.rawHeaders);
+            said.push(`${answer.statusCode} ${answer.statusMessage}`, ...lines(answer.rawHeaders));
             for await (const part of answer.setEncoding('latin1')) said.push(part);
-            said.push('trailers', ...answer.rawTrailers);
+            said.push('trailers', ...lines(answer.rawTrailers));
             end();
         });
         if (trailers) request.addTrailers(trailers);
