@@ -1,0 +1,64 @@
+"""A polite client, and the memory of whom it asks: `polite.py PORT SECONDS PID`.
+
+It sends a GET every 10 ms, on a new and on a kept connection in turn, one at a time. What it prints
+are columns: requests, of these answered as they should be, median and 99th percentile in ms, then
+the process's (with its children's) resident memory now and at its peak in MiB.
+"""
+
+import http.client
+import pathlib
+import sys
+import time
+
+EVERY = 0.01
+PATIENCE = 5
+ANSWER = b"hello, world\n"
+
+
+def main(port, seconds, pid):
+    times, good = ask_for(port, seconds)
+    times.sort()
+    percentile = [times[int(len(times) * share)] * 1000 for share in (0.5, 0.99)]
+    memory = [sum(resident(p, key) for p in family(pid)) for key in ("VmRSS", "VmHWM")]
+    print(len(times), good, *(f"{value:.1f}" for value in percentile + memory), sep="\t")
+
+
+def ask_for(port, seconds):
+    times, good, kept = [], 0, None
+    began = due = time.monotonic()
+    while (now := time.monotonic()) < began + seconds:
+        time.sleep(max(0, due - now))
+        # A late one is sent at once, and the next is due as if it had been in time.
+        due += EVERY
+        new = len(times) % 2 == 0
+        start = time.monotonic()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        if not new:
+            connection = kept = kept or connection
+        try:
+            connection.request("GET", "/")
+            answer = connection.getresponse()
+            good += answer.status == 200 and answer.read() == ANSWER
+        except (OSError, http.client.HTTPException):
+            kept = kept if new else None
+        times.append(time.monotonic() - start)
+        if new:
+            connection.close()
+    return times, good
+
+
+def family(pid):
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *children]
+
+
+def resident(pid, key):
+    """In MiB; /proc gives it in KiB."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) / 1024
+    return 0
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3])
