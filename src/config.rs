@@ -142,8 +142,12 @@ pub struct Limits {
     pub retry_for: Duration,
     /// The most requests that wait for a node at once, all workers together. Default 1,024.
     pub held: usize,
-    /// The most client connections, all workers together. Default 10,000.
+    /// The most client connections, all workers together. Default 10,000. Beyond that idle ones
+    /// make room, or new ones wait for [`LbConfig::hold`], then 503.
     pub connections: usize,
+    /// The most of one client: of an IPv4 address, or an IPv6 network of 64 bits. Default four
+    /// fifths of all, so that no client can lock out the others; beyond that 429.
+    pub connections_per_client: Option<usize>,
 }
 
 impl Default for Limits {
@@ -163,6 +167,7 @@ impl Default for Limits {
             retry_for: Duration::from_secs(15),
             held: 1024,
             connections: 10_000,
+            connections_per_client: None,
         }
     }
 }

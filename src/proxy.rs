@@ -114,6 +114,10 @@ impl Handler for Worker {
     ) -> impl Future<Output = ()> + 'static {
         client::serve(self, stream, peer, life)
     }
+
+    fn free_files(&self) {
+        self.kept.clear();
+    }
 }
 
 /// What a request remembers from attempt to attempt.

@@ -162,7 +162,10 @@ impl Settings<'_> {
     fn limits(&self, raw: flags::Limits) -> Result<Limits, Refusal> {
         let default = Limits::default();
         let time = |flag, given, default| self.own_time(flag, given, default, &LIMIT);
-        let connections = self.own("max-connections", raw.max_connections)?;
+        let count = |flag, given| {
+            let given = self.own(flag, given)?;
+            given.map(|given| given.count(&CONNECTIONS)).transpose()
+        };
         Ok(Limits {
             head: time("head-timeout", raw.head_timeout, default.head)?,
             keep_alive: time("keep-alive", raw.keep_alive, default.keep_alive)?,
@@ -171,8 +174,12 @@ impl Settings<'_> {
             answer: time("answer-timeout", raw.answer_timeout, default.answer)?,
             answer_body: time("answer-idle", raw.answer_idle, default.answer_body)?,
             tunnel: time("tunnel-idle", raw.tunnel_idle, default.tunnel)?,
-            connections: connections
-                .map_or(Ok(default.connections), |given| given.count(&CONNECTIONS))?,
+            connections: count("max-connections", raw.max_connections)?
+                .unwrap_or(default.connections),
+            connections_per_client: count(
+                "max-connections-per-client",
+                raw.max_connections_per_client,
+            )?,
             ..default
         })
     }

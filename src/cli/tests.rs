@@ -142,6 +142,7 @@ fn every_setting_of_the_balancer_has_its_twin() {
             ("PICLUSTER_LB_ANSWER_IDLE", "16s"),
             ("PICLUSTER_LB_TUNNEL_IDLE", "17s"),
             ("PICLUSTER_LB_MAX_CONNECTIONS", "18"),
+            ("PICLUSTER_LB_MAX_CONNECTIONS_PER_CLIENT", "19"),
         ],
     );
     assert_eq!((config.admin.to_string().as_str(), config.workers), ("127.0.0.1:9", 3));
@@ -149,7 +150,7 @@ fn every_setting_of_the_balancer_has_its_twin() {
     let l = config.limits;
     let times = [l.head, l.keep_alive, l.body, l.send, l.answer, l.answer_body, l.tunnel];
     assert_eq!(times.map(|time| time.as_secs()), [11, 12, 13, 14, 15, 16, 17]);
-    assert_eq!(l.connections, 18);
+    assert_eq!((l.connections, l.connections_per_client), (18, Some(19)));
 }
 
 #[test]

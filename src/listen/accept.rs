@@ -16,6 +16,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::is_of_one_connection;
+
 /// A connection on which nothing moves is closed after this long. Far above the 3 s after which a
 /// balancer closes its own, so that it is never we who close one it is about to use.
 const SILENCE_MAX: Duration = Duration::from_secs(75);
@@ -84,11 +86,6 @@ impl Listener for Accept {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
-}
-
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 /// The address of this machine that a client connected to; an `axum` connect info.

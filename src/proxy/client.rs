@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
@@ -77,12 +77,18 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         life,
         forwarding: Forwarding::new(peer),
     };
+    if let Err(over) = client.life.claim(peer.ip()).await {
+        return Box::pin(client.turn_away(&worker, Reject::OverLimit(over))).await;
+    }
     loop {
         let next = match client.request(&worker).await {
             // The one thing that a request allocates (1.4 KiB). In place it would make every idle
             // connection as much larger.
             Ok(request) => Box::pin(worker.exchange(&mut client, request)).await,
             Err(Ended::Quietly) => return,
+            Err(Ended::CrowdedOut) => {
+                return Box::pin(client.turn_away(&worker, Reject::SlowHead)).await;
+            }
             Err(Ended::With(reject)) => Box::pin(client.refuse(&worker, reject)).await,
         };
         match next {
@@ -98,6 +104,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
 enum Ended {
     /// The client left, or said nothing for as long as it may.
     Quietly,
+    /// Its place is needed for somebody else, and its request has been coming for a while.
+    CrowdedOut,
     /// It has to be told something.
     With(Reject),
 }
@@ -124,9 +132,14 @@ impl Client {
             if self.inbox.is_full() {
                 self.inbox.grow(HEAD_BYTES_MAX);
             }
-            let waited = began.get_or_insert_with(Instant::now).elapsed();
+            let began = *began.get_or_insert_with(Instant::now);
             let read = pin!(self.inbox.read_from(&mut self.stream));
-            match self.timer.within(limits.head.saturating_sub(waited), read).await {
+            let came = tokio::select! {
+                biased;
+                () = self.life.crowded_out(began) => return Err(Ended::CrowdedOut),
+                came = self.timer.within(limits.head.saturating_sub(began.elapsed()), read) => came,
+            };
+            match came {
                 Err(_) => return Err(Ended::With(Reject::SlowHead)),
                 Ok(Ok(0) | Err(_)) => return Err(Ended::Quietly),
                 Ok(Ok(_)) => {}
@@ -222,6 +235,13 @@ impl Client {
         self.answer(worker, reject, is_head, false, false, true).await
     }
 
+    /// Says why it is not served, and ends without keeping its place meanwhile.
+    async fn turn_away(mut self, worker: &Worker, reject: Reject) {
+        if self.refuse(worker, reject).await == Next::Linger {
+            self.life.part(self.stream);
+        }
+    }
+
     async fn answer(
         &mut self,
         worker: &Worker,
@@ -237,6 +257,7 @@ impl Client {
             html,
             http10,
             close,
+            now: SystemTime::now(),
             teaching_html: &worker.settings.teaching.html,
             teaching_text: &worker.settings.teaching.text,
         };

@@ -5,6 +5,7 @@ mod ending;
 mod framing;
 mod front;
 mod interim;
+mod limits;
 mod refusals;
 mod retries;
 mod rotation;

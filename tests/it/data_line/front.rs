@@ -10,7 +10,7 @@ use picluster::health::Outcome;
 use picluster::listen;
 use picluster::pool::{self, Member, Publisher};
 use picluster::proxy::{Feedback, Settings, Teaching, Worker};
-use picluster::server::{Phase, Workers};
+use picluster::server::{Bounds, Phase, Workers};
 use tokio::sync::{mpsc, watch};
 
 use super::wire::{PATIENCE, Puppet, Wire};
@@ -73,7 +73,15 @@ impl Front {
         let listeners =
             listen::bind_shared(([127, 0, 0, 1], 0).into(), "--listen", setup.workers).unwrap();
         let addr = listeners[0].local_addr().unwrap();
-        let workers = Workers::start(listeners, setup.limits.connections, &watched, {
+        let connections = setup.limits.connections;
+        let bounds = Bounds {
+            connections,
+            per_client: setup.limits.connections_per_client.unwrap_or(usize::MAX),
+            wait: setup.hold,
+            spare: 16,
+            advice: "",
+        };
+        let workers = Workers::start(listeners, bounds, &watched, {
             let (settings, pool) = (Arc::clone(&settings), pool.clone());
             move || Worker::start(Arc::clone(&settings), pool.clone())
         });
@@ -90,6 +98,11 @@ impl Front {
 
     pub(super) fn client(&self) -> Wire {
         Wire::connect(self.addr)
+    }
+
+    /// A client at 127.0.0.`host`.
+    pub(super) fn client_at(&self, host: u8) -> Wire {
+        Wire::connect_from(host, self.addr)
     }
 
     /// What an ordinary client gets for one request on a connection of its own: head and body.
