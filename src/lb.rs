@@ -20,6 +20,7 @@ use crate::listen::{self, Accept};
 use crate::node::{Advertisement, NodeId};
 use crate::pool;
 use crate::proxy::{Settings, Teaching, Worker};
+use crate::server::buffer::Memory;
 use crate::server::{Bounds, Phase, Workers};
 use crate::shutdown::Shutdown;
 
@@ -116,6 +117,7 @@ impl Lb {
             },
             started,
             feedback,
+            memory: Arc::new(Memory::new(config.limits.grown_bytes)),
             held: 0.into(),
             failed: 0.into(),
         });

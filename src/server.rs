@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 mod books;
-pub(crate) mod buffer;
+pub mod buffer;
 mod crowd;
 
 use self::books::Books;

@@ -19,7 +19,7 @@ use crate::proxy::upload::{Upload, write_all_within};
 use crate::proxy::upstream::is_quiet;
 use crate::retry::Safety;
 use crate::server::Life;
-use crate::server::buffer::Buffer;
+use crate::server::buffer::{Buffer, Need};
 
 /// After an answer that ends the connection, the client's bytes are read and dropped for this long
 /// and up to this many: closing at once would reset it and could take the answer away.
@@ -129,8 +129,8 @@ impl Client {
                 return Ok(request);
             }
             seen = self.inbox.len();
-            if self.inbox.is_full() {
-                self.inbox.grow(HEAD_BYTES_MAX);
+            if self.inbox.is_full() && !self.inbox.grow(HEAD_BYTES_MAX, Need::Must) {
+                return Err(Ended::With(Reject::NoMemory));
             }
             let began = *began.get_or_insert_with(Instant::now);
             let read = pin!(self.inbox.read_from(&mut self.stream));

@@ -13,6 +13,8 @@ pub(crate) enum Reject {
     Refused(Refusal),
     /// There is no place for this connection.
     OverLimit(OverLimit),
+    /// Too many requests or answers need much memory at the moment.
+    NoMemory,
     /// The client took too long with its head.
     SlowHead,
     /// The client took too long with its body.
@@ -37,7 +39,7 @@ impl Reject {
         match self {
             Self::Refused(refusal) => refusal.status(),
             Self::OverLimit(OverLimit::Client) => 429,
-            Self::OverLimit(OverLimit::All) => 503,
+            Self::OverLimit(OverLimit::All) | Self::NoMemory => 503,
             Self::SlowHead | Self::SlowBody => 408,
             Self::Private => 404,
             Self::Loop => 508,
@@ -53,6 +55,7 @@ impl Reject {
             Self::Refused(_) => "refused",
             Self::OverLimit(OverLimit::Client) => "too_many_connections_of_client",
             Self::OverLimit(OverLimit::All) => "too_many_connections",
+            Self::NoMemory => "no_memory",
             Self::SlowHead => "slow_head",
             Self::SlowBody => "slow_body",
             Self::Private => "private",
@@ -78,6 +81,7 @@ impl Reject {
                 "this address has too many connections already; please close one or try again later"
             }
             Self::OverLimit(OverLimit::All) => "too many clients are connected; please try again",
+            Self::NoMemory => "too many large headers are under way; please try again",
             Self::SlowHead => "the request head did not come in time",
             Self::SlowBody => "the request body did not come in time",
             Self::Private => "nothing is served under /.picluster/ here",

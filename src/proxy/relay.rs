@@ -17,7 +17,7 @@ use crate::proxy::reject::Reject;
 use crate::proxy::upload::UploadError;
 use crate::proxy::{Worker, tunnel};
 use crate::retry::Failure;
-use crate::server::buffer::Buffer;
+use crate::server::buffer::{Buffer, Need};
 
 /// How an attempt ended without a whole answer.
 pub(crate) enum Broken {
@@ -126,8 +126,8 @@ impl Attempt<'_> {
                     return Ok(answer);
                 }
                 seen = self.inbox.len();
-                if self.inbox.is_full() {
-                    self.inbox.grow(HEAD_BYTES_MAX);
+                if self.inbox.is_full() && !self.inbox.grow(HEAD_BYTES_MAX, Need::Must) {
+                    return Err(Broken::Client(Some(Reject::NoMemory)));
                 }
             }
             if self.request.upload.is_over() {
@@ -144,7 +144,11 @@ impl Attempt<'_> {
         let (_, to_client) = self.client.stream.split();
         let (mut from_node, _) = self.node.split();
         let (client, limit) = (to_client.as_ref(), worker.settings.limits.answer);
-        let doubt = || worker.tell(member.epoch, Outcome::Silent);
+        let request = &mut self.client.inbox;
+        let doubt = || {
+            worker.tell(member.epoch, Outcome::Silent);
+            request.stow();
+        };
         let next = Awaited { worker, member, client, limit };
         let timer = &mut self.client.timer;
         match next.read(timer, &mut from_node, &mut self.inbox, doubt).await {
@@ -272,7 +276,8 @@ impl Attempt<'_> {
         let (_, to_client) = client.stream.split();
         let (from_node, _) = node.split();
         let timer = &mut client.timer;
-        Download { worker, member, timer, to_client, from_node, inbox, answer }.run().await
+        let request = Some(&mut client.inbox);
+        Download { worker, member, timer, to_client, from_node, inbox, answer, request }.run().await
     }
 
     /// Gives the answer to the client while what is left of the request's body goes up.
@@ -281,7 +286,9 @@ impl Attempt<'_> {
         let (mut from_client, to_client) = client.stream.split();
         let (from_node, mut to_node) = node.split();
         let timer = &mut client.timer;
-        let download = Download { worker, member, timer, to_client, from_node, inbox, answer };
+        // The rest of the request is read into its buffer at the same time.
+        let download =
+            Download { worker, member, timer, to_client, from_node, inbox, answer, request: None };
         let mut download = pin!(download.run());
         let silence_max = worker.settings.limits.body;
         let (up, from, mut uncounted) = (&mut client.inbox, &mut from_client, 0);

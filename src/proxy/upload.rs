@@ -14,7 +14,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use crate::config::REPLAY_BYTES_MAX;
 use crate::h1::{Body, Refusal};
 use crate::proxy::timer::Timer;
-use crate::server::buffer::Buffer;
+use crate::server::buffer::{Buffer, Need};
 
 /// How far a request's body has come. Offsets count from the first byte of the request's head,
 /// which is the first byte in the client's buffer for as long as the request runs.
@@ -170,13 +170,13 @@ impl Upload {
         }
     }
 
-    /// Grows the buffer while the body may still be held, else lets go of what was sent.
+    /// Grows the buffer while the body may still be held and there is memory for it, else lets go of
+    /// what was sent.
     fn make_room(&mut self, inbox: &mut Buffer) {
         let bytes_max = self.head_len + REPLAY_BYTES_MAX;
-        if inbox.is_full() && inbox.capacity() < bytes_max {
-            inbox.grow(bytes_max);
-        }
-        if inbox.is_full() || !self.held {
+        let is_full = inbox.is_full()
+            && !(inbox.capacity() < bytes_max && inbox.grow(bytes_max, Need::Helps));
+        if is_full || !self.held {
             self.held = false;
             inbox.cut(self.head_len, self.sent);
             self.checked -= self.sent - self.head_len;

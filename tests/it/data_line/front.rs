@@ -10,6 +10,7 @@ use picluster::health::Outcome;
 use picluster::listen;
 use picluster::pool::{self, Member, Publisher};
 use picluster::proxy::{Feedback, Settings, Teaching, Worker};
+use picluster::server::buffer::Memory;
 use picluster::server::{Bounds, Phase, Workers};
 use tokio::sync::{mpsc, watch};
 
@@ -61,6 +62,7 @@ impl Front {
             teaching: Teaching { html: "<p>teach".to_owned(), text: "teach\n".to_owned() },
             started: Instant::now() - setup.age,
             feedback,
+            memory: Arc::new(Memory::new(setup.limits.grown_bytes)),
             held: 0.into(),
             failed: 0.into(),
         });
@@ -124,6 +126,11 @@ impl Front {
     /// Requests that failed for the cluster's fault.
     pub(super) fn failed(&self) -> u64 {
         self.settings.failed.load(Ordering::Relaxed)
+    }
+
+    /// What buffers have grown by.
+    pub(super) fn grown_bytes(&self) -> usize {
+        self.settings.memory.grown_bytes()
     }
 
     /// Requests that wait for a node.

@@ -201,3 +201,74 @@ fn a_flood_of_refused_connections_disturbs_nobody() {
         }
     });
 }
+
+#[test]
+fn only_so_many_large_heads_are_held_at_once_and_their_memory_comes_back() {
+    let ada = Puppet::greeter("ada");
+    // Each takes 48 KiB more than an ordinary one.
+    let front = Front::with(&[&ada], |setup| setup.limits.grown_bytes = 100 * 1024);
+    let large = format!("GET / HTTP/1.1\r\nHost: pi\r\nA: {}\r\n", "a".repeat(40 * 1024));
+    let mut held = [front.client(), front.client()];
+    for client in &mut held {
+        client.send(&large);
+    }
+    wait_until("both are held", || front.grown_bytes() == 96 * 1024);
+    let mut third = front.client();
+    third.send_what_is_taken(&large);
+    let head = third.expect_head("HTTP/1.1 503 ");
+    assert!(head.contains("\r\nRetry-After: 1\r\n"), "{head}");
+    served(&mut front.client(), "ada");
+    for client in &mut held {
+        client.send("\r\n");
+        client.expect(answer_of("ada", "ada"));
+    }
+    wait_until("it is given back", || front.grown_bytes() == 0);
+}
+
+#[test]
+fn a_large_body_passes_when_there_is_no_memory_to_hold_it() {
+    let ada = Puppet::new("ada");
+    let front = Front::with(&[&ada], |setup| setup.limits.grown_bytes = 0);
+    let body = vec![b'x'; 300 * 1024];
+    let mut client = front.client();
+    let mut sender = client.twin();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            sender.send(format!(
+                "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            ));
+            sender.send(&body);
+        });
+        let mut node = ada.accept();
+        node.head();
+        node.expect(&body);
+        node.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()));
+        scope.spawn(move || node.send(&vec![b'x'; 300 * 1024]));
+        client.expect_head("HTTP/1.1 200 OK\r\n");
+        client.expect(&body);
+    });
+}
+
+#[test]
+fn a_client_that_stalls_and_reads_on_gets_every_byte() {
+    let ada = Puppet::new("ada");
+    let front = Front::before(&[&ada]);
+    let body: Vec<u8> = (0..20_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let mut client = front.client();
+    client.send(GET);
+    let mut node = ada.accept();
+    node.head();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            node.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()));
+            node.send(&body);
+        });
+        client.expect_head("HTTP/1.1 200 OK\r\n");
+        client.expect(&body[..1000]);
+        // Longer than it takes to be called stalled; what is in the kernel's buffers is less.
+        crate::lab::pause(Duration::from_millis(1500));
+        client.expect(&body[1000..]);
+    });
+    wait_until("it is given back", || front.grown_bytes() == 0);
+}
