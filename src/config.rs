@@ -146,6 +146,8 @@ pub struct Limits {
     pub retry_for: Duration,
     /// The most requests that wait for a node at once, all workers together. Default 1,024.
     pub held: usize,
+    /// The longest request body. Default none; beyond it 413.
+    pub body_bytes: Option<u64>,
     /// What all buffers together may grow beyond [`BUFFER_BYTES`]: for heads of more than 16 KiB, of
     /// which 341 fit at once, and up to half of it for bodies, which do without when it is used up.
     /// Default 16 MiB, then 503.
@@ -174,6 +176,7 @@ impl Default for Limits {
             attempts: 4,
             retry_for: Duration::from_secs(15),
             held: 1024,
+            body_bytes: None,
             grown_bytes: 16 * 1024 * 1024,
             connections: 10_000,
             connections_per_client: None,

@@ -30,6 +30,9 @@ const WORKERS: RangeInclusive<usize> = 1..=256;
 /// The kernel's own bound on descriptors is below the upper end.
 const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 
+/// None at all would be 0; nobody has a petabyte to send.
+const BODY_BYTES: RangeInclusive<u64> = 0..=1 << 50;
+
 /// Checks `picluster web`.
 pub(super) fn web(raw: flags::Web, env: Env<'_>) -> Result<Invocation, Refusal> {
     let settings = Settings { role: "WEB", env };
@@ -180,6 +183,10 @@ impl Settings<'_> {
                 "max-connections-per-client",
                 raw.max_connections_per_client,
             )?,
+            body_bytes: self
+                .own("max-body", raw.max_body)?
+                .map(|given| given.size(&BODY_BYTES))
+                .transpose()?,
             ..default
         })
     }

@@ -146,6 +146,9 @@ pub(super) struct Limits {
     /// Of these, one client's (four fifths)
     #[arg(long, value_name = "N")]
     pub(super) max_connections_per_client: Option<String>,
+    /// Request body: 512K, 10M, 1G (no limit)
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_body: Option<String>,
 }
 
 /// The flags of `picluster demo`.

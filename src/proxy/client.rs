@@ -10,7 +10,7 @@ use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
 use crate::config::HEAD_BYTES_MAX;
-use crate::h1::{self, Body, RequestHead, Slots, Version};
+use crate::h1::{self, RequestHead, Slots, Version};
 use crate::proxy::Worker;
 use crate::proxy::headers::{self, Forwarding};
 use crate::proxy::reject::{Answer, Reject};
@@ -163,8 +163,9 @@ impl Client {
         if headers::is_loop(&head.fields, &worker.settings.via) {
             return Err(Reject::Loop);
         }
+        let bytes_max = worker.settings.limits.body_bytes;
         let upload =
-            Upload::new(Body::new(head.framing), head.len, &self.inbox).map_err(Reject::Refused)?;
+            Upload::new(head.framing, head.len, &self.inbox, bytes_max).map_err(Reject::Refused)?;
         let ticket = worker.scratch.render(|out| {
             headers::write_request(&head, &self.forwarding, &worker.settings.via, out);
         });

@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::config::REPLAY_BYTES_MAX;
-use crate::h1::{Body, Refusal};
+use crate::h1::{Body, Framing, Refusal};
 use crate::proxy::timer::Timer;
 use crate::server::buffer::{Buffer, Need};
 
@@ -26,6 +26,8 @@ pub(crate) struct Upload {
     checked: usize,
     /// The end of the bytes sent to the present node.
     sent: usize,
+    /// How many more bytes of data it may have.
+    allowed: u64,
     held: bool,
     given_up: bool,
     /// Not all of it came and went together with the head.
@@ -40,23 +42,34 @@ pub(crate) enum UploadError {
     ClientSilent,
     /// The client went away.
     ClientGone,
-    /// The client broke the framing it had announced, or ended before its end.
+    /// The client broke the framing it had announced, ended before its end, or sends too much.
     Framing(Refusal),
     /// The node takes no more.
     Node,
 }
 
 impl Upload {
-    /// The body of the request whose head is the first `head_len` bytes of `inbox`.
+    /// The body, framed so, of the request whose head is the first `head_len` bytes of `inbox`.
     ///
     /// # Errors
-    /// What is already there breaks the announced framing.
-    pub(crate) fn new(body: Body, head_len: usize, inbox: &Buffer) -> Result<Self, Refusal> {
+    /// It is longer than `bytes_max`, as far as can be known yet, or what is already there breaks
+    /// the announced framing.
+    pub(crate) fn new(
+        framing: Framing,
+        head_len: usize,
+        inbox: &Buffer,
+        bytes_max: Option<u64>,
+    ) -> Result<Self, Refusal> {
+        let allowed = bytes_max.unwrap_or(u64::MAX);
+        if matches!(framing, Framing::Length(bytes) if bytes > allowed) {
+            return Err(Refusal::BodyTooLong);
+        }
         let mut upload = Self {
-            body,
+            body: Body::new(framing),
             head_len,
             checked: head_len,
             sent: head_len,
+            allowed,
             held: true,
             given_up: false,
             pumped: false,
@@ -68,7 +81,10 @@ impl Upload {
 
     fn check(&mut self, inbox: &Buffer) -> Result<(), Refusal> {
         if !self.body.is_done() {
-            self.checked += self.body.advance(&inbox.filled()[self.checked..])?.consumed;
+            let mut data = 0;
+            let came = &inbox.filled()[self.checked..];
+            self.checked += self.body.decode(came, |piece| data += piece.len() as u64)?.consumed;
+            self.allowed = self.allowed.checked_sub(data).ok_or(Refusal::BodyTooLong)?;
         }
         Ok(())
     }

@@ -244,7 +244,7 @@ fn a_large_body_passes_when_there_is_no_memory_to_hold_it() {
         node.head();
         node.expect(&body);
         node.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()));
-        scope.spawn(move || node.send(&vec![b'x'; 300 * 1024]));
+        scope.spawn(move || node.send(vec![b'x'; 300 * 1024]));
         client.expect_head("HTTP/1.1 200 OK\r\n");
         client.expect(&body);
     });
@@ -271,4 +271,49 @@ fn a_client_that_stalls_and_reads_on_gets_every_byte() {
         client.expect(&body[1000..]);
     });
     wait_until("it is given back", || front.grown_bytes() == 0);
+}
+
+#[test]
+fn a_body_that_says_it_is_too_long_is_a_413_before_a_byte_reaches_a_node() {
+    let ada = Puppet::new("ada");
+    let front = Front::with(&[&ada], |setup| setup.limits.body_bytes = Some(4));
+    for request in [
+        "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\n\r\n",
+        "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        "PUT / HTTP/1.1\r\nHost: pi\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    ] {
+        let mut client = front.client();
+        client.send(request);
+        let head = client.expect_head("HTTP/1.1 413 Content Too Large\r\n");
+        assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+    }
+    ada.expect_nobody();
+    assert_eq!(front.failed(), 0);
+}
+
+#[test]
+fn a_chunked_body_that_grows_too_long_is_a_413_and_the_node_sees_it_unfinished() {
+    let ada = Puppet::new("ada");
+    let front = Front::with(&[&ada], |setup| setup.limits.body_bytes = Some(4));
+    let mut client = front.client();
+    client.send("PUT / HTTP/1.1\r\nHost: pi\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    let mut node = ada.accept();
+    node.head();
+    node.expect("3\r\nabc\r\n");
+    client.send("2\r\nde\r\n0\r\n\r\n");
+    client.expect_head("HTTP/1.1 413 Content Too Large\r\n");
+    node.expect_end();
+}
+
+#[test]
+fn a_body_of_just_the_allowed_length_passes_however_it_is_framed() {
+    let ada = Puppet::greeter("ada");
+    let front = Front::with(&[&ada], |setup| setup.limits.body_bytes = Some(4));
+    for body in [
+        "Content-Length: 4\r\n\r\nabcd",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n",
+    ] {
+        let got = front.ask(format!("PUT / HTTP/1.1\r\nHost: pi\r\n{body}"));
+        assert!(got.starts_with("HTTP/1.1 200 "), "{got}");
+    }
 }
