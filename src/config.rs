@@ -41,6 +41,10 @@ pub const BUFFERS_KEPT_MAX: usize = 1024;
 /// The length a buffer grows to when an answer's body fills it: fewer system calls for large ones.
 pub const BUFFER_BYTES_LARGE: usize = 64 * 1024;
 
+/// What is left in a buffer while nothing comes is held in as little memory as it needs, up to this
+/// length: longer ones are rare, and copying them is not worth it.
+pub const STOWED_BYTES_MAX: usize = 4 * 1024;
+
 /// The longest request or response head.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 
@@ -171,8 +175,18 @@ pub struct Limits {
     pub retry_for: Duration,
     /// The most requests that wait for a node at once, all workers together. Default 1,024.
     pub held: usize,
-    /// The most client connections, all workers together. Default 10,000.
+    /// The longest request body. Default none; beyond it 413.
+    pub body_bytes: Option<u64>,
+    /// What all buffers together may grow beyond [`BUFFER_BYTES`]: for heads of more than 16 KiB, of
+    /// which 341 fit at once, and up to half of it for bodies, which do without when it is used up.
+    /// Default 16 MiB, then 503.
+    pub grown_bytes: usize,
+    /// The most client connections, all workers together. Default 10,000. Beyond that idle ones
+    /// make room, or new ones wait for [`LbConfig::hold`], then 503.
     pub connections: usize,
+    /// The most of one client: of an IPv4 address, or an IPv6 network of 64 bits. Default four
+    /// fifths of all, so that no client can lock out the others; beyond that 429.
+    pub connections_per_client: Option<usize>,
 }
 
 impl Default for Limits {
@@ -192,7 +206,10 @@ impl Default for Limits {
             attempts: 4,
             retry_for: Duration::from_secs(15),
             held: 1024,
+            body_bytes: None,
+            grown_bytes: 16 * 1024 * 1024,
             connections: 10_000,
+            connections_per_client: None,
         }
     }
 }

@@ -20,7 +20,8 @@ use crate::listen::{self, Accept};
 use crate::node::{Advertisement, NodeId};
 use crate::pool;
 use crate::proxy::{Settings, Teaching, Worker};
-use crate::server::{Phase, Workers};
+use crate::server::buffer::Memory;
+use crate::server::{Bounds, Phase, Workers};
 use crate::shutdown::Shutdown;
 
 /// Changes that wait for the discovery task. A full channel holds the source back, which keeps the
@@ -29,6 +30,10 @@ const CHANGES_MAX: usize = 256;
 
 /// The most connections to the admin port at once.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
+
+/// See [`Bounds::spare`]: enough for each of those refused to have tens of milliseconds while a
+/// thousand come in a second.
+const SPARE_CONNECTIONS_MAX: usize = 64;
 
 /// Fewer client connections than this are worth a warning.
 const CONNECTIONS_FEW: usize = 1024;
@@ -113,12 +118,13 @@ impl Lb {
             },
             started,
             feedback,
+            memory: Arc::new(Memory::new(config.limits.grown_bytes)),
             held: 0.into(),
             failed: 0.into(),
         });
         let (phase, watched) = watch::channel(Phase::Serving);
-        let (connections, admin_connections) = connections_max(config.limits.connections);
-        let mut workers = Workers::start(clients, connections, &watched, {
+        let (bounds, admin_connections) = bounds(&config);
+        let mut workers = Workers::start(clients, bounds, &watched, {
             let (settings, pool) = (Arc::clone(&settings), pool.clone());
             move || Worker::start(Arc::clone(&settings), pool.clone())
         })
@@ -214,20 +220,26 @@ fn adverts(
 
 /// As many client connections, and connections to the admin port, as this process may have open
 /// files for: a client's request opens one more, to a node. Within that nothing ever fails for
-/// want of files; clients beyond it wait in the kernel's queue.
-fn connections_max(asked: usize) -> (usize, usize) {
-    let Some(room) = listen::room() else { return (asked, ADMIN_CONNECTIONS_MAX) };
+/// want of files.
+fn bounds(config: &LbConfig) -> (Bounds, usize) {
+    let asked = config.limits.connections;
+    let room = listen::room(config.workers).unwrap_or(usize::MAX);
     let admin = (room / 8).clamp(1, ADMIN_CONNECTIONS_MAX);
-    let clients = (room.saturating_sub(admin) / 2).clamp(1, asked);
-    if clients < asked.min(CONNECTIONS_FEW) {
-        warn!(
-            asked,
-            connections = clients,
-            "few files may be open at once, so only so many clients are served at once and the others \
-             wait; raise the limit with `ulimit -n 32768` or LimitNOFILE= of the systemd unit"
-        );
+    let spare = (room / 8 / (2 * config.workers + 1)).clamp(1, SPARE_CONNECTIONS_MAX);
+    let left = room.saturating_sub(admin + spare * (2 * config.workers + 1));
+    let connections = (left / 2).clamp(1, asked);
+    let advice = if connections < asked {
+        "few files may be open at once, so only so many clients are served at once; raise the limit \
+         with `ulimit -n 32768` or LimitNOFILE= of the systemd unit"
+    } else {
+        "--max-connections allows more"
+    };
+    if connections < asked.min(CONNECTIONS_FEW) {
+        warn!(asked, connections, "{advice}");
     }
-    (clients, admin)
+    let four_fifths = (connections / 5 * 4 + connections % 5 * 4 / 5).max(1);
+    let per_client = config.limits.connections_per_client.unwrap_or(four_fifths).min(connections);
+    (Bounds { connections, per_client, wait: config.hold, spare, advice }, admin)
 }
 
 async fn serve_admin(

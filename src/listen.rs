@@ -87,6 +87,28 @@ fn has_no_ipv6(cause: &io::Error) -> bool {
         || cause.kind() == io::ErrorKind::AddrNotAvailable
 }
 
+/// Whether an error of accept(2) concerns one connection, which is gone: Linux also tells there what
+/// has happened on the network. Any other, want of files or memory, is the process's own.
+pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let of_one = [
+        Errno::CONNABORTED,
+        Errno::CONNREFUSED,
+        Errno::CONNRESET,
+        Errno::PERM,
+        Errno::PROTO,
+        Errno::NOPROTOOPT,
+        Errno::OPNOTSUPP,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::NONET,
+        Errno::INTR,
+    ];
+    of_one.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 /// Why an address cannot be listened on. Its text is one sentence with the cause and the fix.
 #[derive(Debug)]
 pub struct ListenError {
@@ -206,6 +228,15 @@ mod tests {
         for word in ["port 80", "unit", "setcap cap_net_bind_service=+ep /", "--listen [::]:8000"] {
             assert!(text.contains(word), "{word}: {text}");
         }
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_already_stops_nobody_from_accepting_the_next() {
+        use rustix::io::Errno;
+        let of_one = |errno: Errno| is_of_one_connection(&errno.into());
+        assert!([Errno::CONNABORTED, Errno::PROTO, Errno::HOSTUNREACH].map(of_one) == [true; 3]);
+        let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+        assert!(own.map(of_one) == [false; 4]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::proxy::relay::{Broken, Relayed};
 use crate::proxy::scratch::Scratch;
 use crate::proxy::upstream::{ConnectFailed, Kept, Taken};
 use crate::retry::{self, Attempt, Failure, RetryPolicy, Safety, Verdict};
-use crate::server::buffer::Buffers;
+use crate::server::buffer::{Buffers, Memory};
 use crate::server::{Handler, Life};
 
 mod client;
@@ -78,6 +78,8 @@ pub struct Settings {
     pub started: Instant,
     /// Where traffic tells what it saw. Bounded; when it is full, probes have to find out.
     pub feedback: mpsc::Sender<Feedback>,
+    /// What buffers have grown by, all workers together.
+    pub memory: Arc<Memory>,
     /// Requests that wait for a node now, all workers together.
     pub held: AtomicUsize,
     /// Requests that clients saw fail for the cluster's fault: answered with a 5xx of our own, or
@@ -119,6 +121,10 @@ impl Handler for Worker {
     ) -> impl Future<Output = ()> + 'static {
         client::serve(self, stream, peer, life)
     }
+
+    fn free_files(&self) {
+        self.kept.clear();
+    }
 }
 
 /// What a request remembers from attempt to attempt.
@@ -144,12 +150,13 @@ impl Worker {
     /// Makes the worker's part and starts its two helpers: one follows the published pool, one
     /// closes connections that were kept too long. Call it on the worker's own thread.
     pub fn start(settings: Arc<Settings>, watch: pool::Watch) -> Rc<Self> {
+        let buffers = Buffers::new(Arc::clone(&settings.memory));
         let worker = Rc::new(Self {
             settings,
             pool: RefCell::new(Arc::clone(&watch.borrow())),
             published: Notify::new(),
             kept: Kept::default(),
-            buffers: Buffers::default(),
+            buffers,
             scratch: Scratch::default(),
             active: Rc::default(),
             replaying: Rc::default(),

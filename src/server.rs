@@ -2,17 +2,15 @@
 //! spreads connections over the listeners, and a connection never leaves its worker, so the data
 //! line needs no lock and no atomic but the shared counters.
 //!
-//! What is done with a connection is the handler's business; this module accepts, counts, and
-//! ends gracefully.
+//! What is done with a connection is the handler's business; this module accepts, counts, makes
+//! room, and ends gracefully.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,10 +18,18 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
-use tracing::warn;
+use tracing::{info, warn};
 
-pub(crate) mod buffer;
+mod books;
+pub mod buffer;
+mod crowd;
+
+use self::books::Books;
+pub use self::books::Life;
+pub use self::crowd::Bounds;
+use self::crowd::Crowd;
+pub(crate) use self::crowd::OverLimit;
+use crate::listen::is_of_one_connection;
 
 /// How long an idle connection may stay once the workers drain: a request that is on its way when
 /// the end begins is still answered, with `Connection: close`.
@@ -32,7 +38,7 @@ const IDLE_GRACE: Duration = Duration::from_millis(500);
 /// How often a worker looks whether its connections have ended or gone idle while it drains.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
 
-/// How long accepting pauses after an error such as "too many open files".
+/// How long accepting pauses when there are no more files or no memory for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A silent client is asked after this long whether its host is still there, then every third of
@@ -57,45 +63,9 @@ pub trait Handler: 'static {
         peer: SocketAddr,
         life: Life,
     ) -> impl Future<Output = ()> + 'static;
-}
 
-/// The life of a connection as its task knows it. Dropping it, however the task ends, takes the
-/// connection out of the worker's books; a wrapper around the task would do that too, and double
-/// the task's size.
-pub struct Life {
-    number: u64,
-    /// Written here, read by the worker: it waits for a request and may be ended without loss.
-    idle: Rc<Cell<bool>>,
-    books: Rc<Books>,
-}
-
-impl Life {
-    /// Says whether the connection waits for a request and may be ended without loss.
-    pub(crate) fn set_idle(&self, idle: bool) {
-        self.idle.set(idle);
-    }
-
-    /// Whether the connection should end after what runs.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.books.draining.get()
-    }
-}
-
-impl Drop for Life {
-    fn drop(&mut self) {
-        self.books.open.fetch_sub(1, Ordering::Relaxed);
-        self.books.connections.borrow_mut().remove(&self.number);
-    }
-}
-
-/// What a worker and its connections share.
-struct Books {
-    /// Set by the worker: answer what comes, then close.
-    draining: Cell<bool>,
-    /// The connections of all workers.
-    open: Arc<AtomicUsize>,
-    /// Those of this worker, by their number.
-    connections: RefCell<HashMap<u64, Connection>>,
+    /// Closes what is open but not in use: there are no more files to be had.
+    fn free_files(&self) {}
 }
 
 /// The running workers.
@@ -106,21 +76,20 @@ pub struct Workers {
 
 impl Workers {
     /// Starts one worker for each listener. `make` builds the handler on the worker's own thread.
-    /// All workers together hold at most `connections_max` connections; beyond that they stop
-    /// accepting and the kernel's queue holds the rest.
+    /// `bounds` holds for all of them together.
     ///
     /// # Errors
     /// A thread or a runtime that cannot be made.
     pub fn start<H: Handler>(
         listeners: Vec<TcpListener>,
-        connections_max: usize,
+        bounds: Bounds,
         phase: &watch::Receiver<Phase>,
         make: impl Fn() -> Rc<H> + Clone + Send + 'static,
     ) -> io::Result<Self> {
-        let open = Arc::new(AtomicUsize::new(0));
+        let crowd = Arc::new(Crowd::new(bounds));
         let (alive, ended) = mpsc::channel(listeners.len().max(1));
         for (index, listener) in listeners.into_iter().enumerate() {
-            let (phase, make, open) = (phase.clone(), make.clone(), Arc::clone(&open));
+            let (phase, make, crowd) = (phase.clone(), make.clone(), Arc::clone(&crowd));
             let alive = Alive(alive.clone());
             let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
             let run = move || {
@@ -133,15 +102,7 @@ impl Workers {
                 let _ = ready.send(told);
                 let Some((runtime, listener)) = ours else { return };
                 runtime.block_on(async {
-                    let worker = Worker {
-                        handler: make(),
-                        connections_max,
-                        books: Rc::new(Books {
-                            draining: Cell::new(false),
-                            open,
-                            connections: RefCell::default(),
-                        }),
-                    };
+                    let worker = Worker { handler: make(), books: Rc::new(Books::new(crowd)) };
                     worker.run(listener, phase).await;
                 });
             };
@@ -198,80 +159,89 @@ fn tune(listener: &TcpListener) {
     let _ = socket.set_tcp_keepalive(&keepalive.with_retries(3));
 }
 
-/// A connection as its worker knows it.
-struct Connection {
-    abort: AbortHandle,
-    idle: Rc<Cell<bool>>,
-}
-
 struct Worker<H> {
     handler: Rc<H>,
-    connections_max: usize,
     books: Rc<Books>,
 }
 
 impl<H: Handler> Worker<H> {
     async fn run(self, listener: tokio::net::TcpListener, mut phase: watch::Receiver<Phase>) {
-        let mut number = 0;
-        let deadline = loop {
-            tokio::select! {
-                deadline = draining(&mut phase) => break deadline,
-                accepted = self.accept(&listener) => match accepted {
-                    Ok((stream, peer)) => { number += 1; self.spawn(number, stream, peer); }
-                    Err(error) => {
-                        warn!(%error, "failed to accept a connection; trying again");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
+        let deadline = tokio::select! {
+            deadline = draining(&mut phase) => deadline,
+            never = self.accept(&listener) => match never {},
+            never = self.books.help_others() => match never {},
         };
         self.books.draining.set(true);
-        self.empty_the_queue(listener, &mut number);
+        self.empty_the_queue(listener);
         self.finish(deadline).await;
     }
 
-    /// Accepts when there is room for one more.
-    async fn accept(
-        &self,
-        listener: &tokio::net::TcpListener,
-    ) -> io::Result<(TcpStream, SocketAddr)> {
-        while self.books.open.load(Ordering::Relaxed) >= self.connections_max {
-            tokio::time::sleep(DRAIN_TICK).await;
+    /// Accepts what comes. How many may stay is decided when their task claims a place.
+    async fn accept(&self, listener: &tokio::net::TcpListener) -> Infallible {
+        let mut starved = false;
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    if std::mem::take(&mut starved) {
+                        info!("connections are accepted again");
+                    }
+                    self.spawn(stream, peer);
+                    self.hold_back_a_rush().await;
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    self.handler.free_files();
+                    if !std::mem::replace(&mut starved, true) {
+                        warn!(
+                            %error,
+                            "no connection can be accepted for now; more open files are allowed \
+                             by `ulimit -n 32768` or LimitNOFILE= of the systemd unit"
+                        );
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
         }
-        listener.accept().await
+    }
+
+    /// Connections that are not served yet must not become ever more: who takes long to say whom it
+    /// comes from makes room.
+    async fn hold_back_a_rush(&self) {
+        if self.books.is_rushed() {
+            // Those that have just come had no chance yet.
+            tokio::task::yield_now().await;
+            if self.books.is_rushed() {
+                self.books.end_the_slowest_arrival();
+            }
+        }
     }
 
     /// Takes what the kernel has completed already and closes the listener: closing it alone would
     /// reset those. The runtime is not asked, because it may not have heard of the last ones yet.
-    fn empty_the_queue(&self, listener: tokio::net::TcpListener, number: &mut u64) {
+    fn empty_the_queue(&self, listener: tokio::net::TcpListener) {
         let Ok(listener) = listener.into_std() else { return };
         while let Ok((stream, peer)) = listener.accept() {
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
             let Ok(stream) = stream else { continue };
-            *number += 1;
-            self.spawn(*number, stream, peer);
+            self.spawn(stream, peer);
         }
     }
 
-    fn spawn(&self, number: u64, stream: TcpStream, peer: SocketAddr) {
-        let idle = Rc::new(Cell::new(false));
-        let life = Life { number, idle: Rc::clone(&idle), books: Rc::clone(&self.books) };
-        self.books.open.fetch_add(1, Ordering::Relaxed);
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr) {
+        let life = self.books.open();
+        let key = life.key();
         let serving = Rc::clone(&self.handler).serve(stream, peer, life);
         let task = tokio::task::spawn_local(serving);
-        let connection = Connection { abort: task.abort_handle(), idle };
-        self.books.connections.borrow_mut().insert(number, connection);
+        self.books.spawned(key, task.abort_handle());
     }
 
     /// Ends idle connections after a grace, waits for the others until the deadline, then ends all.
     async fn finish(&self, deadline: Instant) {
         let idle_end = (Instant::now() + IDLE_GRACE).min(deadline);
-        while !self.books.connections.borrow().is_empty() {
+        while !self.books.is_empty() {
             let now = Instant::now();
-            for connection in self.books.connections.borrow().values() {
-                if now >= deadline || (now >= idle_end && connection.idle.get()) {
-                    connection.abort.abort();
-                }
+            if now >= idle_end {
+                self.books.end(now >= deadline);
             }
             tokio::time::sleep(DRAIN_TICK).await;
         }

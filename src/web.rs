@@ -182,7 +182,7 @@ impl Web {
 
 /// As many connections as this process may have open files for, [`CONNECTIONS_MAX`] at most.
 fn connections_max() -> usize {
-    let room = listen::room().unwrap_or(CONNECTIONS_MAX);
+    let room = listen::room(1).unwrap_or(CONNECTIONS_MAX);
     if room < CONNECTIONS_FEW {
         tracing::warn!(
             connections = room.max(1),

@@ -30,6 +30,9 @@ const WORKERS: RangeInclusive<usize> = 1..=256;
 /// The kernel's own bound on descriptors is below the upper end.
 const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 
+/// None at all would be 0; nobody has a petabyte to send.
+const BODY_BYTES: RangeInclusive<u64> = 0..=1 << 50;
+
 /// Checks `picluster web`.
 pub(super) fn web(raw: flags::Web, env: Env<'_>) -> Result<Invocation, Refusal> {
     let settings = Settings { role: "WEB", env };
@@ -180,7 +183,10 @@ impl Settings<'_> {
     fn limits(&self, raw: flags::Limits) -> Result<Limits, Refusal> {
         let default = Limits::default();
         let time = |flag, given, default| self.own_time(flag, given, default, &LIMIT);
-        let connections = self.own("max-connections", raw.max_connections)?;
+        let count = |flag, given| {
+            let given = self.own(flag, given)?;
+            given.map(|given| given.count(&CONNECTIONS)).transpose()
+        };
         Ok(Limits {
             head: time("head-timeout", raw.head_timeout, default.head)?,
             keep_alive: time("keep-alive", raw.keep_alive, default.keep_alive)?,
@@ -189,8 +195,16 @@ impl Settings<'_> {
             answer: time("answer-timeout", raw.answer_timeout, default.answer)?,
             answer_body: time("answer-idle", raw.answer_idle, default.answer_body)?,
             tunnel: time("tunnel-idle", raw.tunnel_idle, default.tunnel)?,
-            connections: connections
-                .map_or(Ok(default.connections), |given| given.count(&CONNECTIONS))?,
+            connections: count("max-connections", raw.max_connections)?
+                .unwrap_or(default.connections),
+            connections_per_client: count(
+                "max-connections-per-client",
+                raw.max_connections_per_client,
+            )?,
+            body_bytes: self
+                .own("max-body", raw.max_body)?
+                .map(|given| given.size(&BODY_BYTES))
+                .transpose()?,
             ..default
         })
     }

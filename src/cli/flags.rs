@@ -125,33 +125,39 @@ pub(super) struct Common {
 #[derive(Args, Debug)]
 #[command(next_help_heading = LIMITS)]
 pub(super) struct Limits {
-    /// A request waits for a node to come back (5s)
+    /// Request: waits for a node (5s)
     #[arg(long, value_name = "TIME")]
     pub(super) hold: Option<String>,
-    /// Client: sends the head of a request (10s)
+    /// Client: sends a request's head (10s)
     #[arg(long, value_name = "TIME")]
     pub(super) head_timeout: Option<String>,
-    /// Client: keeps a connection without request (60s)
+    /// Client: makes no request (60s)
     #[arg(long, value_name = "TIME")]
     pub(super) keep_alive: Option<String>,
-    /// Client: falls silent in a request's body (30s)
+    /// Client: sends nothing of a body (30s)
     #[arg(long, value_name = "TIME")]
     pub(super) body_idle: Option<String>,
-    /// Client: takes no byte of its answer (30s)
+    /// Client: takes nothing (30s)
     #[arg(long, value_name = "TIME")]
     pub(super) send_idle: Option<String>,
-    /// Node: lives, but does not answer yet (2m)
+    /// Node: lives, but answers not yet (2m)
     #[arg(long, value_name = "TIME")]
     pub(super) answer_timeout: Option<String>,
-    /// Node: falls silent in an answer's body (10m)
+    /// Node: sends nothing of a body (10m)
     #[arg(long, value_name = "TIME")]
     pub(super) answer_idle: Option<String>,
-    /// Both: leave a WebSocket or tunnel silent (1h)
+    /// Both: leave a WebSocket silent (1h)
     #[arg(long, value_name = "TIME")]
     pub(super) tunnel_idle: Option<String>,
     /// Client connections at once (10000)
     #[arg(long, value_name = "N")]
     pub(super) max_connections: Option<String>,
+    /// Of these, one client's (four fifths)
+    #[arg(long, value_name = "N")]
+    pub(super) max_connections_per_client: Option<String>,
+    /// Request body: 512K, 10M, 1G (no limit)
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_body: Option<String>,
 }
 
 /// The flags of `picluster demo`.

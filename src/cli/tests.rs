@@ -144,6 +144,8 @@ fn every_setting_of_the_balancer_has_its_twin() {
             ("PICLUSTER_LB_ANSWER_IDLE", "16s"),
             ("PICLUSTER_LB_TUNNEL_IDLE", "17s"),
             ("PICLUSTER_LB_MAX_CONNECTIONS", "18"),
+            ("PICLUSTER_LB_MAX_CONNECTIONS_PER_CLIENT", "19"),
+            ("PICLUSTER_LB_MAX_BODY", "20k"),
         ],
     );
     assert_eq!((config.admin.to_string().as_str(), config.workers), ("127.0.0.1:9", 3));
@@ -155,7 +157,26 @@ fn every_setting_of_the_balancer_has_its_twin() {
     let l = config.limits;
     let times = [l.head, l.keep_alive, l.body, l.send, l.answer, l.answer_body, l.tunnel];
     assert_eq!(times.map(|time| time.as_secs()), [11, 12, 13, 14, 15, 16, 17]);
-    assert_eq!(l.connections, 18);
+    assert_eq!((l.connections, l.connections_per_client), (18, Some(19)));
+    assert_eq!(l.body_bytes, Some(20 * 1024));
+}
+
+#[test]
+fn a_size_is_in_bytes_or_has_a_unit() {
+    let size = |text| lb(&format!("lb --max-body {text}"), &[]).limits.body_bytes;
+    assert_eq!(
+        [size("0"), size("1000"), size("10M"), size("1g")],
+        [0, 1000, 10 << 20, 1 << 30].map(Some)
+    );
+    for bad in ["M", "1.5M", "-1", "10MB", "ten"] {
+        let text = refused(&format!("lb --max-body={bad}"), &[]);
+        let fix = "write it in bytes or with K, M or G, for example --max-body 10M";
+        assert_eq!(text, format!("--max-body \"{bad}\" is no size; {fix}"));
+    }
+    for large in ["2000000G", "99999999999999999999"] {
+        let text = refused(&format!("lb --max-body {large}"), &[]);
+        assert!(text.ends_with("is out of range; the most is 1048576G"), "{text}");
+    }
 }
 
 #[test]

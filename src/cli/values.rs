@@ -137,6 +137,30 @@ impl Given {
         }
     }
 
+    /// A number of bytes, or of KiB, MiB or GiB: `1000`, `512K`, `10M`, `1G`.
+    pub(super) fn size(self, range: &RangeInclusive<u64>) -> Result<u64, Refusal> {
+        let (digits, shift) = match self.text.to_ascii_uppercase().as_bytes().last() {
+            Some(b'K') => (self.text.len() - 1, 10),
+            Some(b'M') => (self.text.len() - 1, 20),
+            Some(b'G') => (self.text.len() - 1, 30),
+            _ => (self.text.len(), 0),
+        };
+        let fix =
+            format!("write it in bytes or with K, M or G, for example {}", self.example("10M"));
+        let number = &self.text[..digits];
+        if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(self.refuse("is no size", &fix));
+        }
+        let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+        match bytes {
+            Some(bytes) if range.contains(&bytes) => Ok(bytes),
+            _ => {
+                let most = range.end() >> 30;
+                Err(self.refuse("is out of range", &format!("the most is {most}G")))
+            }
+        }
+    }
+
     /// `1`, `true`, `0` or `false`.
     pub(super) fn switch(self) -> Result<bool, Refusal> {
         match self.text.to_ascii_lowercase().as_str() {

@@ -53,6 +53,8 @@ pub enum Refusal {
     BadExpectation,
     /// A 101 that does not say what it switches to (RFC 9110 15.2.2).
     BadSwitch,
+    /// The body is longer than the caller takes (RFC 9110 15.5.14).
+    BodyTooLong,
     /// A chunk line or the end of a chunk is malformed (RFC 9112 7.1).
     BadChunk,
     /// A trailer is malformed, or has a name that belongs into a head (RFC 9110 6.5.1).
@@ -68,6 +70,7 @@ impl Refusal {
     pub const fn status(self) -> u16 {
         match self {
             Self::Connect => 405,
+            Self::BodyTooLong => 413,
             Self::TargetTooLong => 414,
             Self::BadExpectation => 417,
             Self::HeadTooLong | Self::TooManyFields => 431,
@@ -100,6 +103,7 @@ impl Refusal {
             Self::BadCoding => "unsupported Transfer-Encoding",
             Self::BadExpectation => "unknown expectation",
             Self::BadSwitch => "101 without Upgrade",
+            Self::BodyTooLong => "request body too long",
             Self::BadChunk => "malformed chunk",
             Self::BadTrailer => "malformed or forbidden trailer",
             Self::TooMuchFraming => "too many chunk extensions or trailers",
@@ -124,6 +128,7 @@ mod tests {
     fn a_client_learns_what_it_can_change() {
         assert_eq!(Refusal::TargetTooLong.status(), 414);
         assert_eq!(Refusal::HeadTooLong.status(), 431);
+        assert_eq!(Refusal::BodyTooLong.status(), 413);
         assert_eq!(Refusal::BadVersion.status(), 505);
         assert_eq!(Refusal::BadExpectation.status(), 417);
         assert_eq!(Refusal::Connect.status(), 405);

@@ -1,6 +1,7 @@
 //! A listener for `axum::serve` with bounds: so many connections at once, and none that stays
 //! silent for ever. For the node's pages and the admin port; the data line has its own.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
@@ -13,8 +14,10 @@ use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, Sleep, sleep};
+
+use super::is_of_one_connection;
 
 /// A connection on which nothing moves is closed after this long. Far above the 3 s after which a
 /// balancer closes its own, so that it is never we who close one it is about to use.
@@ -23,6 +26,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(75);
 /// The same while there is no room for another: who says nothing for this long makes room, so that
 /// no number of silent connections keeps a balancer from asking how we are. Still above those 3 s.
 const SILENCE_MAX_CROWDED: Duration = Duration::from_secs(5);
+
+/// A request that has no answer after this long has not come to its end: all is answered at once
+/// here. Bytes that trickle in are no excuse.
+const HEAD_MAX: Duration = Duration::from_secs(10);
 
 /// The pause after `accept` failed for want of file descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -35,6 +42,18 @@ pub struct Accept {
     /// Somebody waits for room. Written by the acceptor, read by the connections. Not the number of
     /// free places: the first connection that makes room would end the hurry of all the others.
     crowded: Arc<AtomicBool>,
+    /// Those that had no answer yet when they were last looked at, the oldest first. Looked through
+    /// when it gets longer than there is room for connections.
+    fresh: VecDeque<Fresh>,
+    connections_max: usize,
+}
+
+/// A connection that has made no whole request yet, as far as is known.
+#[derive(Debug)]
+struct Fresh {
+    answered: Arc<AtomicBool>,
+    /// Dropping it ends the connection if that has no answer yet.
+    end: oneshot::Sender<()>,
 }
 
 impl Accept {
@@ -46,7 +65,47 @@ impl Accept {
     pub fn new(listener: TcpListener, connections_max: usize) -> io::Result<Self> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let room = Arc::new(Semaphore::new(connections_max));
-        Ok(Self { listener, room, crowded: Arc::default() })
+        let (crowded, fresh) = (Arc::default(), VecDeque::new());
+        Ok(Self { listener, room, crowded, fresh, connections_max })
+    }
+
+    fn forget_the_answered(&mut self) {
+        let is_fresh =
+            |fresh: &Fresh| !fresh.end.is_closed() && !fresh.answered.load(Ordering::Relaxed);
+        self.fresh.retain(is_fresh);
+    }
+
+    /// A place for one more. When there is none, the oldest connection that has made no whole
+    /// request yet makes room: however many of those there are, they keep nobody waiting.
+    async fn place(&mut self) -> OwnedSemaphorePermit {
+        let free = Arc::clone(&self.room).try_acquire_owned();
+        self.crowded.store(free.is_err(), Ordering::Relaxed);
+        if let Ok(place) = free {
+            return place;
+        }
+        self.forget_the_answered();
+        self.fresh.pop_front();
+        let place = Arc::clone(&self.room).acquire_owned().await;
+        place.expect("the semaphore is never closed")
+    }
+
+    fn connection(&mut self, stream: TcpStream, room: OwnedSemaphorePermit) -> Connection {
+        if self.fresh.len() >= self.connections_max {
+            self.forget_the_answered();
+        }
+        let (end, ended) = oneshot::channel();
+        let answered = Arc::new(AtomicBool::new(false));
+        self.fresh.push_back(Fresh { answered: Arc::clone(&answered), end });
+        Connection {
+            stream,
+            moved: Instant::now(),
+            asked: None,
+            look: Box::pin(sleep(SILENCE_MAX_CROWDED)),
+            crowded: Arc::clone(&self.crowded),
+            answered,
+            ended,
+            _room: room,
+        }
     }
 }
 
@@ -56,21 +115,12 @@ impl Listener for Accept {
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
-            let free = Arc::clone(&self.room).try_acquire_owned();
-            self.crowded.store(free.is_err(), Ordering::Relaxed);
-            let room = match free {
-                Ok(room) => room,
-                Err(_) => Arc::clone(&self.room)
-                    .acquire_owned()
-                    .await
-                    .expect("the semaphore is never closed"),
-            };
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     // An answer is one write; waiting to fill a segment only adds delay.
                     let _ = stream.set_nodelay(true);
-                    let crowded = Arc::clone(&self.crowded);
-                    return (Connection::new(stream, room, crowded), peer);
+                    let place = self.place().await;
+                    return (self.connection(stream, place), peer);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -84,11 +134,6 @@ impl Listener for Accept {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
-}
-
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 /// The address of this machine that a client connected to; an `axum` connect info.
@@ -107,21 +152,33 @@ pub struct Connection {
     stream: TcpStream,
     /// When something moved last.
     moved: Instant,
+    /// When the first byte came that has no answer yet.
+    asked: Option<Instant>,
     /// The next look at how long that is ago.
     look: Pin<Box<Sleep>>,
     crowded: Arc<AtomicBool>,
+    /// Something was written to it. Written here, read by the acceptor.
+    answered: Arc<AtomicBool>,
+    /// Closed by the acceptor when this connection has to make room.
+    ended: oneshot::Receiver<()>,
     _room: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    fn new(stream: TcpStream, room: OwnedSemaphorePermit, crowded: Arc<AtomicBool>) -> Self {
-        let look = Box::pin(sleep(SILENCE_MAX_CROWDED));
-        Self { stream, moved: Instant::now(), look, crowded, _room: room }
-    }
-
     fn silence_max(&self) -> Duration {
         let crowded = self.crowded.load(Ordering::Relaxed);
         if crowded { SILENCE_MAX_CROWDED } else { SILENCE_MAX }
+    }
+
+    fn is_late(&self) -> bool {
+        self.asked.is_some_and(|asked| asked.elapsed() >= HEAD_MAX)
+    }
+
+    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(_))) {
+            self.asked = None;
+            self.answered.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Passes on what the stream said; when it is pending for too long, that is its end.
@@ -130,14 +187,23 @@ impl Connection {
         cx: &mut Context<'_>,
         moved: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
+        if self.is_late() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         if moved.is_ready() {
             self.moved = Instant::now();
             self.look.as_mut().reset(self.moved + SILENCE_MAX_CROWDED);
             return moved;
         }
         loop {
+            let ended = &mut self.ended;
+            if !self.answered.load(Ordering::Relaxed)
+                && (ended.is_terminated() || Pin::new(ended).poll(cx).is_ready())
+            {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
             ready!(self.look.as_mut().poll(cx));
-            if self.moved.elapsed() >= self.silence_max() {
+            if self.moved.elapsed() >= self.silence_max() || self.is_late() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             self.look.as_mut().reset(Instant::now() + SILENCE_MAX_CROWDED);
@@ -151,7 +217,11 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let moved = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.asked.get_or_insert_with(Instant::now);
+        }
         self.heard(cx, moved)
     }
 }
@@ -163,6 +233,7 @@ impl AsyncWrite for Connection {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let moved = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(&moved);
         self.heard(cx, moved)
     }
 
@@ -180,6 +251,7 @@ impl AsyncWrite for Connection {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let moved = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(&moved);
         self.heard(cx, moved)
     }
 
@@ -190,7 +262,7 @@ impl AsyncWrite for Connection {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -217,11 +289,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_connection_is_closed_and_earlier_where_there_is_no_room_for_another() {
-        for (room, silent) in [(2, SILENCE_MAX), (1, SILENCE_MAX_CROWDED)] {
-            let addr = listening(room).await;
-            let took = closed_after(TcpStream::connect(addr).await.unwrap()).await;
-            assert!(took >= silent && took < silent + Duration::from_secs(6), "{room}: {took:?}");
+    async fn a_silent_connection_is_closed() {
+        let addr = listening(2).await;
+        let took = closed_after(TcpStream::connect(addr).await.unwrap()).await;
+        assert!(took >= SILENCE_MAX && took < SILENCE_MAX + Duration::from_secs(6), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_trickles_in_is_not_waited_for() {
+        let addr = listening(2).await;
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        let began = Instant::now();
+        while client.write_all(b"G").await.is_ok() {
+            sleep(Duration::from_secs(1)).await;
+            assert!(began.elapsed() < HEAD_MAX * 2);
         }
+        assert!(began.elapsed() >= HEAD_MAX);
+    }
+
+    #[tokio::test]
+    async fn the_oldest_that_has_made_no_request_makes_room() {
+        let addr = listening(2).await;
+        let oldest = TcpStream::connect(addr).await.unwrap();
+        let mut next = TcpStream::connect(addr).await.unwrap();
+        next.write_all(b"G").await.unwrap();
+        let _newcomer = TcpStream::connect(addr).await.unwrap();
+        assert!(closed_after(oldest).await < SILENCE_MAX_CROWDED);
+        let open = tokio::time::timeout(Duration::from_millis(50), next.read_u8()).await;
+        assert!(open.is_err(), "the second one stays");
     }
 }

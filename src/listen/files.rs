@@ -4,20 +4,24 @@ use std::fs;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// What is open besides connections: listeners, runtimes, mDNS, probes.
+/// What is open besides connections: listeners, mDNS, probes.
 const RESERVED: usize = 40;
 
+/// What a worker has open besides them: its listener, and its runtime's.
+const RESERVED_PER_WORKER: usize = 4;
+
 /// Raises the soft limit of open files to the hard one and says what it is now, less what the
-/// program itself needs; `None` where that cannot be read.
+/// program and its workers need; `None` where that cannot be read.
 ///
 /// A login shell starts with 1,024, a relic of `select`; whoever does not use that may have all.
-pub fn room() -> Option<usize> {
+pub fn room(workers: usize) -> Option<usize> {
     // Not getrlimit(2): a system call filter may refuse it, and rustix takes it for infallible.
     let (soft, hard) = limits(&fs::read_to_string("/proc/self/limits").ok()?)?;
     let raised = soft < hard
         && setrlimit(Resource::Nofile, Rlimit { current: Some(hard), maximum: Some(hard) }).is_ok();
     let limit = if raised { hard } else { soft };
-    Some(usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(RESERVED))
+    let reserved = RESERVED + RESERVED_PER_WORKER * workers;
+    Some(usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(reserved))
 }
 
 /// The line `Max open files  1024  524288  files` of `/proc/PID/limits`, see proc_pid_limits(5).
@@ -48,10 +52,10 @@ mod tests {
 
     #[test]
     fn the_soft_limit_is_raised_to_the_hard_one() {
-        let room = room().unwrap();
+        let room = room(3).unwrap();
         let table = fs::read_to_string("/proc/self/limits").unwrap();
         let (soft, hard) = limits(&table).unwrap();
         assert_eq!(soft, hard);
-        assert_eq!(room, usize::try_from(hard).unwrap_or(usize::MAX) - RESERVED);
+        assert_eq!(room, usize::try_from(hard).unwrap_or(usize::MAX) - RESERVED - 12);
     }
 }

@@ -1,16 +1,16 @@
 //! A client's connection: from one request to the next.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
 use crate::config::HEAD_BYTES_MAX;
-use crate::h1::{self, Body, RequestHead, Slots, Version};
+use crate::h1::{self, RequestHead, Slots, Version};
 use crate::proxy::Worker;
 use crate::proxy::headers::{self, Added, Forwarding};
 use crate::proxy::introduction::{self, Unintroduced};
@@ -22,7 +22,7 @@ use crate::proxy::upload::{Upload, write_all_within};
 use crate::proxy::upstream::is_quiet;
 use crate::retry::Safety;
 use crate::server::Life;
-use crate::server::buffer::Buffer;
+use crate::server::buffer::{Buffer, Need};
 
 /// After an answer that ends the connection, the client's bytes are read and dropped for this long
 /// and up to this many: closing at once would reset it and could take the answer away.
@@ -82,8 +82,18 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         life,
         forwarding: Forwarding::new(peer.ip(), trusted),
     };
-    if trusted && proxies.proxy_protocol && !Box::pin(client.meet(&worker)).await {
-        return;
+    let mut sender = peer.ip();
+    if trusted && proxies.proxy_protocol {
+        match Box::pin(client.meet(&worker, sender)).await {
+            Ok(introduced) => sender = introduced,
+            Err(None) => return,
+            Err(Some(reject)) => return Box::pin(client.turn_away(&worker, reject)).await,
+        }
+    }
+    // A trusted proxy has connections for many clients.
+    let counted = Some(sender).filter(|sender| !proxies.contains(*sender));
+    if let Err(over) = client.life.claim(counted).await {
+        return Box::pin(client.turn_away(&worker, Reject::OverLimit(over))).await;
     }
     loop {
         let next = match client.request(&worker).await {
@@ -91,6 +101,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
             // connection as much larger.
             Ok(request) => Box::pin(worker.exchange(&mut client, request)).await,
             Err(Ended::Quietly) => return,
+            Err(Ended::CrowdedOut) => {
+                return Box::pin(client.turn_away(&worker, Reject::SlowHead)).await;
+            }
             Err(Ended::With(reject)) => Box::pin(client.refuse(&worker, reject)).await,
         };
         match next {
@@ -106,6 +119,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
 enum Ended {
     /// The client left, or said nothing for as long as it may.
     Quietly,
+    /// Its place is needed for somebody else, and its request has been coming for a while.
+    CrowdedOut,
     /// It has to be told something.
     With(Reject),
 }
@@ -129,12 +144,17 @@ impl Client {
                 return Ok(request);
             }
             seen = self.inbox.len();
-            if self.inbox.is_full() {
-                self.inbox.grow(HEAD_BYTES_MAX);
+            if self.inbox.is_full() && !self.inbox.grow(HEAD_BYTES_MAX, Need::Must) {
+                return Err(Ended::With(Reject::NoMemory));
             }
-            let waited = began.get_or_insert_with(Instant::now).elapsed();
+            let began = *began.get_or_insert_with(Instant::now);
             let read = pin!(self.inbox.read_from(&mut self.stream));
-            match self.timer.within(limits.head.saturating_sub(waited), read).await {
+            let came = tokio::select! {
+                biased;
+                () = self.life.crowded_out(began) => return Err(Ended::CrowdedOut),
+                came = self.timer.within(limits.head.saturating_sub(began.elapsed()), read) => came,
+            };
+            match came {
                 Err(_) => return Err(Ended::With(Reject::SlowHead)),
                 Ok(Ok(0) | Err(_)) => return Err(Ended::Quietly),
                 Ok(Ok(_)) => {}
@@ -143,28 +163,21 @@ impl Client {
     }
 
     /// Reads from a trusted proxy who its client is (see [`introduction`]); from then on that is who
-    /// sends the requests. Whether there is one.
-    async fn meet(&mut self, worker: &Worker) -> bool {
-        let limit = worker.settings.limits.head;
-        let met = {
-            let read = pin!(introduction::read(&mut self.stream, &mut self.inbox));
-            self.timer.within(limit, read).await
-        };
-        let reject = match met {
-            Ok(Ok(client)) => {
-                if let Some(ip) = client {
-                    let trusted = worker.settings.trusted_proxies.contains(ip);
-                    self.forwarding = Forwarding::new(ip, trusted);
-                }
-                return true;
+    /// sends the requests. Gives their sender, or why there will be none, if there is somebody to
+    /// tell.
+    async fn meet(&mut self, worker: &Worker, proxy: IpAddr) -> Result<IpAddr, Option<Reject>> {
+        let read = pin!(introduction::read(&mut self.stream, &mut self.inbox));
+        let met = self.timer.within(worker.settings.limits.head, read).await;
+        match met.map_err(|_| Some(Reject::SlowHead))? {
+            Ok(Some(client)) => {
+                let trusted = worker.settings.trusted_proxies.contains(client);
+                self.forwarding = Forwarding::new(client, trusted);
+                Ok(client)
             }
-            Ok(Err(Unintroduced::Gone)) => return false,
-            Ok(Err(Unintroduced::Invalid)) => Reject::NoProxyHeader,
-            Err(_) => Reject::SlowHead,
-        };
-        self.refuse(worker, reject).await;
-        self.close().await;
-        false
+            Ok(None) => Ok(proxy),
+            Err(Unintroduced::Gone) => Err(None),
+            Err(Unintroduced::Invalid) => Err(Some(Reject::NoProxyHeader)),
+        }
     }
 
     /// Reads the head, if it is whole, and renders it for the node at once: in the ordinary case it
@@ -183,8 +196,9 @@ impl Client {
         if headers::is_loop(&head.fields, &worker.settings.via) {
             return Err(Reject::Loop);
         }
+        let bytes_max = worker.settings.limits.body_bytes;
         let mut upload =
-            Upload::new(Body::new(head.framing), head.len, &self.inbox).map_err(Reject::Refused)?;
+            Upload::new(head.framing, head.len, &self.inbox, bytes_max).map_err(Reject::Refused)?;
         if head.expect_continue {
             upload.await_continue();
         }
@@ -263,6 +277,13 @@ impl Client {
         self.answer(worker, reject, is_head, false, false, true).await
     }
 
+    /// Says why it is not served, and ends without keeping its place meanwhile.
+    async fn turn_away(mut self, worker: &Worker, reject: Reject) {
+        if self.refuse(worker, reject).await == Next::Linger {
+            self.life.part(self.stream);
+        }
+    }
+
     async fn answer(
         &mut self,
         worker: &Worker,
@@ -278,6 +299,7 @@ impl Client {
             html,
             http10,
             close,
+            now: SystemTime::now(),
             teaching_html: &worker.settings.teaching.html,
             teaching_text: &worker.settings.teaching.text,
         };

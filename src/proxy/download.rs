@@ -4,6 +4,7 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
@@ -15,10 +16,13 @@ use crate::proxy::client::{gone, left};
 use crate::proxy::timer::Timer;
 use crate::proxy::upload::write_all_within;
 use crate::retry::Failure;
-use crate::server::buffer::Buffer;
+use crate::server::buffer::{Buffer, Need};
 
 /// A request that is unanswered for this long asks whether its node is still there, and its client.
 const UNANSWERED: Duration = Duration::from_millis(300);
+
+/// A client that takes no byte for this long may take none for much longer.
+const STALLED: Duration = Duration::from_secs(1);
 
 /// Whose fault it is that an answer does not come or does not go down.
 pub(super) enum Stopped {
@@ -55,6 +59,8 @@ pub(super) struct Download<'a> {
     /// What came of the body and was not sent yet.
     pub(super) inbox: &'a mut Buffer,
     pub(super) answer: &'a mut Answer,
+    /// The request, which nobody reads while the client is waited for.
+    pub(super) request: Option<&'a mut Buffer>,
 }
 
 impl Download<'_> {
@@ -73,11 +79,14 @@ impl Download<'_> {
                 client: self.to_client.as_ref(),
                 limit: limits.answer_body,
             };
-            if next.read(self.timer, &mut self.from_node, self.inbox, || {}).await? == 0 {
+            let request = &mut self.request;
+            let doubt = || request.iter_mut().for_each(|request| request.stow());
+            if next.read(self.timer, &mut self.from_node, self.inbox, doubt).await? == 0 {
                 return self.answer.body.eof().map_err(|_| Stopped::Node(Failure::Died));
             }
             if self.inbox.is_full() {
-                self.inbox.grow(BUFFER_BYTES_LARGE);
+                // Without it, it takes more system calls.
+                let _ = self.inbox.grow(BUFFER_BYTES_LARGE, Need::Helps);
             }
         }
     }
@@ -94,16 +103,48 @@ impl Download<'_> {
             body.advance(came)
         };
         let used = advance.map_err(|_| Stopped::Node(Failure::BadAnswer))?.consumed;
-        let mut bytes = if self.answer.unchunk { plain.as_slice() } else { &came[..used] };
+        let bytes = if self.answer.unchunk { plain.as_slice() } else { &came[..used] };
+        let mut first = 0;
         if !self.answer.head_sent {
             self.answer.head_sent = true;
             self.member.answered(self.worker.now());
-            let first = send_first(self.worker, &mut self.to_client, self.timer, bytes).await;
-            bytes = &bytes[first.map_err(|_| Stopped::Client)?..];
+            let sent = send_first(self.worker, &mut self.to_client, self.timer, bytes).await;
+            first = sent.map_err(|_| Stopped::Client)?;
         }
-        let sent = write_all_within(&mut self.to_client, self.timer, silence_max, bytes).await;
-        sent.map_err(|_| Stopped::Client)?;
-        self.inbox.consume(used);
+        let sent = if self.answer.unchunk {
+            self.inbox.consume(used);
+            self.inbox.release();
+            let bytes = &plain[first..];
+            write_all_within(&mut self.to_client, self.timer, silence_max, bytes).await
+        } else {
+            self.inbox.consume(first);
+            self.send(used - first, silence_max).await
+        };
+        sent.map_err(|_| Stopped::Client)
+    }
+
+    /// Sends the first `left` bytes of what came. While the client takes none of them, no more
+    /// memory is held than they need.
+    async fn send(&mut self, mut left: usize, silence_max: Duration) -> io::Result<()> {
+        let mut limit = STALLED.min(silence_max);
+        while left > 0 {
+            let bytes = &self.inbox.filled()[..left];
+            match self.timer.within(limit, pin!(self.to_client.write(bytes))).await {
+                Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(Ok(n)) => {
+                    self.inbox.consume(n);
+                    left -= n;
+                    limit = STALLED.min(silence_max);
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(_) if limit == STALLED && limit < silence_max => {
+                    self.inbox.shrink();
+                    self.request.iter_mut().for_each(|request| request.stow());
+                    limit = silence_max - STALLED;
+                }
+                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            }
+        }
         Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! What the balancer answers on its own behalf: one table from cause to status and words.
 
+use std::time::SystemTime;
+
 use crate::h1::Refusal;
 use crate::retry::{Failure, Reason};
+use crate::server::OverLimit;
 
 /// Why the balancer answers itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +13,10 @@ pub(crate) enum Reject {
     Refused(Refusal),
     /// A trusted proxy did not say who its client is, as it was told to (`--proxy-protocol`).
     NoProxyHeader,
+    /// There is no place for this connection.
+    OverLimit(OverLimit),
+    /// Too many requests or answers need much memory at the moment.
+    NoMemory,
     /// The client took too long with its head.
     SlowHead,
     /// The client took too long with its body.
@@ -34,6 +41,8 @@ impl Reject {
         match self {
             Self::Refused(refusal) => refusal.status(),
             Self::NoProxyHeader => 400,
+            Self::OverLimit(OverLimit::Client) => 429,
+            Self::OverLimit(OverLimit::All) | Self::NoMemory => 503,
             Self::SlowHead | Self::SlowBody => 408,
             Self::Private => 404,
             Self::Loop => 508,
@@ -48,6 +57,9 @@ impl Reject {
         match self {
             Self::Refused(_) => "refused",
             Self::NoProxyHeader => "no_proxy_header",
+            Self::OverLimit(OverLimit::Client) => "too_many_connections_of_client",
+            Self::OverLimit(OverLimit::All) => "too_many_connections",
+            Self::NoMemory => "no_memory",
             Self::SlowHead => "slow_head",
             Self::SlowBody => "slow_body",
             Self::Private => "private",
@@ -72,6 +84,11 @@ impl Reject {
             Self::NoProxyHeader => {
                 "a connection from this address has to begin with a PROXY protocol header"
             }
+            Self::OverLimit(OverLimit::Client) => {
+                "this address has too many connections already; please close one or try again later"
+            }
+            Self::OverLimit(OverLimit::All) => "too many clients are connected; please try again",
+            Self::NoMemory => "too many large headers are under way; please try again",
             Self::SlowHead => "the request head did not come in time",
             Self::SlowBody => "the request body did not come in time",
             Self::Private => "nothing is served under /.picluster/ here",
@@ -108,6 +125,7 @@ impl Reject {
             413 => "Content Too Large",
             414 => "URI Too Long",
             417 => "Expectation Failed",
+            429 => "Too Many Requests",
             431 => "Request Header Fields Too Large",
             501 => "Not Implemented",
             502 => "Bad Gateway",
@@ -128,15 +146,19 @@ impl Reject {
             (Self::NoNodeYet, false) => ("text/plain", answer.teaching_text.to_owned()),
             (other, _) => ("text/plain", format!("{status} {reason}: {}\n", other.sentence())),
         };
-        let retry = if status == 503 { "Retry-After: 1\r\n" } else { "" };
+        let retry = if matches!(status, 429 | 503) { "Retry-After: 1\r\n" } else { "" };
+        // RFC 9110 section 15.5.6: a 405 says what is taken, and anything but CONNECT is.
+        let allow = if status == 405 { ALLOW } else { "" };
+        // RFC 9110 section 6.6.1.
+        let date = httpdate::fmt_http_date(answer.now);
         let connection = match (answer.close, answer.http10) {
             (true, _) => "Connection: close\r\n",
             (false, true) => "Connection: keep-alive\r\n",
             (false, false) => "",
         };
         let head = format!(
-            "HTTP/1.1 {status} {reason}\r\nContent-Type: {media}; charset=utf-8\r\n\
-             Content-Length: {}\r\nCache-Control: no-store\r\n{retry}{connection}\r\n",
+            "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nContent-Type: {media}; charset=utf-8\r\n\
+             Content-Length: {}\r\nCache-Control: no-store\r\n{allow}{retry}{connection}\r\n",
             body.len()
         );
         out.extend_from_slice(head.as_bytes());
@@ -145,6 +167,10 @@ impl Reject {
         }
     }
 }
+
+/// The methods of RFC 9110 section 9 without CONNECT, and that of RFC 5789. Unknown ones are passed
+/// on too; which of all these a node takes, it says itself.
+const ALLOW: &str = "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH\r\n";
 
 /// The form of an answer: what the client can take and what becomes of the connection.
 pub(crate) struct Answer<'a> {
@@ -156,6 +182,8 @@ pub(crate) struct Answer<'a> {
     pub(crate) http10: bool,
     /// The connection ends after this answer.
     pub(crate) close: bool,
+    /// For its `Date`.
+    pub(crate) now: SystemTime,
     /// The page and the text of an empty cluster.
     pub(crate) teaching_html: &'a str,
     pub(crate) teaching_text: &'a str,
@@ -172,6 +200,7 @@ mod tests {
             html,
             http10: false,
             close: true,
+            now: SystemTime::UNIX_EPOCH,
             teaching_html: "<p>teach",
             teaching_text: "teach\n",
         };
@@ -192,6 +221,24 @@ mod tests {
         assert!(text.starts_with("HTTP/1.1 404 Not Found\r\n"));
         assert!(text.ends_with("\r\nConnection: close\r\n\r\n"));
         assert!(!text.contains("Content-Length: 0"));
+    }
+
+    #[test]
+    fn every_answer_has_its_date_and_a_405_says_which_methods_are_taken() {
+        let text = written(Reject::Refused(Refusal::Connect), false, false);
+        assert!(text.contains("\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"), "{text}");
+        assert!(text.contains("\r\nAllow: GET, HEAD, POST, "), "{text}");
+        let text = written(Reject::Private, false, false);
+        assert!(text.contains("\r\nDate: Thu, ") && !text.contains("\r\nAllow: "), "{text}");
+    }
+
+    #[test]
+    fn who_gets_no_place_is_told_when_to_come_again() {
+        for (over, status) in [(OverLimit::Client, 429), (OverLimit::All, 503)] {
+            let text = written(Reject::OverLimit(over), false, false);
+            assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+            assert!(text.contains("\r\nRetry-After: 1\r\nConnection: close\r\n"), "{text}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::proxy::reject::Reject;
 use crate::proxy::upload::UploadError;
 use crate::proxy::{Worker, reset, tunnel};
 use crate::retry::Failure;
-use crate::server::buffer::Buffer;
+use crate::server::buffer::{Buffer, Need};
 
 /// The most 1xx before an answer. Each begins the wait for the answer anew, because that is what a
 /// 102 is for; without a bound a node could go on for ever and never answer.
@@ -137,8 +137,8 @@ impl Attempt<'_> {
                     return Ok(answer);
                 }
                 seen = self.inbox.len();
-                if self.inbox.is_full() {
-                    self.inbox.grow(HEAD_BYTES_MAX);
+                if self.inbox.is_full() && !self.inbox.grow(HEAD_BYTES_MAX, Need::Must) {
+                    return Err(Broken::Client(Some(Reject::NoMemory)));
                 }
             }
             if self.request.upload.is_over() {
@@ -157,7 +157,11 @@ impl Attempt<'_> {
         let (mut from_node, _) = self.node.split();
         let limit = worker.settings.limits.answer.saturating_sub(owed_since.elapsed());
         let client = to_client.as_ref();
-        let doubt = || worker.tell(member.epoch, Outcome::Silent);
+        let request = &mut self.client.inbox;
+        let doubt = || {
+            worker.tell(member.epoch, Outcome::Silent);
+            request.stow();
+        };
         let next = Awaited { worker, member, client, limit };
         let timer = &mut self.client.timer;
         match next.read(timer, &mut from_node, &mut self.inbox, doubt).await {
@@ -297,7 +301,8 @@ impl Attempt<'_> {
         let (_, to_client) = client.stream.split();
         let (from_node, _) = node.split();
         let timer = &mut client.timer;
-        Download { worker, member, timer, to_client, from_node, inbox, answer }.run().await
+        let request = Some(&mut client.inbox);
+        Download { worker, member, timer, to_client, from_node, inbox, answer, request }.run().await
     }
 
     /// Gives the answer to the client while what is left of the request's body goes up.
@@ -306,7 +311,9 @@ impl Attempt<'_> {
         let (mut from_client, to_client) = client.stream.split();
         let (from_node, mut to_node) = node.split();
         let timer = &mut client.timer;
-        let download = Download { worker, member, timer, to_client, from_node, inbox, answer };
+        // The rest of the request is read into its buffer at the same time.
+        let download =
+            Download { worker, member, timer, to_client, from_node, inbox, answer, request: None };
         let mut download = pin!(download.run());
         let limits = &worker.settings.limits;
         let (up, from, mut uncounted) = (&mut client.inbox, &mut from_client, 0);

@@ -14,9 +14,9 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::config::{Limits, REPLAY_BYTES_MAX};
-use crate::h1::{Body, Refusal};
+use crate::h1::{Body, Framing, Refusal};
 use crate::proxy::timer::Timer;
-use crate::server::buffer::Buffer;
+use crate::server::buffer::{Buffer, Need};
 
 /// How far a request's body has come. Offsets count from the first byte of the request's head,
 /// which is the first byte in the client's buffer for as long as the request runs.
@@ -28,6 +28,8 @@ pub(crate) struct Upload {
     checked: usize,
     /// The end of the bytes sent to the present node.
     sent: usize,
+    /// How many more bytes of data it may have.
+    allowed: u64,
     held: bool,
     given_up: bool,
     /// The client holds its body back until a 100 comes, so its silence is the node's.
@@ -46,23 +48,34 @@ pub(crate) enum UploadError {
     NodeSilent,
     /// The client went away.
     ClientGone,
-    /// The client broke the framing it had announced, or ended before its end.
+    /// The client broke the framing it had announced, ended before its end, or sends too much.
     Framing(Refusal),
     /// The node takes no more.
     Node,
 }
 
 impl Upload {
-    /// The body of the request whose head is the first `head_len` bytes of `inbox`.
+    /// The body, framed so, of the request whose head is the first `head_len` bytes of `inbox`.
     ///
     /// # Errors
-    /// What is already there breaks the announced framing.
-    pub(crate) fn new(body: Body, head_len: usize, inbox: &Buffer) -> Result<Self, Refusal> {
+    /// It is longer than `bytes_max`, as far as can be known yet, or what is already there breaks
+    /// the announced framing.
+    pub(crate) fn new(
+        framing: Framing,
+        head_len: usize,
+        inbox: &Buffer,
+        bytes_max: Option<u64>,
+    ) -> Result<Self, Refusal> {
+        let allowed = bytes_max.unwrap_or(u64::MAX);
+        if matches!(framing, Framing::Length(bytes) if bytes > allowed) {
+            return Err(Refusal::BodyTooLong);
+        }
         let mut upload = Self {
-            body,
+            body: Body::new(framing),
             head_len,
             checked: head_len,
             sent: head_len,
+            allowed,
             held: true,
             given_up: false,
             awaits_continue: false,
@@ -86,7 +99,10 @@ impl Upload {
 
     fn check(&mut self, inbox: &Buffer) -> Result<(), Refusal> {
         if !self.body.is_done() {
-            self.checked += self.body.advance(&inbox.filled()[self.checked..])?.consumed;
+            let mut data = 0;
+            let came = &inbox.filled()[self.checked..];
+            self.checked += self.body.decode(came, |piece| data += piece.len() as u64)?.consumed;
+            self.allowed = self.allowed.checked_sub(data).ok_or(Refusal::BodyTooLong)?;
         }
         Ok(())
     }
@@ -190,13 +206,13 @@ impl Upload {
         }
     }
 
-    /// Grows the buffer while the body may still be held, else lets go of what was sent.
+    /// Grows the buffer while the body may still be held and there is memory for it, else lets go of
+    /// what was sent.
     fn make_room(&mut self, inbox: &mut Buffer) {
         let bytes_max = self.head_len + REPLAY_BYTES_MAX;
-        if inbox.is_full() && inbox.capacity() < bytes_max {
-            inbox.grow(bytes_max);
-        }
-        if inbox.is_full() || !self.held {
+        let is_full = inbox.is_full()
+            && !(inbox.capacity() < bytes_max && inbox.grow(bytes_max, Need::Helps));
+        if is_full || !self.held {
             self.held = false;
             inbox.cut(self.head_len, self.sent);
             self.checked -= self.sent - self.head_len;

@@ -78,6 +78,11 @@ impl Kept {
         self.0.borrow_mut().remove(&epoch);
     }
 
+    /// Closes all of them: their files are needed for something else.
+    pub(crate) fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+
     /// Closes what was idle too long or belongs to an epoch that left the pool.
     pub(crate) fn sweep(&self, pool: &Pool, idle_max: Duration) {
         self.0.borrow_mut().retain(|epoch, shelf| {

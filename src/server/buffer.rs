@@ -6,14 +6,66 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::config::{BUFFER_BYTES, BUFFERS_KEPT_MAX};
+use crate::config::{BUFFER_BYTES, BUFFERS_KEPT_MAX, STOWED_BYTES_MAX};
+
+/// What all buffers of all workers have grown beyond [`BUFFER_BYTES`], and how far they may.
+#[derive(Debug)]
+pub struct Memory {
+    grown_bytes: AtomicUsize,
+    grown_bytes_max: usize,
+}
+
+impl Memory {
+    /// Buffers may grow by this much, all together.
+    pub fn new(grown_bytes_max: usize) -> Self {
+        Self { grown_bytes: AtomicUsize::new(0), grown_bytes_max }
+    }
+
+    /// What they have grown by now.
+    pub fn grown_bytes(&self) -> usize {
+        self.grown_bytes.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: usize, need: Need) -> bool {
+        let bytes_max = match need {
+            Need::Must => self.grown_bytes_max,
+            Need::Helps => self.grown_bytes_max / 2,
+        };
+        let before = self.grown_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before + bytes <= bytes_max;
+        if !fits {
+            self.give_back(bytes);
+        }
+        fits
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.grown_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// How much a buffer needs to grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Without it the request fails.
+    Must,
+    /// It is only better with it: half of the memory is left to those that must have it.
+    Helps,
+}
 
 /// The free list of one worker.
-#[derive(Clone, Default)]
-pub(crate) struct Buffers(Rc<RefCell<Free>>);
+#[derive(Clone)]
+pub(crate) struct Buffers(Rc<Shelf>);
+
+struct Shelf {
+    free: RefCell<Free>,
+    memory: Arc<Memory>,
+}
 
 #[derive(Default)]
 struct Free {
@@ -23,17 +75,24 @@ struct Free {
 }
 
 impl Buffers {
+    /// A free list without a buffer. What buffers grow by is taken from `memory`.
+    pub(crate) fn new(memory: Arc<Memory>) -> Self {
+        Self(Rc::new(Shelf { free: RefCell::default(), memory }))
+    }
+
     fn take(&self) -> Vec<u8> {
-        let mut free = self.0.borrow_mut();
+        let mut free = self.0.free.borrow_mut();
         let taken = free.list.pop();
         free.least = free.least.min(free.list.len());
         taken.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
     }
 
     /// Grown buffers are not kept: they would hold their memory for requests that do not need it.
+    /// Nor are stowed ones.
     fn give_back(&self, mut bytes: Vec<u8>) {
-        let mut free = self.0.borrow_mut();
-        if bytes.capacity() <= BUFFER_BYTES && free.list.len() < BUFFERS_KEPT_MAX {
+        self.0.memory.give_back(grown(&bytes));
+        let mut free = self.0.free.borrow_mut();
+        if bytes.capacity() == BUFFER_BYTES && free.list.len() < BUFFERS_KEPT_MAX {
             bytes.clear();
             free.list.push(bytes);
         }
@@ -41,12 +100,16 @@ impl Buffers {
 
     /// Frees what nobody needed since the last call: a burst's buffers do not stay.
     pub(crate) fn trim(&self) {
-        let mut free = self.0.borrow_mut();
+        let mut free = self.0.free.borrow_mut();
         // The oldest; the newest are warm.
         let unused = free.least;
         free.list.drain(..unused);
         free.least = free.list.len();
     }
+}
+
+fn grown(bytes: &Vec<u8>) -> usize {
+    bytes.capacity().saturating_sub(BUFFER_BYTES)
 }
 
 /// Bytes that came and were not used up yet: `bytes[start..]`. Holds no memory until it is read
@@ -79,11 +142,11 @@ impl Buffer {
 
     /// Whether there is no room left, even after moving.
     pub(crate) fn is_full(&self) -> bool {
-        self.capacity() != 0 && self.len() == self.capacity()
+        self.capacity() >= BUFFER_BYTES && self.len() == self.capacity()
     }
 
-    /// Reads what comes next; gives 0 at the end. While nothing comes, an empty buffer holds no
-    /// memory (a grown one stays: it would be made anew at each piece of a long body). Waiting for
+    /// Reads what comes next; gives 0 at the end. While nothing comes, it is [stowed](Self::stow)
+    /// (a grown one stays: it would be made anew at each piece of a long body). Waiting for
     /// readiness first would not do: the runtime takes a fresh connection for ready.
     ///
     /// ## Cancel safety
@@ -96,7 +159,7 @@ impl Buffer {
             self.make_room();
             let polled = pin!(from.read_buf(&mut self.bytes)).poll(context);
             if polled.is_pending() && self.capacity() <= BUFFER_BYTES {
-                self.release();
+                self.stow();
             }
             polled
         })
@@ -107,8 +170,10 @@ impl Buffer {
     /// used up.
     fn make_room(&mut self) {
         debug_assert!(!self.is_full(), "a full buffer has to grow first");
-        if self.capacity() == 0 {
-            self.bytes = self.free.take();
+        if self.capacity() < BUFFER_BYTES {
+            let mut bytes = self.free.take();
+            bytes.extend_from_slice(self.filled());
+            self.replace(bytes);
         } else if self.is_empty() {
             self.bytes.clear();
             self.start = 0;
@@ -129,14 +194,45 @@ impl Buffer {
         self.bytes.drain(self.start + from..self.start + to);
     }
 
-    /// Makes it at least `bytes_min` long.
-    pub(crate) fn grow(&mut self, bytes_min: usize) {
-        if self.capacity() < bytes_min {
-            let mut grown = Vec::with_capacity(bytes_min);
-            grown.extend_from_slice(self.filled());
-            self.give_back();
-            self.bytes = grown;
+    /// Makes it at least `bytes_min` long, if there is memory for that.
+    #[must_use]
+    pub(crate) fn grow(&mut self, bytes_min: usize, need: Need) -> bool {
+        if self.capacity() >= bytes_min {
+            return true;
         }
+        if !self.free.0.memory.take(bytes_min.saturating_sub(BUFFER_BYTES), need) {
+            return false;
+        }
+        let mut grown = Vec::with_capacity(bytes_min);
+        grown.extend_from_slice(self.filled());
+        self.replace(grown);
+        true
+    }
+
+    /// Holds no more memory than what is in it needs, if that is much less: for a wait that may be
+    /// long.
+    pub(crate) fn stow(&mut self) {
+        if self.is_empty() {
+            self.give_back();
+        } else if self.len() <= STOWED_BYTES_MAX && self.capacity() >= BUFFER_BYTES {
+            self.replace(self.filled().to_vec());
+        }
+    }
+
+    /// Holds exactly what is in it, however much that is.
+    pub(crate) fn shrink(&mut self) {
+        if self.len() < self.capacity() {
+            let bytes = self.filled().to_vec();
+            self.free.0.memory.grown_bytes.fetch_add(grown(&bytes), Ordering::Relaxed);
+            self.replace(bytes);
+        }
+    }
+
+    /// The same bytes, held elsewhere.
+    fn replace(&mut self, bytes: Vec<u8>) {
+        debug_assert_eq!(bytes, self.filled());
+        self.give_back();
+        self.bytes = bytes;
     }
 
     /// The length it has now, with the room; 0 without memory.
@@ -179,13 +275,17 @@ mod tests {
         buffer.bytes.extend_from_slice(bytes);
     }
 
+    fn free_list() -> Buffers {
+        Buffers::new(Arc::new(Memory::new(BUFFER_BYTES * 4)))
+    }
+
     fn kept(free: &Buffers) -> usize {
-        free.0.borrow().list.len()
+        free.0.free.borrow().list.len()
     }
 
     #[test]
     fn memory_is_taken_at_the_first_byte_and_given_back_for_the_next_buffer() {
-        let free = Buffers::default();
+        let free = free_list();
         let mut buffer = Buffer::new(&free);
         assert_eq!(buffer.capacity(), 0);
         put(&mut buffer, b"hello");
@@ -197,7 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn while_nothing_comes_an_empty_buffer_holds_no_memory() {
-        let free = Buffers::default();
+        let free = free_list();
         let mut buffer = Buffer::new(&free);
         let (mut ours, mut theirs) = tokio::io::duplex(8);
         {
@@ -214,7 +314,7 @@ mod tests {
 
     #[test]
     fn what_is_left_moves_to_the_front_when_the_end_is_reached() {
-        let mut buffer = Buffer::new(&Buffers::default());
+        let mut buffer = Buffer::new(&free_list());
         put(&mut buffer, &[b'a'; BUFFER_BYTES]);
         assert!(buffer.is_full());
         buffer.consume(BUFFER_BYTES - 1);
@@ -224,9 +324,9 @@ mod tests {
 
     #[test]
     fn growing_and_cutting_keep_the_rest_in_order() {
-        let mut buffer = Buffer::new(&Buffers::default());
+        let mut buffer = Buffer::new(&free_list());
         put(&mut buffer, b"headbodynext");
-        buffer.grow(BUFFER_BYTES * 2);
+        assert!(buffer.grow(BUFFER_BYTES * 2, Need::Must));
         buffer.cut(4, 8);
         assert_eq!(buffer.filled(), b"headnext");
         assert_eq!(buffer.capacity(), BUFFER_BYTES * 2);
@@ -234,7 +334,7 @@ mod tests {
 
     #[test]
     fn what_a_burst_needed_and_nobody_since_is_given_back_to_the_system() {
-        let free = Buffers::default();
+        let free = free_list();
         let burst: Vec<_> = (0..8)
             .map(|_| {
                 let mut buffer = Buffer::new(&free);
@@ -250,11 +350,57 @@ mod tests {
         assert_eq!(kept(&free), 1);
     }
 
+    #[tokio::test]
+    async fn while_nothing_comes_what_little_is_there_is_held_in_little_memory() {
+        let free = free_list();
+        let mut buffer = Buffer::new(&free);
+        let (mut ours, mut theirs) = tokio::io::duplex(64);
+        theirs.write_all(b"GET").await.expect("there is room");
+        assert_eq!(buffer.read_from(&mut ours).await.expect("no error"), 3);
+        {
+            let mut read = pin!(buffer.read_from(&mut ours));
+            assert!(poll_fn(|context| Poll::Ready(read.as_mut().poll(context).is_pending())).await);
+        }
+        assert_eq!((buffer.filled(), buffer.capacity(), kept(&free)), (&b"GET"[..], 3, 1));
+        assert!(!buffer.is_full());
+        theirs.write_all(b" /").await.expect("there is room");
+        assert_eq!(buffer.read_from(&mut ours).await.expect("no error"), 2);
+        assert_eq!((buffer.filled(), buffer.capacity()), (&b"GET /"[..], BUFFER_BYTES));
+    }
+
+    #[test]
+    fn a_shrunken_buffer_counts_for_what_it_still_is() {
+        let free = free_list();
+        let mut buffer = Buffer::new(&free);
+        assert!(buffer.grow(BUFFER_BYTES * 3, Need::Must));
+        put(&mut buffer, &vec![b'a'; BUFFER_BYTES * 2]);
+        buffer.shrink();
+        assert_eq!(free.0.memory.grown_bytes(), BUFFER_BYTES);
+        buffer.consume(BUFFER_BYTES * 2 - 1);
+        buffer.shrink();
+        assert_eq!((buffer.filled(), free.0.memory.grown_bytes()), (&b"a"[..], 0));
+    }
+
+    #[test]
+    fn all_buffers_together_grow_by_so_much_and_by_half_where_it_only_helps() {
+        let free = free_list();
+        let grown = |need| {
+            let mut buffer = Buffer::new(&free);
+            buffer.grow(BUFFER_BYTES * 2, need).then_some(buffer)
+        };
+        let helped: Vec<_> = (0..4).filter_map(|_| grown(Need::Helps)).collect();
+        assert_eq!(helped.len(), 2);
+        let needed: Vec<_> = (0..4).filter_map(|_| grown(Need::Must)).collect();
+        assert_eq!((needed.len(), free.0.memory.grown_bytes()), (2, BUFFER_BYTES * 4));
+        drop((helped, needed));
+        assert_eq!(free.0.memory.grown_bytes(), 0);
+    }
+
     #[test]
     fn a_grown_buffer_is_not_kept() {
-        let free = Buffers::default();
+        let free = free_list();
         let mut buffer = Buffer::new(&free);
-        buffer.grow(BUFFER_BYTES * 2);
+        assert!(buffer.grow(BUFFER_BYTES * 2, Need::Must));
         drop(buffer);
         assert_eq!(kept(&free), 0);
     }

@@ -7,6 +7,7 @@ mod framing;
 mod front;
 mod interim;
 mod large;
+mod limits;
 mod owed;
 mod pipelining;
 mod refusals;

@@ -3,23 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::front::{Front, GET, answer, answer_of, forwarded_get, one};
-use super::wire::Puppet;
+use super::wire::{Puppet, Wire};
 
 const LONG: Duration = Duration::from_secs(60);
-
-#[test]
-fn connections_beyond_the_limit_wait_until_there_is_room() {
-    let ada = Puppet::greeter("ada");
-    let front = Front::with(&[&ada], |setup| setup.limits.connections = 1);
-    let mut first = front.client();
-    first.send(GET);
-    first.expect(answer_of("ada", "ada"));
-    let mut second = front.client();
-    second.send(GET);
-    second.expect_silence(Duration::from_millis(100));
-    drop(first);
-    second.expect(answer_of("ada", "ada"));
-}
 
 #[test]
 fn a_request_that_runs_when_the_end_begins_is_answered_and_its_connection_closed() {
@@ -39,22 +25,41 @@ fn a_request_that_runs_when_the_end_begins_is_answered_and_its_connection_closed
 #[test]
 fn what_waits_to_be_accepted_when_the_end_begins_is_served() {
     let ada = Puppet::greeter("ada");
-    let front = Front::with(&[&ada], |setup| setup.limits.connections = 1);
+    for _ in 0..5 {
+        let front = Front::before(&[&ada]);
+        let waiting: Vec<_> = (0..50).map(|_| front.client()).collect();
+        front.drain(LONG);
+        served_to_the_end(waiting);
+        front.join();
+    }
+}
+
+#[test]
+fn who_waits_for_a_place_when_the_end_begins_is_served() {
+    let ada = Puppet::greeter("ada");
+    let front = Front::with(&[&ada], |setup| {
+        setup.limits.connections = 1;
+        setup.hold = LONG;
+    });
     let mut first = front.client();
     first.send(GET);
     first.expect(answer_of("ada", "ada"));
-    let mut waiting: Vec<_> = (0..20).map(|_| front.client()).collect();
-    for client in &mut waiting {
+    let waiting: Vec<_> = (0..10).map(|_| front.client()).collect();
+    front.drain(LONG);
+    served_to_the_end(waiting);
+    front.join();
+}
+
+fn served_to_the_end(mut clients: Vec<Wire>) {
+    for client in &mut clients {
         client.send(GET);
     }
-    front.drain(LONG);
-    for client in &mut waiting {
+    for client in &mut clients {
         let head = client.expect_head("HTTP/1.1 200 OK\r\n");
         assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
         client.expect("ada");
         client.expect_end();
     }
-    front.join();
 }
 
 #[test]

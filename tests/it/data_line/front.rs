@@ -10,7 +10,8 @@ use picluster::health::Outcome;
 use picluster::listen;
 use picluster::pool::{self, Member, Publisher};
 use picluster::proxy::{Feedback, Settings, Teaching, Worker};
-use picluster::server::{Phase, Workers};
+use picluster::server::buffer::Memory;
+use picluster::server::{Bounds, Phase, Workers};
 use tokio::sync::{mpsc, watch};
 
 use super::wire::{ANY_ID, PATIENCE, Puppet, Wire, member};
@@ -73,6 +74,7 @@ impl Front {
             teaching: Teaching { html: "<p>teach".to_owned(), text: "teach\n".to_owned() },
             started: Instant::now() - setup.age,
             feedback,
+            memory: Arc::new(Memory::new(setup.limits.grown_bytes)),
             held: 0.into(),
             failed: 0.into(),
         });
@@ -85,7 +87,15 @@ impl Front {
         let listeners =
             listen::bind_shared(([127, 0, 0, 1], 0).into(), "--listen", setup.workers).unwrap();
         let addr = listeners[0].local_addr().unwrap();
-        let workers = Workers::start(listeners, setup.limits.connections, &watched, {
+        let connections = setup.limits.connections;
+        let bounds = Bounds {
+            connections,
+            per_client: setup.limits.connections_per_client.unwrap_or(usize::MAX),
+            wait: setup.hold,
+            spare: 16,
+            advice: "",
+        };
+        let workers = Workers::start(listeners, bounds, &watched, {
             let (settings, pool) = (Arc::clone(&settings), pool.clone());
             move || Worker::start(Arc::clone(&settings), pool.clone())
         });
@@ -117,6 +127,11 @@ impl Front {
         (client, node.accept())
     }
 
+    /// A client at 127.0.0.`host`.
+    pub(super) fn client_at(&self, host: u8) -> Wire {
+        Wire::connect_from(host, self.addr)
+    }
+
     /// What an ordinary client gets for one request on a connection of its own: head and body.
     #[track_caller]
     pub(super) fn ask(&self, request: impl AsRef<[u8]>) -> String {
@@ -136,6 +151,11 @@ impl Front {
     /// Requests that failed for the cluster's fault.
     pub(super) fn failed(&self) -> u64 {
         self.settings.failed.load(Ordering::Relaxed)
+    }
+
+    /// What buffers have grown by.
+    pub(super) fn grown_bytes(&self) -> usize {
+        self.settings.memory.grown_bytes()
     }
 
     /// Requests that wait for a node.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use picluster::health::Health;
 use picluster::node::{Node, NodeId, Source};
 use picluster::pool::{Counters, Member};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// Longer than anything takes on a loaded machine, so that a test fails and does not hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,6 +24,14 @@ pub(super) struct Wire(pub(super) TcpStream);
 impl Wire {
     pub(super) fn connect(addr: SocketAddr) -> Self {
         Self::new(TcpStream::connect(addr).unwrap())
+    }
+
+    /// From another address of this machine: 127.0.0.`host`.
+    pub(super) fn connect_from(host: u8, addr: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, host], 0)).into()).unwrap();
+        socket.connect(&addr.into()).unwrap();
+        Self::new(socket.into())
     }
 
     fn new(stream: TcpStream) -> Self {
@@ -43,6 +51,14 @@ impl Wire {
         for piece in bytes.chunks(if bytewise { 1 } else { bytes.len() }) {
             self.send(piece);
         }
+    }
+
+    /// The first bytes of what comes for this request.
+    pub(super) fn ask_for_one_answer(mut self, request: &str) -> String {
+        self.send_what_is_taken(request);
+        let mut first = [0; 1024];
+        let len = self.0.read(&mut first).unwrap_or(0);
+        String::from_utf8_lossy(&first[..len]).into_owned()
     }
 
     /// Sends until the other side takes no more.
