@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use crate::config::HEAD_BYTES_MAX;
 use crate::h1::{self, RequestHead, Slots, Version};
 use crate::proxy::Worker;
-use crate::proxy::headers::{self, Added, Forwarding};
+use crate::proxy::headers::{self, Added, Forwarding, is_offered};
 use crate::proxy::introduction::{self, Unintroduced};
 use crate::proxy::private::is_private;
 use crate::proxy::reject::{Answer, Reject};
@@ -196,6 +196,9 @@ impl Client {
         if headers::is_loop(&head.fields, &worker.settings.via) {
             return Err(Reject::Loop);
         }
+        if headers::hops_left(&head) == Some(0) {
+            return Err(Reject::LastHop { trace: head.method == "TRACE" });
+        }
         let bytes_max = worker.settings.limits.body_bytes;
         let mut upload =
             Upload::new(head.framing, head.len, &self.inbox, bytes_max).map_err(Reject::Refused)?;
@@ -220,15 +223,24 @@ impl Client {
         }))
     }
 
+    /// Reads the head of the present request again.
+    fn head_again<T>(&self, head_len: usize, read: impl FnOnce(&RequestHead<'_>) -> T) -> T {
+        let mut slots = Slots::new();
+        let head = h1::parse_request(&self.inbox.filled()[..head_len], 0, &mut slots);
+        read(&head.ok().flatten().expect("a head that was read once reads the same again"))
+    }
+
     /// Renders the head of the present request again, for another attempt.
     pub(crate) fn render_again(&self, worker: &Worker, request: &mut Request) {
-        let mut slots = Slots::new();
-        let bytes = &self.inbox.filled()[..request.head_len];
-        let head = h1::parse_request(bytes, 0, &mut slots).ok().flatten();
-        let head = head.expect("a head that was read once reads the same again");
-        request.ticket = worker.scratch.render(|out| {
-            headers::write_request(&head, self.added(worker, request.id), out);
+        let added = self.added(worker, request.id);
+        request.ticket = self.head_again(request.head_len, |head| {
+            worker.scratch.render(|out| headers::write_request(head, added, out))
         });
+    }
+
+    /// Whether the present request offers to switch to this.
+    pub(crate) fn offers(&self, request: &Request, protocols: &[u8]) -> bool {
+        request.upgrade && self.head_again(request.head_len, |head| is_offered(head, protocols))
     }
 
     /// What each of this client's requests is given on its way.
@@ -314,10 +326,10 @@ impl Client {
     }
 
     fn wants_html(&self, head_len: usize) -> bool {
-        let mut slots = Slots::new();
-        let head = h1::parse_request(&self.inbox.filled()[..head_len], 0, &mut slots);
-        let accept = head.ok().flatten().and_then(|head| head.fields.get("accept"));
-        accept.is_some_and(|accept| accept.windows(9).any(|part| part == b"text/html"))
+        self.head_again(head_len, |head| {
+            let accept = head.fields.get("accept").unwrap_or_default();
+            accept.windows(9).any(|part| part == b"text/html")
+        })
     }
 
     /// Ends the connection so that the client can read all that was sent (RFC 9112 section 9.6):

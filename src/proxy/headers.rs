@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use crate::h1::{
-    Field, Fields, Framing, RequestHead, ResponseHead, Version, append_field, append_request_line,
-    append_status_line,
+    Field, Fields, Framing, RequestHead, ResponseHead, Version, append_field, append_number,
+    append_request_line, append_status_line,
 };
 
 /// Who sends the requests of a connection: what they all say of it is rendered once, and copied
@@ -122,8 +122,16 @@ pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>
     };
     append_request_line(out, head.method, head.target);
     append_field(out, "Host", head.host.unwrap_or_default().as_bytes());
+    let hops_left = hops_left(head);
     for field in head.fields.end_to_end().filter(|field| passes(field.name)) {
-        append_field(out, field.name, field.value);
+        match hops_left {
+            Some(hops) if field.name.eq_ignore_ascii_case(MAX_FORWARDS) => {
+                out.extend_from_slice(b"Max-Forwards: ");
+                append_number(out, hops.saturating_sub(1));
+                out.extend_from_slice(b"\r\n");
+            }
+            _ => append_field(out, field.name, field.value),
+        }
     }
     if head.framing == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
@@ -144,6 +152,18 @@ pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>
     out.extend_from_slice(via.as_bytes());
     out.extend_from_slice(b"\r\n\r\n");
 }
+
+/// How many more hops a request may make. The limit is for those that ask about the way itself
+/// (RFC 9110 section 7.6.2); what is no number is no limit.
+pub(crate) fn hops_left(head: &RequestHead<'_>) -> Option<u64> {
+    if !matches!(head.method, "OPTIONS" | "TRACE") {
+        return None;
+    }
+    let value = str::from_utf8(head.fields.get(MAX_FORWARDS)?).ok()?;
+    value.bytes().all(|digit| digit.is_ascii_digit()).then(|| value.parse().ok()).flatten()
+}
+
+const MAX_FORWARDS: &str = "Max-Forwards";
 
 /// By which a request is found in the logs of all it passed.
 const REQUEST_ID: &str = "X-Request-Id";
@@ -173,6 +193,13 @@ const HEX: [[u8; 2]; 256] = {
 /// nobody does that, so the offer is dropped, which a server may always do (RFC 9110 section 7.8).
 pub(crate) fn offered<'b>(head: &RequestHead<'b>) -> Option<&'b [u8]> {
     head.upgrade.filter(|_| head.framing.is_empty())
+}
+
+/// Whether a node that switches to these protocols was offered all of them (RFC 9110 section 7.8).
+pub(crate) fn is_offered(head: &RequestHead<'_>, switched_to: &[u8]) -> bool {
+    let each = |list| <[u8]>::split(list, |&b| b == b',').map(<[u8]>::trim_ascii);
+    let offers = offered(head).unwrap_or_default();
+    each(switched_to).all(|protocol| each(offers).any(|offer| offer.eq_ignore_ascii_case(protocol)))
 }
 
 /// What becomes of a field that came with a request.
@@ -339,6 +366,19 @@ mod tests {
              Forwarded: for=1.2.3.4, for=\"[fd00::9]\";proto=http;host=\"pi:80\"\r\n\
              X-Forwarded-Host: pi:80\r\nVia: 1.1 front\r\n\r\n";
         assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn a_hop_is_counted_down_only_where_it_is_asked_for() {
+        let sent = |method: &str, hops: &str| {
+            let text = format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {hops}\r\n\r\n");
+            let got = request(&text);
+            let line = got.lines().find_map(|line| line.strip_prefix("Max-Forwards: "));
+            line.expect("it goes on").to_owned()
+        };
+        assert_eq!((sent("OPTIONS", "5"), sent("TRACE", "1")), ("4".into(), "0".into()));
+        assert_eq!((sent("GET", "5"), sent("OPTIONS", "x")), ("5".into(), "x".into()));
+        assert_eq!(sent("TRACE", "99999999999999999999"), "99999999999999999999");
     }
 
     #[test]

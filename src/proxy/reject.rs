@@ -25,6 +25,11 @@ pub(crate) enum Reject {
     Private,
     /// The request came through this balancer before.
     Loop,
+    /// An OPTIONS or TRACE that may go no further (`Max-Forwards: 0`): it is ours to answer.
+    LastHop {
+        /// A TRACE; nothing is echoed, because that shows a page what its browser sent.
+        trace: bool,
+    },
     /// There never was a node: the answer teaches how to add one.
     NoNodeYet,
     /// There were nodes; none came back within the hold.
@@ -46,6 +51,8 @@ impl Reject {
             Self::SlowHead | Self::SlowBody => 408,
             Self::Private => 404,
             Self::Loop => 508,
+            Self::LastHop { trace: false } => 200,
+            Self::LastHop { trace: true } => 405,
             Self::NoNodeYet | Self::NoNodeNow | Self::TooManyHeld => 503,
             Self::Failed(Failure::AnswerTimeout, _) => 504,
             Self::Failed(..) => 502,
@@ -64,6 +71,7 @@ impl Reject {
             Self::SlowBody => "slow_body",
             Self::Private => "private",
             Self::Loop => "loop",
+            Self::LastHop { .. } => "last_hop",
             Self::NoNodeYet => "no_node_yet",
             Self::NoNodeNow => "no_node_now",
             Self::TooManyHeld => "too_many_held",
@@ -92,6 +100,7 @@ impl Reject {
             Self::SlowHead => "the request head did not come in time",
             Self::SlowBody => "the request body did not come in time",
             Self::Private => "nothing is served under /.picluster/ here",
+            Self::LastHop { .. } => "this is the last hop the request may make",
             Self::Loop => "this request came through this balancer before",
             Self::NoNodeYet => "no node has joined this cluster yet",
             Self::NoNodeNow => "no node answers at the moment; please try again",
@@ -118,6 +127,7 @@ impl Reject {
     /// The reason phrase of the status line.
     pub(crate) fn reason(status: u16) -> &'static str {
         match status {
+            200 => "OK",
             400 => "Bad Request",
             404 => "Not Found",
             405 => "Method Not Allowed",
@@ -147,8 +157,9 @@ impl Reject {
             (other, _) => ("text/plain", format!("{status} {reason}: {}\n", other.sentence())),
         };
         let retry = if matches!(status, 429 | 503) { "Retry-After: 1\r\n" } else { "" };
-        // RFC 9110 section 15.5.6: a 405 says what is taken, and anything but CONNECT is.
-        let allow = if status == 405 { ALLOW } else { "" };
+        // RFC 9110 sections 15.5.6 and 9.3.7: a 405, and the answer to an OPTIONS, says what is
+        // taken, and anything but CONNECT is.
+        let allow = if matches!(status, 200 | 405) { ALLOW } else { "" };
         // RFC 9110 section 6.6.1.
         let date = httpdate::fmt_http_date(answer.now);
         let connection = match (answer.close, answer.http10) {

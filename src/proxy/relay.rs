@@ -210,7 +210,7 @@ impl Attempt<'_> {
         let head = h1::parse_response(self.inbox.filled(), seen, &mut slots, request.is_head)?;
         let Some(head) = head else { return Ok(None) };
         let switches = head.status == 101;
-        if switches && !request.upgrade {
+        if switches && !self.client.offers(request, head.upgrade.unwrap_or_default()) {
             return Err(h1::Refusal::BadSwitch);
         }
         let unchunk = request.http10 && head.framing == Framing::Chunked;

@@ -12,7 +12,7 @@ import sys
 
 # What belongs to one connection or is a balancer's to add (vtc/duties looks at it).
 UNTOLD = re.compile(
-    "connection|keep-alive|te|transfer-encoding|via|x-forwarded-.*|x-real-ip", re.IGNORECASE
+    "connection|keep-alive|te|transfer-encoding|via|x-forwarded-.*|x-real-ip|forwarded|x-request-id", re.IGNORECASE
 )
 FIXED = [("Date", "Tue, 01 Jan 2030 00:00:00 GMT"), ("Server", "suite")]
 

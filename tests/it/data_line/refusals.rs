@@ -192,3 +192,35 @@ fn a_hundred_fields_and_sixty_kilobytes_pass_both_ways_byte_for_byte() {
     client.send(GET);
     node.expect(forwarded("GET /", ""));
 }
+
+#[test]
+fn a_request_that_may_go_no_further_is_answered_here() {
+    let (ada, front) = one();
+    for (method, status) in [("OPTIONS", "200 OK"), ("TRACE", "405 Method Not Allowed")] {
+        let got = front.ask(format!("{method} / HTTP/1.1\r\nHost: pi\r\nMax-Forwards: 0\r\n\r\n"));
+        assert!(got.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{got}");
+        assert!(got.contains("\r\nAllow: GET, HEAD, "), "{got}");
+    }
+    ada.expect_nobody();
+    let (_client, mut node) =
+        front.send(&ada, "GET / HTTP/1.1\r\nHost: pi\r\nMax-Forwards: 0\r\n\r\n");
+    node.expect(forwarded("GET /", "Max-Forwards: 0\r\n"));
+}
+
+#[test]
+fn a_node_may_switch_only_to_what_it_was_offered() {
+    let switch = |to: &str| {
+        let (ada, front) = one();
+        let (mut client, mut node) = front.send(
+            &ada,
+            "GET / HTTP/1.1\r\nHost: pi\r\nConnection: Upgrade\r\nUpgrade: a/1, WebSocket\r\n\r\n",
+        );
+        node.head();
+        node.send(format!("HTTP/1.1 101 \r\nConnection: upgrade\r\nUpgrade: {to}\r\n\r\n"));
+        client.head()[9..12].to_owned()
+    };
+    assert_eq!(
+        ["websocket", "a/1", "a/2", "b", "a/1, b"].map(switch),
+        ["101", "101", "502", "502", "502"]
+    );
+}
