@@ -106,6 +106,7 @@ impl Lb {
 
         let hostname = identity::hostname();
         let via = identity::default_name(&hostname, &id);
+        let Files { bounds, admin: admin_connections, kept } = share_files(&config);
         let settings = Arc::new(Settings {
             limits: config.limits.clone(),
             hold: config.hold,
@@ -118,12 +119,12 @@ impl Lb {
             },
             started,
             feedback,
+            kept_max: kept,
             memory: Arc::new(Memory::new(config.limits.grown_bytes)),
             held: 0.into(),
             failed: 0.into(),
         });
         let (phase, watched) = watch::channel(Phase::Serving);
-        let (bounds, admin_connections) = bounds(&config);
         let mut workers = Workers::start(clients, bounds, &watched, {
             let (settings, pool) = (Arc::clone(&settings), pool.clone());
             move || Worker::start(Arc::clone(&settings), pool.clone())
@@ -218,16 +219,26 @@ fn adverts(
     [Some(balancer), claims.then_some(host)].into_iter().flatten().collect()
 }
 
-/// As many client connections, and connections to the admin port, as this process may have open
-/// files for: a client's request opens one more, to a node. Within that nothing ever fails for
-/// want of files.
-fn bounds(config: &LbConfig) -> (Bounds, usize) {
+/// Who may have how many of the files that this process may have open.
+struct Files {
+    /// The clients' connections.
+    bounds: Bounds,
+    /// The connections to the admin port.
+    admin: usize,
+    /// The connections to nodes that each worker keeps while no request needs them.
+    kept: usize,
+}
+
+/// A client's request opens one more file, to a node. So accepting stops before there are no more
+/// files, and nothing fails for want of them.
+fn share_files(config: &LbConfig) -> Files {
     let asked = config.limits.connections;
     let room = listen::room(config.workers).unwrap_or(usize::MAX);
     let admin = (room / 8).clamp(1, ADMIN_CONNECTIONS_MAX);
     let spare = (room / 8 / (2 * config.workers + 1)).clamp(1, SPARE_CONNECTIONS_MAX);
     let left = room.saturating_sub(admin + spare * (2 * config.workers + 1));
-    let connections = (left / 2).clamp(1, asked);
+    let kept = (left / 8 / config.workers).max(1);
+    let connections = (left.saturating_sub(kept * config.workers) / 2).clamp(1, asked);
     let advice = if connections < asked {
         "few files may be open at once, so only so many clients are served at once; raise the limit \
          with `ulimit -n 32768` or LimitNOFILE= of the systemd unit"
@@ -239,7 +250,8 @@ fn bounds(config: &LbConfig) -> (Bounds, usize) {
     }
     let four_fifths = (connections / 5 * 4 + connections % 5 * 4 / 5).max(1);
     let per_client = config.limits.connections_per_client.unwrap_or(four_fifths).min(connections);
-    (Bounds { connections, per_client, wait: config.hold, spare, advice }, admin)
+    let bounds = Bounds { connections, per_client, wait: config.hold, spare, advice };
+    Files { bounds, admin, kept }
 }
 
 async fn serve_admin(

@@ -64,6 +64,8 @@ pub type Feedback = (u64, Outcome);
 pub struct Settings {
     /// Times and counts.
     pub limits: Limits,
+    /// Connections to nodes that each worker may keep.
+    pub kept_max: usize,
     /// How long a request waits for a node to come back.
     pub hold: Duration,
     /// Whether answers name their node.
@@ -152,10 +154,10 @@ impl Worker {
     pub fn start(settings: Arc<Settings>, watch: pool::Watch) -> Rc<Self> {
         let buffers = Buffers::new(Arc::clone(&settings.memory));
         let worker = Rc::new(Self {
-            settings,
             pool: RefCell::new(Arc::clone(&watch.borrow())),
             published: Notify::new(),
-            kept: Kept::default(),
+            kept: Kept::new(settings.kept_max),
+            settings,
             buffers,
             scratch: Scratch::default(),
             active: Rc::default(),
@@ -391,7 +393,7 @@ impl Worker {
         tried.push(pick.member().epoch);
         let next = || picker::pick(&self.pool.borrow(), &tried).ok();
         let lost = |failed| self.connect_failed(failed, tries);
-        upstream::connect(pick, &self.settings.limits, next, lost).await
+        upstream::connect(pick, &self.settings.limits, &self.kept, next, lost).await
     }
 
     fn connect_failed(&self, failed: ConnectFailed, tries: &mut Tries) {

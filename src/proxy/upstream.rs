@@ -1,7 +1,7 @@
 //! Connections to nodes: opening them with a race, keeping them, and knowing whether a kept one
 //! still lives.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
@@ -30,9 +31,16 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Kept connections a worker holds to one node at the most.
 const KEPT_MAX: usize = 256;
 
+/// How long connecting pauses when this machine has no file, port or memory for it.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(20);
+
 /// The kept connections of one worker, filed under the epoch of their member.
-#[derive(Default)]
-pub(crate) struct Kept(RefCell<HashMap<u64, Vec<Idle>>>);
+pub(crate) struct Kept {
+    shelves: RefCell<HashMap<u64, Vec<Idle>>>,
+    /// How many there are, and how many there may be: each is an open file.
+    len: Cell<usize>,
+    max: usize,
+}
 
 struct Idle {
     stream: TcpStream,
@@ -48,11 +56,17 @@ pub(crate) enum Taken {
 }
 
 impl Kept {
+    /// Room for so many.
+    pub(crate) fn new(max: usize) -> Self {
+        Self { shelves: RefCell::default(), len: Cell::new(0), max }
+    }
+
     /// The connection used last (it is the least likely to be dead), looked at before use.
     pub(crate) fn take(&self, epoch: u64, idle_max: Duration) -> Taken {
         let mut found_dead = false;
-        let mut kept = self.0.borrow_mut();
-        while let Some(idle) = kept.get_mut(&epoch).and_then(Vec::pop) {
+        let mut shelves = self.shelves.borrow_mut();
+        while let Some(idle) = shelves.get_mut(&epoch).and_then(Vec::pop) {
+            self.len.set(self.len.get() - 1);
             if idle.since.elapsed() >= idle_max {
                 break; // The ones below are older still; the sweep closes them.
             }
@@ -66,29 +80,34 @@ impl Kept {
 
     /// Keeps a connection whose answer was read to its end.
     pub(crate) fn put(&self, epoch: u64, stream: TcpStream) {
-        let mut kept = self.0.borrow_mut();
-        let shelf = kept.entry(epoch).or_default();
-        if shelf.len() < KEPT_MAX {
+        let mut shelves = self.shelves.borrow_mut();
+        let shelf = shelves.entry(epoch).or_default();
+        if shelf.len() < KEPT_MAX && self.len.get() < self.max {
             shelf.push(Idle { stream, since: Instant::now() });
+            self.len.set(self.len.get() + 1);
         }
     }
 
     /// Closes all kept connections to a node: one of them was found dead, or it left.
     pub(crate) fn purge(&self, epoch: u64) {
-        self.0.borrow_mut().remove(&epoch);
+        let shelf = self.shelves.borrow_mut().remove(&epoch).unwrap_or_default();
+        self.len.set(self.len.get() - shelf.len());
     }
 
     /// Closes all of them: their files are needed for something else.
     pub(crate) fn clear(&self) {
-        self.0.borrow_mut().clear();
+        self.shelves.borrow_mut().clear();
+        self.len.set(0);
     }
 
     /// Closes what was idle too long or belongs to an epoch that left the pool.
     pub(crate) fn sweep(&self, pool: &Pool, idle_max: Duration) {
-        self.0.borrow_mut().retain(|epoch, shelf| {
+        let mut shelves = self.shelves.borrow_mut();
+        shelves.retain(|epoch, shelf| {
             shelf.retain(|idle| idle.since.elapsed() < idle_max);
             !shelf.is_empty() && pool.members().iter().any(|member| member.epoch == *epoch)
         });
+        self.len.set(shelves.values().map(Vec::len).sum());
     }
 }
 
@@ -119,10 +138,11 @@ pub(crate) struct ConnectFailed {
 pub(crate) async fn connect(
     first: Pick,
     limits: &Limits,
+    kept: &Kept,
     next: impl FnOnce() -> Option<Pick>,
     lost: impl FnOnce(ConnectFailed),
 ) -> Result<(TcpStream, Pick), ConnectFailed> {
-    let mut racing = pin!(open(first.member().node.endpoint, limits.connect));
+    let mut racing = pin!(open(first.member().node.endpoint, limits.connect, kept));
     let alone = tokio::time::timeout(limits.connect_race, racing.as_mut()).await;
     if let Ok(result) = alone {
         return with(first, result);
@@ -131,7 +151,7 @@ pub(crate) async fn connect(
         return with(first, racing.await);
     };
     let left = limits.connect.saturating_sub(limits.connect_race);
-    let mut chasing = pin!(open(second.member().node.endpoint, left));
+    let mut chasing = pin!(open(second.member().node.endpoint, left, kept));
     tokio::select! {
         result = racing.as_mut() => match result {
             Ok(stream) => Ok((stream, first)),
@@ -163,9 +183,25 @@ fn with(
     }
 }
 
-/// Opens one connection and sets it up.
-async fn open(endpoint: SocketAddr, limit: Duration) -> Result<TcpStream, Failure> {
-    let stream = match tokio::time::timeout(limit, TcpStream::connect(endpoint)).await {
+/// Whether this machine has no file, no local port or no memory for another connection.
+fn is_exhausted(error: &io::Error) -> bool {
+    let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    own.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Opens one connection and sets it up. What this machine lacks is not the node's fault: kept
+/// connections are closed for it, and it is tried again.
+async fn open(endpoint: SocketAddr, limit: Duration, kept: &Kept) -> Result<TcpStream, Failure> {
+    let connected = async {
+        loop {
+            match TcpStream::connect(endpoint).await {
+                Err(error) if is_exhausted(&error) => kept.clear(),
+                other => return other,
+            }
+            tokio::time::sleep(EXHAUSTED_PAUSE).await;
+        }
+    };
+    let stream = match tokio::time::timeout(limit, connected).await {
         Err(_) => return Err(Failure::ConnectTimeout),
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
             return Err(Failure::Refused);

@@ -74,6 +74,7 @@ impl Front {
             teaching: Teaching { html: "<p>teach".to_owned(), text: "teach\n".to_owned() },
             started: Instant::now() - setup.age,
             feedback,
+            kept_max: 1024,
             memory: Arc::new(Memory::new(setup.limits.grown_bytes)),
             held: 0.into(),
             failed: 0.into(),
