@@ -178,7 +178,8 @@ pub struct Limits {
     /// The longest request body. Default none; beyond it 413.
     pub body_bytes: Option<u64>,
     /// What all buffers together may grow beyond [`BUFFER_BYTES`]: for heads of more than 16 KiB, of
-    /// which 341 fit at once, and up to half of it for bodies, which do without when it is used up.
+    /// which 341 fit at once; up to half of it for requests' bodies and an eighth for answers', which
+    /// do without when it is used up.
     /// Default 16 MiB, then 503.
     pub grown_bytes: usize,
     /// The most client connections, all workers together. Default 10,000. Beyond that idle ones

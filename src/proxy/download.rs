@@ -14,7 +14,7 @@ use crate::pool::Member;
 use crate::proxy::Worker;
 use crate::proxy::client::{gone, left};
 use crate::proxy::timer::Timer;
-use crate::proxy::upload::write_all_within;
+use crate::proxy::upload::{what_fits, write_all_within};
 use crate::retry::Failure;
 use crate::server::buffer::{Buffer, Need};
 
@@ -23,6 +23,10 @@ const UNANSWERED: Duration = Duration::from_millis(300);
 
 /// A client that takes no byte for this long may take none for much longer.
 const STALLED: Duration = Duration::from_secs(1);
+
+/// After so many bytes it is somebody else's turn: where node and client are quick, nothing else
+/// would end it, and small answers would wait behind megabytes.
+const TURN_BYTES: usize = 128 * 1024;
 
 /// Whose fault it is that an answer does not come or does not go down.
 pub(super) enum Stopped {
@@ -61,17 +65,24 @@ pub(super) struct Download<'a> {
     pub(super) answer: &'a mut Answer,
     /// The request, which nobody reads while the client is waited for.
     pub(super) request: Option<&'a mut Buffer>,
+    /// Bytes that the client's socket has taken at once, since it last did not.
+    pub(super) kept_up: usize,
 }
 
 impl Download<'_> {
     /// The head with what has come of the body, then the rest of the body.
     pub(super) async fn run(mut self) -> Result<(), Stopped> {
         let limits = &self.worker.settings.limits;
-        let mut plain = Vec::new();
+        let (mut plain, mut turn_bytes) = (Vec::new(), 0);
         loop {
+            turn_bytes += self.inbox.len();
             self.pass_on(&mut plain, limits.send).await?;
             if self.answer.body.is_done() {
                 return Ok(());
+            }
+            if turn_bytes >= TURN_BYTES {
+                turn_bytes = 0;
+                tokio::task::yield_now().await;
             }
             let next = Awaited {
                 worker: self.worker,
@@ -84,9 +95,10 @@ impl Download<'_> {
             if next.read(self.timer, &mut self.from_node, self.inbox, doubt).await? == 0 {
                 return self.answer.body.eof().map_err(|_| Stopped::Node(Failure::Died));
             }
-            if self.inbox.is_full() {
+            // One that does not keep up would have more memory stand still for it.
+            if self.inbox.is_full() && self.kept_up >= BUFFER_BYTES_LARGE {
                 // Without it, it takes more system calls.
-                let _ = self.inbox.grow(BUFFER_BYTES_LARGE, Need::Helps);
+                let _ = self.inbox.grow(BUFFER_BYTES_LARGE, Need::Speeds);
             }
         }
     }
@@ -132,6 +144,7 @@ impl Download<'_> {
             match self.timer.within(limit, pin!(self.to_client.write(bytes))).await {
                 Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(Ok(n)) => {
+                    self.kept_up = if n == left { self.kept_up + n } else { 0 };
                     self.inbox.consume(n);
                     left -= n;
                     limit = STALLED.min(silence_max);
@@ -142,7 +155,11 @@ impl Download<'_> {
                     self.request.iter_mut().for_each(|request| request.stow());
                     limit = silence_max - STALLED;
                 }
-                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+                Err(_) => {
+                    let n = what_fits(self.to_client.as_ref(), bytes)?;
+                    self.inbox.consume(n);
+                    left -= n;
+                }
             }
         }
         Ok(())

@@ -302,7 +302,9 @@ impl Attempt<'_> {
         let (from_node, _) = node.split();
         let timer = &mut client.timer;
         let request = Some(&mut client.inbox);
-        Download { worker, member, timer, to_client, from_node, inbox, answer, request }.run().await
+        Download { worker, member, timer, to_client, from_node, inbox, answer, request, kept_up: 0 }
+            .run()
+            .await
     }
 
     /// Gives the answer to the client while what is left of the request's body goes up.
@@ -312,8 +314,17 @@ impl Attempt<'_> {
         let (from_node, mut to_node) = node.split();
         let timer = &mut client.timer;
         // The rest of the request is read into its buffer at the same time.
-        let download =
-            Download { worker, member, timer, to_client, from_node, inbox, answer, request: None };
+        let download = Download {
+            worker,
+            member,
+            timer,
+            to_client,
+            from_node,
+            inbox,
+            answer,
+            request: None,
+            kept_up: 0,
+        };
         let mut download = pin!(download.run());
         let limits = &worker.settings.limits;
         let (up, from, mut uncounted) = (&mut client.inbox, &mut from_client, 0);

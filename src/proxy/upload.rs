@@ -242,7 +242,7 @@ pub(crate) async fn write_all_within(
 /// Sends what the kernel has room for, past the runtime. Linux calls a full socket writable only
 /// when a third of its buffer is free again, and that may be megabytes: a peer that takes them slowly
 /// is not silent, and any room shows that it took something.
-fn what_fits(to: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn what_fits(to: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     match SockRef::from(to).send(bytes) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             Err(io::ErrorKind::TimedOut.into())

@@ -35,6 +35,7 @@ impl Memory {
         let bytes_max = match need {
             Need::Must => self.grown_bytes_max,
             Need::Helps => self.grown_bytes_max / 2,
+            Need::Speeds => self.grown_bytes_max / 8,
         };
         let before = self.grown_bytes.fetch_add(bytes, Ordering::Relaxed);
         let fits = before + bytes <= bytes_max;
@@ -56,6 +57,9 @@ pub(crate) enum Need {
     Must,
     /// It is only better with it: half of the memory is left to those that must have it.
     Helps,
+    /// It only takes fewer system calls. A client that does not read makes it stand still, so few
+    /// may have it: a thousand such clients are to need less than 32 MB.
+    Speeds,
 }
 
 /// The free list of one worker.

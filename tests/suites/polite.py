@@ -38,8 +38,12 @@ def ask_for(port, seconds):
         try:
             connection.request("GET", "/")
             answer = connection.getresponse()
-            good += answer.status == 200 and answer.read() == ANSWER
-        except (OSError, http.client.HTTPException):
+            is_good = (answer.status, body := answer.read()) == (200, ANSWER)
+            good += is_good
+            if not is_good:
+                print("polite client got", answer.status, body[:100], file=sys.stderr)
+        except (OSError, http.client.HTTPException) as error:
+            print("polite client failed:", repr(error), "kept" if not new else "new", file=sys.stderr)
             kept = kept if new else None
         times.append(time.monotonic() - start)
         if new:
