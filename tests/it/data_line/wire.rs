@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use picluster::health::Health;
 use picluster::node::{Node, NodeId, Source};
-use picluster::pool::{Counters, Member};
+use picluster::pool::{Counters, Member, Share};
 use socket2::SockRef;
 
 /// Longer than anything takes on a loaded machine, so that a test fails and does not hang.
@@ -275,6 +275,7 @@ fn member(name: &str, epoch: u64, endpoint: SocketAddr, counters: &Arc<Counters>
         advertised: true,
         last_resort: false,
         silent: false,
+        share: Share::WHOLE,
         epoch,
         counters: Arc::clone(counters),
     }
