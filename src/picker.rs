@@ -117,6 +117,7 @@ mod tests {
             advertised: true,
             last_resort,
             silent: false,
+            left_silent: None,
             share: Share::WHOLE,
             epoch,
             counters: Arc::default(),

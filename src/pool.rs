@@ -80,6 +80,8 @@ pub struct Member {
     /// Whether it is down or suspected because it answers nothing at all, not even with a refusal: a
     /// host that vanished. What waits for its answer will wait in vain.
     pub silent: bool,
+    /// The epoch it had before, if it is reached elsewhere now because that address answers nothing.
+    pub left_silent: Option<u64>,
     /// How much of the rotation it takes.
     pub share: Share,
     /// The epoch of this endpoint: a number never used for another node, boot or address. Kept
@@ -162,7 +164,8 @@ impl Pool {
     /// so, for want of another, it is waited for.
     pub fn is_silent(&self, epoch: u64) -> bool {
         let of = |member: &Arc<Member>| member.epoch == epoch && member.silent;
-        self.members.iter().any(of) && !self.line().iter().any(of)
+        let left = self.members.iter().any(|member| member.left_silent == Some(epoch));
+        left || (self.members.iter().any(of) && !self.line().iter().any(of))
     }
 
     /// The members that take requests now.

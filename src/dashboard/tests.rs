@@ -58,6 +58,7 @@ fn member(name: &str, health: Health, why: &str) -> Member {
         advertised: true,
         last_resort: false,
         silent: false,
+        left_silent: None,
         share: Share::WHOLE,
         epoch: 1,
         counters: Arc::default(),

@@ -49,6 +49,8 @@ pub(super) struct Holder {
     pub(super) farewell: Option<Farewell>,
     /// Its last word was that it is draining.
     pub(super) drained: bool,
+    /// The epoch it had by a way that answered nothing when it was left.
+    pub(super) left_silent: Option<u64>,
     /// What requests have shown of it.
     pub(super) standing: Standing,
 }
@@ -72,6 +74,7 @@ impl Holder {
             absent_since: cx.now,
             farewell: None,
             drained: false,
+            left_silent: None,
             standing: Standing::default(),
         }
     }

@@ -118,6 +118,7 @@ fn member(claim: &Claim, holder: &Holder, id: NodeId, name: String) -> Option<Me
         last_resort: holder.proven
             && (way.last_resort || suspect || holder.standing.is_out(holder.shown)),
         silent: (holder.shown == Health::Down || suspect) && way.silent,
+        left_silent: holder.left_silent,
         share: holder.standing.share(holder.shown),
         epoch: holder.epoch,
         counters: Arc::clone(&holder.counters),

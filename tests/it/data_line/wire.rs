@@ -250,6 +250,15 @@ impl Puppet {
         Member { silent: true, ..self.down() }
     }
 
+    pub(super) fn suspect(&self) -> Member {
+        Member { health: Health::Suspect, silent: true, last_resort: true, ..self.up() }
+    }
+
+    /// It has fallen, and is back for one request at a time.
+    pub(super) fn on_trial(&self) -> Member {
+        Member { share: Share::Trial(Arc::default()), ..self.up() }
+    }
+
     pub(super) fn draining(&self) -> Member {
         Member { health: Health::Draining, last_resort: true, ..self.up() }
     }
@@ -275,6 +284,7 @@ fn member(name: &str, epoch: u64, endpoint: SocketAddr, counters: &Arc<Counters>
         advertised: true,
         last_resort: false,
         silent: false,
+        left_silent: None,
         share: Share::WHOLE,
         epoch,
         counters: Arc::clone(counters),

@@ -108,7 +108,8 @@ impl World {
     /// What waits for a node that is not listed any more has ended with it.
     pub(super) fn end_with_their_nodes(&mut self) {
         let pool = Arc::clone(&self.pool.borrow());
-        let listed = |epoch| pool.members().iter().any(|member| member.epoch == epoch);
+        let known = |epoch| pool.members().iter().any(|member| member.epoch == epoch);
+        let listed = |epoch| known(epoch) || pool.is_silent(epoch);
         self.sent.retain(|_, sent| listed(sent.pick.member().epoch));
     }
 }

@@ -322,3 +322,22 @@ fn a_slow_application_is_no_suspect_while_its_node_answers_probes() {
         assert_eq!(lab.state(1), (Health::Up, 1.0));
     }
 }
+
+#[test]
+fn what_waits_at_an_address_that_vanished_is_told_when_the_node_is_reached_by_another() {
+    let mut lab = Lab::new();
+    lab.answers.extend([(at(1), up("a", 1)), (at(2), up("a", 1))]);
+    lab.seen("pc-a", Some("a"), &[1, 2]);
+    lab.joined("b", 1, 3);
+    lab.pass(20);
+    let epoch = lab.member(1).epoch;
+    // The cable is pulled; the node still answers over Wi-Fi.
+    lab.answers.remove(&at(1));
+    lab.tell(1, Outcome::Silent);
+    lab.pass(6);
+    let member = lab.member(2);
+    assert_eq!((member.health, member.left_silent), (Health::Up, Some(epoch)));
+    let (publisher, watch) = crate::pool::channel();
+    publisher.publish(std::mem::take(&mut lab.members), lab.now);
+    assert!(watch.borrow().is_silent(epoch), "its requests go elsewhere");
+}
