@@ -93,7 +93,6 @@ impl World {
 
     fn cut(&mut self) {
         self.unicast = !self.unicast;
-        self.disturbed_since = Some(self.now);
         for machine in &mut self.machines {
             machine.turn += 1;
             self.checks.excuse(machine);

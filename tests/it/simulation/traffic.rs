@@ -2,7 +2,6 @@
 //! it, each outcome told to the table.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use picluster::health::Outcome;
 use picluster::picker::{self, Pick};
@@ -13,7 +12,6 @@ use super::world::{Next, State, World, ms};
 pub(super) struct Sent {
     pick: Pick,
     tried: Vec<u64>,
-    since: Duration,
 }
 
 impl World {
@@ -32,7 +30,7 @@ impl World {
         self.checks.picked(pick.member(), &pool);
         self.requests += 1;
         let (number, delay) = (self.requests, ms(self.rng.u64(1..30)));
-        self.sent.insert(number, Sent { pick, tried, since: self.now });
+        self.sent.insert(number, Sent { pick, tried });
         self.after(delay, Next::Answered(number));
     }
 
@@ -63,26 +61,18 @@ impl World {
     pub(super) fn doubt(&mut self, number: u64) {
         if let Some(sent) = self.sent.get(&number) {
             self.table.observed(sent.pick.member().epoch, Outcome::Silent, self.now);
-            self.after(ms(10_000), Next::MustBeOver(number));
+            self.after(ms(6000), Next::MustBeOver(number));
         }
     }
 
-    /// Nobody waits so long for a node that vanished, if there is another.
+    /// Nobody waits any more for a node that is known to have vanished, if there is another. That it is
+    /// known soon is for the checks of the view.
     pub(super) fn must_be_over(&mut self, number: u64) {
         let Some(sent) = self.sent.remove(&number) else { return };
         let (pool, epoch) = (Arc::clone(&self.pool.borrow()), sent.pick.member().epoch);
         let others = pool.usable().iter().any(|member| member.epoch != epoch);
-        let there = |m: &super::world::Machine| {
-            m.addresses.contains(&sent.pick.member().node.endpoint) && m.state != State::Dark
-        };
-        let healed = self.unicast && self.machines.iter().any(there);
-        let known = pool.members().iter().any(|member| member.epoch == epoch);
-        assert!(
-            !others || healed || !known || self.disturbed_since > Some(sent.since),
-            "a request waits for {epoch} since {:?}: {:?}",
-            sent.since,
-            pool.members()
-        );
+        let vanished = pool.members().iter().any(|member| member.epoch == epoch && member.silent);
+        assert!(!others || !vanished, "a request waits for {epoch}: {:?}", pool.members());
     }
 
     fn lost(&mut self, number: u64, outcome: Outcome) {

@@ -143,8 +143,6 @@ pub(super) struct World {
     pub(super) requests: u64,
     /// The requests under way.
     pub(super) sent: BTreeMap<u64, Sent>,
-    /// When the network last changed for better or worse.
-    pub(super) disturbed_since: Option<Duration>,
 }
 
 impl World {
@@ -174,7 +172,6 @@ impl World {
             pool,
             requests: 0,
             sent: BTreeMap::new(),
-            disturbed_since: None,
         }
     }
 
