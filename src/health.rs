@@ -9,13 +9,16 @@ pub enum Health {
     /// or `Down` by a first answer that says so; silence does not move it.
     Starting,
     /// Answers. Picked. Left for `Ejected` by one refused connection, for `Draining` by a draining
-    /// answer, for `Down` by `fall` failed probes in a row.
+    /// answer, for `Suspect` by `fall` unanswered probes in a row while a request waits, for `Down`
+    /// by `fall` failed probes in a row.
     Up,
-    /// In doubt: unanswered requests and quick probes failed. Picked only when no node is up. Left
-    /// for `Up` by one good probe, else like `Up`. Nothing enters it yet.
+    /// Neither requests nor the quick probes that they asked for are answered. Picked only when no
+    /// other node answers. Left for `Up` by one good probe, for `Down` once twice `fall` probes in a
+    /// row have failed, else like `Up`.
     Suspect,
-    /// Nobody listened: a connection was refused. Not picked. Left for `Up` by one good probe, for
-    /// `Down` once `fall` probes in a row have failed, the refusal included.
+    /// Out at once. Nobody listened: a connection was refused; then left for `Up` by one good probe,
+    /// for `Down` once `fall` probes in a row have failed, the refusal included. Or requests showed
+    /// that it is no use although its probes are good; then left when its time is over.
     Ejected,
     /// Failed `fall` probes in a row. Not picked. Left for `Up` by `rise` good probes in a row, for
     /// `Draining` by a draining answer.
@@ -49,8 +52,11 @@ impl Health {
 pub enum Outcome {
     /// A probe was answered as a healthy node answers.
     Healthy,
-    /// A request was answered. It ends a doubt, but brings nobody back: only a probe does.
+    /// A request was answered. It ends a doubt and a trial, but brings nobody back: only a probe
+    /// does.
     Answered,
+    /// [`ERRORS_IN_A_ROW`] requests in a row, or a multiple of it, were answered with a 5xx.
+    Erring,
     /// The node says that it is about to stop.
     Draining,
     /// An HTTP answer that says "not now": 5xx, or the application behind the node is down.
@@ -62,6 +68,9 @@ pub enum Outcome {
     /// No answer in time, or no route.
     Silent,
 }
+
+/// So many answers in a row that are errors (5xx) say something of a node.
+pub const ERRORS_IN_A_ROW: u32 = 5;
 
 /// How many results in a row change a node's health, and how often it is asked.
 #[derive(Clone, Copy, Debug)]
@@ -110,12 +119,21 @@ pub struct Record {
     good: u32,
     failed: u32,
     failing_since: Option<Duration>,
+    /// A request waits for an answer longer than it should.
+    doubted: bool,
 }
 
 impl Record {
     /// An endpoint of which nothing is known, as of `now` (since the process started).
     pub fn new(now: Duration) -> Self {
-        Self { health: Health::Starting, since: now, good: 0, failed: 0, failing_since: None }
+        Self {
+            health: Health::Starting,
+            since: now,
+            good: 0,
+            failed: 0,
+            failing_since: None,
+            doubted: false,
+        }
     }
 
     /// The health.
@@ -128,6 +146,11 @@ impl Record {
         self.since
     }
 
+    /// Good probes in a row.
+    pub fn good(&self) -> u32 {
+        self.good
+    }
+
     /// Failed results in a row.
     pub fn failed(&self) -> u32 {
         self.failed
@@ -136,6 +159,16 @@ impl Record {
     /// When the first of the failed results in a row came; `None` if the last one was good.
     pub fn failing_since(&self) -> Option<Duration> {
         self.failing_since
+    }
+
+    /// A request waits for an answer longer than it should: quick probes decide. Any answer ends it.
+    pub fn doubt(&mut self) {
+        self.doubted = self.health == Health::Up;
+    }
+
+    /// Whether the next probe should not wait: one has failed while a request waits.
+    pub fn is_urgent(&self) -> bool {
+        self.doubted && self.failed > 0 && self.health == Health::Up
     }
 
     /// Whether the next result may change something, so that it is worth asking sooner.
@@ -161,8 +194,9 @@ impl Record {
     ) -> Option<Transition> {
         let from = self.health;
         let to = match outcome {
-            Outcome::Answered | Outcome::Healthy | Outcome::Draining => {
+            Outcome::Answered | Outcome::Erring | Outcome::Healthy | Outcome::Draining => {
                 self.failed = 0;
+                self.doubted = false;
                 self.failing_since = None;
                 self.after_answer(outcome, limits.rise)
             }
@@ -202,6 +236,8 @@ impl Record {
             (Health::Starting | Health::Down, _) => self.health,
             (Health::Up | Health::Suspect, Outcome::Refused) => Health::Ejected,
             (Health::Draining, Outcome::Refused) => Health::Down,
+            (Health::Up, Outcome::Silent) if self.doubted && self.failed >= fall => Health::Suspect,
+            (Health::Suspect, Outcome::Silent) if self.failed < 2 * fall => Health::Suspect,
             _ if self.failed >= fall => Health::Down,
             _ => self.health,
         }
@@ -254,6 +290,33 @@ mod tests {
         ];
         for (outcomes, health) in table {
             assert_eq!(after(outcomes), *health, "{outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_leaves_a_request_and_two_probes_unanswered_is_suspected_before_it_is_down() {
+        use Outcome::{Answered, Broken, Healthy, Refused, Silent};
+        let table: &[(&[Outcome], Health)] = &[
+            (&[Silent], Health::Up),
+            (&[Silent, Silent], Health::Suspect),
+            (&[Silent, Silent, Answered], Health::Suspect),
+            (&[Silent, Silent, Healthy], Health::Up),
+            (&[Silent, Silent, Refused], Health::Ejected),
+            (&[Silent, Silent, Broken], Health::Down),
+            (&[Silent, Silent, Silent], Health::Suspect),
+            (&[Silent, Silent, Silent, Silent], Health::Down),
+            (&[Silent, Broken], Health::Down),
+            (&[Silent, Answered, Silent, Silent], Health::Down),
+        ];
+        for (outcomes, health) in table {
+            let limits = Thresholds::default();
+            let mut record = Record::new(Duration::ZERO);
+            record.record(Healthy, &limits, Duration::ZERO);
+            record.doubt();
+            for outcome in *outcomes {
+                record.record(*outcome, &limits, Duration::ZERO);
+            }
+            assert_eq!(record.health(), *health, "{outcomes:?}");
         }
     }
 

@@ -1,31 +1,52 @@
-//! Which node takes the next attempt. Round robin for now; another policy is another function
-//! from a pool to a member, and nothing else changes.
+//! Which node takes the next attempt. Round robin by weight for now; another policy is another
+//! function from a pool to a member, and nothing else changes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::pool::{Member, Pool};
+use crate::pool::{Member, Pool, Share};
 
 /// A chosen member, counted in flight until this guard is dropped: when the answer's body ended or
 /// the attempt failed.
 #[derive(Debug)]
-pub struct Pick(Arc<Member>);
+pub struct Pick {
+    member: Arc<Member>,
+    /// It holds the flag of the member's trial.
+    on_trial: bool,
+}
 
 impl Pick {
     fn new(member: &Arc<Member>) -> Self {
         member.counters.inflight.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(member))
+        Self { member: Arc::clone(member), on_trial: false }
+    }
+
+    /// The one request that a member on trial may have, if it has none.
+    fn on_trial(member: &Arc<Member>) -> Option<Self> {
+        let Share::Trial(taken) = &member.share else { return None };
+        let free =
+            taken.compare_exchange(false, true, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        free.then(|| {
+            let mut pick = Self::new(member);
+            pick.on_trial = true;
+            pick
+        })
     }
 
     /// The member that was chosen.
     pub fn member(&self) -> &Member {
-        &self.0
+        &self.member
     }
 }
 
 impl Drop for Pick {
     fn drop(&mut self) {
-        self.0.counters.inflight.fetch_sub(1, Ordering::Relaxed);
+        self.member.counters.inflight.fetch_sub(1, Ordering::Relaxed);
+        if let Share::Trial(taken) = &self.member.share
+            && self.on_trial
+        {
+            taken.store(false, Ordering::Relaxed);
+        }
     }
 }
 
@@ -44,19 +65,30 @@ pub enum NoPick {
 /// first; those of last resort only when no member is usable.
 ///
 /// One step of the shared rotation a pick, so that 3k requests in a row reach each of 3 nodes k
-/// times. A member that was tried passes its turn to the next in line.
+/// times; with unequal weights each gets its share of every round. A member that was tried passes
+/// its turn to the next in line.
 pub fn pick(pool: &Pool, tried: &[u64]) -> Result<Pick, NoPick> {
-    let line = if pool.usable().is_empty() { pool.last_resort() } else { pool.usable() };
+    let (line, turns) = (pool.line(), pool.turns());
     if line.is_empty() {
         return Err(if pool.members().is_empty() { NoPick::NoneKnown } else { NoPick::NoneUsable });
     }
-    let turn = pool.turn() % line.len();
-    let (before, from) = line.split_at(turn);
-    from.iter()
-        .chain(before)
+    let round = if turns.is_empty() { line.len() } else { turns.len() };
+    let turn = pool.turn() % round;
+    (turn..round)
+        .chain(0..turn)
+        .map(|turn| &line[turns.get(turn).map_or(turn, |at| usize::from(*at))])
         .find(|member| !tried.contains(&member.epoch))
         .map(Pick::new)
         .ok_or(NoPick::AllTried)
+}
+
+/// Picks a member on trial that has no request now and was not tried yet. `None` almost always: few
+/// pools have one. It takes no turn of the rotation.
+///
+/// Only for a request that can be sent again if this attempt fails.
+pub fn pick_trial(pool: &Pool, tried: &[u64]) -> Option<Pick> {
+    let trials = pool.trials().iter().filter(|member| !tried.contains(&member.epoch));
+    trials.filter_map(Pick::on_trial).next()
 }
 
 #[cfg(test)]
@@ -85,6 +117,8 @@ mod tests {
             advertised: true,
             last_resort,
             silent: false,
+            left_silent: None,
+            share: Share::WHOLE,
             epoch,
             counters: Arc::default(),
         }
@@ -126,6 +160,72 @@ mod tests {
         }
         let watch = published(vec![draining(), member(2, Health::Down, false)]);
         assert_eq!(pick(&watch.borrow(), &[]).expect("a last resort").member().epoch, 1);
+    }
+
+    fn with_share(epoch: u64, share: Share) -> Member {
+        Member { share, ..member(epoch, Health::Up, false) }
+    }
+
+    fn on_trial(epoch: u64) -> Member {
+        with_share(epoch, Share::Trial(Arc::default()))
+    }
+
+    #[test]
+    fn a_node_in_slow_start_gets_its_part_of_each_round_and_the_others_alike() {
+        for quarters in 1..=3 {
+            let slow = with_share(2, Share::Quarters(quarters));
+            let whole = |epoch| with_share(epoch, Share::WHOLE);
+            let watch = published(vec![whole(1), slow, whole(3)]);
+            let pool = watch.borrow();
+            let mut served = HashMap::new();
+            for _ in 0..5 * (8 + usize::from(quarters)) {
+                *served.entry(pick(&pool, &[]).expect("up").member().epoch).or_insert(0) += 1;
+            }
+            assert_eq!(served, HashMap::from([(1, 20), (2, 5 * u32::from(quarters)), (3, 20)]));
+            for _ in 0..20 {
+                assert_eq!(pick(&pool, &[1, 3]).expect("one is left").member().epoch, 2);
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_on_trial_has_one_request_at_a_time_and_no_turn() {
+        let watch = published(vec![on_trial(1), member(2, Health::Up, false), on_trial(3)]);
+        let pool = watch.borrow();
+        for _ in 0..4 {
+            assert_eq!(pick(&pool, &[]).expect("a node is up").member().epoch, 2);
+        }
+        let first = pick_trial(&pool, &[]).expect("it is free");
+        let second = pick_trial(&pool, &[]).expect("so is the other");
+        assert_eq!((first.member().epoch, second.member().epoch), (1, 3));
+        assert!(pick_trial(&pool, &[]).is_none());
+        drop(first);
+        assert!(pick_trial(&pool, &[1]).is_none(), "it was tried");
+        assert_eq!(pick_trial(&pool, &[]).expect("free again").member().epoch, 1);
+    }
+
+    #[test]
+    fn nodes_on_trial_take_all_requests_when_nobody_else_does() {
+        let watch = published(vec![on_trial(1), member(2, Health::Draining, true), on_trial(3)]);
+        let pool = watch.borrow();
+        assert!(pick_trial(&pool, &[]).is_none());
+        let epochs: Vec<u64> =
+            (0..4).map(|_| pick(&pool, &[]).expect("usable").member().epoch).collect();
+        assert_eq!(epochs, [1, 3, 1, 3]);
+    }
+
+    #[test]
+    fn a_suspect_is_used_and_waited_for_only_when_nobody_answers() {
+        let suspect = || Member { silent: true, ..member(1, Health::Suspect, true) };
+        let epoch = |watch: &pool::Watch| pick(&watch.borrow(), &[]).expect("one").member().epoch;
+        for other in [member(2, Health::Up, false), member(2, Health::Draining, true)] {
+            let watch = published(vec![suspect(), other]);
+            assert_eq!([epoch(&watch), epoch(&watch)], [2, 2]);
+            assert!(watch.borrow().is_silent(1), "its requests go elsewhere");
+        }
+        let watch = published(vec![suspect(), member(2, Health::Down, false)]);
+        assert_eq!(epoch(&watch), 1);
+        assert!(!watch.borrow().is_silent(1), "there is nowhere else to go");
     }
 
     #[test]

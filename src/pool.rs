@@ -5,13 +5,15 @@
 //! pools in which it stands and end with the last of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::health::Health;
+use crate::health::{ERRORS_IN_A_ROW, Health, Outcome};
 use crate::node::Node;
+
+mod turns;
 
 /// The live numbers of one node, written by the workers, read by the API.
 ///
@@ -27,6 +29,36 @@ pub struct Counters {
     /// When the node last answered anything, in milliseconds since the process started plus one;
     /// 0 is never.
     pub answered_ms: AtomicU64,
+    /// The answers of the last requests in a row that were errors of the server (5xx).
+    pub errors: AtomicU32,
+}
+
+/// How much of the rotation a member takes while it is up.
+#[derive(Clone, Debug)]
+pub enum Share {
+    /// It is back after a fall: it gets one request at a time until one was answered. The flag says
+    /// that one is under way; each trial has a flag of its own.
+    Trial(Arc<AtomicBool>),
+    /// So many quarters of a whole share, 1 to 4.
+    Quarters(u8),
+}
+
+impl Share {
+    /// A whole share, which all have as a rule.
+    pub const WHOLE: Self = Self::Quarters(4);
+
+    /// As a number: 1 is a whole share, 0 a trial.
+    pub fn weight(&self) -> f64 {
+        match self {
+            Self::Trial(_) => 0.0,
+            Self::Quarters(quarters) => f64::from(*quarters) / 4.0,
+        }
+    }
+
+    /// Whether it is a trial.
+    pub fn is_trial(&self) -> bool {
+        matches!(self, Self::Trial(_))
+    }
 }
 
 /// One node in a pool.
@@ -42,12 +74,16 @@ pub struct Member {
     pub since: Duration,
     /// Whether its source still advertises it.
     pub advertised: bool,
-    /// Whether it can be used when nothing better is: it answers HTTP, but with a failing status,
-    /// or it is draining ("panic" in Envoy's words).
+    /// Whether it can be used when nothing better is: it answers HTTP, but with errors, it is
+    /// draining, or it is only suspected ("panic" in Envoy's words).
     pub last_resort: bool,
-    /// Whether it is down because it answers nothing at all, not even with a refusal: a host that
-    /// vanished. What waits for its answer will wait in vain.
+    /// Whether it is down or suspected because it answers nothing at all, not even with a refusal: a
+    /// host that vanished. What waits for its answer will wait in vain.
     pub silent: bool,
+    /// The epoch it had before, if it is reached elsewhere now because that address answers nothing.
+    pub left_silent: Option<u64>,
+    /// How much of the rotation it takes.
+    pub share: Share,
     /// The epoch of this endpoint: a number never used for another node, boot or address. Kept
     /// connections are filed under it, so that none outlives what it was opened to.
     pub epoch: u64,
@@ -62,6 +98,21 @@ impl Member {
         self.counters.answered_ms.store(now.as_millis() as u64 + 1, Ordering::Relaxed);
     }
 
+    /// Takes in the status of an answer whose head came; says what of it is worth telling the table.
+    /// Of an ordinary answer nothing is, and it writes nothing.
+    pub fn heard(&self, status: u16) -> Option<Outcome> {
+        let errors = &self.counters.errors;
+        if status >= 500 {
+            let in_a_row = errors.fetch_add(1, Ordering::Relaxed) + 1;
+            if in_a_row.is_multiple_of(ERRORS_IN_A_ROW) {
+                return Some(Outcome::Erring);
+            }
+        } else if errors.load(Ordering::Relaxed) != 0 {
+            errors.store(0, Ordering::Relaxed);
+        }
+        self.share.is_trial().then_some(Outcome::Answered)
+    }
+
     /// Whether the node has answered a request within the last `span`.
     pub(crate) fn answered_within(&self, span: Duration, now: Duration) -> bool {
         let at = self.counters.answered_ms.load(Ordering::Relaxed);
@@ -74,7 +125,9 @@ impl Member {
 pub struct Pool {
     members: Vec<Arc<Member>>,
     usable: Vec<Arc<Member>>,
+    trials: Vec<Arc<Member>>,
     last_resort: Vec<Arc<Member>>,
+    turns: Vec<u16>,
     rotation: Arc<AtomicUsize>,
     last_usable: Option<Duration>,
 }
@@ -90,7 +143,14 @@ impl Pool {
         &self.usable
     }
 
-    /// The members that take requests when no usable one is left.
+    /// The members of which each may be given one request; empty as a rule. When nobody else is
+    /// usable they are, and take all requests.
+    pub fn trials(&self) -> &[Arc<Member>] {
+        &self.trials
+    }
+
+    /// The members that take requests when no usable one is left: those that answer or, if there are
+    /// none, those that are suspected.
     pub fn last_resort(&self) -> &[Arc<Member>] {
         &self.last_resort
     }
@@ -100,9 +160,22 @@ impl Pool {
         self.usable.iter().any(|member| member.epoch == epoch)
     }
 
-    /// Whether the member of this epoch vanished: see [`Member::silent`].
+    /// Whether the member of this epoch vanished: see [`Member::silent`]. While it takes requests even
+    /// so, for want of another, it is waited for.
     pub fn is_silent(&self, epoch: u64) -> bool {
-        self.members.iter().any(|member| member.epoch == epoch && member.silent)
+        let of = |member: &Arc<Member>| member.epoch == epoch && member.silent;
+        let left = self.members.iter().any(|member| member.left_silent == Some(epoch));
+        left || (self.members.iter().any(of) && !self.line().iter().any(of))
+    }
+
+    /// The members that take requests now.
+    pub(crate) fn line(&self) -> &[Arc<Member>] {
+        if self.usable.is_empty() { &self.last_resort } else { &self.usable }
+    }
+
+    /// One round of the rotation, as places in [`Self::line`]; empty when each is in it once.
+    pub(crate) fn turns(&self) -> &[u16] {
+        &self.turns
     }
 
     /// When a member was last usable, since the process started; `None` if that never was.
@@ -141,11 +214,23 @@ impl Publisher {
     pub fn publish(&self, mut members: Vec<Member>, now: Duration) {
         members.sort_by(|a, b| a.node.name.cmp(&b.node.name));
         let members: Vec<_> = members.into_iter().map(Arc::new).collect();
-        let those = |test: fn(&Member) -> bool| -> Vec<_> {
+        let those = |test: &dyn Fn(&Member) -> bool| -> Vec<_> {
             members.iter().filter(|member| test(member)).cloned().collect()
         };
-        let usable = those(|member| member.health == Health::Up);
-        let last_resort = those(|member| member.last_resort && member.health != Health::Up);
+        let mut usable =
+            those(&|member: &Member| member.health == Health::Up && !member.share.is_trial());
+        let mut trials =
+            those(&|member: &Member| member.health == Health::Up && member.share.is_trial());
+        if usable.is_empty() {
+            std::mem::swap(&mut usable, &mut trials);
+        }
+        let spare = |member: &Member| member.last_resort && member.health != Health::Up;
+        let mut last_resort =
+            those(&|member: &Member| spare(member) && member.health != Health::Suspect);
+        if last_resort.is_empty() {
+            last_resort = those(&spare);
+        }
+        let turns = turns::of(&usable);
         let before = self.sender.borrow();
         let was_usable = !before.usable.is_empty();
         let last_usable =
@@ -154,7 +239,9 @@ impl Publisher {
         self.sender.send_replace(Arc::new(Pool {
             members,
             usable,
+            trials,
             last_resort,
+            turns,
             rotation: Arc::clone(&self.rotation),
             last_usable,
         }));

@@ -193,6 +193,13 @@ impl Worker {
         let _ = self.settings.feedback.try_send((epoch, outcome));
     }
 
+    /// The head of an answer came from this member.
+    fn heard(&self, member: &Member, status: u16) {
+        if let Some(outcome) = member.heard(status) {
+            self.tell(member.epoch, outcome);
+        }
+    }
+
     /// Completes when the node of this epoch is known to have vanished.
     async fn vanished(&self, epoch: u64) {
         loop {
@@ -342,7 +349,7 @@ impl Worker {
         tries: &mut Tries,
     ) -> Result<(TcpStream, Pick, bool), Reject> {
         loop {
-            let picked = picker::pick(&self.pool.borrow(), &tries.tried);
+            let picked = self.pick(request, tries);
             let pick = match picked {
                 Ok(pick) => pick,
                 Err(NoPick::AllTried) => {
@@ -365,6 +372,23 @@ impl Worker {
                 Err(failed) => self.connect_failed(failed, tries),
             }
         }
+    }
+
+    /// A member for the next attempt. One on trial gets only what can be sent again whatever becomes of
+    /// it: it is idempotent, its body is held whole, and no attempt before has failed.
+    fn pick(&self, request: &Request, tries: &Tries) -> Result<Pick, NoPick> {
+        let pool = self.pool.borrow();
+        if !pool.trials().is_empty() {
+            let upload = &request.upload;
+            let may_die =
+                request.safety == Safety::Idempotent && upload.is_held() && upload.has_come();
+            let trial =
+                (may_die && tries.count == 0).then(|| picker::pick_trial(&pool, &tries.tried));
+            if let Some(pick) = trial.flatten() {
+                return Ok(pick);
+            }
+        }
+        picker::pick(&pool, &tries.tried)
     }
 
     fn take_kept(&self, safety: Safety, pick: &Pick) -> Option<TcpStream> {

@@ -37,7 +37,7 @@ pub(super) fn nodes(cluster: &str, pool: &Pool, now: Duration) -> Nodes {
 }
 
 fn node(member: &Member, now: Duration) -> Node {
-    let Member { node, health, why, since, advertised, counters, .. } = member;
+    let Member { node, health, why, since, advertised, share, counters, .. } = member;
     Node {
         id: node.id.to_string(),
         name: node.name.clone(),
@@ -51,7 +51,6 @@ fn node(member: &Member, now: Duration) -> Node {
         inflight: counters.inflight.load(Relaxed),
         requests: counters.requests.load(Relaxed),
         failures: counters.failures.load(Relaxed),
-        // All nodes weigh the same until a member says otherwise.
-        weight: 1.0,
+        weight: share.weight(),
     }
 }

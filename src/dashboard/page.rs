@@ -25,7 +25,7 @@ pub(super) fn render(cluster: &str, pool: &Pool, now: Duration, failed: u64) -> 
          <main>\n{numbers}{content}</main>",
         span(now.as_secs())
     );
-    let title = format!("{}/{} up - picluster", pool.usable().len(), members.len());
+    let title = format!("{}/{} up - picluster", up(pool), members.len());
     let icon_href = Badge::of(cluster).icon_href();
     let page = Page {
         title: &title,
@@ -37,8 +37,13 @@ pub(super) fn render(cluster: &str, pool: &Pool, now: Duration, failed: u64) -> 
     page.render()
 }
 
+/// Nodes that are up, those on trial included.
+fn up(pool: &Pool) -> usize {
+    pool.members().iter().filter(|member| member.health == Health::Up).count()
+}
+
 fn numbers(pool: &Pool, total: u64, failed: u64) -> String {
-    let (up, known) = (pool.usable().len(), pool.members().len());
+    let (up, known) = (up(pool), pool.members().len());
     let inflight: u32 = pool.members().iter().map(|m| m.counters.inflight.load(Relaxed)).sum();
     let bad = if failed == 0 { "" } else { " class=\"bad\"" };
     let (failed, total) = (grouped(failed), grouped(total));

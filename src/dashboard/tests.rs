@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::health::Health;
 use crate::node::{Node, NodeId, Source};
-use crate::pool::{Member, Publisher};
+use crate::pool::{Member, Publisher, Share};
 use crate::shutdown::{self, Trigger};
 
 struct Bench {
@@ -58,6 +58,8 @@ fn member(name: &str, health: Health, why: &str) -> Member {
         advertised: true,
         last_resort: false,
         silent: false,
+        left_silent: None,
+        share: Share::WHOLE,
         epoch: 1,
         counters: Arc::default(),
     }

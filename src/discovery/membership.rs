@@ -16,8 +16,10 @@ mod names;
 mod probe;
 mod schedule;
 mod seat;
+mod standing;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod view;
 mod way;
 
@@ -31,7 +33,7 @@ pub use self::event::{Event, What};
 pub use self::probe::{HEALTH_PATH, NodeState, Probe, ProbeResult, ProbeTicket};
 use self::schedule::Schedule;
 use crate::config::{CANDIDATES_MAX, CANDIDATES_PER_SECOND, NODES_MAX};
-use crate::health::{Outcome, Thresholds};
+use crate::health::Thresholds;
 use crate::node::{Change, NodeId, Sighting, Source, printable};
 
 /// After our own link was disturbed, this long no goodbye is believed: every node is withdrawn
@@ -119,19 +121,6 @@ impl Membership {
         });
     }
 
-    /// Takes traffic's word about the member of this epoch. A refused connection and a draining
-    /// answer count at once; anything else bad only asks for a probe at once. An answer ends a
-    /// doubt; not every one has to be told.
-    pub fn observed(&mut self, epoch: u64, outcome: Outcome, now: Duration) {
-        let found = self.claims.iter().find_map(|(id, claim)| {
-            let holder = claim.holders.iter().find(|holder| holder.epoch == epoch)?;
-            holder.proven.then(|| (id.clone(), holder.active))
-        });
-        if let Some((id, active)) = found {
-            self.with(&id, now, |claim, cx| claim.observed(active, outcome, cx));
-        }
-    }
-
     /// The probes to start now. `rng` only jitters their intervals.
     pub fn due(&mut self, now: Duration, rng: &mut fastrand::Rng) -> Vec<Probe> {
         for ticket in self.schedule.overdue(now) {
@@ -141,22 +130,25 @@ impl Membership {
             self.tidied = now;
             self.tidy(now);
         }
+        self.advance(now);
         self.schedule.start(&mut self.claims, &self.settings.thresholds, now, rng)
     }
 
     /// When [`Self::due`] has something to do, if nothing comes before; `None` while the table is
     /// empty.
     pub fn next_wake(&self, now: Duration) -> Option<Duration> {
-        self.schedule.next_wake(&self.claims, now)
+        let probes = self.schedule.next_wake(&self.claims, now);
+        [probes, self.next_step()].into_iter().flatten().min().map(|at| at.max(now))
     }
 
     fn tidy(&mut self, now: Duration) {
         let (room, hidden) = (self.nodes() < NODES_MAX, self.hides_candidates());
+        let usable = self.usable();
         let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
         self.claims.retain(|_, claim| {
             let unseen = hidden && claim.is_candidate();
             let changed = ledger.changed;
-            claim.tidy(&mut Context { ledger, limits, room, now });
+            claim.tidy(&mut Context { ledger, limits, room, usable, now });
             let kept = !claim.holders.is_empty();
             ledger.changed = if unseen { changed } else { ledger.changed || !kept };
             kept
@@ -306,10 +298,11 @@ impl Membership {
     /// Does something to a claim, and drops it if nothing is left of it.
     fn with(&mut self, id: &NodeId, now: Duration, act: impl FnOnce(&mut Claim, &mut Context<'_>)) {
         let (room, hidden) = (self.nodes() < NODES_MAX, self.hides_candidates());
+        let usable = self.usable();
         let Some(claim) = self.claims.get_mut(id) else { return };
         let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
         let (unseen, changed) = (hidden && claim.is_candidate(), ledger.changed);
-        act(claim, &mut Context { ledger, limits, room, now });
+        act(claim, &mut Context { ledger, limits, room, usable, now });
         let kept = !claim.holders.is_empty();
         ledger.changed |= !kept;
         if unseen && claim.is_candidate() {

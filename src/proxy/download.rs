@@ -38,6 +38,7 @@ pub(super) enum Stopped {
 /// The facts of an answer whose head has come.
 pub(super) struct Answer {
     pub(super) head_len: usize,
+    pub(super) status: u16,
     pub(super) body: Body,
     /// The node sent a 1xx that is not a 101; another head follows.
     pub(super) interim: bool,

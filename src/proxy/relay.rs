@@ -86,6 +86,7 @@ impl Attempt<'_> {
             self.send_interim(&answer).await?;
             self.inbox.consume(answer.head_len);
         };
+        self.worker.heard(self.member, answer.status);
         if answer.switches {
             self.member.answered(self.worker.now());
             let client = Box::pin(self.switch(&answer)).await;
@@ -230,6 +231,7 @@ impl Attempt<'_> {
         let ticket = worker.scratch.render(|out| headers::write_answer(&head, form, out));
         Ok(Some(Answer {
             head_len: head.len,
+            status: head.status,
             body: Body::new(head.framing),
             interim,
             head_sent: false,

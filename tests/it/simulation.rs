@@ -1,7 +1,7 @@
 //! The table of nodes, run through thousands of bad days in virtual time, each from a seed.
 //!
-//! A [`World`] holds the truth: machines that start, drain, stop, crash, move and are cloned, and
-//! a network that loses, delays and forges. After every step the table's view is held against the
+//! A [`World`] holds the truth: machines that start, drain, stop, crash, answer with errors, move
+//! and are cloned, clients that ask, and a network that loses, delays and forges. After every step the table's view is held against the
 //! truth. A failure prints its seed; `PICLUSTER_SIM_SEED=n` replays it alone and tells every step,
 //! and `PICLUSTER_SIM_SEEDS=n` runs so many.
 
@@ -9,6 +9,7 @@
 
 mod chaos;
 mod checks;
+mod traffic;
 mod world;
 
 use std::env;
@@ -38,8 +39,8 @@ fn days_that_once_went_wrong_go_well() {
     // 8590: a clone's goodbye was held for its twin's, which was announced anew after its own.
     // 17214: a withdrawn device came back at the address that another one had by then.
     // 29712: a node's advertised way was dropped for its silence, and it passed for absent.
-    // 21445, 21648, 21780: the checks asked for too much.
-    [151, 438, 8590, 17214, 21445, 21648, 21780, 29712].into_iter().for_each(run);
+    // 518, 1352, 2659, 21445, 21648, 21780: the checks asked for too much.
+    [151, 438, 518, 1352, 2659, 8590, 17214, 21445, 21648, 21780, 29712].into_iter().for_each(run);
 }
 
 fn number(name: &str) -> Option<u64> {

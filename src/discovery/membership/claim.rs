@@ -29,6 +29,8 @@ pub(super) struct Context<'a> {
     pub(super) limits: &'a Thresholds,
     /// Whether the table has room for one more node.
     pub(super) room: bool,
+    /// The nodes that had a share of the requests when this began.
+    pub(super) usable: usize,
     pub(super) now: Duration,
 }
 
@@ -235,14 +237,23 @@ impl Claim {
 
     /// Traffic's word about the way in use.
     pub(super) fn observed(&mut self, key: u64, outcome: Outcome, cx: &mut Context<'_>) {
+        // A foreign device may take longer to answer a probe than a request may be made to wait.
+        let foreign = self.foreign;
         let Some(way) = self.way_mut(key) else { return };
         let moves = match outcome {
-            Outcome::Answered => {
+            Outcome::Answered | Outcome::Erring => {
+                if way.health() == Health::Suspect {
+                    way.ask(cx.now);
+                }
                 way.record.record(outcome, cx.limits, cx.now);
                 return;
             }
             Outcome::Draining => way.health() != Health::Draining,
             Outcome::Refused => way.health().answers(),
+            Outcome::Silent if !foreign => {
+                way.record.doubt();
+                false
+            }
             _ => false,
         };
         way.ask(cx.now);
@@ -258,6 +269,16 @@ impl Claim {
             self.ask_stand_bys(key, cx.now);
             self.settle(cx);
         }
+    }
+
+    /// Time has passed: trials, growing shares and ejections that are over.
+    pub(super) fn advance(&mut self, cx: &mut Context<'_>) {
+        for holder in &mut self.holders {
+            let way = self.ways.iter().find(|way| way.key == holder.active);
+            let proved = way.is_some_and(|way| way.record.good() >= cx.limits.rise);
+            cx.ledger.changed |= holder.standing.advance(holder.shown, proved, cx.usable, cx.now);
+        }
+        self.settle(cx);
     }
 
     /// Asks the other ways that have answered once. Not those in use by a clone, which would ask

@@ -30,8 +30,10 @@ pub enum What {
     Restarted,
     /// A node says that it is about to stop.
     Draining,
-    /// A node refused a connection.
+    /// A node refused a connection, or did not stand its trial, or answers with errors alone.
     Ejected,
+    /// A node leaves requests and quick probes unanswered.
+    Suspected,
     /// A node is used at another address now.
     Moved,
     /// Two machines hold one id; the second was given another.
@@ -58,7 +60,8 @@ impl What {
             Self::Back => "node is back",
             Self::Restarted => "node restarted",
             Self::Draining => "node is draining",
-            Self::Ejected => "node refused a connection",
+            Self::Ejected => "node ejected",
+            Self::Suspected => "node in doubt",
             Self::Moved => "node has a new address",
             Self::Cloned => "two machines have one id",
             Self::Renamed => "node shown under another name",

@@ -1,10 +1,12 @@
 //! Who holds an id: one machine in one of its starts, reached by one active way.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::claim::Context;
 use super::event::What;
+use super::standing::Standing;
 use super::way::Way;
 use crate::health::Health;
 use crate::node::Boot;
@@ -47,6 +49,10 @@ pub(super) struct Holder {
     pub(super) farewell: Option<Farewell>,
     /// Its last word was that it is draining.
     pub(super) drained: bool,
+    /// The epoch it had by a way that answered nothing when it was left.
+    pub(super) left_silent: Option<u64>,
+    /// What requests have shown of it.
+    pub(super) standing: Standing,
 }
 
 impl Holder {
@@ -68,6 +74,8 @@ impl Holder {
             absent_since: cx.now,
             farewell: None,
             drained: false,
+            left_silent: None,
+            standing: Standing::default(),
         }
     }
 
@@ -93,6 +101,8 @@ impl Holder {
             self.born = cx.ledger.number();
         }
         if self.boot != boot {
+            self.standing.restarted(self.drained);
+            self.counters.errors.store(0, Ordering::Relaxed);
             self.drained = false;
         }
         self.boot = boot;
@@ -123,29 +133,38 @@ impl Holder {
             self.absent_since = cx.now;
             cx.ledger.changed = true;
         }
-        if self.proven && way.health() != self.shown {
-            self.tell(way, foreign, cx);
-            self.shown = way.health();
+        let health = self.standing.over(way.health());
+        if self.proven && health != self.shown {
+            self.standing.turned(self.shown, health, cx.usable, cx.now);
+            self.tell(health, way, foreign, cx);
+            self.shown = health;
             self.since = cx.now;
             cx.ledger.changed = true;
         }
         true
     }
 
-    fn tell(&self, way: &Way, foreign: bool, cx: &mut Context<'_>) {
-        let what = match (self.shown, way.health()) {
+    /// Why it is what it is, as a sentence for people.
+    pub(super) fn why(&self, way: &Way) -> String {
+        self.standing.why(self.standing.over(way.health())).unwrap_or_else(|| way.why.clone())
+    }
+
+    fn tell(&self, health: Health, way: &Way, foreign: bool, cx: &mut Context<'_>) {
+        let what = match (self.shown, health) {
             // It leaves as it said it would.
             (_, Health::Down) if self.has_taken_leave() => return,
             (Health::Starting, _) => What::Joined,
             (_, Health::Up) => What::Back,
             (_, Health::Draining) => What::Draining,
             (_, Health::Ejected) => What::Ejected,
-            (_, Health::Starting | Health::Suspect | Health::Down) => What::Lost,
+            (_, Health::Suspect) => What::Suspected,
+            (_, Health::Starting | Health::Down) => What::Lost,
         };
-        let detail = match (what, way.health()) {
+        let why = self.why(way);
+        let detail = match (what, health) {
             (What::Joined, Health::Up) if foreign => "without picluster",
             (What::Joined | What::Back, Health::Up) => "",
-            _ => &way.why,
+            _ => &why,
         };
         cx.ledger.tell(what, self, Some(way.target.endpoint), detail);
     }

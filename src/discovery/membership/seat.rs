@@ -66,7 +66,9 @@ impl Claim {
         cx: &mut Context<'_>,
     ) {
         let Some(endpoint) = self.way(key).map(|way| way.target.endpoint) else { return };
+        let left = self.way(self.holders[at].active).is_some_and(|way| way.silent);
         let holder = &mut self.holders[at];
+        holder.left_silent = Some(holder.epoch).filter(|_| left && holder.proven);
         if holder.proven {
             cx.ledger.tell(What::Moved, holder, Some(endpoint), "");
         } else if !cx.room {
@@ -147,14 +149,16 @@ impl Claim {
     }
 
     /// The stand-by that a holder should be reached by instead. Its first failure
-    /// is enough if the active way is no longer advertised: the node has moved.
+    /// is enough if the active way is no longer advertised: the node has moved. A suspect one is left
+    /// for one that answers.
     pub(super) fn replacement(&self, holder: &Holder) -> Option<u64> {
         let active = self.way(holder.active)?;
         let moved = active.instance.is_none() && active.record.failed() > 0;
         let since = active.record.failing_since().unwrap_or(active.record.since());
         let better = |way: &&Way| {
             let fresh = way.answer.is_some_and(|answer| answer.asked >= since);
-            let whole = moved && way.instance.is_some() && way.health() == Health::Up;
+            let whole = way.health() == Health::Up
+                && (active.health() == Health::Suspect || (moved && way.instance.is_some()));
             way.key != active.key && fresh && (way.merit() > active.merit() || whole)
         };
         let mut stand_bys = self.ways.iter().filter(|way| way.is_of(holder.boot));

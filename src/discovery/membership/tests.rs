@@ -3,11 +3,12 @@
 mod bounds;
 mod foreign;
 mod names;
+mod traffic;
 
 use std::net::SocketAddr;
 
 use super::*;
-use crate::health::Health;
+use crate::health::{Health, Outcome};
 use crate::node::{Advertisement, Boot};
 use crate::pool::Member;
 

@@ -100,6 +100,7 @@ impl Membership {
 
 fn member(claim: &Claim, holder: &Holder, id: NodeId, name: String) -> Option<Member> {
     let way: &Way = claim.way(holder.active)?;
+    let suspect = holder.shown == Health::Suspect;
     let goodbye = holder.farewell.is_some() && holder.shown == Health::Draining;
     Some(Member {
         node: Node {
@@ -111,11 +112,14 @@ fn member(claim: &Claim, holder: &Holder, id: NodeId, name: String) -> Option<Me
             source: claim.source,
         },
         health: holder.shown,
-        why: if goodbye { "said goodbye and is draining".to_owned() } else { way.why.clone() },
+        why: if goodbye { "said goodbye and is draining".to_owned() } else { holder.why(way) },
         since: holder.since,
         advertised: holder.advertised,
-        last_resort: holder.proven && way.last_resort,
-        silent: holder.shown == Health::Down && way.silent,
+        last_resort: holder.proven
+            && (way.last_resort || suspect || holder.standing.is_out(holder.shown)),
+        silent: (holder.shown == Health::Down || suspect) && way.silent,
+        left_silent: holder.left_silent,
+        share: holder.standing.share(holder.shown),
         epoch: holder.epoch,
         counters: Arc::clone(&holder.counters),
     })

@@ -195,7 +195,8 @@ impl Way {
             due
         };
         self.due = now.max(due);
-        if std::mem::take(&mut self.again) {
+        let urgent = active && self.record.is_urgent();
+        if std::mem::take(&mut self.again) || urgent {
             self.ask(now);
         }
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use picluster::health::Outcome;
 
-use super::front::{Front, GET, answer_of, one, wait_until_free};
+use super::front::{Front, GET, POST, answer, answer_of, one, wait_until_free};
 use super::wire::Puppet;
 
 #[test]
@@ -54,4 +54,104 @@ fn an_answer_that_says_draining_is_told_to_the_table_and_its_connection_is_not_k
     client.expect_head("HTTP/1.1 200 OK\r\n");
     node.expect_end();
     front.wait_until_told(&ada, Outcome::Draining);
+}
+
+#[test]
+fn a_node_on_trial_gets_one_request_at_a_time_and_its_answer_is_told() {
+    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
+    let mut front = Front::before(&[&ada, &bob]);
+    front.publish([ada.on_trial(), bob.up()]);
+    let mut client = front.client();
+    client.send(GET);
+    let mut node = ada.accept();
+    node.head();
+    for _ in 0..4 {
+        assert_eq!(front.ask(GET), answer_of("bob", "bob"));
+    }
+    // The head is enough: its body may take an hour.
+    node.send("HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n");
+    client.expect_head("HTTP/1.1 404 Not Found\r\n");
+    front.wait_until_told(&ada, Outcome::Answered);
+    node.send("ok");
+    client.expect("ok");
+    wait_until_free(&ada);
+    client.send(GET);
+    node.head();
+    node.send(answer(""));
+    client.expect_head("HTTP/1.1 200 OK\r\n");
+}
+
+#[test]
+fn a_trial_is_never_made_with_what_could_not_be_sent_again() {
+    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
+    let front = Front::before(&[&ada, &bob]);
+    front.publish([ada.on_trial(), bob.up()]);
+    assert_eq!(front.ask(POST), answer_of("bob", "bob"));
+    // Its body has not come whole.
+    let mut client = front.client();
+    client.send("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\n\r\nhel");
+    client.expect_head("HTTP/1.1 200 OK\r\n");
+    ada.expect_nobody();
+}
+
+#[test]
+fn a_trial_request_that_dies_is_answered_elsewhere() {
+    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
+    let mut front = Front::before(&[&ada, &bob]);
+    front.publish([ada.on_trial(), bob.up()]);
+    let mut client = front.client();
+    client.send(GET);
+    let mut node = ada.accept();
+    node.head();
+    node.reset();
+    client.expect(answer_of("bob", "bob"));
+    front.wait_until_told(&ada, Outcome::Broken);
+    assert_eq!(front.failed(), 0);
+}
+
+#[test]
+fn nodes_on_trial_serve_everything_when_nobody_else_does() {
+    let ada = Puppet::greeter("ada");
+    let mut front = Front::before(&[&ada]);
+    front.publish([ada.on_trial()]);
+    assert_eq!(front.ask(POST), answer_of("ada", "ada"));
+    front.wait_until_told(&ada, Outcome::Answered);
+}
+
+#[test]
+fn only_every_fifth_error_in_a_row_is_told_and_a_good_answer_begins_anew() {
+    let ada = Puppet::new("ada");
+    let mut front = Front::before(&[&ada]);
+    let mut client = front.client();
+    let mut node = None;
+    let mut ask = |status: &str| {
+        client.send(GET);
+        let node = node.get_or_insert_with(|| ada.accept());
+        node.head();
+        node.send(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"));
+        client.expect_head(&format!("HTTP/1.1 {status}\r\n"));
+    };
+    (0..4).for_each(|_| ask("503 No"));
+    ask("404 Not Found");
+    (0..4).for_each(|_| ask("500 Broken"));
+    assert!(!front.told(&ada).contains(&Outcome::Erring));
+    ask("502 Bad");
+    front.wait_until_told(&ada, Outcome::Erring);
+    (0..4).for_each(|_| ask("500 Broken"));
+    assert!(!front.told(&ada).contains(&Outcome::Erring));
+}
+
+#[test]
+fn a_suspect_keeps_what_it_was_sent_while_nobody_else_serves() {
+    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
+    let front = Front::before(&[&ada]);
+    front.publish([ada.suspect(), bob.down()]);
+    let mut client = front.client();
+    client.send(GET);
+    let mut node = ada.accept();
+    node.head();
+    // Long enough to be in doubt.
+    client.expect_silence(std::time::Duration::from_millis(500));
+    front.publish([ada.suspect(), bob.up()]);
+    client.expect(answer_of("bob", "bob"));
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use picluster::health::Health;
 use picluster::node::{Node, NodeId, Source};
-use picluster::pool::{Counters, Member};
+use picluster::pool::{Counters, Member, Share};
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// Longer than anything takes on a loaded machine, so that a test fails and does not hang.
@@ -266,6 +266,15 @@ impl Puppet {
         Member { silent: true, ..self.down() }
     }
 
+    pub(super) fn suspect(&self) -> Member {
+        Member { health: Health::Suspect, silent: true, last_resort: true, ..self.up() }
+    }
+
+    /// It has fallen, and is back for one request at a time.
+    pub(super) fn on_trial(&self) -> Member {
+        Member { share: Share::Trial(Arc::default()), ..self.up() }
+    }
+
     pub(super) fn draining(&self) -> Member {
         Member { health: Health::Draining, last_resort: true, ..self.up() }
     }
@@ -296,6 +305,8 @@ pub(super) fn member(
         advertised: true,
         last_resort: false,
         silent: false,
+        left_silent: None,
+        share: Share::WHOLE,
         epoch,
         counters: Arc::clone(counters),
     }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use picluster::health::Outcome;
 use picluster::node::{Boot, Change, NodeId, Sighting, Source};
 
 use super::world::{Next, State, World, advertisement, ms};
@@ -13,7 +12,7 @@ impl World {
         let pause = ms(self.rng.u64(50..1600));
         self.after(pause, Next::Chaos);
         let at = self.rng.usize(..self.machines.len());
-        match self.rng.u8(..22) {
+        match self.rng.u8(..26) {
             0 if self.machines.len() < 9 => self.new_machine(),
             1 if self.machines.len() < 9 => self.clone_of(at),
             2..=4 => self.stop_gracefully(at),
@@ -32,7 +31,10 @@ impl World {
                 self.say(Change::Left(Source::Mdns, instance), 100);
             }
             19 => self.announce(at),
-            _ => self.traffic(at),
+            20 | 21 => self.err(at),
+            // The application is broken, or mended, everywhere.
+            22 => (0..self.machines.len()).for_each(|at| self.err(at)),
+            _ => (0..self.rng.u8(..30)).for_each(|_| self.send(Vec::new())),
         }
     }
 
@@ -41,6 +43,11 @@ impl World {
         machine.state = state;
         machine.turn += 1;
         self.checks.excuse(machine);
+    }
+
+    fn err(&mut self, at: usize) {
+        let machine = &mut self.machines[at];
+        machine.erring = !machine.erring;
     }
 
     fn start(&mut self, at: usize) {
@@ -136,21 +143,6 @@ impl World {
                 advertisement: advertisement(id),
             };
             self.table.change(&Change::Seen(Source::Mdns, sighting), self.now);
-        }
-    }
-
-    /// A request finds out that nobody listens.
-    fn traffic(&mut self, at: usize) {
-        let machine = &self.machines[at];
-        let outcome = match machine.state {
-            _ if !self.unicast => Outcome::Silent,
-            State::Up => [Outcome::Answered, Outcome::Broken][self.rng.usize(..2)],
-            State::Draining | State::AppDown => Outcome::Answered,
-            State::Stopped => Outcome::Refused,
-            State::Dark => Outcome::Silent,
-        };
-        if let Some(epoch) = self.checks.epoch_of(machine) {
-            self.table.observed(epoch, outcome, self.now);
         }
     }
 }

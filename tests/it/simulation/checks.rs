@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use picluster::config::{NODES_MAX, PROBES_MAX};
 use picluster::discovery::membership::{Event, NodeState, ProbeResult, What};
-use picluster::health::Health;
-use picluster::pool::{Counters, Member};
+use picluster::health::{Health, Outcome};
+use picluster::picker;
+use picluster::pool::{Counters, Member, Pool};
 
 use super::world::{Machine, State};
 
@@ -30,6 +31,11 @@ struct Shown {
     key: Key,
     health: Health,
     epoch: u64,
+    /// What it weighs in the rotation.
+    weight: f64,
+    /// Ejected although its probes are good.
+    out: bool,
+    why: String,
 }
 
 impl Shown {
@@ -58,10 +64,18 @@ pub(super) struct Checks {
     epochs: BTreeMap<u64, Key>,
     /// The counters of every node that was shown.
     counters: BTreeMap<*const Counters, Weak<Counters>>,
+    /// Those of the nodes that are shown now.
+    live: BTreeSet<*const Counters>,
     /// Since when a routed member does not answer.
     dead_since: BTreeMap<Key, Duration>,
     /// Who was routed and has answered everything since: it has to stay so.
     owed: BTreeSet<Key>,
+    /// Who was up in each epoch, and since when it has weighed what it weighs, if that is known.
+    weighed: BTreeMap<u64, Duration>,
+    /// Who has answered a request of its trial.
+    passed: BTreeSet<u64>,
+    /// Who was ejected for its errors, and when.
+    erred: BTreeMap<u64, Duration>,
 }
 
 impl Checks {
@@ -106,12 +120,101 @@ impl Checks {
                 self.counters.insert(Arc::as_ptr(&member.counters), weak);
             }
         }
+        let new = members.iter().map(shown).collect();
+        let before = std::mem::replace(&mut self.shown, new);
+        self.live = live;
+        self.weights_follow(&before, now);
+    }
+
+    /// A pool was published, and the data line has let go of the one before. `idle`: no request is
+    /// under way.
+    pub(super) fn published(&mut self, pool: &Pool, idle: bool) {
+        let live = &self.live;
         self.counters.retain(|at, weak| {
-            let leaked = !live.contains(at) && weak.strong_count() > 0;
+            let leaked = idle && !live.contains(at) && weak.strong_count() > 0;
             assert!(!leaked, "counters outlived their node");
-            live.contains(at)
+            live.contains(at) || weak.strong_count() > 0
         });
-        self.shown = members.iter().map(shown).collect();
+        // One round, whatever the weights are, and from wherever it begins.
+        let quarters = |member: &Member| match member.share.weight() {
+            0.0 => 4,
+            weight => (weight * 4.0) as usize,
+        };
+        let round: usize = pool.usable().iter().map(|member| quarters(member)).sum();
+        let mut turns: BTreeMap<u64, usize> = BTreeMap::new();
+        for _ in 0..round {
+            let pick = picker::pick(pool, &[]).expect("some are usable");
+            *turns.entry(pick.member().epoch).or_default() += 1;
+        }
+        for member in pool.usable() {
+            assert_eq!(turns.get(&member.epoch), Some(&quarters(member)), "{member:?}");
+        }
+        let answers = self.shown.iter().any(|m| m.health == Health::Up || m.out);
+        assert!(!answers || picker::pick(pool, &[]).is_ok(), "nobody takes requests: {pool:#?}");
+    }
+
+    /// A request goes to this member.
+    pub(super) fn picked(&self, member: &Member, pool: &Pool) {
+        let serves = member.health == Health::Up;
+        assert!(serves || (pool.usable().is_empty() && member.last_resort), "{member:?} {pool:#?}");
+        let answers = |m: &Arc<Member>| !matches!(m.health, Health::Suspect);
+        let better = pool.last_resort().iter().any(answers);
+        assert!(member.health != Health::Suspect || !better, "{member:?} {pool:#?}");
+    }
+
+    /// Traffic tells this of an epoch.
+    pub(super) fn told(&mut self, epoch: u64, outcome: Outcome) {
+        if outcome == Outcome::Answered {
+            self.passed.insert(epoch);
+        }
+    }
+
+    /// A node that is back gets its share in steps, and one that was ejected for its errors is out
+    /// for as long as it should.
+    fn weights_follow(&mut self, before: &[Shown], now: Duration) {
+        let with_share = |m: &&Shown| m.health == Health::Up && m.weight > 0.0;
+        for member in &self.shown {
+            let Some(old) = before.iter().find(|old| old.epoch == member.epoch) else {
+                // It may have moved, in the midst of a step.
+                if member.health == Health::Up {
+                    self.weighed.insert(member.epoch, Duration::ZERO);
+                }
+                continue;
+            };
+            let alone = |shown: &[Shown]| {
+                !shown.iter().filter(with_share).any(|other| other.epoch != member.epoch)
+            };
+            let alone = alone(before) || alone(&self.shown);
+            let erring = member.out && member.why.starts_with("answered 5 ");
+            if erring && old.health == Health::Up {
+                let out = self.shown.iter().filter(|m| m.out).count();
+                let up = self.shown.iter().filter(|m| m.health == Health::Up).count();
+                assert!(out * 2 <= out + up, "more than half is out: {:?}", self.shown);
+                self.erred.insert(member.epoch, now);
+            }
+            if member.health != Health::Up {
+                continue;
+            }
+            if let Some(since) = self.erred.remove(&member.epoch) {
+                assert!(now >= since + Duration::from_secs(30), "back after {:?}", now - since);
+            }
+            let known = self.weighed.contains_key(&member.epoch);
+            let since = *self.weighed.get(&member.epoch).unwrap_or(&now);
+            let right = match (old.health, old.weight, member.weight) {
+                (Health::Up, old, new) if old == new => continue,
+                (Health::Up, 0.0, 0.25) => self.passed.remove(&member.epoch),
+                (Health::Up, 0.0, 1.0) => alone || now >= since + Duration::from_secs(5),
+                (Health::Up, old, new) => {
+                    (new == old + 0.25 || (new == 1.0 && alone))
+                        && now >= since + Duration::from_millis(3333)
+                }
+                (Health::Ejected | Health::Down, _, new) if known => new == 0.0,
+                (Health::Suspect, _, new) => new < 0.5 || alone,
+                _ => true,
+            };
+            assert!(right, "{since:?} {old:?} {member:?}");
+            self.weighed.insert(member.epoch, now);
+        }
     }
 
     /// Holds the last view against the truth.
@@ -150,8 +253,10 @@ impl Checks {
         for key in &self.owed {
             // A machine with two addresses may be used by either.
             let mates = machines.iter().find(|m| m.addresses.contains(&key.0));
-            let kept = mates.is_some_and(|m| {
-                m.addresses.iter().any(|address| routed.contains_key(&(*address, key.1)))
+            let kept = |m: &Shown| m.health == Health::Up || m.out;
+            let kept = mates.is_some_and(|machine| {
+                let at = |m: &Shown| machine.addresses.contains(&m.key.0) && m.key.1 == key.1;
+                self.shown.iter().any(|m| at(m) && kept(m))
             });
             assert!(
                 kept,
@@ -170,11 +275,6 @@ impl Checks {
             let shown = self.shown.iter().any(|member| member.name == event.node);
             assert!(shown || gone(&event.node), "{event} {:?}", self.shown);
         }
-    }
-
-    pub(super) fn epoch_of(&self, machine: &Machine) -> Option<u64> {
-        let of = |m: &&Shown| machine.addresses.contains(&m.key.0) && m.key.1 == machine.boot();
-        self.shown.iter().find(of).map(|member| member.epoch)
     }
 
     /// A machine that said goodbye and stopped, and could be asked while it drained.
@@ -196,7 +296,7 @@ impl Checks {
             let cloned =
                 machine.id.is_some() && machines.iter().filter(|m| m.id == machine.id).count() > 1;
             let right = match machine.state {
-                State::Up => found.len() == 1 && health == Some(Health::Up),
+                State::Up => found.len() == 1 && (health == Some(Health::Up) || found[0].out),
                 // A clone gets a seat of its own once it serves.
                 State::Draining | State::AppDown if cloned && health.is_none() => true,
                 State::Draining => health == Some(Health::Draining),
@@ -206,13 +306,15 @@ impl Checks {
             assert!(right, "{machine:?} is shown as {found:?} among {:?}", self.shown);
         }
         let up = machines.iter().filter(|machine| machine.state == State::Up).count();
-        let routed = self.shown.iter().filter(|member| member.health == Health::Up).count();
+        let routed = self.shown.iter().filter(|m| m.health == Health::Up || m.out).count();
         assert_eq!(up, routed, "{machines:?} {:?}", self.shown);
     }
 
     /// The world was quiet for longer than anything is remembered.
     pub(super) fn only_the_living_are_listed(&self, machines: &[Machine]) {
         self.view_equals_truth(machines);
+        let whole = |m: &Shown| m.health != Health::Up || m.weight == 1.0;
+        assert!(self.shown.iter().all(|m| !m.out && whole(m)), "{:#?}", self.shown);
         let dead = |state| matches!(state, State::Stopped | State::Dark);
         let seated = |m: &&Machine| {
             let cloned = machines.iter().filter(|other| other.id == m.id).count() > 1;
@@ -239,5 +341,8 @@ fn shown(member: &Member) -> Shown {
         key: (member.node.endpoint, member.node.boot.map(|boot| boot.0)),
         health: member.health,
         epoch: member.epoch,
+        weight: member.share.weight(),
+        out: member.health == Health::Ejected && member.last_resort,
+        why: member.why.clone(),
     }
 }

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use picluster::discovery::membership::ProbeTicket;
 use picluster::discovery::membership::{Membership, NodeState, Probe, ProbeResult, Settings};
 use picluster::health::Thresholds;
 use picluster::node::{Advertisement, Boot, Change, NodeId, Sighting, Source};
+use picluster::pool::{self, Publisher, Watch};
 
 use super::checks::Checks;
+use super::traffic::Sent;
 
 /// How long things go wrong, and how long the world is quiet after it, before the view has to
 /// equal the truth.
@@ -42,6 +45,8 @@ pub(super) struct Machine {
     /// One, or two of a machine with cable and Wi-Fi.
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) state: State,
+    /// Its answers to requests are errors; probes find nothing wrong.
+    pub(super) erring: bool,
     /// Changes with everything that befalls it, a lost probe included.
     pub(super) turn: u64,
 }
@@ -99,6 +104,13 @@ pub(super) enum Next {
     Stop(usize, u64),
     MustBeGone(usize, u64),
     Chaos,
+    ClientAsks,
+    /// The moment at which a request is answered, if it is.
+    Answered(u64),
+    Doubt(u64),
+    /// What waits for a node sees the new pool.
+    Follow,
+    MustBeOver(u64),
 }
 
 pub(super) struct World {
@@ -115,7 +127,7 @@ pub(super) struct World {
     in_flight: BTreeSet<ProbeTicket>,
     pub(super) multicast: bool,
     pub(super) unicast: bool,
-    lossy: bool,
+    pub(super) lossy: bool,
     /// The last time that goodbyes could not be believed.
     pub(super) doubtful: Option<Duration>,
     /// Whose advertisement was forged under another name: the true one may not count any more.
@@ -126,11 +138,17 @@ pub(super) struct World {
     /// What the table has heard and not heard withdrawn: while one instance of an id is announced,
     /// a machine of that id may only have moved.
     announced: BTreeSet<(NodeId, String)>,
+    publisher: Publisher,
+    pub(super) pool: Watch,
+    pub(super) requests: u64,
+    /// The requests under way.
+    pub(super) sent: BTreeMap<u64, Sent>,
 }
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
         let thresholds = Thresholds::default();
+        let (publisher, pool) = pool::channel();
         let settings = Settings { cluster: "default".to_owned(), thresholds };
         Self {
             now: Duration::ZERO,
@@ -150,6 +168,10 @@ impl World {
             forged: BTreeSet::new(),
             goodbyes: BTreeMap::new(),
             announced: BTreeSet::new(),
+            publisher,
+            pool,
+            requests: 0,
+            sent: BTreeMap::new(),
         }
     }
 
@@ -160,6 +182,10 @@ impl World {
             self.new_machine();
         }
         self.after(ms(1), Next::Chaos);
+        // Now and then nobody asks for anything.
+        if self.rng.u8(..) > 50 {
+            self.after(ms(1), Next::ClientAsks);
+        }
         self.run_until(CHAOS);
         self.calm();
         self.run_until(self.now + QUIET);
@@ -192,7 +218,12 @@ impl World {
     }
 
     fn step(&mut self, next: Next) {
-        if self.traced && !matches!(next, Next::Wake | Next::Arrive(..)) {
+        if self.traced
+            && !matches!(
+                next,
+                Next::Wake | Next::Arrive(..) | Next::Follow | Next::ClientAsks | Next::Answered(_)
+            )
+        {
             eprintln!("{:>9.3?} {next:?}", self.now);
         }
         match next {
@@ -237,6 +268,11 @@ impl World {
             }
             Next::Goodbye(..) | Next::Stop(..) | Next::MustBeGone(..) => {}
             Next::Chaos => self.chaos(),
+            Next::Follow => self.follow(),
+            Next::ClientAsks => self.client_asks(),
+            Next::Answered(number) => self.answered(number),
+            Next::Doubt(number) => self.doubt(number),
+            Next::MustBeOver(number) => self.must_be_over(number),
         }
     }
 
@@ -268,6 +304,11 @@ impl World {
         }
         if let Some(members) = self.table.view() {
             self.checks.take(&members, self.now);
+            self.publisher.publish(members, self.now);
+            self.after(ms(0), Next::Follow);
+            self.end_with_their_nodes();
+            let pool = Arc::clone(&self.pool.borrow());
+            self.checks.published(&pool, self.sent.is_empty());
         }
         self.checks.after_step(&self.machines, self.unicast, self.in_flight.len(), self.now);
         let events = self.table.events();
@@ -359,6 +400,7 @@ impl World {
             boot,
             addresses: Vec::new(),
             state: State::Up,
+            erring: false,
             turn: 0,
         });
     }
@@ -377,6 +419,7 @@ impl World {
         (self.multicast, self.unicast, self.lossy) = (true, true, false);
         for machine in &mut self.machines {
             machine.turn += 1;
+            machine.erring = false;
             self.checks.excuse(machine);
         }
         self.queue.retain(|_, next| !matches!(next, Next::Word(_) | Next::Chaos));

@@ -1,0 +1,228 @@
+//! What requests have shown of a node, laid over what probes say of its address: ejections that a
+//! good probe does not end, the trial of a node that is back, and the share that grows after it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::health::{ERRORS_IN_A_ROW, Health};
+use crate::pool::Share;
+
+/// A trial for which no request came ends after this long, if probes are good.
+const TRIAL_FOR: Duration = Duration::from_secs(5);
+
+/// A trial that cannot end yet is looked at again after this long.
+const TRIAL_AGAIN: Duration = Duration::from_secs(1);
+
+/// From a quarter of its share to the whole, in quarters.
+const SLOW_START: Duration = Duration::from_secs(10);
+
+/// Growing shares change at the beats of this clock, so that nodes that came back together are
+/// published together.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// How long a node is out for its errors: this long for the first time, twice as long for the
+/// second, and so on.
+const ERRORS_OUT: Duration = Duration::from_secs(30);
+const ERRORS_OUT_MAX: Duration = Duration::from_secs(300);
+
+/// After each such time in which a node was not ejected for its errors, one ejection is forgiven.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(300);
+
+/// How long a node is out after a trial that failed, by the same rule.
+const TRIAL_OUT: Duration = Duration::from_secs(1);
+const TRIAL_OUT_MAX: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    /// It has been up, and did not take leave since: coming back is not joining.
+    served: bool,
+    course: Course,
+    out: Option<Out>,
+    /// Ejections for errors that are not forgiven yet, and when the last one ended.
+    ejections: u32,
+    ejected_until: Duration,
+    /// Trials in a row that failed.
+    failed_trials: u32,
+}
+
+/// How it gets its share.
+#[derive(Debug, Default)]
+enum Course {
+    #[default]
+    Whole,
+    /// One request at a time. Left for `Slow` by an answered request, for an ejection by one that
+    /// died, for `Untried` after [`TRIAL_FOR`] without any.
+    Trial { taken: Arc<AtomicBool>, until: Duration },
+    /// Some quarters. One more at `next`.
+    Slow { quarters: u8, next: Duration },
+    /// The whole share, without a trial.
+    Untried,
+}
+
+/// An ejection that no probe ends.
+#[derive(Debug)]
+struct Out {
+    until: Duration,
+    why: String,
+}
+
+impl Standing {
+    /// The node's health where its address has this one.
+    pub(super) fn over(&self, way: Health) -> Health {
+        match (way, &self.out) {
+            (Health::Up | Health::Suspect, Some(_)) => Health::Ejected,
+            _ => way,
+        }
+    }
+
+    /// Whether it is out although its address answers.
+    pub(super) fn is_out(&self, shown: Health) -> bool {
+        shown == Health::Ejected && self.out.is_some()
+    }
+
+    pub(super) fn share(&self, shown: Health) -> Share {
+        match &self.course {
+            Course::Trial { taken, .. } if shown == Health::Up => Share::Trial(Arc::clone(taken)),
+            Course::Slow { quarters, .. } if shown == Health::Up => Share::Quarters(*quarters),
+            _ => Share::WHOLE,
+        }
+    }
+
+    /// A sentence for people, if there is more to say than what probes say.
+    pub(super) fn why(&self, shown: Health) -> Option<String> {
+        let why = match (shown, &self.course, &self.out) {
+            (Health::Ejected, _, Some(out)) => out.why.clone(),
+            (Health::Up, Course::Trial { .. }, _) => {
+                "answers again; gets one request at a time until one is answered".to_owned()
+            }
+            (Health::Up, Course::Slow { quarters, .. }, _) => {
+                format!("answers again; gets {} % of its share for now", u32::from(*quarters) * 25)
+            }
+            (Health::Up, Course::Untried, _) => {
+                "answers probes again; no request came to try it with".to_owned()
+            }
+            _ => return None,
+        };
+        Some(why)
+    }
+
+    /// The health that is shown changes. `usable`: how many nodes had a share.
+    pub(super) fn turned(&mut self, from: Health, to: Health, usable: usize, now: Duration) {
+        match (from, to) {
+            (Health::Suspect, Health::Up) if self.share(to).is_trial() => {}
+            (Health::Suspect, Health::Up) => self.start_slowly(usable, now),
+            (Health::Ejected | Health::Down, Health::Up) if self.served => {
+                self.course = Course::Trial { taken: Arc::default(), until: now + TRIAL_FOR };
+            }
+            (_, Health::Suspect) => {}
+            _ => self.course = Course::Whole,
+        }
+        self.served |= to == Health::Up;
+    }
+
+    /// A node that carried all requests alone a moment ago, or does so now, needs no slow start.
+    fn start_slowly(&mut self, usable: usize, now: Duration) {
+        self.course = if usable == 0 {
+            Course::Whole
+        } else {
+            Course::Slow { quarters: 1, next: beat(now + SLOW_START / 3) }
+        };
+    }
+
+    /// It was started again. After a goodbye that counts as joining for the first time.
+    pub(super) fn restarted(&mut self, after_goodbye: bool) {
+        *self = Self { served: self.served && !after_goodbye, ..Self::default() };
+    }
+
+    /// A request was answered. True if that ends a trial.
+    pub(super) fn passed(&mut self, shown: Health, usable: usize, now: Duration) -> bool {
+        let on_trial = self.share(shown).is_trial();
+        if on_trial {
+            self.failed_trials = 0;
+            self.start_slowly(usable, now);
+        }
+        on_trial
+    }
+
+    /// A request died. True if it was a trial's: the node is out for a moment.
+    pub(super) fn broke(&mut self, shown: Health, usable: usize, now: Duration) -> bool {
+        let fails = self.share(shown).is_trial() && usable > 0;
+        if fails {
+            self.failed_trials += 1;
+            let span = (TRIAL_OUT * self.failed_trials.min(60)).min(TRIAL_OUT_MAX);
+            let why = format!("its trial request died; out for {} s", span.as_secs());
+            self.out = Some(Out { until: now + span, why });
+        }
+        fails
+    }
+
+    /// It answers with errors alone: the node is out.
+    pub(super) fn erred(&mut self, now: Duration) {
+        let quiet = now.saturating_sub(self.ejected_until).as_secs() / FORGIVEN_AFTER.as_secs();
+        let forgiven = u32::try_from(quiet).unwrap_or(u32::MAX);
+        self.ejections = self.ejections.saturating_sub(forgiven) + 1;
+        let span = (ERRORS_OUT * self.ejections.min(60)).min(ERRORS_OUT_MAX);
+        let secs = span.as_secs();
+        let why =
+            format!("answered {ERRORS_IN_A_ROW} requests in a row with a 5xx; out for {secs} s");
+        self.ejected_until = now + span;
+        self.out = Some(Out { until: self.ejected_until, why });
+    }
+
+    /// Whether it gets its share of the requests, or a growing one.
+    pub(super) fn has_share(&self, shown: Health) -> bool {
+        shown == Health::Up && !self.share(shown).is_trial()
+    }
+
+    /// When time alone changes something.
+    pub(super) fn next_step(&self, shown: Health) -> Option<Duration> {
+        let course = match &self.course {
+            Course::Trial { until, .. } => Some(*until),
+            Course::Slow { next, .. } => Some(*next),
+            Course::Whole | Course::Untried => None,
+        };
+        let course = course.filter(|_| shown == Health::Up);
+        [course, self.out.as_ref().map(|out| out.until)].into_iter().flatten().min()
+    }
+
+    /// Time has passed. `proved`: probes have been good for long enough. True if that changes what is
+    /// shown; an ejection that ends changes it through [`Self::over`].
+    pub(super) fn advance(
+        &mut self,
+        shown: Health,
+        proved: bool,
+        usable: usize,
+        now: Duration,
+    ) -> bool {
+        self.out.take_if(|out| out.until <= now);
+        if shown != Health::Up {
+            return false;
+        }
+        match &mut self.course {
+            Course::Trial { taken, until } if *until <= now => {
+                if !proved || taken.load(Ordering::Relaxed) {
+                    *until = now + TRIAL_AGAIN;
+                    return false;
+                }
+                self.course = Course::Untried;
+                true
+            }
+            Course::Slow { quarters, next } if *next <= now => {
+                *quarters += 1;
+                *next = beat(*next + SLOW_START / 3);
+                // It is counted itself.
+                if *quarters >= 4 || usable <= 1 {
+                    self.course = Course::Whole;
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The first beat that is not before this.
+fn beat(at: Duration) -> Duration {
+    BEAT * u32::try_from(at.as_millis().div_ceil(BEAT.as_millis())).unwrap_or(u32::MAX)
+}

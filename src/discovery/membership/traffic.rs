@@ -1,0 +1,96 @@
+//! What requests say of nodes: what one alone decides, and what only a look at its peers does.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Membership;
+use super::claim::{Claim, Context};
+use super::holder::Holder;
+use crate::health::{Health, Outcome};
+use crate::node::NodeId;
+
+impl Membership {
+    /// Takes traffic's word about the member of this epoch. A refused connection and a draining
+    /// answer count at once; anything else bad only asks for a probe at once, unless the node is on
+    /// trial. An answer ends a doubt and a trial; not every one has to be told.
+    pub fn observed(&mut self, epoch: u64, outcome: Outcome, now: Duration) {
+        let found = self.claims.iter().find_map(|(id, claim)| {
+            let at = claim.holders.iter().position(|holder| holder.epoch == epoch)?;
+            let holder = &claim.holders[at];
+            holder.proven.then(|| (id.clone(), at, holder.active))
+        });
+        let Some((id, at, active)) = found else { return };
+        let erring = outcome == Outcome::Erring && self.errs_alone(epoch);
+        self.with(&id, now, |claim, cx| {
+            claim.tried(at, outcome, erring, cx);
+            claim.observed(active, outcome, cx);
+        });
+    }
+
+    /// Whether a node may be ejected for its errors. Not when half of its peers have just answered
+    /// with an error too, because then it is the application; and never more than half of the nodes,
+    /// so never the last one.
+    fn errs_alone(&self, epoch: u64) -> bool {
+        let (mut peers, mut alike, mut out, mut all) = (0, 0, 0, 0);
+        for holder in self.holders() {
+            let is_out = holder.standing.is_out(holder.shown);
+            out += usize::from(is_out);
+            all += usize::from(is_out || holder.shown == Health::Up);
+            if holder.epoch != epoch && holder.standing.has_share(holder.shown) {
+                peers += 1;
+                alike += usize::from(holder.counters.errors.load(Ordering::Relaxed) > 0);
+            }
+        }
+        alike * 2 < peers && (out + 1) * 2 <= all
+    }
+
+    fn holders(&self) -> impl Iterator<Item = &Holder> {
+        self.claims.values().flat_map(|claim| &claim.holders).filter(|holder| holder.proven)
+    }
+
+    /// The nodes that have a share of the requests.
+    pub(super) fn usable(&self) -> usize {
+        self.holders().filter(|holder| holder.standing.has_share(holder.shown)).count()
+    }
+
+    /// When time alone changes what a node gets.
+    pub(super) fn next_step(&self) -> Option<Duration> {
+        self.holders().filter_map(|holder| holder.standing.next_step(holder.shown)).min()
+    }
+
+    /// Time has passed.
+    pub(super) fn advance(&mut self, now: Duration) {
+        let due = |claim: &&Claim| {
+            let steps = claim.holders.iter().filter(|holder| holder.proven);
+            steps.filter_map(|h| h.standing.next_step(h.shown)).any(|at| at <= now)
+        };
+        let due: Vec<NodeId> =
+            self.claims.values().filter(due).map(|claim| claim.id.clone()).collect();
+        for id in due {
+            self.with(&id, now, Claim::advance);
+        }
+    }
+}
+
+impl Claim {
+    /// What a request's outcome does to the standing of a holder. `erring`: it answers with errors,
+    /// and its peers do not.
+    fn tried(&mut self, at: usize, outcome: Outcome, erring: bool, cx: &mut Context<'_>) {
+        let holder = &mut self.holders[at];
+        let (shown, standing) = (holder.shown, &mut holder.standing);
+        let moved = match outcome {
+            Outcome::Answered => standing.passed(shown, cx.usable, cx.now),
+            Outcome::Broken => standing.broke(shown, cx.usable, cx.now),
+            Outcome::Erring if erring && shown == Health::Up => {
+                standing.erred(cx.now);
+                holder.counters.errors.store(0, Ordering::Relaxed);
+                true
+            }
+            _ => false,
+        };
+        if moved {
+            cx.ledger.changed = true;
+            self.settle(cx);
+        }
+    }
+}
