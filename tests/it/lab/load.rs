@@ -2,7 +2,8 @@
 //!
 //! They are honest rather than kind: nothing is tried again. An answer below 500 is a served
 //! request; everything else, a reset of a kept connection before any byte included, is a failure,
-//! though a browser would hide it.
+//! though a browser would hide it. Each request has an `X-Test-Id` of its own, by which a
+//! [`super::Recorder`] knows it again.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,9 @@ use super::{PATIENCE, Pi, lock, now_ms, pause};
 /// A client that hears nothing for so long gives up: longer than any limit of the balancer here.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Failures that are told one by one. The report is written twenty times a second.
+const FAILURES_MAX: usize = 200;
+
 /// Between two interim reports.
 const REPORT_EVERY: Duration = Duration::from_millis(50);
 
@@ -30,6 +34,10 @@ pub(crate) struct Spec {
     clients: usize,
     pause: Duration,
     body_bytes: usize,
+    /// A connection serves one request.
+    anew: bool,
+    /// An answer's body has to be the name of its node.
+    names: bool,
 }
 
 /// What they met so far.
@@ -43,6 +51,20 @@ pub(crate) struct Report {
     pub(crate) reasons: BTreeMap<String, u64>,
     /// Answers by node, from `x-picluster-node`.
     pub(crate) nodes: BTreeMap<String, Answers>,
+    /// Failures by client.
+    pub(crate) by_client: BTreeMap<usize, u64>,
+    /// The first failures, one by one.
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// A request that failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) client: usize,
+    /// When it was sent, by [`now_ms`].
+    pub(crate) began_ms: u64,
+    pub(crate) waited_ms: u64,
+    pub(crate) reason: String,
 }
 
 /// A node's answers.
@@ -80,6 +102,8 @@ impl LoadStart {
             clients: 8,
             pause: Duration::from_millis(10),
             body_bytes: 0,
+            anew: false,
+            names: false,
         };
         Self { pi: pi.clone(), spec }
     }
@@ -100,6 +124,18 @@ impl LoadStart {
     /// So long between an answer and the next request.
     pub(crate) fn pausing(mut self, pause: Duration) -> Self {
         self.spec.pause = pause;
+        self
+    }
+
+    /// Each request over a connection of its own, ended by the client as browsers do.
+    pub(crate) fn connecting_anew(mut self) -> Self {
+        self.spec.anew = true;
+        self
+    }
+
+    /// Each answer's body has to be the name of the node that its head names.
+    pub(crate) fn expecting_names(mut self) -> Self {
+        self.spec.names = true;
         self
     }
 
@@ -185,18 +221,22 @@ impl Load {
 }
 
 impl Report {
-    fn add(&mut self, wait: Duration, outcome: std::io::Result<&Answer>) {
-        self.worst_ms = self.worst_ms.max(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    fn add(&mut self, client: usize, began_ms: u64, outcome: Result<&Answer, String>) {
+        let waited_ms = now_ms().saturating_sub(began_ms);
+        self.worst_ms = self.worst_ms.max(waited_ms);
         let reason = match outcome {
-            Ok(answer) if answer.status < 500 => {
+            Ok(answer) => {
                 self.ok += 1;
                 return self.count_node(answer.node().unwrap_or("nobody"));
             }
-            Ok(answer) => format!("status {}", answer.status),
-            Err(error) => http::reason(&error),
+            Err(reason) => reason,
         };
         self.failed += 1;
-        *self.reasons.entry(reason).or_default() += 1;
+        *self.reasons.entry(reason.clone()).or_default() += 1;
+        *self.by_client.entry(client).or_default() += 1;
+        if self.failures.len() < FAILURES_MAX {
+            self.failures.push(Failure { client, began_ms, waited_ms, reason });
+        }
     }
 
     fn count_node(&mut self, node: &str) {
@@ -214,8 +254,9 @@ pub(super) fn run(spec: &Spec) {
     let report = Mutex::new(Report::default());
     let stopped = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for _ in 0..spec.clients {
-            scope.spawn(|| client(spec, &report, &stopped));
+        for number in 0..spec.clients {
+            let (report, stopped) = (&report, &stopped);
+            scope.spawn(move || client(number, spec, report, stopped));
         }
         scope.spawn(|| {
             while !stopped.load(Ordering::Relaxed) {
@@ -229,22 +270,44 @@ pub(super) fn run(spec: &Spec) {
     inside::emit(&*lock(&report));
 }
 
-fn client(spec: &Spec, report: &Mutex<Report>, stopped: &AtomicBool) {
+fn client(number: usize, spec: &Spec, report: &Mutex<Report>, stopped: &AtomicBool) {
     let (server, path) = http::split(&spec.url);
     let body = vec![b'x'; spec.body_bytes];
     let mut kept: Option<Connection> = None;
-    while !stopped.load(Ordering::Relaxed) {
-        let began = Instant::now();
+    for request in 0_u64.. {
+        if stopped.load(Ordering::Relaxed) {
+            return;
+        }
+        // All loads of a lab run in one PID namespace.
+        let id = format!("{}-{number}-{request}", std::process::id());
+        let headers = [(http::TEST_ID.to_owned(), id)];
+        let began_ms = now_ms();
         let connection = kept.take().map_or_else(|| Connection::open(server, TIMEOUT), Ok);
         let outcome = connection.and_then(|mut connection| {
-            let answer = connection.exchange(&spec.method, path, &[], &body)?;
-            kept = answer.keep.then_some(connection);
+            let answer = connection.exchange(&spec.method, path, &headers, &body)?;
+            kept = (answer.keep && !spec.anew).then_some(connection);
             Ok(answer)
         });
-        lock(report).add(
-            began.elapsed(),
-            outcome.as_ref().map_err(|e| std::io::Error::new(e.kind(), e.to_string())),
-        );
+        let outcome = match &outcome {
+            Ok(answer) => judge(spec, answer).map(|()| answer),
+            Err(error) => Err(http::reason(error)),
+        };
+        lock(report).add(number, began_ms, outcome);
         pause(spec.pause);
+    }
+}
+
+/// What is wrong with an answer, as a word for a histogram. A balancer that fails says why.
+fn judge(spec: &Spec, answer: &Answer) -> Result<(), String> {
+    let status = answer.status;
+    match answer.node() {
+        Some(_) if status >= 500 => Err(format!("status {status} of a node")),
+        Some(node) if spec.names && answer.body.trim_end() != node => Err("wrong body".to_owned()),
+        _ if status < 500 => Ok(()),
+        _ => {
+            let line = answer.body.lines().next().unwrap_or_default();
+            let says_why = line.starts_with(&status.to_string());
+            Err(if says_why { line.to_owned() } else { format!("status {status}") })
+        }
     }
 }
