@@ -7,6 +7,7 @@ mod lab;
 mod bad_input;
 mod cli;
 mod data_line;
+mod faults;
 mod floors;
 mod harness;
 mod hostile;
