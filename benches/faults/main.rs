@@ -79,6 +79,9 @@ const ALL: [Fault; 16] = [
     Fault::NoMulticast,
 ];
 
+/// A wait that is worth a line.
+const LONG_MS: u64 = 1_000;
+
 /// Those that happen in every kitchen: a power cut, a cable, a hang, a stop and an update.
 pub(crate) const COMMON: [Fault; 5] =
     [Fault::Kill, Fault::Cable, Fault::Freeze, Fault::Term, Fault::Restart];
@@ -145,7 +148,15 @@ fn of_picluster(fault: Fault, clients: Vec<Clients>, spans: Spans) -> Job {
     Job::new(fault.title(), move |lab| {
         let ground = Ground::of_picluster(lab, fault.is_a_mood());
         let met = trial::run(ground, fault, &clients, spans);
-        met.iter().map(|met| Row::of(fault.title(), met, bars::of(fault, met))).collect()
+        met.iter()
+            .map(|met| {
+                let missed = bars::of(fault, met);
+                if !missed.is_empty() || met.report.worst_ms > LONG_MS {
+                    lab::say(&format!("{}: {missed:?}: {}", fault.title(), met.story()));
+                }
+                Row::of(fault.title(), met, missed)
+            })
+            .collect()
     })
 }
 

@@ -144,6 +144,16 @@ impl Lab {
         self.filter(&[&format!("udp dport 5353 numgen random mod 100 < {percent} drop")]);
     }
 
+    /// No mDNS packet passes the bridge any more, whoever it is meant for. Needs `nft`.
+    pub(crate) fn kill_mdns(&self) {
+        self.filter(&["udp dport 5353 drop"]);
+    }
+
+    /// The end of all that was done to packets at the bridge.
+    pub(crate) fn lose_nothing(&self) {
+        self.filter(&[]);
+    }
+
     /// No multicast passes the bridge any more, as on many a Wi-Fi; unicast does. Needs `nft`.
     pub(crate) fn kill_multicast(&self) {
         self.filter(&["ip daddr 224.0.0.0/4 drop", "ip6 daddr ff02::fb drop"]);

@@ -106,7 +106,7 @@ impl Fault {
             Self::Freeze => ada.freeze(),
             Self::Term | Self::Restart => ada.signal("TERM"),
             Self::Moved => ada.pi().move_to_new_address(),
-            _ => ground.lab.lose_mdns(100),
+            _ => ground.lab.kill_mdns(),
         }
     }
 
@@ -121,7 +121,7 @@ impl Fault {
             Self::Cable => ada.pi().plug(),
             Self::Drop => ada.pi().heal(),
             Self::Freeze => ada.thaw(),
-            Self::NoMulticast => ground.lab.lose_mdns(0),
+            Self::NoMulticast => ground.lab.lose_nothing(),
             _ => {}
         }
     }

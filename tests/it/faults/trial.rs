@@ -139,6 +139,27 @@ fn compare(
 }
 
 impl Met {
+    /// Where to look when something was missed; times are from the fault on.
+    pub(crate) fn story(&self) -> String {
+        let after = |ms: u64| (i128::from(ms) - i128::from(self.struck_ms)) as f64 / 1e3;
+        let Report { worst_ms, worst_began_ms, reasons, failures, .. } = &self.report;
+        let failed = failures.iter().take(5).map(|failure| {
+            let Failure { client, began_ms, waited_ms, .. } = failure;
+            format!("client {client} at {:.2} s for {waited_ms} ms", after(*began_ms))
+        });
+        format!(
+            "{} kept: {}; out {:?}, back {:?}; worst wait {worst_ms} ms from {:.2} s on; {reasons:?}; \
+             failed {:?}; twice {:?}",
+            self.clients.method,
+            !self.clients.anew,
+            self.out,
+            self.back,
+            after(*worst_began_ms),
+            failed.collect::<Vec<_>>(),
+            self.twice.first()
+        )
+    }
+
     /// The most failures that one client met.
     pub(crate) fn most_of_a_client(&self) -> u64 {
         self.report.by_client.values().copied().max().unwrap_or(0)

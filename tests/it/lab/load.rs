@@ -47,6 +47,8 @@ pub(crate) struct Report {
     pub(crate) failed: u64,
     /// The longest wait for an answer or a failure, the connect included.
     pub(crate) worst_ms: u64,
+    /// When that request was sent, by [`now_ms`].
+    pub(crate) worst_began_ms: u64,
     /// Failures by reason.
     pub(crate) reasons: BTreeMap<String, u64>,
     /// Answers by node, from `x-picluster-node`.
@@ -223,7 +225,9 @@ impl Load {
 impl Report {
     fn add(&mut self, client: usize, began_ms: u64, outcome: Result<&Answer, String>) {
         let waited_ms = now_ms().saturating_sub(began_ms);
-        self.worst_ms = self.worst_ms.max(waited_ms);
+        if waited_ms > self.worst_ms {
+            (self.worst_ms, self.worst_began_ms) = (waited_ms, began_ms);
+        }
         let reason = match outcome {
             Ok(answer) => {
                 self.ok += 1;
