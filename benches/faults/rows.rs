@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::faults::trial::Met;
 use crate::lab::Report;
 
-pub(crate) const TITLES: [&str; 12] = [
+pub(crate) const TITLES: [&str; 13] = [
     "fault",
     "clients",
     "runs",
@@ -13,6 +13,7 @@ pub(crate) const TITLES: [&str; 12] = [
     "failed",
     "how they failed",
     "worst wait",
+    "stall",
     "most of a client",
     "failed after",
     "twice",
@@ -29,6 +30,8 @@ pub(crate) struct Row {
     failed: u64,
     reasons: BTreeMap<String, u64>,
     worst_ms: u64,
+    /// Of the machine, in the run with the worst wait.
+    stall_ms: u64,
     most_of_a_client: u64,
     slowest_failure_ms: u64,
     twice: usize,
@@ -66,6 +69,7 @@ impl Row {
             failed: report.failed,
             reasons: report.reasons.clone(),
             worst_ms: report.worst_ms,
+            stall_ms: report.stall_ms,
             most_of_a_client: report.by_client.values().copied().max().unwrap_or(0),
             slowest_failure_ms: waits.max().unwrap_or(0),
             twice: 0,
@@ -85,7 +89,9 @@ impl Row {
         for (reason, count) in other.reasons {
             *self.reasons.entry(reason).or_default() += count;
         }
-        self.worst_ms = self.worst_ms.max(other.worst_ms);
+        if other.worst_ms > self.worst_ms {
+            (self.worst_ms, self.stall_ms) = (other.worst_ms, other.stall_ms);
+        }
         self.most_of_a_client = self.most_of_a_client.max(other.most_of_a_client);
         self.slowest_failure_ms = self.slowest_failure_ms.max(other.slowest_failure_ms);
         self.twice += other.twice;
@@ -95,7 +101,7 @@ impl Row {
         self.missed.extend(other.missed);
     }
 
-    pub(crate) fn cells(&self) -> [String; 12] {
+    pub(crate) fn cells(&self) -> [String; 13] {
         let reasons = self.reasons.iter().map(|(reason, count)| format!("{count} x {reason}"));
         let some = |has: bool, text: String| if has { text } else { "-".to_owned() };
         let has_failed = self.failed > 0;
@@ -109,6 +115,7 @@ impl Row {
             self.failed.to_string(),
             some(has_failed, reasons.collect::<Vec<_>>().join("; ")),
             format!("{:.2} s", self.worst_ms as f64 / 1e3),
+            format!("{:.2} s", self.stall_ms as f64 / 1e3),
             some(has_failed, self.most_of_a_client.to_string()),
             some(has_failed, format!("{:.2} s", self.slowest_failure_ms as f64 / 1e3)),
             format!("{}{unseen}", self.twice),

@@ -142,13 +142,14 @@ impl Met {
     /// Where to look when something was missed; times are from the fault on.
     pub(crate) fn story(&self) -> String {
         let after = |ms: u64| (i128::from(ms) - i128::from(self.struck_ms)) as f64 / 1e3;
-        let Report { worst_ms, worst_began_ms, reasons, failures, .. } = &self.report;
+        let Report { worst_ms, worst_began_ms, stall_ms, reasons, failures, .. } = &self.report;
         let failed = failures.iter().take(5).map(|failure| {
             let Failure { client, began_ms, waited_ms, .. } = failure;
             format!("client {client} at {:.2} s for {waited_ms} ms", after(*began_ms))
         });
         format!(
-            "{} kept: {}; out {:?}, back {:?}; worst wait {worst_ms} ms from {:.2} s on; {reasons:?}; \
+            "{} kept: {}; out {:?}, back {:?}; worst wait {worst_ms} ms from {:.2} s on, \
+             machine stalled {stall_ms} ms; {reasons:?}; \
              failed {:?}; twice {:?}",
             self.clients.method,
             !self.clients.anew,

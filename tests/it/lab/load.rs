@@ -49,6 +49,8 @@ pub(crate) struct Report {
     pub(crate) worst_ms: u64,
     /// When that request was sent, by [`now_ms`].
     pub(crate) worst_began_ms: u64,
+    /// The most that the end of a short sleep was late: what a busy machine adds by itself.
+    pub(crate) stall_ms: u64,
     /// Failures by reason.
     pub(crate) reasons: BTreeMap<String, u64>,
     /// Answers by node, from `x-picluster-node`.
@@ -265,7 +267,11 @@ pub(super) fn run(spec: &Spec) {
         scope.spawn(|| {
             while !stopped.load(Ordering::Relaxed) {
                 inside::emit(&*lock(&report));
+                let began = Instant::now();
                 pause(REPORT_EVERY);
+                let late = began.elapsed().saturating_sub(REPORT_EVERY).as_millis();
+                let stall_ms = &mut lock(&report).stall_ms;
+                *stall_ms = (*stall_ms).max(u64::try_from(late).unwrap_or(u64::MAX));
             }
         });
         inside::wait_for_end_of_stdin();
