@@ -9,6 +9,9 @@ const WAIT_MAX_MS: u64 = 1_000;
 /// The longest wait for the word that a request may not be sent again.
 const REFUSAL_MAX_MS: u64 = 1_500;
 
+/// A machine that adds more than this by itself has other work.
+const STALL_MAX_MS: u64 = 200;
+
 /// What was missed, a few words each.
 pub(crate) fn of(fault: Fault, met: &Met) -> Vec<String> {
     let mut missed = Vec::new();
@@ -30,7 +33,13 @@ pub(crate) fn of(fault: Fault, met: &Met) -> Vec<String> {
         }
         Fault::Kill | Fault::Cable | Fault::Drop | Fault::Freeze => {
             miss(met.report.failed > 0, "failed");
-            miss(met.report.worst_ms > WAIT_MAX_MS, "waited over 1.0 s");
+            let is_stalled = met.report.stall_ms > STALL_MAX_MS;
+            let long = if is_stalled {
+                "waited over 1.0 s, the machine stalled"
+            } else {
+                "waited over 1.0 s"
+            };
+            miss(met.report.worst_ms > WAIT_MAX_MS, long);
         }
         Fault::Term | Fault::Restart | Fault::NoMulticast => {
             miss(met.report.failed > 0, "failed");
