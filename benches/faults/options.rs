@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(crate) struct Options {
     /// Only rows whose name holds one of these; all when there is none.
     words: Vec<String>,
+    /// The number of the only table that is wanted.
+    only: Option<usize>,
     /// How often the common faults are repeated.
     pub(crate) repeat: usize,
     /// How many LANs there are at once.
@@ -19,12 +21,14 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn read(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
         let multicast = Duration::from_secs(60);
-        let mut options = Self { words: Vec::new(), repeat: 3, labs: 3, multicast, markdown: None };
+        let mut options =
+            Self { words: Vec::new(), only: None, repeat: 3, labs: 3, multicast, markdown: None };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
                 // Cargo says so itself.
                 "--bench" => {}
+                "--only" => options.only = Some(number(&value()?)?),
                 "--repeat" => options.repeat = number(&value()?)?,
                 "--labs" => options.labs = number(&value()?)?.clamp(1, 3),
                 "--multicast" => {
@@ -36,6 +40,11 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// Whether the table of this number, from 1, is wanted.
+    pub(crate) fn want_table(&self, number: usize) -> bool {
+        self.only.is_none_or(|only| only == number)
     }
 
     pub(crate) fn want(&self, title: &str) -> bool {
