@@ -1,10 +1,14 @@
 //! The lab itself: what the scenarios rely on.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::lab::{Advert, Lab, Program, command, goodbye, wait_until};
+use crate::lab::{
+    Advert, Answer, DEATH_PATH, Lab, Mood, PATIENCE, Program, Recorder, command, goodbye,
+    wait_until,
+};
 
 #[test]
 fn pis_reach_each_other_and_have_their_own_hostnames_and_interfaces() {
@@ -91,6 +95,57 @@ fn the_load_counts_answers_and_what_a_killed_server_costs() {
     assert!(greeter.is_running() && greeter.resident_kib() > 100);
     let (exit, _) = greeter.sigterm();
     assert_eq!(exit.code, 128 + 15);
+}
+
+#[test]
+fn a_recorder_sees_each_request_that_reaches_its_pi() {
+    let Some(lab) = Lab::new("recorder") else { return };
+    let ada = lab.pi("ada");
+    let greeter = ada.greeter(8080, "ada");
+    let recorder = Recorder::start(&ada);
+    let url = format!("http://{}/", greeter.endpoint());
+    let gets = lab.client().load(&url).clients(4).connecting_anew().start();
+    let puts = lab.client().load(&url).clients(2).sending("PUT", 32 << 10).start();
+    puts.wait_until("20 answers", |report| report.ok >= 20);
+    let (gets, puts) = (gets.stop_with_no_failure(), puts.stop_with_no_failure());
+    let arrivals = recorder.stop();
+    for (method, answered) in [("GET", gets.ok), ("PUT", puts.ok)] {
+        let ids = arrivals.iter().filter(|arrival| arrival.method == method);
+        let ids: Vec<_> = ids.map(|arrival| &arrival.id).collect();
+        let distinct: BTreeSet<_> = ids.iter().collect();
+        assert_eq!((ids.len(), distinct.len() as u64), (distinct.len(), answered), "{method}");
+    }
+}
+
+#[test]
+fn a_fickle_node_is_what_it_is_told_to_be() {
+    let Some(lab) = Lab::new("fickle") else { return };
+    let mut ada = lab.pi("ada").fickle();
+    let url = format!("http://{}/", ada.process.endpoint());
+    let health = format!("{url}.picluster/health");
+    let tunnels = lab.client().tunnels(ada.process.endpoint(), 2);
+    let mut told = |mood, health_too: bool| {
+        if health_too {
+            ada.turns_wholly(mood);
+        } else {
+            ada.turns(mood);
+        }
+        let status = |answer: Result<Answer, String>| answer.map(|answer| answer.status);
+        (status(lab.get(&url)), status(lab.get(&health)))
+    };
+    let fails = |why: &str| Err(why.to_owned());
+    assert_eq!(told(Mood::Slow(10), false), (Ok(200), Ok(200)));
+    assert_eq!(told(Mood::Status(500), false), (Ok(500), Ok(200)));
+    assert_eq!(told(Mood::Status(503), true), (Ok(503), Ok(503)));
+    assert_eq!(told(Mood::Resets, true), (fails("reset"), fails("reset")));
+    assert_eq!(told(Mood::ResetsInBody, false), (fails("reset"), Ok(200)));
+    assert_eq!(told(Mood::HalfHead, false), (fails("closed early"), Ok(200)));
+    assert_eq!(told(Mood::Well, false), (Ok(200), Ok(200)));
+    assert_eq!(told(Mood::Mute, false), (fails("no answer in time"), Ok(200)));
+    let tunnels = tunnels.stop();
+    assert!(tunnels.iter().all(|tunnel| tunnel.broke_ms.is_none() && tunnel.echoes > 0));
+    assert!(lab.get(&format!("http://{}{DEATH_PATH}", ada.process.endpoint())).is_err());
+    assert_ne!(ada.process.wait_exit(PATIENCE).code, 0);
 }
 
 #[test]

@@ -18,13 +18,16 @@
 mod avahi;
 mod cluster;
 mod courier;
+mod fickle;
 mod http;
 mod inside;
 mod load;
 mod mdns;
 mod pi;
 mod process;
+mod recorder;
 mod shell;
+mod tunnels;
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -32,13 +35,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) use cluster::{Balancer, Node};
+pub(crate) use fickle::{DEATH_PATH, Fickle, Mood};
 pub(crate) use http::Answer;
 pub(crate) use inside::{Manner, Program, command};
-pub(crate) use load::{Load, Report};
+pub(crate) use load::{Failure, Load, Report};
 pub(crate) use mdns::{Advert, goodbye};
 pub(crate) use pi::{Dials, Pi};
 pub(crate) use process::Process;
+pub(crate) use recorder::{Arrival, Recorder};
 pub(crate) use shell::{PATH, is_installed};
+pub(crate) use tunnels::Tunnels;
 
 use courier::Courier;
 use shell::Shell;
@@ -136,6 +142,16 @@ impl Lab {
     /// Loses this share of all mDNS packets at the bridge, each copy for itself. Needs `nft`.
     pub(crate) fn lose_mdns(&self, percent: u32) {
         self.filter(&[&format!("udp dport 5353 numgen random mod 100 < {percent} drop")]);
+    }
+
+    /// No mDNS packet passes the bridge any more, whoever it is meant for. Needs `nft`.
+    pub(crate) fn kill_mdns(&self) {
+        self.filter(&["udp dport 5353 drop"]);
+    }
+
+    /// The end of all that was done to packets at the bridge.
+    pub(crate) fn lose_nothing(&self) {
+        self.filter(&[]);
     }
 
     /// No multicast passes the bridge any more, as on many a Wi-Fi; unicast does. Needs `nft`.

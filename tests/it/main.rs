@@ -9,6 +9,7 @@ mod bad_input;
 mod cli;
 mod corpus;
 mod data_line;
+mod faults;
 mod floors;
 mod fuzz_corpus;
 

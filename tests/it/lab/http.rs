@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// The header by which a request is known again where it arrives.
+pub(super) const TEST_ID: &str = "X-Test-Id";
+
 /// One kept connection.
 pub(super) struct Connection {
     stream: TcpStream,

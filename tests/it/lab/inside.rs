@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mdns::{self, Advert};
 use super::process::Spec;
-use super::{Lab, courier, load, pause};
+use super::{Lab, courier, fickle, load, pause, recorder, tunnels};
 
 /// Which program to be, as JSON.
 const VARIABLE: &str = "PICLUSTER_LAB_PROGRAM";
@@ -36,6 +36,12 @@ pub(crate) enum Program {
     Hold5353,
     /// Connections on which nothing is ever said.
     Silence { server: std::net::SocketAddr, connections: usize },
+    /// Notes which requests arrive at its Pi.
+    Record,
+    /// A node that is well until it is told otherwise.
+    Fickle { name: String, address: Ipv4Addr },
+    /// Clients with a tunnel each.
+    Tunnels { server: std::net::SocketAddr, count: usize },
     /// Builds a lab and waits to be killed.
     Victim,
 }
@@ -74,6 +80,9 @@ pub(super) fn run_if_asked() -> bool {
         Program::Odd { port, manner } => be_odd(port, &manner),
         Program::Hold5353 => hold_5353(),
         Program::Silence { server, connections } => be_silent(server, connections),
+        Program::Record => recorder::run(),
+        Program::Fickle { name, address } => fickle::run(&name, address),
+        Program::Tunnels { server, count } => tunnels::run(server, count),
         Program::Victim => wait_to_be_killed(),
     }
     true

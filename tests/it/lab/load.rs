@@ -2,25 +2,25 @@
 //!
 //! They are honest rather than kind: nothing is tried again. An answer below 500 is a served
 //! request; everything else, a reset of a kept connection before any byte included, is a failure,
-//! though a browser would hide it.
+//! though a browser would hide it. Each request has an `X-Test-Id` of its own, by which a
+//! [`super::Recorder`] knows it again.
+
+mod clients;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::http::{self, Answer, Connection};
-use super::inside::{self, Program};
+use super::inside::Program;
 use super::process::Pipes;
 use super::{PATIENCE, Pi, lock, now_ms, pause};
 
+pub(super) use clients::run;
+
 /// A client that hears nothing for so long gives up: longer than any limit of the balancer here.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Between two interim reports.
-const REPORT_EVERY: Duration = Duration::from_millis(50);
 
 /// What the clients do.
 #[derive(Clone, Serialize, Deserialize)]
@@ -30,6 +30,10 @@ pub(crate) struct Spec {
     clients: usize,
     pause: Duration,
     body_bytes: usize,
+    /// A connection serves one request.
+    anew: bool,
+    /// An answer's body has to be the name of its node.
+    names: bool,
 }
 
 /// What they met so far.
@@ -39,10 +43,28 @@ pub(crate) struct Report {
     pub(crate) failed: u64,
     /// The longest wait for an answer or a failure, the connect included.
     pub(crate) worst_ms: u64,
+    /// When that request was sent, by [`now_ms`].
+    pub(crate) worst_began_ms: u64,
+    /// The most that the end of a short sleep was late: what a busy machine adds by itself.
+    pub(crate) stall_ms: u64,
     /// Failures by reason.
     pub(crate) reasons: BTreeMap<String, u64>,
     /// Answers by node, from `x-picluster-node`.
     pub(crate) nodes: BTreeMap<String, Answers>,
+    /// Failures by client.
+    pub(crate) by_client: BTreeMap<usize, u64>,
+    /// The first failures, one by one.
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// A request that failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) client: usize,
+    /// When it was sent, by [`now_ms`].
+    pub(crate) began_ms: u64,
+    pub(crate) waited_ms: u64,
+    pub(crate) reason: String,
 }
 
 /// A node's answers.
@@ -80,6 +102,8 @@ impl LoadStart {
             clients: 8,
             pause: Duration::from_millis(10),
             body_bytes: 0,
+            anew: false,
+            names: false,
         };
         Self { pi: pi.clone(), spec }
     }
@@ -100,6 +124,18 @@ impl LoadStart {
     /// So long between an answer and the next request.
     pub(crate) fn pausing(mut self, pause: Duration) -> Self {
         self.spec.pause = pause;
+        self
+    }
+
+    /// Each request over a connection of its own, ended by the client as browsers do.
+    pub(crate) fn connecting_anew(mut self) -> Self {
+        self.spec.anew = true;
+        self
+    }
+
+    /// Each answer's body has to be the name of the node that its head names.
+    pub(crate) fn expecting_names(mut self) -> Self {
+        self.spec.names = true;
         self
     }
 
@@ -181,70 +217,5 @@ impl Load {
         let report = self.stop();
         assert_eq!(report.failed, 0, "failed requests: {report:#?}");
         report
-    }
-}
-
-impl Report {
-    fn add(&mut self, wait: Duration, outcome: std::io::Result<&Answer>) {
-        self.worst_ms = self.worst_ms.max(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        let reason = match outcome {
-            Ok(answer) if answer.status < 500 => {
-                self.ok += 1;
-                return self.count_node(answer.node().unwrap_or("nobody"));
-            }
-            Ok(answer) => format!("status {}", answer.status),
-            Err(error) => http::reason(&error),
-        };
-        self.failed += 1;
-        *self.reasons.entry(reason).or_default() += 1;
-    }
-
-    fn count_node(&mut self, node: &str) {
-        let answers = self.nodes.entry(node.to_owned()).or_default();
-        answers.count += 1;
-        answers.last_ms = now_ms();
-        if answers.count == 1 {
-            answers.first_ms = answers.last_ms;
-        }
-    }
-}
-
-/// The helper's side: a thread a client, until stdin ends.
-pub(super) fn run(spec: &Spec) {
-    let report = Mutex::new(Report::default());
-    let stopped = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for _ in 0..spec.clients {
-            scope.spawn(|| client(spec, &report, &stopped));
-        }
-        scope.spawn(|| {
-            while !stopped.load(Ordering::Relaxed) {
-                inside::emit(&*lock(&report));
-                pause(REPORT_EVERY);
-            }
-        });
-        inside::wait_for_end_of_stdin();
-        stopped.store(true, Ordering::Relaxed);
-    });
-    inside::emit(&*lock(&report));
-}
-
-fn client(spec: &Spec, report: &Mutex<Report>, stopped: &AtomicBool) {
-    let (server, path) = http::split(&spec.url);
-    let body = vec![b'x'; spec.body_bytes];
-    let mut kept: Option<Connection> = None;
-    while !stopped.load(Ordering::Relaxed) {
-        let began = Instant::now();
-        let connection = kept.take().map_or_else(|| Connection::open(server, TIMEOUT), Ok);
-        let outcome = connection.and_then(|mut connection| {
-            let answer = connection.exchange(&spec.method, path, &[], &body)?;
-            kept = answer.keep.then_some(connection);
-            Ok(answer)
-        });
-        lock(report).add(
-            began.elapsed(),
-            outcome.as_ref().map_err(|e| std::io::Error::new(e.kind(), e.to_string())),
-        );
-        pause(spec.pause);
     }
 }

@@ -141,6 +141,11 @@ impl Pi {
         Process::start_piped(self, inside::spec(program))
     }
 
+    /// The same for one that serves a port.
+    pub(super) fn served_helper(&self, program: &Program, port: u16) -> (Process, Pipes) {
+        Process::start_piped(self, Spec { port, ..inside::spec(program) })
+    }
+
     /// Runs a tool to its end; gives what it wrote.
     pub(crate) fn run(&self, argv: &[&str]) -> String {
         self.start(argv).output()

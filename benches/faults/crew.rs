@@ -1,0 +1,71 @@
+//! Runs jobs, each in a LAN of its own, some of them side by side: they wait more than they work.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use crate::lab::{self, Lab};
+use crate::rows::Row;
+
+type Run = Box<dyn FnOnce(&Lab) -> Vec<Row> + Send>;
+
+/// A scenario; it gives its rows.
+pub(crate) struct Job {
+    pub(crate) title: String,
+    run: Run,
+}
+
+/// Its rows, or why there are none.
+pub(crate) type Done = Result<Vec<Row>, String>;
+
+impl Job {
+    pub(crate) fn new(title: &str, run: impl FnOnce(&Lab) -> Vec<Row> + Send + 'static) -> Self {
+        Self { title: title.to_owned(), run: Box::new(run) }
+    }
+
+    /// One that fails gives a line, and the others go on.
+    fn run(self) -> Done {
+        let Self { title, run } = self;
+        let Some(lab) = Lab::slow(&title.replace(' ', "-")) else {
+            return Err(format!("{title}: no network namespaces here"));
+        };
+        // The lab ends within, so that it sees the panic and shows the programs' logs.
+        let run = || {
+            let lab = lab;
+            run(&lab)
+        };
+        catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+            let words = panic.downcast_ref::<String>().map(String::as_str);
+            let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+            let line = words.and_then(|words| words.lines().next()).unwrap_or("it panicked");
+            format!("{title}: {line}")
+        })
+    }
+}
+
+/// Runs all, `at_once` of them at a time; what they gave comes in their order.
+pub(crate) fn run_all(jobs: Vec<Job>, at_once: usize, began: Instant) -> Vec<Done> {
+    let count = jobs.len();
+    let queue = Mutex::new(jobs.into_iter().enumerate());
+    let done = Mutex::new((0..count).map(|_| None).collect::<Vec<Option<Done>>>());
+    let work = || {
+        loop {
+            let next = queue.lock().expect("no panic is held").next();
+            let Some((number, job)) = next else { return };
+            let title = job.title.clone();
+            lab::say(&format!(
+                "{:4} s: {} of {count}: {title}",
+                began.elapsed().as_secs(),
+                number + 1
+            ));
+            let result = job.run();
+            done.lock().expect("no panic is held")[number] = Some(result);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(work);
+        }
+    });
+    done.into_inner().expect("no panic is held").into_iter().flatten().collect()
+}
