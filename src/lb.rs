@@ -261,5 +261,6 @@ async fn serve_admin(
 ) -> anyhow::Result<()> {
     let accept =
         Accept::new(listener, connections_max).context("failed to start the admin port")?;
-    axum::serve(accept, dashboard::router(admin)).await.context("failed to serve the admin port")
+    listen::serve(accept, dashboard::router(admin), std::future::pending()).await;
+    Ok(())
 }

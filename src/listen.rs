@@ -4,6 +4,7 @@
 mod accept;
 mod files;
 mod owner;
+mod serve;
 
 use std::net::{SocketAddr, TcpListener};
 use std::{fmt, io};
@@ -13,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub use accept::{Accept, LocalAddr};
 pub use files::room;
 pub use owner::{Owner, owner, udp_owner};
+pub use serve::serve;
 
 use crate::config::ipv4_twin;
 

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::config::WebConfig;
 use crate::discovery::mdns::{Advert, Advertiser};
 use crate::identity::{self, Hardware, Role};
-use crate::listen::{self, Accept, LocalAddr};
+use crate::listen::{self, Accept};
 use crate::node::{Advertisement, Boot, NodeId};
 use crate::shutdown::Shutdown;
 
@@ -159,8 +159,7 @@ impl Web {
 
         let (stop_listening, stopped) = oneshot::channel::<()>();
         let app = routes::router(Arc::clone(&node));
-        let app = app.into_make_service_with_connect_info::<LocalAddr>();
-        let server = axum::serve(accept, app).with_graceful_shutdown(async {
+        let server = listen::serve(accept, app, async {
             let _ = stopped.await;
         });
         let stop = async {
@@ -172,7 +171,7 @@ impl Web {
             sleep(drain).await;
         };
         tokio::select! {
-            served = server => served.context("failed to serve")?,
+            () = server => {}
             () = stop => tracing::warn!(?drain, "gave up on requests that still run"),
         }
         tracing::info!(%id, %name, "stopped");

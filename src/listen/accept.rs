@@ -1,4 +1,4 @@
-//! A listener for `axum::serve` with bounds: so many connections at once, and none that stays
+//! A listener with bounds: so many connections at once, and none that stays
 //! silent for ever. For the node's pages and the admin port; the data line has its own.
 
 use std::collections::VecDeque;
@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -29,7 +28,7 @@ const SILENCE_MAX_CROWDED: Duration = Duration::from_secs(5);
 
 /// A request that has no answer after this long has not come to its end: all is answered at once
 /// here. Bytes that trickle in are no excuse.
-const HEAD_MAX: Duration = Duration::from_secs(10);
+pub(super) const HEAD_MAX: Duration = Duration::from_secs(10);
 
 /// The pause after `accept` failed for want of file descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -93,6 +92,8 @@ impl Accept {
         if self.fresh.len() >= self.connections_max {
             self.forget_the_answered();
         }
+        // An answer is one write; waiting to fill a segment only adds delay.
+        let _ = stream.set_nodelay(true);
         let (end, ended) = oneshot::channel();
         let answered = Arc::new(AtomicBool::new(false));
         self.fresh.push_back(Fresh { answered: Arc::clone(&answered), end });
@@ -109,18 +110,17 @@ impl Accept {
     }
 }
 
-impl Listener for Accept {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+impl Accept {
+    /// The next connection, as soon as there is a place for it.
+    ///
+    /// ## Cancel safety
+    /// A connection that has no place yet is closed; nothing else is lost.
+    pub(super) async fn next(&mut self) -> Connection {
         loop {
             match self.listener.accept().await {
-                Ok((stream, peer)) => {
-                    // An answer is one write; waiting to fill a segment only adds delay.
-                    let _ = stream.set_nodelay(true);
+                Ok((stream, _)) => {
                     let place = self.place().await;
-                    return (self.connection(stream, place), peer);
+                    return self.connection(stream, place);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -131,8 +131,20 @@ impl Listener for Accept {
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// Stops listening. Gives the connections that the kernel has completed already, as far as there
+    /// are places: closing the listener alone would reset them.
+    pub(super) fn empty_the_queue(mut self) -> Vec<Connection> {
+        let mut waiting = Vec::new();
+        while let Ok(place) = Arc::clone(&self.room).try_acquire_owned()
+            // Not by the runtime, which may not have heard of the last ones yet.
+            && let Ok((socket, _)) = SockRef::from(&self.listener).accept()
+        {
+            let stream = socket.set_nonblocking(true);
+            if let Ok(stream) = stream.and_then(|()| TcpStream::from_std(socket.into())) {
+                waiting.push(self.connection(stream, place));
+            }
+        }
+        waiting
     }
 }
 
@@ -140,15 +152,9 @@ impl Listener for Accept {
 #[derive(Clone, Copy, Debug)]
 pub struct LocalAddr(pub Option<SocketAddr>);
 
-impl Connected<IncomingStream<'_, Accept>> for LocalAddr {
-    fn connect_info(stream: IncomingStream<'_, Accept>) -> Self {
-        Self(stream.io().stream.local_addr().ok())
-    }
-}
-
 /// One accepted connection; counts against the bound while it lives.
 #[derive(Debug)]
-pub struct Connection {
+pub(super) struct Connection {
     stream: TcpStream,
     /// When something moved last.
     moved: Instant,
@@ -165,6 +171,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The address of this machine that its client connected to.
+    pub(super) fn local_addr(&self) -> Option<SocketAddr> {
+        self.stream.local_addr().ok()
+    }
+
     fn silence_max(&self) -> Duration {
         let crowded = self.crowded.load(Ordering::Relaxed);
         if crowded { SILENCE_MAX_CROWDED } else { SILENCE_MAX }
@@ -273,7 +284,7 @@ mod tests {
         let mut accept = Accept::new(listener, connections_max).unwrap();
         tokio::spawn(async move {
             loop {
-                let (mut connection, _) = accept.accept().await;
+                let mut connection = accept.next().await;
                 tokio::spawn(async move { while connection.read_u8().await.is_ok() {} });
             }
         });

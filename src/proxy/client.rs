@@ -13,7 +13,7 @@ use crate::config::HEAD_BYTES_MAX;
 use crate::h1::{self, RequestHead, Slots, Version};
 use crate::proxy::Worker;
 use crate::proxy::headers::{self, Added, Forwarding, is_offered};
-use crate::proxy::introduction::{self, Unintroduced};
+use crate::proxy::introduction::{self, Introduced, Unintroduced};
 use crate::proxy::private::is_private;
 use crate::proxy::reject::{Answer, Reject};
 use crate::proxy::reset;
@@ -82,16 +82,15 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         life,
         forwarding: Forwarding::new(peer.ip(), trusted),
     };
-    let mut sender = peer.ip();
+    // A trusted proxy has connections for many clients.
+    let mut counted = (!trusted).then(|| peer.ip());
     if trusted && proxies.proxy_protocol {
-        match Box::pin(client.meet(&worker, sender)).await {
-            Ok(introduced) => sender = introduced,
+        match Box::pin(client.meet(&worker, peer.ip())).await {
+            Ok(introduced) => counted = introduced,
             Err(None) => return,
             Err(Some(reject)) => return Box::pin(client.turn_away(&worker, reject)).await,
         }
     }
-    // A trusted proxy has connections for many clients.
-    let counted = Some(sender).filter(|sender| !proxies.contains(*sender));
     if let Err(over) = client.life.claim(counted).await {
         return Box::pin(client.turn_away(&worker, Reject::OverLimit(over))).await;
     }
@@ -162,19 +161,21 @@ impl Client {
         }
     }
 
-    /// Reads from a trusted proxy who its client is (see [`introduction`]); from then on that is who
-    /// sends the requests. Gives their sender, or why there will be none, if there is somebody to
-    /// tell.
-    async fn meet(&mut self, worker: &Worker, proxy: IpAddr) -> Result<IpAddr, Option<Reject>> {
+    /// Reads from a trusted proxy who its client is (see [`introduction`]). From then on that is who
+    /// sends the requests, and it is believed nothing: the proxy passes on what it was sent. Gives
+    /// its address if that is known, or why nothing will be served, if there is somebody to tell.
+    async fn meet(
+        &mut self,
+        worker: &Worker,
+        proxy: IpAddr,
+    ) -> Result<Option<IpAddr>, Option<Reject>> {
         let read = pin!(introduction::read(&mut self.stream, &mut self.inbox));
         let met = self.timer.within(worker.settings.limits.head, read).await;
         match met.map_err(|_| Some(Reject::SlowHead))? {
-            Ok(Some(client)) => {
-                let trusted = worker.settings.trusted_proxies.contains(client);
-                self.forwarding = Forwarding::new(client, trusted);
+            Ok(Introduced { client, tls }) => {
+                self.forwarding = Forwarding::of_client(client.unwrap_or(proxy), tls);
                 Ok(client)
             }
-            Ok(None) => Ok(proxy),
             Err(Unintroduced::Gone) => Err(None),
             Err(Unintroduced::Invalid) => Err(Some(Reject::NoProxyHeader)),
         }

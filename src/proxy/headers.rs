@@ -19,16 +19,22 @@ pub struct Forwarding {
 }
 
 impl Forwarding {
-    /// For a client at `ip` that speaks plain TCP. `trusted` is whether it is one of the user's own
+    /// For who connects from `ip` over plain TCP. `trusted` is whether it is one of the user's own
     /// proxies.
     pub fn new(ip: IpAddr, trusted: bool) -> Self {
+        Self { trusted, ..Self::of_client(ip, false) }
+    }
+
+    /// For a client at `ip`, who is believed nothing; `tls` is whether it came by TLS.
+    pub(crate) fn of_client(ip: IpAddr, tls: bool) -> Self {
         let ip = ip.to_canonical();
         // RFC 7239 section 6: an IPv6 address is bracketed, and quoted for its colons.
         let node = if ip.is_ipv6() { format!("\"[{ip}]\"") } else { ip.to_string() };
+        let proto = if tls { "https" } else { "http" };
         let lines = format!(
-            "X-Forwarded-For: {ip}\r\nX-Forwarded-Proto: http\r\nForwarded: for={node};proto=http"
+            "X-Forwarded-For: {ip}\r\nX-Forwarded-Proto: {proto}\r\nForwarded: for={node};proto={proto}"
         );
-        Self { lines: lines.into(), trusted }
+        Self { lines: lines.into(), trusted: false }
     }
 
     /// Appends what is known of the way here: from a client nothing but who it is, from a trusted
@@ -84,16 +90,32 @@ fn append_host(host: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends `name: ` and all that came under this name as one list, ours last, without a line end.
-/// Connection cannot name these fields away: they are read here, not forwarded.
+/// Connection cannot name these fields away: they are read here, not forwarded. What ends within
+/// quotes is left out, for ours would stand in them too.
 fn append_list(name: &str, fields: &Fields<'_>, own: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     let same = |field: &Field<'_>| field.name.eq_ignore_ascii_case(name);
-    for field in fields.iter().filter(same).filter(|field| !field.value.is_empty()) {
+    let goes_on =
+        |field: &Field<'_>| !field.value.is_empty() && is_unquoted_at_its_end(field.value);
+    for field in fields.iter().filter(same).filter(goes_on) {
         out.extend_from_slice(field.value);
         out.extend_from_slice(b", ");
     }
     out.extend_from_slice(own.as_bytes());
+}
+
+/// Whether each quoted string in it is closed (RFC 9110 section 5.6.4).
+fn is_unquoted_at_its_end(value: &[u8]) -> bool {
+    let (mut quoted, mut bytes) = (false, value.iter());
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => drop(bytes.next()),
+            _ => {}
+        }
+    }
+    !quoted
 }
 
 /// What the balancer adds to a request.
@@ -366,6 +388,21 @@ mod tests {
              Forwarded: for=1.2.3.4, for=\"[fd00::9]\";proto=http;host=\"pi:80\"\r\n\
              X-Forwarded-Host: pi:80\r\nVia: 1.1 front\r\n\r\n";
         assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn what_ends_within_quotes_does_not_take_our_entry_into_them() {
+        let forwarded = |came: &str| {
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{came}\r\n");
+            let got = request_from("10.0.0.9", true, &text);
+            let line = got.lines().find_map(|line| line.strip_prefix("Forwarded: "));
+            line.expect("it is always said").to_owned()
+        };
+        let ours = "for=10.0.0.9;proto=http;host=\"a\"";
+        assert_eq!(forwarded("Forwarded: for=\"1.1.1.1\r\n"), ours);
+        assert_eq!(forwarded("Forwarded: for=\"1.1.1.1\\\"\r\n"), ours);
+        let good = "for=\"[::1]\";x=\"\\\"\"";
+        assert_eq!(forwarded(&format!("Forwarded: {good}\r\n")), format!("{good}, {ours}"));
     }
 
     #[test]

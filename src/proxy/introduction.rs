@@ -20,22 +20,30 @@ pub(super) enum Unintroduced {
     Invalid,
 }
 
-/// Reads the header at the start of a connection, up to its last byte and no further. Gives the
-/// client's address, or `None` where the proxy speaks for itself or does not know.
+/// Who was introduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Introduced {
+    /// The client's address; `None` where the proxy speaks for itself or does not know.
+    pub(super) client: Option<IpAddr>,
+    /// The client came by TLS, which the proxy ended (version 2 can say so).
+    pub(super) tls: bool,
+}
+
+/// Reads the header at the start of a connection, up to its last byte and no further.
 ///
 /// ## Cancel safety
 /// What was read is in the buffer.
 pub(super) async fn read(
     from: &mut TcpStream,
     inbox: &mut Buffer,
-) -> Result<Option<IpAddr>, Unintroduced> {
+) -> Result<Introduced, Unintroduced> {
     loop {
-        let only_who = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
-        match ProxyHeader::parse(inbox.filled(), only_who) {
+        match ProxyHeader::parse(inbox.filled(), ParseConfig::default()) {
             Ok((header, len)) => {
-                let source = header.proxied_address().map(|address| address.source.ip());
+                let client = header.proxied_address().map(|address| address.source.ip());
+                let tls = header.ssl().is_some_and(|ssl| ssl.client_ssl());
                 inbox.consume(len);
-                return Ok(source);
+                return Ok(Introduced { client, tls });
             }
             Err(Error::BufferTooShort) if !inbox.is_full() && !is_whole(inbox.filled()) => {}
             Err(_) => return Err(Unintroduced::Invalid),

@@ -91,16 +91,35 @@ fn the_proxy_protocol_says_who_the_client_is() {
     }
 }
 
-/// The client of a proxy is not its proxy: only the latter is believed.
+/// What the proxy passes on is its client's, also where that is not known, or is at an address of
+/// another proxy.
 #[test]
 fn a_client_behind_the_proxy_protocol_is_believed_nothing() {
+    for (introduction, from) in [
+        ("PROXY TCP4 192.0.2.1 10.0.0.1 4660 80\r\n", "192.0.2.1"),
+        ("PROXY TCP4 127.0.0.5 10.0.0.1 4660 80\r\n", "127.0.0.5"),
+        ("PROXY UNKNOWN\r\n", "127.0.0.1"),
+    ] {
+        let ada = Puppet::new("ada");
+        let front = believing(true, &ada);
+        let mut client = front.client();
+        client.send(introduction);
+        client.send("GET / HTTP/1.1\r\nHost: pi\r\nX-Forwarded-For: 10.9.9.9\r\n\r\n");
+        let head = ada.accept().head();
+        assert!(head.contains(&format!("\r\nX-Forwarded-For: {from}\r\n")), "{head}");
+    }
+}
+
+#[test]
+fn a_proxy_that_ended_tls_says_so_and_the_node_hears_it() {
     let ada = Puppet::new("ada");
     let front = believing(true, &ada);
     let mut client = front.client();
-    client.send("PROXY TCP4 192.0.2.1 10.0.0.1 4660 80\r\n");
-    client.send("GET / HTTP/1.1\r\nHost: pi\r\nX-Forwarded-For: 10.9.9.9\r\n\r\n");
+    client.send(version_2(0x21, 0x11, &[FROM_192_0_2_1, b"\x20\0\x05\x01\0\0\0\0"].concat()));
+    client.send(GET);
     let head = ada.accept().head();
-    assert!(head.contains("\r\nX-Forwarded-For: 192.0.2.1\r\n"), "{head}");
+    assert!(head.contains("\r\nX-Forwarded-Proto: https\r\n"), "{head}");
+    assert!(head.contains("\r\nForwarded: for=192.0.2.1;proto=https;"), "{head}");
 }
 
 #[test]

@@ -1,0 +1,60 @@
+//! Serves pages over an [`Accept`]: what `axum::serve` does, with bounds on what an unfinished head
+//! may take, and an end that leaves nobody in the kernel's queue.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::time::sleep;
+
+use super::accept::{Accept, Connection, HEAD_MAX, LocalAddr};
+use crate::config::HEAD_BYTES_MAX;
+
+/// Once nobody is listening, a connection has this long to send the request it was opened for: hyper
+/// ends at once those that have none when they are to stop.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(300);
+
+/// Serves until `stop` completes; then takes what the kernel has completed already, stops listening
+/// and returns when all that runs has ended.
+pub async fn serve(mut accept: Accept, router: Router, stop: impl Future<Output = ()>) {
+    let connections = Connections { router, graceful: GracefulShutdown::new() };
+    let mut stop = pin!(stop);
+    loop {
+        tokio::select! {
+            connection = accept.next() => connections.spawn(connection),
+            () = stop.as_mut() => break,
+        }
+    }
+    for connection in accept.empty_the_queue() {
+        connections.spawn(connection);
+    }
+    sleep(FIRST_REQUEST_GRACE).await;
+    connections.graceful.shutdown().await;
+}
+
+/// What all connections are served with.
+struct Connections {
+    router: Router,
+    graceful: GracefulShutdown,
+}
+
+impl Connections {
+    fn spawn(&self, connection: Connection) {
+        let local = ConnectInfo(LocalAddr(connection.local_addr()));
+        let service = TowerToHyperService::new(self.router.clone().layer(Extension(local)));
+        let mut http1 = http1::Builder::new();
+        // Without it hyper reads ahead 400 KB for each client that never ends its head.
+        http1.max_buf_size(HEAD_BYTES_MAX).timer(TokioTimer::new()).header_read_timeout(HEAD_MAX);
+        let served = http1.serve_connection(TokioIo::new(connection), service);
+        let served = self.graceful.watch(served);
+        tokio::spawn(async move {
+            // A connection that broke concerns nobody else.
+            let _ = served.await;
+        });
+    }
+}
