@@ -24,7 +24,7 @@ mod view;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use self::claim::{Claim, Context};
@@ -64,6 +64,40 @@ pub struct Settings {
     pub thresholds: Thresholds,
 }
 
+/// The candidates taken in the present second. The second half of them is kept for machines that
+/// have not taken much of the first: who floods under many names mostly does so from few addresses,
+/// and a new node has one of its own.
+#[derive(Debug, Default)]
+struct Intake {
+    second: u64,
+    taken: u32,
+    /// Of those, by address. Never longer than `taken`.
+    by_address: BTreeMap<IpAddr, u32>,
+}
+
+/// What one address may have of the second half.
+const LATE_PER_ADDRESS: u32 = 2;
+
+impl Intake {
+    fn takes(&mut self, sighting: &Sighting, now: Duration) -> bool {
+        if self.second != now.as_secs() {
+            *self = Self { second: now.as_secs(), ..Self::default() };
+        }
+        let late = self.taken >= CANDIDATES_PER_SECOND / 2;
+        let address = sighting.endpoints.first().map(SocketAddr::ip);
+        let before = address.and_then(|address| self.by_address.get(&address)).copied();
+        let has_had_its_share = late && before.unwrap_or_default() >= LATE_PER_ADDRESS;
+        if self.taken >= CANDIDATES_PER_SECOND || has_had_its_share {
+            return false;
+        }
+        self.taken += 1;
+        if let Some(address) = address {
+            *self.by_address.entry(address).or_default() += 1;
+        }
+        true
+    }
+}
+
 /// The table. See the module's description.
 #[derive(Debug)]
 pub struct Membership {
@@ -75,8 +109,7 @@ pub struct Membership {
     removals: VecDeque<Duration>,
     disturbed: Option<Duration>,
     tidied: Duration,
-    /// The present second and the candidates taken in it.
-    intake: (u64, u32),
+    intake: Intake,
 }
 
 impl Membership {
@@ -90,7 +123,7 @@ impl Membership {
             removals: VecDeque::new(),
             disturbed: None,
             tidied: Duration::ZERO,
-            intake: (0, 0),
+            intake: Intake::default(),
         }
     }
 
@@ -194,13 +227,9 @@ impl Membership {
             }
             _ => {}
         }
-        if self.intake.0 != now.as_secs() {
-            self.intake = (now.as_secs(), 0);
-        }
-        if self.intake.1 >= CANDIDATES_PER_SECOND {
+        if !self.intake.takes(sighting, now) {
             return false;
         }
-        self.intake.1 += 1;
         let candidates = self.claims.values().filter(|claim| claim.is_candidate());
         if candidates.clone().count() >= CANDIDATES_MAX {
             let oldest = candidates.min_by_key(|claim| claim.added).map(|claim| claim.id.clone());

@@ -164,7 +164,7 @@ fn a_flood_of_new_instances_loses_no_node_and_fills_no_memory() {
 
     // A node that comes in the flood is not locked out for ever, and a goodbye gets through.
     let late = lab.pi("late").web().start();
-    let join = lb.wait_until_up(&late, Duration::from_secs(60));
+    let join = lb.wait_until_up(&late, Duration::from_secs(180));
     lab.figure("a join in the flood", format!("{join:?}"), "none");
     let (exit, took) = late.sigterm();
     lab.figure("SIGTERM to exit in the flood", format!("{took:?}"), "5 s");

@@ -24,6 +24,18 @@ fn a_flood_of_candidates_is_bounded_and_leaves_the_nodes_alone() {
 }
 
 #[test]
+fn a_flood_of_names_from_few_addresses_leaves_room_for_a_new_node_at_once() {
+    let mut lab = Lab::new();
+    for n in 0..2000_u32 {
+        let name = format!("rogue{n}");
+        lab.seen(&name, Some(&name), &[60 + u8::try_from(n % 8).unwrap()]);
+    }
+    assert!(lab.table.claims.len() < 64, "{}", lab.table.claims.len());
+    lab.joined("late", 1, 1);
+    assert_eq!(lab.members.iter().filter(|member| member.health == Health::Up).count(), 1);
+}
+
+#[test]
 fn unanswered_candidates_never_take_the_places_of_nodes() {
     let mut lab = Lab::new();
     (1..=8).for_each(|host| lab.joined(&format!("n{host}"), 1, host));
