@@ -55,8 +55,11 @@ pub enum Outcome {
     /// A request was answered. It ends a doubt and a trial, but brings nobody back: only a probe
     /// does.
     Answered,
-    /// [`ERRORS_IN_A_ROW`] requests in a row, or a multiple of it, were answered with a 5xx.
+    /// [`ERRORS_IN_A_ROW`] requests in a row, or a multiple of it, went wrong, and this one was
+    /// answered with a 5xx.
     Erring,
+    /// The same, but this one was not answered at all, or not to its end.
+    Breaking,
     /// The node says that it is about to stop.
     Draining,
     /// An HTTP answer that says "not now": 5xx, or the application behind the node is down.
@@ -69,7 +72,7 @@ pub enum Outcome {
     Silent,
 }
 
-/// So many answers in a row that are errors (5xx) say something of a node.
+/// So many requests in a row that went wrong say something of a node.
 pub const ERRORS_IN_A_ROW: u32 = 5;
 
 /// How many results in a row change a node's health, and how often it is asked.
@@ -194,6 +197,8 @@ impl Record {
     ) -> Option<Transition> {
         let from = self.health;
         let to = match outcome {
+            // Requests that break say no more of the host than its probes do.
+            Outcome::Breaking => from,
             Outcome::Answered | Outcome::Erring | Outcome::Healthy | Outcome::Draining => {
                 self.failed = 0;
                 self.doubted = false;
@@ -260,9 +265,10 @@ mod tests {
 
     #[test]
     fn each_row_of_outcomes_leads_to_its_health() {
-        use Outcome::{Answered, Broken, Draining, Failing, Healthy, Refused, Silent};
+        use Outcome::{Answered, Breaking, Broken, Draining, Failing, Healthy, Refused, Silent};
         let table: &[(&[Outcome], Health)] = &[
             (&[], Health::Starting),
+            (&[Healthy, Silent, Breaking, Breaking], Health::Up),
             (&[Silent, Refused, Broken], Health::Starting),
             (&[Answered], Health::Starting),
             (&[Failing], Health::Down),

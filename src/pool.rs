@@ -29,7 +29,8 @@ pub struct Counters {
     /// When the node last answered anything, in milliseconds since the process started plus one;
     /// 0 is never.
     pub answered_ms: AtomicU64,
-    /// The answers of the last requests in a row that were errors of the server (5xx).
+    /// The last requests in a row that went wrong: answered with an error of the server (5xx), not
+    /// answered in time, or broken off.
     pub errors: AtomicU32,
 }
 
@@ -101,16 +102,29 @@ impl Member {
     /// Takes in the status of an answer whose head came; says what of it is worth telling the table.
     /// Of an ordinary answer nothing is, and it writes nothing.
     pub fn heard(&self, status: u16) -> Option<Outcome> {
-        let errors = &self.counters.errors;
-        if status >= 500 {
-            let in_a_row = errors.fetch_add(1, Ordering::Relaxed) + 1;
-            if in_a_row.is_multiple_of(ERRORS_IN_A_ROW) {
-                return Some(Outcome::Erring);
-            }
-        } else if errors.load(Ordering::Relaxed) != 0 {
-            errors.store(0, Ordering::Relaxed);
+        if status >= 500 && self.went_wrong() {
+            return Some(Outcome::Erring);
         }
         self.share.is_trial().then_some(Outcome::Answered)
+    }
+
+    /// Takes in that a request or its answer broke off here; says what is worth telling the table.
+    pub fn broke(&self) -> Option<Outcome> {
+        self.went_wrong().then_some(Outcome::Breaking)
+    }
+
+    /// Takes in that an answer of this status came whole.
+    pub fn answered_whole(&self, status: u16) {
+        let errors = &self.counters.errors;
+        if status < 500 && errors.load(Ordering::Relaxed) != 0 {
+            errors.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts one more in the row; says whether that is worth telling.
+    fn went_wrong(&self) -> bool {
+        let in_a_row = self.counters.errors.fetch_add(1, Ordering::Relaxed) + 1;
+        in_a_row.is_multiple_of(ERRORS_IN_A_ROW)
     }
 
     /// Whether the node has answered a request within the last `span`.
@@ -166,6 +180,17 @@ impl Pool {
         let of = |member: &Arc<Member>| member.epoch == epoch && member.silent;
         let left = self.members.iter().any(|member| member.left_silent == Some(epoch));
         left || (self.members.iter().any(of) && !self.line().iter().any(of))
+    }
+
+    /// Whether another member than these, by epoch, fell since then: its connections are refused, or
+    /// it answers nothing any more.
+    pub fn has_lost_another(&self, these: &[u64], since: Duration) -> bool {
+        self.members.iter().any(|member| {
+            // What is out for what requests show of it is of some use still.
+            let fell = matches!(member.health, Health::Down | Health::Ejected);
+            let fell = fell && !member.last_resort && member.since >= since;
+            fell && !these.contains(&member.epoch)
+        })
     }
 
     /// The members that take requests now.

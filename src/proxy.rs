@@ -21,7 +21,7 @@ use crate::proxy::reject::Reject;
 use crate::proxy::relay::{Broken, Relayed};
 use crate::proxy::scratch::Scratch;
 use crate::proxy::upstream::{ConnectFailed, Kept, Taken};
-use crate::retry::{self, Attempt, Failure, RetryPolicy, Safety, Verdict};
+use crate::retry::{self, Attempt, Failure, Reason, RetryPolicy, Safety, Verdict};
 use crate::server::buffer::{Buffers, Memory};
 use crate::server::{Handler, Life};
 
@@ -52,6 +52,10 @@ const FRESH_ANSWER: Duration = Duration::from_millis(100);
 
 /// How often kept connections are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// Two nodes may have died of a request. If within this time a third one falls that never saw it,
+/// or did so shortly before, it was not the request: all nodes were killed, or lost their power.
+const CLEARED_WITHIN: Duration = Duration::from_millis(250);
 
 /// How long a replay waits before it asks the budget again.
 const BUDGET_PAUSE: Duration = Duration::from_millis(25);
@@ -136,8 +140,8 @@ struct Tries {
     tried: Vec<u64>,
     /// Attempts that cost a try.
     count: u32,
-    /// An attempt died after bytes had been written.
-    died: bool,
+    /// The epochs where an attempt died after bytes had been written.
+    died: Vec<u64>,
     /// Passes over all nodes so far.
     rounds: u32,
     /// When a wait for a usable node ends; set by the first wait.
@@ -237,7 +241,7 @@ impl Worker {
             };
             let epoch = pick.member().epoch;
             match relay::attempt(self, client, &mut request, &mut node, pick.member()).await {
-                Ok(relayed) => return self.settle(node, epoch, &relayed),
+                Ok(relayed) => return self.settle(node, pick.member(), &relayed),
                 Err(Broken::Client(reject)) => {
                     drop((pick, node));
                     let Some(reject) = reject else { return Next::Cut };
@@ -245,7 +249,7 @@ impl Worker {
                 }
                 Err(Broken::Answer(failure)) => return self.cut(pick.member(), failure),
                 Err(Broken::Node { failure, written }) => {
-                    pick.member().counters.failures.fetch_add(1, Ordering::Relaxed);
+                    self.broke(pick.member(), failure, written > 0);
                     drop((pick, node));
                     let again = self.again(&request, &mut tries, epoch, failure, written, reused);
                     if let Err(reject) = Box::pin(again).await {
@@ -258,24 +262,38 @@ impl Worker {
     }
 
     /// After a whole answer: keeps the node's connection if it can take another request.
-    fn settle(&self, node: TcpStream, epoch: u64, relayed: &Relayed) -> Next {
+    fn settle(&self, node: TcpStream, member: &Member, relayed: &Relayed) -> Next {
+        member.answered_whole(relayed.status);
         if relayed.draining {
-            self.tell(epoch, Outcome::Draining);
+            self.tell(member.epoch, Outcome::Draining);
         }
         if relayed.reusable {
-            self.kept.put(epoch, node);
+            self.kept.put(member.epoch, node);
         }
         relayed.client
     }
 
     /// After an answer that broke off: nothing can be sent again, but it is the node's failure.
     fn cut(&self, member: &Member, failure: Failure) -> Next {
-        member.counters.failures.fetch_add(1, Ordering::Relaxed);
         self.settings.failed.fetch_add(1, Ordering::Relaxed);
-        self.tell(member.epoch, outcome(failure));
-        self.kept.purge(member.epoch);
+        self.broke(member, failure, true);
         debug!(node = member.node.name, ?failure, "an answer broke off");
         Next::Cut
+    }
+
+    /// A request failed here, or its answer: what that says of the node. `sent`: it had its chance.
+    fn broke(&self, member: &Member, failure: Failure, sent: bool) {
+        member.counters.failures.fetch_add(1, Ordering::Relaxed);
+        self.tell(member.epoch, outcome(failure));
+        self.kept.purge(member.epoch);
+        let its_own =
+            matches!(failure, Failure::Died | Failure::BadAnswer | Failure::AnswerTimeout);
+        if its_own
+            && sent
+            && let Some(outcome) = member.broke()
+        {
+            self.tell(member.epoch, outcome);
+        }
     }
 
     /// After a failed attempt: waits until there is to be another, or says why there is none.
@@ -288,15 +306,14 @@ impl Worker {
         written: u64,
         reused: bool,
     ) -> Result<(), Reject> {
-        self.tell(epoch, outcome(failure));
-        self.kept.purge(epoch);
-        let attempt = Attempt {
+        let mut attempt = Attempt {
             failure,
             written,
             head_sent: false,
             safety: request.safety,
             body_held: request.upload.is_held(),
-            died_before: tries.died,
+            died_before: !tries.died.is_empty(),
+            cleared: false,
             node_left: !self.pool.borrow().is_usable(epoch),
             tries: tries.count,
             elapsed: request.came.elapsed(),
@@ -306,12 +323,19 @@ impl Worker {
             tries.tried.push(epoch);
         }
         tries.last = Some(failure);
-        match retry::decide(&attempt, &self.policy()) {
+        if failure == Failure::Died && written > 0 {
+            tries.died.push(epoch);
+        }
+        let mut verdict = retry::decide(&attempt, &self.policy());
+        if verdict == Verdict::GiveUp(Reason::SecondDeath) {
+            attempt.cleared = self.is_cleared(request, &tries.died).await;
+            verdict = retry::decide(&attempt, &self.policy());
+        }
+        match verdict {
             Verdict::GiveUp(reason) => return Err(Reject::Failed(failure, Some(reason))),
             Verdict::AgainFree => {}
             Verdict::Again { budget } => {
                 tries.count += 1;
-                tries.died |= failure == Failure::Died;
                 if budget {
                     self.wait_for_budget(request, epoch).await;
                 }
@@ -319,6 +343,22 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Whether a node falls, or fell a moment before the request came, that was never sent it.
+    async fn is_cleared(&self, request: &Request, died: &[u64]) -> bool {
+        let now = self.now();
+        let since = now.saturating_sub(request.came.elapsed() + CLEARED_WITHIN);
+        let until = tokio::time::Instant::now() + CLEARED_WITHIN;
+        loop {
+            let published = self.published.notified();
+            if self.pool.borrow().has_lost_another(died, since) {
+                return true;
+            }
+            if tokio::time::timeout_at(until, published).await.is_err() {
+                return false;
+            }
+        }
     }
 
     fn policy(&self) -> RetryPolicy {
@@ -363,7 +403,8 @@ impl Worker {
             };
             // After a death a fresh connection: two kept ones may both have been about to be closed,
             // and a second death gives up.
-            let kept = if tries.died { None } else { self.take_kept(request.safety, &pick) };
+            let kept =
+                if !tries.died.is_empty() { None } else { self.take_kept(request.safety, &pick) };
             if let Some(stream) = kept {
                 return Ok((stream, pick, true));
             }

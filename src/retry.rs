@@ -2,7 +2,7 @@
 //!
 //! The rules are RFC 9110 section 9.2.2 (a proxy must not repeat a request that is not idempotent)
 //! and two of our own: nothing after a head went down, and a request that may have killed a node
-//! is given to one more node at the most.
+//! is given to one more node at the most, unless a death that it cannot have caused clears it.
 
 use std::time::Duration;
 
@@ -61,6 +61,9 @@ pub struct Attempt {
     pub body_held: bool,
     /// Whether an earlier attempt of this request already died with bytes written.
     pub died_before: bool,
+    /// Whether a node that this request was never sent to fell in the same moment: then something
+    /// else kills nodes.
+    pub cleared: bool,
     /// Whether the node has left the pool, or is not picked any more: it is not the replays that
     /// keep it busy.
     pub node_left: bool,
@@ -127,7 +130,7 @@ pub fn decide(attempt: &Attempt, policy: &RetryPolicy) -> Verdict {
         Reason::Final
     } else if !attempt.body_held {
         Reason::BodyGone
-    } else if attempt.failure == Failure::Died && attempt.died_before {
+    } else if attempt.failure == Failure::Died && attempt.died_before && !attempt.cleared {
         Reason::SecondDeath
     } else if attempt.tries + 1 >= policy.attempts {
         Reason::NoTryLeft
@@ -167,6 +170,7 @@ mod tests {
         safety: Safety::Idempotent,
         body_held: true,
         died_before: false,
+        cleared: false,
         node_left: false,
         tries: 0,
         elapsed: Duration::ZERO,
@@ -179,6 +183,12 @@ mod tests {
         assert_eq!(decide(&DIED, &POLICY), AGAIN);
         let again = Attempt { died_before: true, tries: 1, ..DIED };
         assert_eq!(decide(&again, &POLICY), Verdict::GiveUp(Reason::SecondDeath));
+    }
+
+    #[test]
+    fn a_request_is_cleared_by_a_death_that_it_cannot_have_caused() {
+        let again = Attempt { died_before: true, cleared: true, tries: 1, ..DIED };
+        assert_eq!(decide(&again, &POLICY), AGAIN);
     }
 
     #[test]
@@ -221,7 +231,7 @@ mod tests {
             Failure::AnswerTimeout,
             Failure::BadAnswer,
         ];
-        let flags = 0_u32..1 << 6;
+        let flags = 0_u32..1 << 7;
         flags.flat_map(|flags| {
             let flag = move |bit: u32| flags & (1 << bit) != 0;
             let safety = if flag(1) { Safety::Unsafe } else { Safety::Idempotent };
@@ -234,6 +244,7 @@ mod tests {
                         safety,
                         body_held: flag(2),
                         died_before: flag(3),
+                        cleared: flag(6),
                         node_left: flag(4),
                         tries,
                         elapsed: if flag(5) { POLICY.within } else { Duration::ZERO },
@@ -263,7 +274,8 @@ mod tests {
                     !(again
                         && attempt.written > 0
                         && attempt.failure == Failure::Died
-                        && attempt.died_before),
+                        && attempt.died_before
+                        && !attempt.cleared),
                 ),
                 (
                     "at most four tries",

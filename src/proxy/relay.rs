@@ -37,6 +37,7 @@ pub(crate) enum Broken {
 /// How an attempt ended well: what becomes of the two connections.
 pub(crate) struct Relayed {
     pub(crate) client: Next,
+    pub(crate) status: u16,
     /// The node's connection can take another request.
     pub(crate) reusable: bool,
     /// The node says that it is about to stop.
@@ -90,7 +91,8 @@ impl Attempt<'_> {
         if answer.switches {
             self.member.answered(self.worker.now());
             let client = Box::pin(self.switch(&answer)).await;
-            return Ok(Relayed { client, reusable: false, draining: answer.draining });
+            let Answer { status, draining, .. } = answer;
+            return Ok(Relayed { client, status, reusable: false, draining });
         }
         match self.relay(&mut answer).await {
             Ok(()) => Ok(self.relayed(&answer)),
@@ -361,7 +363,7 @@ impl Attempt<'_> {
             (true, true) => Next::Close,
             (true, false) => Next::Linger,
         };
-        Relayed { client, reusable, draining: answer.draining }
+        Relayed { client, status: answer.status, reusable, draining: answer.draining }
     }
 }
 

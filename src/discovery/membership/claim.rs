@@ -249,6 +249,8 @@ impl Claim {
                 return;
             }
             Outcome::Draining => way.health() != Health::Draining,
+            // What is laid over it is decided already: see `standing`.
+            Outcome::Breaking => false,
             Outcome::Refused => way.health().answers(),
             Outcome::Silent if !foreign => {
                 way.record.doubt();

@@ -29,6 +29,9 @@ const ERRORS_OUT_MAX: Duration = Duration::from_secs(300);
 /// After each such time in which a node was not ejected for its errors, one ejection is forgiven.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(300);
 
+/// Requests that break off say nothing together with those before this.
+const BREAKING_FOR: Duration = Duration::from_secs(10);
+
 /// How long a node is out after a trial that failed, by the same rule.
 const TRIAL_OUT: Duration = Duration::from_secs(1);
 const TRIAL_OUT_MAX: Duration = Duration::from_secs(30);
@@ -44,6 +47,8 @@ pub(super) struct Standing {
     ejected_until: Duration,
     /// Trials in a row that failed.
     failed_trials: u32,
+    /// When requests broke off in a row, the last time that was told.
+    breaking: Option<Duration>,
 }
 
 /// How it gets its share.
@@ -157,15 +162,28 @@ impl Standing {
         fails
     }
 
-    /// It answers with errors alone: the node is out.
-    pub(super) fn erred(&mut self, now: Duration) {
+    /// So many requests in a row broke off. A process that ends breaks off all that it has, however
+    /// soon it is back: only if that goes on after it has answered a probe, asked at `well`, it says
+    /// something of the node. True if the node is out for it.
+    pub(super) fn breaks_off(&mut self, well: Option<Duration>, now: Duration) -> bool {
+        self.breaking.take_if(|at| now >= *at + BREAKING_FOR);
+        let began = *self.breaking.get_or_insert(now);
+        let goes_on = well.is_some_and(|asked| asked >= began);
+        if goes_on {
+            self.breaking = None;
+            self.erred("broke off", now);
+        }
+        goes_on
+    }
+
+    /// Requests go wrong at this node alone: it is out.
+    pub(super) fn erred(&mut self, what: &str, now: Duration) {
         let quiet = now.saturating_sub(self.ejected_until).as_secs() / FORGIVEN_AFTER.as_secs();
         let forgiven = u32::try_from(quiet).unwrap_or(u32::MAX);
         self.ejections = self.ejections.saturating_sub(forgiven) + 1;
         let span = (ERRORS_OUT * self.ejections.min(60)).min(ERRORS_OUT_MAX);
         let secs = span.as_secs();
-        let why =
-            format!("answered {ERRORS_IN_A_ROW} requests in a row with a 5xx; out for {secs} s");
+        let why = format!("the last {ERRORS_IN_A_ROW} requests {what}; out for {secs} s");
         self.ejected_until = now + span;
         self.out = Some(Out { until: self.ejected_until, why });
     }

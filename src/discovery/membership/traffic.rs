@@ -20,15 +20,16 @@ impl Membership {
             holder.proven.then(|| (id.clone(), at, holder.active))
         });
         let Some((id, at, active)) = found else { return };
-        let erring = outcome == Outcome::Erring && self.errs_alone(epoch);
+        let wrong = matches!(outcome, Outcome::Erring | Outcome::Breaking);
+        let alone = wrong && self.errs_alone(epoch);
         self.with(&id, now, |claim, cx| {
-            claim.tried(at, outcome, erring, cx);
+            claim.tried(at, outcome, alone, cx);
             claim.observed(active, outcome, cx);
         });
     }
 
-    /// Whether a node may be ejected for its errors. Not when half of its peers have just answered
-    /// with an error too, because then it is the application; and never more than half of the nodes,
+    /// Whether a node may be ejected for what goes wrong with it. Not when half of its peers have just
+    /// done wrong too, because then it is the application; and never more than half of the nodes,
     /// so never the last one.
     fn errs_alone(&self, epoch: u64) -> bool {
         let (mut peers, mut alike, mut out, mut all) = (0, 0, 0, 0);
@@ -73,21 +74,29 @@ impl Membership {
 }
 
 impl Claim {
-    /// What a request's outcome does to the standing of a holder. `erring`: it answers with errors,
-    /// and its peers do not.
-    fn tried(&mut self, at: usize, outcome: Outcome, erring: bool, cx: &mut Context<'_>) {
+    /// What a request's outcome does to the standing of a holder. `alone`: requests go wrong here, and
+    /// not at its peers.
+    fn tried(&mut self, at: usize, outcome: Outcome, alone: bool, cx: &mut Context<'_>) {
         let holder = &mut self.holders[at];
+        let way = self.ways.iter().find(|way| way.key == holder.active);
+        let well = way.and_then(|way| way.answer.filter(|_| way.record.failed() == 0));
         let (shown, standing) = (holder.shown, &mut holder.standing);
+        let wrong = matches!(outcome, Outcome::Erring | Outcome::Breaking);
         let moved = match outcome {
             Outcome::Answered => standing.passed(shown, cx.usable, cx.now),
             Outcome::Broken => standing.broke(shown, cx.usable, cx.now),
-            Outcome::Erring if erring && shown == Health::Up => {
-                standing.erred(cx.now);
-                holder.counters.errors.store(0, Ordering::Relaxed);
+            Outcome::Erring if alone && shown == Health::Up => {
+                standing.erred("were answered with a 5xx", cx.now);
                 true
+            }
+            Outcome::Breaking if alone && shown == Health::Up => {
+                standing.breaks_off(well.map(|answer| answer.asked), cx.now)
             }
             _ => false,
         };
+        if moved && wrong {
+            holder.counters.errors.store(0, Ordering::Relaxed);
+        }
         if moved {
             cx.ledger.changed = true;
             self.settle(cx);

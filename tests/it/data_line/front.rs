@@ -107,8 +107,13 @@ impl Front {
     /// Publishes these members and waits until every worker has let go of the pool before.
     pub(super) fn publish(&self, members: impl IntoIterator<Item = Member>) {
         let before = Arc::downgrade(&self.pool.borrow());
-        self.publisher.publish(members.into_iter().collect(), self.settings.started.elapsed());
+        self.publisher.publish(members.into_iter().collect(), self.now());
         wait_until("all workers see the new pool", || before.strong_count() == 0);
+    }
+
+    /// Since the balancer started: the clock of what is published.
+    pub(super) fn now(&self) -> Duration {
+        self.settings.started.elapsed()
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use picluster::health::Outcome;
+use picluster::pool::Member;
 
 use super::front::{
     Front, GET, POST, answer, answer_of, forwarded, forwarded_get, one, one_with, wait_until_free,
@@ -77,6 +78,47 @@ fn a_request_that_kills_two_nodes_kills_no_third() {
     client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
     nodes[2].expect_nobody();
     assert_eq!(front.failed(), 1);
+}
+
+#[test]
+fn a_request_is_not_blamed_for_two_deaths_when_a_node_falls_that_never_saw_it() {
+    let nodes = [Puppet::new("ada"), Puppet::new("bob"), Puppet::new("cyd")];
+    let [ada, bob, cyd] = &nodes;
+    let front = Front::before(&nodes.each_ref());
+    let mut client = front.client();
+    client.send(GET);
+    for node in [ada, bob] {
+        node.accept().expect(forwarded_get());
+    }
+    let fallen = Member { since: front.now(), ..cyd.down() };
+    front.publish([ada.down(), bob.down(), fallen]);
+    front.publish([ada.down(), bob.down(), cyd.up()]);
+    let mut third = cyd.accept();
+    third.expect(forwarded_get());
+    third.send(answer("1"));
+    client.expect(answer_of("cyd", "1"));
+    assert_eq!(front.failed(), 0);
+}
+
+#[test]
+fn a_node_whose_requests_break_off_before_and_in_their_answers_is_told_of_at_every_fifth() {
+    let ada = Puppet::new("ada");
+    let mut front = Front::before(&[&ada]);
+    for attempt in 1..=5 {
+        assert!(!front.told(&ada).contains(&Outcome::Breaking));
+        let (mut client, mut node) = front.send(&ada, POST);
+        node.head();
+        if attempt % 2 == 0 {
+            node.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
+            client.expect_head("HTTP/1.1 200 OK\r\n");
+            node.reset();
+            assert!(client.rest().1.is_err(), "no end that looks whole");
+        } else {
+            node.reset();
+            client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
+        }
+    }
+    front.wait_until_told(&ada, Outcome::Breaking);
 }
 
 #[test]

@@ -36,6 +36,15 @@ impl Lab {
         }
     }
 
+    /// So many requests break off at this node.
+    fn break_off(&mut self, host: u8, times: u32) {
+        for _ in 0..times {
+            if let Some(outcome) = self.member(host).broke() {
+                self.tell(host, outcome);
+            }
+        }
+    }
+
     fn state(&self, host: u8) -> (Health, f64) {
         let member = self.member(host);
         (member.health, member.share.weight())
@@ -177,7 +186,8 @@ fn a_trial_request_that_dies_ejects_for_longer_each_time() {
 fn five_errors_in_a_row_eject_and_no_good_probe_brings_back_before_the_time() {
     let mut lab = Lab::with_nodes(3);
     lab.err(1, ERRORS_IN_A_ROW - 1);
-    assert_eq!(lab.member(1).heard(200), None, "one good answer, and it begins anew");
+    // One good answer, and it begins anew.
+    lab.member(1).answered_whole(200);
     lab.err(1, ERRORS_IN_A_ROW - 1);
     assert_eq!(lab.state(1), (Health::Up, 1.0));
     for seconds in [30, 60, 90] {
@@ -186,7 +196,7 @@ fn five_errors_in_a_row_eject_and_no_good_probe_brings_back_before_the_time() {
         assert_eq!((member.health, member.last_resort), (Health::Ejected, true));
         assert_eq!(
             member.why,
-            format!("answered 5 requests in a row with a 5xx; out for {seconds} s")
+            format!("the last 5 requests were answered with a 5xx; out for {seconds} s")
         );
         let tenths = lab.until_changed(1, 4000);
         assert!((seconds * 10..=seconds * 10 + 1).contains(&tenths), "{tenths}");
@@ -212,6 +222,40 @@ fn an_ejection_for_errors_lasts_five_minutes_at_most() {
 }
 
 #[test]
+fn requests_that_go_on_to_break_off_after_a_good_probe_eject() {
+    let mut lab = Lab::with_nodes(3);
+    lab.break_off(1, 20 * ERRORS_IN_A_ROW);
+    assert_eq!(lab.state(1), (Health::Up, 1.0), "its process may just have ended");
+    lab.pass(3);
+    lab.break_off(1, ERRORS_IN_A_ROW - 1);
+    assert_eq!(lab.state(1), (Health::Up, 1.0));
+    lab.break_off(1, 1);
+    let member = lab.member(1);
+    assert_eq!((member.health, member.last_resort), (Health::Ejected, true));
+    assert_eq!(member.why, "the last 5 requests broke off; out for 30 s");
+    // Its peers, of which one is enough to serve, are no better.
+    lab.break_off(2, ERRORS_IN_A_ROW);
+    lab.pass(3);
+    lab.break_off(2, ERRORS_IN_A_ROW);
+    assert_eq!(lab.state(2), (Health::Up, 1.0), "never more than half");
+}
+
+#[test]
+fn requests_that_break_off_now_and_then_or_at_a_restart_eject_nobody() {
+    let mut lab = Lab::with_nodes(3);
+    for _ in 0..5 {
+        lab.break_off(1, ERRORS_IN_A_ROW);
+        lab.pass(101);
+    }
+    assert_eq!(lab.state(1), (Health::Up, 1.0));
+    lab.break_off(1, ERRORS_IN_A_ROW);
+    lab.answers.insert(at(1), up("n1", 2));
+    lab.pass(12);
+    lab.break_off(1, ERRORS_IN_A_ROW);
+    assert_eq!(lab.member(1).health, Health::Up, "a new start owes nothing to the one before");
+}
+
+#[test]
 fn a_new_start_ends_an_ejection_for_errors() {
     let mut lab = Lab::with_nodes(3);
     lab.err(1, ERRORS_IN_A_ROW);
@@ -227,7 +271,7 @@ fn nobody_is_ejected_for_errors_that_half_of_its_peers_make_too() {
     lab.err(1, 10 * ERRORS_IN_A_ROW);
     assert_eq!(lab.state(1), (Health::Up, 1.0));
     // The peer is well again, the node is not.
-    assert_eq!(lab.member(2).heard(200), None);
+    lab.member(2).answered_whole(200);
     lab.err(1, ERRORS_IN_A_ROW);
     assert_eq!(lab.member(1).health, Health::Ejected);
 }
@@ -239,7 +283,7 @@ fn no_more_than_half_of_the_nodes_and_never_the_last_one_is_ejected_for_errors()
         for host in 1..=count {
             lab.err(host, ERRORS_IN_A_ROW);
             // So that none is spared for its peers' sake.
-            lab.member(host).heard(200);
+            lab.member(host).answered_whole(200);
         }
         let ejected = lab.members.iter().filter(|m| m.health == Health::Ejected).count();
         assert_eq!(ejected, out, "of {count}");
