@@ -197,9 +197,13 @@ impl Record {
     ) -> Option<Transition> {
         let from = self.health;
         let to = match outcome {
-            // Requests that break say no more of the host than its probes do.
+            // Errors answer the doubt whether anybody is there, and no failed probe.
+            Outcome::Erring => {
+                self.doubted = false;
+                from
+            }
             Outcome::Breaking => from,
-            Outcome::Answered | Outcome::Erring | Outcome::Healthy | Outcome::Draining => {
+            Outcome::Answered | Outcome::Healthy | Outcome::Draining => {
                 self.failed = 0;
                 self.doubted = false;
                 self.failing_since = None;
@@ -265,10 +269,13 @@ mod tests {
 
     #[test]
     fn each_row_of_outcomes_leads_to_its_health() {
-        use Outcome::{Answered, Breaking, Broken, Draining, Failing, Healthy, Refused, Silent};
+        use Outcome::{
+            Answered, Breaking, Broken, Draining, Erring, Failing, Healthy, Refused, Silent,
+        };
         let table: &[(&[Outcome], Health)] = &[
             (&[], Health::Starting),
             (&[Healthy, Silent, Breaking, Breaking], Health::Up),
+            (&[Healthy, Failing, Erring, Failing], Health::Down),
             (&[Silent, Refused, Broken], Health::Starting),
             (&[Answered], Health::Starting),
             (&[Failing], Health::Down),

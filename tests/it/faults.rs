@@ -44,8 +44,10 @@ fn under(fault: Fault, groups: &[Clients]) -> Option<Vec<Met>> {
         let what = format!("{}: {:#?}", met.clients.method, met.report);
         let twice = &met.twice;
         assert!(met.clients.method != "POST" || twice.is_empty(), "{twice:#?}, {what}");
-        // For errors it is out for 30 s, which is longer than is looked at.
-        assert!(met.back.is_some() || fault == Fault::Storm, "not back: {what}");
+        // For what goes wrong with requests alone it is out for 30 s, longer than is looked at.
+        let for_long =
+            [Fault::Storm, Fault::Resets, Fault::ResetsInBody, Fault::HalfHead].contains(&fault);
+        assert!(met.back.is_some() || for_long, "not back: {what}");
     }
     Some(met)
 }
@@ -105,13 +107,13 @@ fn a_restarted_node_costs_no_request_of_any_method_or_connection() {
 }
 
 #[test]
-fn a_node_that_resets_after_the_head_costs_no_get_and_repeats_no_post() {
+fn a_node_that_resets_after_the_head_costs_no_get_and_a_few_posts_before_it_is_ejected() {
     let groups = [kept("GET"), kept("PUT"), kept("POST")];
     let Some(met) = under(Fault::Resets, &groups) else { return };
     none_failed(&met[0]);
     none_failed(&met[1]);
     assert!(!met[0].twice.is_empty(), "no GET met the fault, so that none was repeated");
-    assert!(met[2].report.failed > 0, "no POST met the fault");
+    assert!((1..100).contains(&met[2].report.failed), "{:#?}", met[2].report);
     let reasons = met[2].report.reasons.keys();
     assert!(reasons.into_iter().all(|reason| reason.starts_with("502 ")), "{:#?}", met[2].report);
 }
@@ -127,7 +129,7 @@ fn a_node_that_sends_half_a_head_costs_no_get() {
 fn an_answer_that_breaks_off_looks_broken_to_the_client_and_is_not_asked_for_again() {
     let Some(met) = under(Fault::ResetsInBody, &[kept("GET"), kept("POST")]) else { return };
     for met in met {
-        assert!(met.report.failed > 0, "no request met the fault");
+        assert!((1..100).contains(&met.report.failed), "{:#?}", met.report);
         assert!(met.twice.is_empty(), "asked for after its head had gone down: {:?}", met.twice);
         let mut reasons = met.report.reasons.keys();
         let visible = |reason: &String| ["reset", "closed early"].contains(&reason.as_str());

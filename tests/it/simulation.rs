@@ -1,6 +1,6 @@
 //! The table of nodes, run through thousands of bad days in virtual time, each from a seed.
 //!
-//! A [`World`] holds the truth: machines that start, drain, stop, crash, answer with errors, move
+//! A [`World`] holds the truth: machines that start, drain, stop, crash, answer with errors, break off, move
 //! and are cloned, clients that ask, and a network that loses, delays and forges. After every step the table's view is held against the
 //! truth. A failure prints its seed; `PICLUSTER_SIM_SEED=n` replays it alone and tells every step,
 //! and `PICLUSTER_SIM_SEEDS=n` runs so many.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use picluster::node::{Boot, Change, NodeId, Sighting, Source};
 
-use super::world::{Next, State, World, advertisement, ms};
+use super::world::{Next, State, World, Wrong, advertisement, ms};
 
 impl World {
     /// One thing happens, and the next one is set.
@@ -47,7 +47,8 @@ impl World {
 
     fn err(&mut self, at: usize) {
         let machine = &mut self.machines[at];
-        machine.erring = !machine.erring;
+        let wrong = if self.rng.bool() { Wrong::Errs } else { Wrong::Breaks };
+        machine.wrong = machine.wrong.xor(Some(wrong));
     }
 
     fn start(&mut self, at: usize) {

@@ -185,7 +185,7 @@ impl Checks {
                 !shown.iter().filter(with_share).any(|other| other.epoch != member.epoch)
             };
             let alone = alone(before) || alone(&self.shown);
-            let erring = member.out && member.why.starts_with("answered 5 ");
+            let erring = member.out && member.why.starts_with("the last 5 requests ");
             if erring && old.health == Health::Up {
                 let out = self.shown.iter().filter(|m| m.out).count();
                 let up = self.shown.iter().filter(|m| m.health == Health::Up).count();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use picluster::health::Outcome;
 use picluster::picker::{self, Pick};
 
-use super::world::{Next, State, World, ms};
+use super::world::{Next, State, World, Wrong, ms};
 
 /// A request that was sent to a member.
 pub(super) struct Sent {
@@ -41,15 +41,17 @@ impl World {
         let (epoch, asked) = (member.epoch, member.node.endpoint);
         let there = self.machines.iter().find(|m| self.unicast && m.addresses.contains(&asked));
         let dies = self.lossy && self.rng.u8(..) < 4;
-        let status = match there.map(|machine| (machine.state, machine.erring)) {
+        let status = match there.map(|machine| (machine.state, machine.wrong)) {
             None | Some((State::Dark, _)) => return self.after(ms(300), Next::Doubt(number)),
             Some((State::Stopped, _)) => return self.lost(number, Outcome::Refused),
-            Some(_) if dies => return self.lost(number, Outcome::Broken),
-            Some((State::AppDown, _) | (_, true)) => 503,
-            Some((State::Up | State::Draining, false)) => 200,
+            Some(_) if dies => return self.breaks_off(number),
+            Some((_, Some(Wrong::Breaks))) => return self.breaks_off(number),
+            Some((State::AppDown, _) | (_, Some(Wrong::Errs))) => 503,
+            Some((State::Up | State::Draining, None)) => 200,
         };
         let drains = there.is_some_and(|m| m.state == State::Draining && m.id.is_some());
         let word = member.heard(status);
+        member.answered_whole(status);
         self.sent.remove(&number);
         for outcome in word.into_iter().chain(drains.then_some(Outcome::Draining)) {
             self.checks.told(epoch, outcome);
@@ -73,6 +75,15 @@ impl World {
         let others = pool.usable().iter().any(|member| member.epoch != epoch);
         let vanished = pool.members().iter().any(|member| member.epoch == epoch && member.silent);
         assert!(!others || !vanished, "a request waits for {epoch}: {:?}", pool.members());
+    }
+
+    fn breaks_off(&mut self, number: u64) {
+        let member = self.sent.get(&number).map(|sent| sent.pick.member());
+        let word = member.and_then(|member| Some((member.epoch, member.broke()?)));
+        self.lost(number, Outcome::Broken);
+        if let Some((epoch, outcome)) = word {
+            self.table.observed(epoch, outcome, self.now);
+        }
     }
 
     fn lost(&mut self, number: u64, outcome: Outcome) {

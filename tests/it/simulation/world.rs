@@ -35,6 +35,14 @@ pub(super) enum State {
     Dark,
 }
 
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wrong {
+    /// They are answered with errors.
+    Errs,
+    /// They, or their answers, break off.
+    Breaks,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
     /// `None`: a foreign device.
@@ -45,8 +53,8 @@ pub(super) struct Machine {
     /// One, or two of a machine with cable and Wi-Fi.
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) state: State,
-    /// Its answers to requests are errors; probes find nothing wrong.
-    pub(super) erring: bool,
+    /// What becomes of requests although probes find nothing wrong.
+    pub(super) wrong: Option<Wrong>,
     /// Changes with everything that befalls it, a lost probe included.
     pub(super) turn: u64,
 }
@@ -400,7 +408,7 @@ impl World {
             boot,
             addresses: Vec::new(),
             state: State::Up,
-            erring: false,
+            wrong: None,
             turn: 0,
         });
     }
@@ -419,7 +427,7 @@ impl World {
         (self.multicast, self.unicast, self.lossy) = (true, true, false);
         for machine in &mut self.machines {
             machine.turn += 1;
-            machine.erring = false;
+            machine.wrong = None;
             self.checks.excuse(machine);
         }
         self.queue.retain(|_, next| !matches!(next, Next::Word(_) | Next::Chaos));
