@@ -242,5 +242,5 @@ impl Standing {
 
 /// The first beat that is not before this.
 fn beat(at: Duration) -> Duration {
-    BEAT * u32::try_from(at.as_millis().div_ceil(BEAT.as_millis())).unwrap_or(u32::MAX)
+    BEAT * u32::try_from(at.as_nanos().div_ceil(BEAT.as_nanos())).unwrap_or(u32::MAX)
 }
