@@ -51,7 +51,8 @@ pub struct Accept {
 #[derive(Debug)]
 struct Fresh {
     answered: Arc<AtomicBool>,
-    /// Dropping it ends the connection if that has no answer yet.
+    /// Ends the connection if that has no answer yet. Dropping it does not: nobody is sent away because
+    /// listening ends.
     end: oneshot::Sender<()>,
 }
 
@@ -83,7 +84,10 @@ impl Accept {
             return place;
         }
         self.forget_the_answered();
-        self.fresh.pop_front();
+        if let Some(oldest) = self.fresh.pop_front() {
+            // One that has just ended makes room as well.
+            let _ = oldest.end.send(());
+        }
         let place = Arc::clone(&self.room).acquire_owned().await;
         place.expect("the semaphore is never closed")
     }
@@ -165,7 +169,7 @@ pub(super) struct Connection {
     crowded: Arc<AtomicBool>,
     /// Something was written to it. Written here, read by the acceptor.
     answered: Arc<AtomicBool>,
-    /// Closed by the acceptor when this connection has to make room.
+    /// Told by the acceptor when this connection has to make room.
     ended: oneshot::Receiver<()>,
     _room: OwnedSemaphorePermit,
 }
@@ -192,6 +196,12 @@ impl Connection {
         }
     }
 
+    fn has_to_make_room(&mut self, cx: &mut Context<'_>) -> bool {
+        !self.answered.load(Ordering::Relaxed)
+            && !self.ended.is_terminated()
+            && matches!(Pin::new(&mut self.ended).poll(cx), Poll::Ready(Ok(())))
+    }
+
     /// Passes on what the stream said; when it is pending for too long, that is its end.
     fn heard<T>(
         &mut self,
@@ -207,10 +217,7 @@ impl Connection {
             return moved;
         }
         loop {
-            let ended = &mut self.ended;
-            if !self.answered.load(Ordering::Relaxed)
-                && (ended.is_terminated() || Pin::new(ended).poll(cx).is_ready())
-            {
+            if self.has_to_make_room(cx) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             ready!(self.look.as_mut().poll(cx));
@@ -328,5 +335,19 @@ mod tests {
         assert!(closed_after(oldest).await < SILENCE_MAX_CROWDED);
         let open = tokio::time::timeout(Duration::from_millis(50), next.read_u8()).await;
         assert!(open.is_err(), "the second one stays");
+    }
+
+    #[tokio::test]
+    async fn who_has_no_answer_yet_stays_when_listening_ends() {
+        let listener = super::super::bind("127.0.0.1:0".parse().unwrap(), "--listen").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut accept = Accept::new(listener, 2).unwrap();
+        let mut connection = accept.next().await;
+        let read = tokio::spawn(async move { connection.read_u8().await });
+        tokio::task::yield_now().await;
+        assert!(accept.empty_the_queue().is_empty());
+        tokio::task::yield_now().await;
+        client.write_all(b"G").await.unwrap();
+        assert_eq!(read.await.unwrap().unwrap(), b'G');
     }
 }
