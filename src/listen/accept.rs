@@ -10,13 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::is_of_one_connection;
+use super::{begin_no_handshake, is_of_one_connection, next_queued};
 
 /// A connection on which nothing moves is closed after this long. Far above the 3 s after which a
 /// balancer closes its own, so that it is never we who close one it is about to use.
@@ -51,8 +50,8 @@ pub struct Accept {
 #[derive(Debug)]
 struct Fresh {
     answered: Arc<AtomicBool>,
-    /// Ends the connection if that has no answer yet. Dropping it does not: nobody is sent away because
-    /// listening ends.
+    /// Ends the connection if that has no answer yet. Dropping it does not: nobody is sent away
+    /// because listening ends.
     end: oneshot::Sender<()>,
 }
 
@@ -135,18 +134,19 @@ impl Accept {
         }
     }
 
-    /// Stops listening. Gives the connections that the kernel has completed already, as far as there
-    /// are places: closing the listener alone would reset them.
+    /// See [`begin_no_handshake`].
+    pub(super) fn begin_no_handshake(&self) -> Duration {
+        begin_no_handshake(&self.listener)
+    }
+
+    /// Stops listening. Gives the connections that wait to be accepted, as far as there are places:
+    /// closing the listener alone would reset them.
     pub(super) fn empty_the_queue(mut self) -> Vec<Connection> {
         let mut waiting = Vec::new();
         while let Ok(place) = Arc::clone(&self.room).try_acquire_owned()
-            // Not by the runtime, which may not have heard of the last ones yet.
-            && let Ok((socket, _)) = SockRef::from(&self.listener).accept()
+            && let Some((stream, _)) = next_queued(&self.listener)
         {
-            let stream = socket.set_nonblocking(true);
-            if let Ok(stream) = stream.and_then(|()| TcpStream::from_std(socket.into())) {
-                waiting.push(self.connection(stream, place));
-            }
+            waiting.push(self.connection(stream, place));
         }
         waiting
     }
