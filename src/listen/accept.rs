@@ -25,10 +25,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(75);
 /// no number of silent connections keeps a balancer from asking how we are. Still above those 3 s.
 const SILENCE_MAX_CROWDED: Duration = Duration::from_secs(5);
 
-/// A request that has no answer after this long has not come to its end: all is answered at once
-/// here. Bytes that trickle in are no excuse.
-pub(super) const HEAD_MAX: Duration = Duration::from_secs(10);
-
 /// The pause after `accept` failed for want of file descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -103,7 +99,6 @@ impl Accept {
         Connection {
             stream,
             moved: Instant::now(),
-            asked: None,
             look: Box::pin(sleep(SILENCE_MAX_CROWDED)),
             crowded: Arc::clone(&self.crowded),
             answered,
@@ -162,8 +157,6 @@ pub(super) struct Connection {
     stream: TcpStream,
     /// When something moved last.
     moved: Instant,
-    /// When the first byte came that has no answer yet.
-    asked: Option<Instant>,
     /// The next look at how long that is ago.
     look: Pin<Box<Sleep>>,
     crowded: Arc<AtomicBool>,
@@ -185,13 +178,8 @@ impl Connection {
         if crowded { SILENCE_MAX_CROWDED } else { SILENCE_MAX }
     }
 
-    fn is_late(&self) -> bool {
-        self.asked.is_some_and(|asked| asked.elapsed() >= HEAD_MAX)
-    }
-
     fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
         if matches!(written, Poll::Ready(Ok(_))) {
-            self.asked = None;
             self.answered.store(true, Ordering::Relaxed);
         }
     }
@@ -208,9 +196,6 @@ impl Connection {
         cx: &mut Context<'_>,
         moved: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if self.is_late() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
         if moved.is_ready() {
             self.moved = Instant::now();
             self.look.as_mut().reset(self.moved + SILENCE_MAX_CROWDED);
@@ -221,7 +206,7 @@ impl Connection {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             ready!(self.look.as_mut().poll(cx));
-            if self.moved.elapsed() >= self.silence_max() || self.is_late() {
+            if self.moved.elapsed() >= self.silence_max() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             self.look.as_mut().reset(Instant::now() + SILENCE_MAX_CROWDED);
@@ -235,11 +220,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
         let moved = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.asked.get_or_insert_with(Instant::now);
-        }
         self.heard(cx, moved)
     }
 }
@@ -311,18 +292,6 @@ mod tests {
         let addr = listening(2).await;
         let took = closed_after(TcpStream::connect(addr).await.unwrap()).await;
         assert!(took >= SILENCE_MAX && took < SILENCE_MAX + Duration::from_secs(6), "{took:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_that_trickles_in_is_not_waited_for() {
-        let addr = listening(2).await;
-        let mut client = TcpStream::connect(addr).await.unwrap();
-        let began = Instant::now();
-        while client.write_all(b"G").await.is_ok() {
-            sleep(Duration::from_secs(1)).await;
-            assert!(began.elapsed() < HEAD_MAX * 2);
-        }
-        assert!(began.elapsed() >= HEAD_MAX);
     }
 
     #[tokio::test]

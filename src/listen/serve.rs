@@ -12,8 +12,11 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::time::sleep;
 
-use super::accept::{Accept, Connection, HEAD_MAX, LocalAddr};
+use super::accept::{Accept, Connection, LocalAddr};
 use crate::config::HEAD_BYTES_MAX;
+
+/// The head of a request may take this long. Bytes that trickle in are no excuse.
+const HEAD_MAX: Duration = Duration::from_secs(10);
 
 /// Once nobody is listening, a connection has this long to send the request it was opened for:
 /// hyper ends at once those that have none when they are to stop.
