@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use crate::discovery::membership::{Event, Membership};
-use crate::discovery::probe::{Asked, Kept};
+use crate::discovery::probe::{Asked, Kept, STALLED};
 use crate::node::Change;
 use crate::pool::Publisher;
 use crate::proxy::Feedback;
@@ -66,6 +66,9 @@ impl Line {
                 () = tokio::time::sleep(wake - now) => {}
             }
             let now = self.started.elapsed();
+            if now > wake + STALLED {
+                self.table.stalled(now);
+            }
             for change in changes.drain(..) {
                 self.table.change(&change, now);
             }

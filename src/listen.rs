@@ -3,6 +3,7 @@
 
 mod accept;
 mod files;
+mod handshakes;
 mod owner;
 mod serve;
 
@@ -13,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 pub use accept::{Accept, LocalAddr};
 pub use files::room;
+pub(crate) use handshakes::{begin_no_handshake, next_queued};
 pub use owner::{Owner, owner, udp_owner};
 pub use serve::serve;
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Barrier, mpsc, watch};
 use tracing::{info, warn};
 
 mod books;
@@ -29,7 +29,7 @@ pub use self::books::Life;
 pub use self::crowd::Bounds;
 use self::crowd::Crowd;
 pub(crate) use self::crowd::OverLimit;
-use crate::listen::is_of_one_connection;
+use crate::listen::{begin_no_handshake, is_of_one_connection, next_queued};
 
 /// How long an idle connection may stay once the workers drain: a request that is on its way when
 /// the end begins is still answered, with `Connection: close`.
@@ -50,7 +50,8 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 pub enum Phase {
     /// They do.
     Serving,
-    /// They empty their accept queues, close their listeners and finish what runs until then.
+    /// They let nobody begin to connect, take whoever has begun, close their listeners and finish
+    /// what runs until then.
     Draining(Instant),
 }
 
@@ -88,8 +89,10 @@ impl Workers {
     ) -> io::Result<Self> {
         let crowd = Arc::new(Crowd::new(bounds));
         let (alive, ended) = mpsc::channel(listeners.len().max(1));
+        let closing = Arc::new(Barrier::new(listeners.len()));
         for (index, listener) in listeners.into_iter().enumerate() {
             let (phase, make, crowd) = (phase.clone(), make.clone(), Arc::clone(&crowd));
+            let closing = Arc::clone(&closing);
             let alive = Alive(alive.clone());
             let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
             let run = move || {
@@ -102,7 +105,8 @@ impl Workers {
                 let _ = ready.send(told);
                 let Some((runtime, listener)) = ours else { return };
                 runtime.block_on(async {
-                    let worker = Worker { handler: make(), books: Rc::new(Books::new(crowd)) };
+                    let books = Rc::new(Books::new(crowd));
+                    let worker = Worker { handler: make(), books, closing };
                     worker.run(listener, phase).await;
                 });
             };
@@ -162,6 +166,9 @@ fn tune(listener: &TcpListener) {
 struct Worker<H> {
     handler: Rc<H>,
     books: Rc<Books>,
+    /// Waited at by each worker once no handshake begins at its listener. The kernel spreads
+    /// handshakes over all that are open, and resets those that the closed one had.
+    closing: Arc<Barrier>,
 }
 
 impl<H: Handler> Worker<H> {
@@ -172,6 +179,10 @@ impl<H: Handler> Worker<H> {
             never = self.books.help_others() => match never {},
         };
         self.books.draining.set(true);
+        tokio::select! {
+            () = self.handshakes_end(&listener, deadline) => {}
+            never = self.accept(&listener) => match never {},
+        }
         self.empty_the_queue(listener);
         self.finish(deadline).await;
     }
@@ -216,15 +227,23 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// Takes what the kernel has completed already and closes the listener: closing it alone would
-    /// reset those. The runtime is not asked, because it may not have heard of the last ones yet.
+    /// Completes when no handshake is under way at any worker's listener, at the deadline at the
+    /// latest.
+    async fn handshakes_end(&self, listener: &tokio::net::TcpListener, deadline: Instant) {
+        let ended = async {
+            let under_way = begin_no_handshake(listener);
+            self.closing.wait().await;
+            tokio::time::sleep(under_way).await;
+        };
+        let _ = tokio::time::timeout_at(deadline.into(), ended).await;
+    }
+
+    /// Takes what waits to be accepted and closes the listener: closing it alone would reset those.
     fn empty_the_queue(&self, listener: tokio::net::TcpListener) {
-        let Ok(listener) = listener.into_std() else { return };
-        while let Ok((stream, peer)) = listener.accept() {
-            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-            let Ok(stream) = stream else { continue };
+        while let Some((stream, peer)) = next_queued(&listener) {
             self.spawn(stream, peer);
         }
+        drop(listener);
     }
 
     fn spawn(&self, stream: TcpStream, peer: SocketAddr) {

@@ -154,6 +154,12 @@ impl Membership {
         });
     }
 
+    /// This process did not run until now, nor did its probers: what they ask has all of its time
+    /// again.
+    pub fn stalled(&mut self, now: Duration) {
+        self.schedule.stalled(now);
+    }
+
     /// The probes to start now. `rng` only jitters their intervals.
     pub fn due(&mut self, now: Duration, rng: &mut fastrand::Rng) -> Vec<Probe> {
         for ticket in self.schedule.overdue(now) {

@@ -30,13 +30,17 @@ const KEPT_FOR: Duration = Duration::from_secs(15);
 /// has come meanwhile gets as much time again to be read.
 const LATE: Duration = Duration::from_millis(25);
 
+/// One that rings so much later says nothing of the node: it is asked again.
+pub(super) const STALLED: Duration = Duration::from_millis(100);
+
 /// hyper's least read buffer; the answer of a node is a tenth of it.
 const READ_BYTES_MAX: usize = 8 * 1024;
 
 /// A connection over which one probe at a time asks.
 struct Connection {
     requests: SendRequest<Empty<Bytes>>,
-    /// What ended it, if that was no request's answer: who speaks before it is asked is found out here.
+    /// What ended it, if that was no request's answer: who speaks before it is asked is found out
+    /// here.
     fault: oneshot::Receiver<ProbeResult>,
 }
 
@@ -47,6 +51,9 @@ pub(super) struct Kept {
     /// The cluster whose nodes are asked.
     cluster: Arc<str>,
 }
+
+/// An answer and, where it may be kept, its connection; or why there is no answer.
+type Exchanged = Result<(ProbeResult, Option<Connection>), ProbeResult>;
 
 /// A probe that ended.
 pub(super) struct Asked {
@@ -77,12 +84,10 @@ impl Kept {
 }
 
 async fn ask(probe: Probe, kept: Option<Connection>, cluster: Arc<str>) -> Asked {
-    let mut exchange = pin!(exchange(&probe, kept, &cluster));
-    let began = Instant::now();
-    let mut answer = timeout(probe.timeout, exchange.as_mut()).await;
-    if answer.is_err() && began.elapsed() > probe.timeout + LATE {
-        // It is us who were stalled: what came meanwhile was not looked at yet, or not even asked for.
-        answer = timeout(LATE, exchange).await;
+    let mut answer = in_time(&probe, kept, &cluster).await;
+    if answer.as_ref().is_err_and(|late| *late > STALLED) {
+        // Once: a machine that stalls all the time must not take the dead for living.
+        answer = in_time(&probe, None, &cluster).await;
     }
     let (result, connection) = match answer {
         Ok(Ok((result, connection))) => (result, connection),
@@ -92,13 +97,28 @@ async fn ask(probe: Probe, kept: Option<Connection>, cluster: Arc<str>) -> Asked
     Asked { ticket: probe.ticket, result, endpoint: probe.endpoint, connection }
 }
 
-/// One exchange. A kept connection that turns out to be closed, or told that it will be (some servers
-/// send a 408 first), is no news: the node is asked again over a fresh one.
-async fn exchange(
+/// One exchange within the probe's time. If it does not end in it, the error is how late that was
+/// found out.
+async fn in_time(
     probe: &Probe,
     kept: Option<Connection>,
     cluster: &str,
-) -> Result<(ProbeResult, Option<Connection>), ProbeResult> {
+) -> Result<Exchanged, Duration> {
+    let mut exchange = pin!(exchange(probe, kept, cluster));
+    let began = Instant::now();
+    if let Ok(answer) = timeout(probe.timeout, exchange.as_mut()).await {
+        return Ok(answer);
+    }
+    let late = began.elapsed().saturating_sub(probe.timeout);
+    // It may be us who were stalled: what came meanwhile was not looked at yet, or not even asked
+    // for.
+    let more = if late > LATE { LATE } else { Duration::ZERO };
+    timeout(more, exchange).await.map_err(|_| late)
+}
+
+/// One exchange. A kept connection that turns out to be closed, or told that it will be (some
+/// servers send a 408 first), is no news: the node is asked again over a fresh one.
+async fn exchange(probe: &Probe, kept: Option<Connection>, cluster: &str) -> Exchanged {
     if let Some(connection) = kept {
         match get(probe, connection, cluster).await {
             Err(ProbeResult::Closed | ProbeResult::NotHttp(_)) => {}
@@ -133,8 +153,8 @@ async fn open(endpoint: SocketAddr) -> Result<Connection, ProbeResult> {
 }
 
 impl Connection {
-    /// Why it ended: what the failed request says or, where that is only that it is closed, what closed
-    /// it.
+    /// Why it ended: what the failed request says or, where that is only that it is closed, what
+    /// closed it.
     async fn end(self, request: ProbeResult) -> ProbeResult {
         match request {
             ProbeResult::Closed => self.fault.await.unwrap_or(request),
@@ -143,11 +163,7 @@ impl Connection {
     }
 }
 
-async fn get(
-    probe: &Probe,
-    mut connection: Connection,
-    cluster: &str,
-) -> Result<(ProbeResult, Option<Connection>), ProbeResult> {
+async fn get(probe: &Probe, mut connection: Connection, cluster: &str) -> Exchanged {
     if connection.requests.ready().await.is_err() {
         return Err(connection.end(ProbeResult::Closed).await);
     }
@@ -227,8 +243,8 @@ fn said(error: &hyper::Error) -> ProbeResult {
     }
 }
 
-/// Whether bytes came before they were asked for. hyper has no predicate for it, only words; a request
-/// that was under way then says that it was cancelled by it.
+/// Whether bytes came before they were asked for. hyper has no predicate for it, only words; a
+/// request that was under way then says that it was cancelled by it.
 fn spoke_first(error: &hyper::Error) -> bool {
     let is_it = |text: String| text.contains("unexpected message");
     is_it(error.to_string()) || error.source().is_some_and(|cause| is_it(cause.to_string()))
@@ -368,6 +384,34 @@ mod tests {
         // It begins to connect, then nothing runs until the time is over.
         tokio::task::yield_now().await;
         std::thread::sleep(Duration::from_millis(400));
+        let asked = asking.await.expect("it ends");
+        assert!(matches!(asked.result, ProbeResult::Node { .. }), "{:?}", asked.result);
+    }
+
+    #[tokio::test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "stops the whole runtime, as a stalled machine does"
+    )]
+    async fn a_node_that_could_not_answer_within_our_stall_is_asked_again() {
+        let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{BODY}", BODY.len());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("it is bound");
+        std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().expect("a client");
+                let _ = stream.read(&mut [0; 1024]).expect("a request");
+                // Longer than the late answer of a stalled machine is waited for.
+                std::thread::sleep(LATE * 5);
+                let _ = stream.write_all(whole.as_bytes());
+            }
+        });
+        let mut probe = probe(addr, false);
+        probe.timeout = Duration::from_secs(1);
+        let asking = tokio::spawn(Kept::new(DEFAULT_CLUSTER).ask(probe));
+        tokio::task::yield_now().await;
+        std::thread::sleep(Duration::from_millis(1_300));
         let asked = asking.await.expect("it ends");
         assert!(matches!(asked.result, ProbeResult::Node { .. }), "{:?}", asked.result);
     }

@@ -10,13 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::is_of_one_connection;
+use super::{begin_no_handshake, is_of_one_connection, next_queued};
 
 /// A connection on which nothing moves is closed after this long. Far above the 3 s after which a
 /// balancer closes its own, so that it is never we who close one it is about to use.
@@ -25,10 +24,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(75);
 /// The same while there is no room for another: who says nothing for this long makes room, so that
 /// no number of silent connections keeps a balancer from asking how we are. Still above those 3 s.
 const SILENCE_MAX_CROWDED: Duration = Duration::from_secs(5);
-
-/// A request that has no answer after this long has not come to its end: all is answered at once
-/// here. Bytes that trickle in are no excuse.
-pub(super) const HEAD_MAX: Duration = Duration::from_secs(10);
 
 /// The pause after `accept` failed for want of file descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -51,7 +46,8 @@ pub struct Accept {
 #[derive(Debug)]
 struct Fresh {
     answered: Arc<AtomicBool>,
-    /// Dropping it ends the connection if that has no answer yet.
+    /// Ends the connection if that has no answer yet. Dropping it does not: nobody is sent away
+    /// because listening ends.
     end: oneshot::Sender<()>,
 }
 
@@ -83,7 +79,10 @@ impl Accept {
             return place;
         }
         self.forget_the_answered();
-        self.fresh.pop_front();
+        if let Some(oldest) = self.fresh.pop_front() {
+            // One that has just ended makes room as well.
+            let _ = oldest.end.send(());
+        }
         let place = Arc::clone(&self.room).acquire_owned().await;
         place.expect("the semaphore is never closed")
     }
@@ -100,7 +99,6 @@ impl Accept {
         Connection {
             stream,
             moved: Instant::now(),
-            asked: None,
             look: Box::pin(sleep(SILENCE_MAX_CROWDED)),
             crowded: Arc::clone(&self.crowded),
             answered,
@@ -131,18 +129,19 @@ impl Accept {
         }
     }
 
-    /// Stops listening. Gives the connections that the kernel has completed already, as far as there
-    /// are places: closing the listener alone would reset them.
+    /// See [`begin_no_handshake`].
+    pub(super) fn begin_no_handshake(&self) -> Duration {
+        begin_no_handshake(&self.listener)
+    }
+
+    /// Stops listening. Gives the connections that wait to be accepted, as far as there are places:
+    /// closing the listener alone would reset them.
     pub(super) fn empty_the_queue(mut self) -> Vec<Connection> {
         let mut waiting = Vec::new();
         while let Ok(place) = Arc::clone(&self.room).try_acquire_owned()
-            // Not by the runtime, which may not have heard of the last ones yet.
-            && let Ok((socket, _)) = SockRef::from(&self.listener).accept()
+            && let Some((stream, _)) = next_queued(&self.listener)
         {
-            let stream = socket.set_nonblocking(true);
-            if let Ok(stream) = stream.and_then(|()| TcpStream::from_std(socket.into())) {
-                waiting.push(self.connection(stream, place));
-            }
+            waiting.push(self.connection(stream, place));
         }
         waiting
     }
@@ -158,14 +157,12 @@ pub(super) struct Connection {
     stream: TcpStream,
     /// When something moved last.
     moved: Instant,
-    /// When the first byte came that has no answer yet.
-    asked: Option<Instant>,
     /// The next look at how long that is ago.
     look: Pin<Box<Sleep>>,
     crowded: Arc<AtomicBool>,
     /// Something was written to it. Written here, read by the acceptor.
     answered: Arc<AtomicBool>,
-    /// Closed by the acceptor when this connection has to make room.
+    /// Told by the acceptor when this connection has to make room.
     ended: oneshot::Receiver<()>,
     _room: OwnedSemaphorePermit,
 }
@@ -181,15 +178,16 @@ impl Connection {
         if crowded { SILENCE_MAX_CROWDED } else { SILENCE_MAX }
     }
 
-    fn is_late(&self) -> bool {
-        self.asked.is_some_and(|asked| asked.elapsed() >= HEAD_MAX)
-    }
-
     fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
         if matches!(written, Poll::Ready(Ok(_))) {
-            self.asked = None;
             self.answered.store(true, Ordering::Relaxed);
         }
+    }
+
+    fn has_to_make_room(&mut self, cx: &mut Context<'_>) -> bool {
+        !self.answered.load(Ordering::Relaxed)
+            && !self.ended.is_terminated()
+            && matches!(Pin::new(&mut self.ended).poll(cx), Poll::Ready(Ok(())))
     }
 
     /// Passes on what the stream said; when it is pending for too long, that is its end.
@@ -198,23 +196,17 @@ impl Connection {
         cx: &mut Context<'_>,
         moved: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if self.is_late() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
         if moved.is_ready() {
             self.moved = Instant::now();
             self.look.as_mut().reset(self.moved + SILENCE_MAX_CROWDED);
             return moved;
         }
         loop {
-            let ended = &mut self.ended;
-            if !self.answered.load(Ordering::Relaxed)
-                && (ended.is_terminated() || Pin::new(ended).poll(cx).is_ready())
-            {
+            if self.has_to_make_room(cx) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             ready!(self.look.as_mut().poll(cx));
-            if self.moved.elapsed() >= self.silence_max() || self.is_late() {
+            if self.moved.elapsed() >= self.silence_max() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             self.look.as_mut().reset(Instant::now() + SILENCE_MAX_CROWDED);
@@ -228,11 +220,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
         let moved = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.asked.get_or_insert_with(Instant::now);
-        }
         self.heard(cx, moved)
     }
 }
@@ -306,18 +294,6 @@ mod tests {
         assert!(took >= SILENCE_MAX && took < SILENCE_MAX + Duration::from_secs(6), "{took:?}");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_request_that_trickles_in_is_not_waited_for() {
-        let addr = listening(2).await;
-        let mut client = TcpStream::connect(addr).await.unwrap();
-        let began = Instant::now();
-        while client.write_all(b"G").await.is_ok() {
-            sleep(Duration::from_secs(1)).await;
-            assert!(began.elapsed() < HEAD_MAX * 2);
-        }
-        assert!(began.elapsed() >= HEAD_MAX);
-    }
-
     #[tokio::test]
     async fn the_oldest_that_has_made_no_request_makes_room() {
         let addr = listening(2).await;
@@ -328,5 +304,19 @@ mod tests {
         assert!(closed_after(oldest).await < SILENCE_MAX_CROWDED);
         let open = tokio::time::timeout(Duration::from_millis(50), next.read_u8()).await;
         assert!(open.is_err(), "the second one stays");
+    }
+
+    #[tokio::test]
+    async fn who_has_no_answer_yet_stays_when_listening_ends() {
+        let listener = super::super::bind("127.0.0.1:0".parse().unwrap(), "--listen").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut accept = Accept::new(listener, 2).unwrap();
+        let mut connection = accept.next().await;
+        let read = tokio::spawn(async move { connection.read_u8().await });
+        tokio::task::yield_now().await;
+        assert!(accept.empty_the_queue().is_empty());
+        tokio::task::yield_now().await;
+        client.write_all(b"G").await.unwrap();
+        assert_eq!(read.await.unwrap().unwrap(), b'G');
     }
 }

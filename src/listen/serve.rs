@@ -12,24 +12,23 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::time::sleep;
 
-use super::accept::{Accept, Connection, HEAD_MAX, LocalAddr};
+use super::accept::{Accept, Connection, LocalAddr};
 use crate::config::HEAD_BYTES_MAX;
 
-/// Once nobody is listening, a connection has this long to send the request it was opened for: hyper
-/// ends at once those that have none when they are to stop.
+/// The head of a request may take this long. Bytes that trickle in are no excuse.
+const HEAD_MAX: Duration = Duration::from_secs(10);
+
+/// Once nobody is listening, a connection has this long to send the request it was opened for:
+/// hyper ends at once those that have none when they are to stop.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(300);
 
-/// Serves until `stop` completes; then takes what the kernel has completed already, stops listening
+/// Serves until `stop` completes; then takes whoever is connected or about to be, stops listening
 /// and returns when all that runs has ended.
 pub async fn serve(mut accept: Accept, router: Router, stop: impl Future<Output = ()>) {
     let connections = Connections { router, graceful: GracefulShutdown::new() };
-    let mut stop = pin!(stop);
-    loop {
-        tokio::select! {
-            connection = accept.next() => connections.spawn(connection),
-            () = stop.as_mut() => break,
-        }
-    }
+    connections.take(&mut accept, stop).await;
+    let under_way = accept.begin_no_handshake();
+    connections.take(&mut accept, sleep(under_way)).await;
     for connection in accept.empty_the_queue() {
         connections.spawn(connection);
     }
@@ -44,6 +43,17 @@ struct Connections {
 }
 
 impl Connections {
+    /// Serves whoever comes until then.
+    async fn take(&self, accept: &mut Accept, until: impl Future<Output = ()>) {
+        let mut until = pin!(until);
+        loop {
+            tokio::select! {
+                connection = accept.next() => self.spawn(connection),
+                () = until.as_mut() => return,
+            }
+        }
+    }
+
     fn spawn(&self, connection: Connection) {
         let local = ConnectInfo(LocalAddr(connection.local_addr()));
         let service = TowerToHyperService::new(self.router.clone().layer(Extension(local)));

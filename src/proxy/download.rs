@@ -14,7 +14,7 @@ use crate::pool::Member;
 use crate::proxy::Worker;
 use crate::proxy::client::{gone, left};
 use crate::proxy::timer::Timer;
-use crate::proxy::upload::{what_fits, write_all_within};
+use crate::proxy::upload::{write_all_within, write_within};
 use crate::retry::Failure;
 use crate::server::buffer::{Buffer, Need};
 
@@ -139,29 +139,22 @@ impl Download<'_> {
     /// Sends the first `left` bytes of what came. While the client takes none of them, no more
     /// memory is held than they need.
     async fn send(&mut self, mut left: usize, silence_max: Duration) -> io::Result<()> {
-        let mut limit = STALLED.min(silence_max);
+        let soon = STALLED.min(silence_max);
         while left > 0 {
             let bytes = &self.inbox.filled()[..left];
-            match self.timer.within(limit, pin!(self.to_client.write(bytes))).await {
-                Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(Ok(n)) => {
-                    self.kept_up = if n == left { self.kept_up + n } else { 0 };
-                    self.inbox.consume(n);
-                    left -= n;
-                    limit = STALLED.min(silence_max);
-                }
-                Ok(Err(error)) => return Err(error),
-                Err(_) if limit == STALLED && limit < silence_max => {
+            let written = self.timer.within(soon, pin!(self.to_client.write(bytes))).await;
+            let n = match written {
+                Ok(written) => written?,
+                Err(_) => {
                     self.inbox.shrink();
                     self.request.iter_mut().for_each(|request| request.stow());
-                    limit = silence_max - STALLED;
+                    let bytes = &self.inbox.filled()[..left];
+                    write_within(&mut self.to_client, self.timer, silence_max - soon, bytes).await?
                 }
-                Err(_) => {
-                    let n = what_fits(self.to_client.as_ref(), bytes)?;
-                    self.inbox.consume(n);
-                    left -= n;
-                }
-            }
+            };
+            self.kept_up = if n == left { self.kept_up + n } else { 0 };
+            self.inbox.consume(n);
+            left -= n;
         }
         Ok(())
     }

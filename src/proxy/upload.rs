@@ -229,20 +229,27 @@ pub(crate) async fn write_all_within(
     mut bytes: &[u8],
 ) -> io::Result<()> {
     while !bytes.is_empty() {
-        match timer.within(silence_max, pin!(to.write(bytes))).await {
-            Err(_) => bytes = &bytes[what_fits(to.as_ref(), bytes)?..],
-            Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(Ok(n)) => bytes = &bytes[n..],
-            Ok(Err(error)) => return Err(error),
-        }
+        bytes = &bytes[write_within(to, timer, silence_max, bytes).await?..];
     }
     Ok(())
+}
+
+/// Writes some of `bytes`: send(2) takes at least one. The peer may take none for as long as
+/// `silence_max`.
+pub(crate) async fn write_within(
+    to: &mut WriteHalf<'_>,
+    timer: &mut Timer,
+    silence_max: Duration,
+    bytes: &[u8],
+) -> io::Result<usize> {
+    let written = timer.within(silence_max, pin!(to.write(bytes))).await;
+    written.unwrap_or_else(|_| what_fits(to.as_ref(), bytes))
 }
 
 /// Sends what the kernel has room for, past the runtime. Linux calls a full socket writable only
 /// when a third of its buffer is free again, and that may be megabytes: a peer that takes them slowly
 /// is not silent, and any room shows that it took something.
-pub(crate) fn what_fits(to: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+fn what_fits(to: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     match SockRef::from(to).send(bytes) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             Err(io::ErrorKind::TimedOut.into())

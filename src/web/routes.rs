@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Query, Request, State};
@@ -12,12 +13,16 @@ use axum::routing::{any, get};
 use axum::{Json, Router};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::accepts::Form;
 use super::facts::Facts;
 use super::{Node, page};
 use crate::discovery::membership::HEALTH_PATH;
 use crate::listen::LocalAddr;
+
+/// The body of a request may take this long. Bytes that trickle in are no excuse.
+const BODY_MAX: Duration = Duration::from_secs(10);
 
 /// The longest nonce that is echoed.
 const NONCE_BYTES_MAX: usize = 64;
@@ -113,7 +118,10 @@ async fn sign(State(node): State<Arc<Node>>, request: Request, next: Next) -> Re
     if request.uri().path() != HEALTH_PATH {
         node.served.fetch_add(1, Ordering::Relaxed);
     }
-    let mut answer = next.run(read(request).await).await;
+    let mut answer = match timeout(BODY_MAX, read(request)).await {
+        Ok(request) => next.run(request).await,
+        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
     let headers = answer.headers_mut();
     if let Ok(name) = HeaderValue::from_str(&node.identity.name) {
         headers.insert("x-picluster-node", name);

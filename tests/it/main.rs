@@ -7,6 +7,7 @@ mod lab;
 mod allocations;
 mod bad_input;
 mod cli;
+mod closing;
 mod corpus;
 mod data_line;
 mod faults;

@@ -124,6 +124,23 @@ async fn any_method_is_answered_after_its_body_was_read() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_request_that_trickles_in_is_not_waited_for() {
+    let ada = start(&config("127.0.0.1:0"));
+    for begun in
+        ["GET / HTTP/1.1\r\nX: ", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n"]
+    {
+        let mut stream = TcpStream::connect(ada.addr).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        let began = Instant::now();
+        while stream.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(began.elapsed() < Duration::from_secs(20), "{begun}");
+        }
+        assert!(began.elapsed() >= Duration::from_secs(10), "{begun}");
+    }
+}
+
 #[tokio::test]
 async fn another_path_is_a_404_in_one_line() {
     let ada = start(&config("127.0.0.1:0"));

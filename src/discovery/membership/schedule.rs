@@ -70,6 +70,8 @@ pub(super) struct Asked {
     /// The key of the way that was asked.
     pub(super) way: u64,
     pub(super) at: Duration,
+    /// How long it may take.
+    allowed: Duration,
     give_up: Duration,
     rank: Rank,
 }
@@ -85,6 +87,11 @@ impl Schedule {
     /// A question was answered, or is given up.
     pub(super) fn ended(&mut self, ticket: ProbeTicket) -> Option<Asked> {
         self.asked.remove(&ticket)
+    }
+
+    /// Nobody could ask or hear until now.
+    pub(super) fn stalled(&mut self, now: Duration) {
+        self.asked.values_mut().for_each(|asked| asked.give_up = now + asked.allowed);
     }
 
     /// The questions whose answer should have come long ago.
@@ -149,8 +156,9 @@ impl Schedule {
         way.started(now, 0.9 + 0.2 * rng.f64());
         self.tickets += 1;
         let ticket = ProbeTicket(self.tickets);
-        let give_up = now + timeout + SLACK;
-        self.asked.insert(ticket, Asked { id, way: key, at: now, give_up, rank });
+        let allowed = timeout + SLACK;
+        let give_up = now + allowed;
+        self.asked.insert(ticket, Asked { id, way: key, at: now, allowed, give_up, rank });
         Some(Probe {
             ticket,
             endpoint: way.target.asked(),

@@ -132,6 +132,22 @@ fn a_fresh_node_serves_after_one_good_probe() {
 }
 
 #[test]
+fn a_stall_of_our_own_gives_up_no_probe_under_way() {
+    for stalled in [true, false] {
+        let mut lab = Lab::new();
+        lab.joined("a", 1, 1);
+        lab.now += Duration::from_secs(2);
+        assert_eq!(lab.table.due(lab.now, &mut lab.rng).len(), 1);
+        lab.now += Duration::from_secs(5);
+        if stalled {
+            lab.table.stalled(lab.now);
+        }
+        lab.table.due(lab.now, &mut lab.rng);
+        assert_eq!(lab.table.view().is_none(), stalled, "a probe in vain is shown");
+    }
+}
+
+#[test]
 fn a_forged_goodbye_changes_nothing() {
     let mut lab = Lab::new();
     lab.joined("a", 1, 1);
