@@ -110,12 +110,23 @@ pub struct LbConfig {
     pub hold: Duration,
     /// How long requests and tunnels may go on once the balancer stops. Default 30 s.
     pub drain: Duration,
+    /// Whether standard output gets a line for each request, and in which form. Default no.
+    pub access_log: Option<AccessLogForm>,
     /// The limits of the data line.
     pub limits: Limits,
     /// When a node counts as up or down.
     pub thresholds: Thresholds,
     /// How to take part in discovery.
     pub discovery: DiscoveryConfig,
+}
+
+/// The form of the access log's lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLogForm {
+    /// Words in a fixed order.
+    Text,
+    /// JSON objects.
+    Json,
 }
 
 /// The user's own proxies in front of the balancer: what they say of a client counts, what clients

@@ -17,6 +17,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use tokio::time::Instant;
 
+use crate::metrics::Counts;
 use crate::pool;
 use crate::shutdown::Shutdown;
 
@@ -31,9 +32,8 @@ pub struct Admin {
     pub started: Instant,
     /// Requested while the balancer drains; `/readyz` is 503 from then on.
     pub shutdown: Shutdown,
-    /// Requests that clients saw fail since the start, by whatever counts them. Attempts that were
-    /// made good on another node are not among them.
-    pub failed: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// What goes wrong, counted by cause.
+    pub counts: Arc<Counts>,
 }
 
 impl Admin {
@@ -53,6 +53,7 @@ pub fn router(admin: Admin) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/api/v1/nodes", get(nodes))
+        .route("/api/v1/counts", get(counts))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; the page is at /\n"))
@@ -62,12 +63,16 @@ pub fn router(admin: Admin) -> Router {
 
 async fn index(State(admin): State<Arc<Admin>>) -> Html<String> {
     let pool = Arc::clone(&admin.pool.borrow());
-    Html(page::render(&admin.cluster, &pool, admin.now(), (admin.failed)()))
+    Html(page::render(&admin.cluster, &pool, admin.now(), admin.counts.requests_failed.get()))
 }
 
 async fn nodes(State(admin): State<Arc<Admin>>) -> Response {
     let pool = Arc::clone(&admin.pool.borrow());
     Json(api::nodes(&admin.cluster, &pool, admin.now())).into_response()
+}
+
+async fn counts(State(admin): State<Arc<Admin>>) -> Response {
+    Json(api::counts(&admin.counts)).into_response()
 }
 
 /// Whether requests sent here now would find a node.

@@ -3,6 +3,7 @@
 //! Sources propose, probes and traffic judge, the table decides, and one immutable pool is
 //! published. Nothing on the request path ever waits for this task.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -11,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use crate::discovery::membership::{Event, Membership};
 use crate::discovery::probe::{Asked, Kept, STALLED};
+use crate::metrics::Counts;
 use crate::node::Change;
 use crate::pool::Publisher;
 use crate::proxy::Feedback;
@@ -38,6 +40,8 @@ pub struct Line {
     pub publisher: Publisher,
     /// The zero of all times in the table and the pool.
     pub started: Instant,
+    /// Where events are counted.
+    pub counts: Arc<Counts>,
 }
 
 impl Line {
@@ -85,9 +89,10 @@ impl Line {
         self.table.probed(asked.ticket, &asked.result, self.started.elapsed());
     }
 
-    /// Logs what happened and publishes what changed.
+    /// Logs and counts what happened and publishes what changed.
     fn report(&mut self, now: Duration) {
         for event in self.table.events() {
+            self.counts.node_events.add(event.what.as_str());
             log(&event);
         }
         if let Some(members) = self.table.view() {

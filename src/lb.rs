@@ -1,9 +1,11 @@
 //! The balancer: finds nodes, serves HTTP through them, shows what it knows on the admin port, and
 //! leaves without losing a request.
 
+use std::convert::Infallible;
+use std::future::pending;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -17,8 +19,10 @@ use crate::discovery::mdns::{Advert, Advertiser, Browser, Trust};
 use crate::discovery::membership::{self, Membership};
 use crate::identity::{self, Hardware, Role};
 use crate::listen::{self, Accept};
+use crate::metrics::Counts;
 use crate::node::{Advertisement, NodeId};
 use crate::pool;
+use crate::proxy::access::{AccessLog, Writer};
 use crate::proxy::{Settings, Teaching, Worker};
 use crate::server::buffer::Memory;
 use crate::server::{Bounds, Phase, Workers};
@@ -107,6 +111,8 @@ impl Lb {
         let hostname = identity::hostname();
         let via = identity::default_name(&hostname, &id);
         let Files { bounds, admin: admin_connections, kept } = share_files(&config);
+        let counts = Arc::new(Counts::default());
+        let (access_log, mut writer) = start_access_log(&config, &counts)?;
         let settings = Arc::new(Settings {
             limits: config.limits.clone(),
             hold: config.hold,
@@ -122,11 +128,12 @@ impl Lb {
             kept_max: kept,
             memory: Arc::new(Memory::new(config.limits.grown_bytes)),
             held: 0.into(),
-            failed: 0.into(),
+            counts: Arc::clone(&counts),
+            access_log,
         });
         let (phase, watched) = watch::channel(Phase::Serving);
         let mut workers = Workers::start(clients, bounds, &watched, {
-            let (settings, pool) = (Arc::clone(&settings), pool.clone());
+            let pool = pool.clone();
             move || Worker::start(Arc::clone(&settings), pool.clone())
         })
         .context("failed to start the workers")?;
@@ -148,6 +155,7 @@ impl Lb {
             feedback: from_traffic,
             publisher,
             started,
+            counts: Arc::clone(&counts),
         };
         let admin = serve_admin(
             admin,
@@ -157,7 +165,7 @@ impl Lb {
                 cluster: config.discovery.cluster.clone(),
                 started: started.into(),
                 shutdown: shutdown.clone(),
-                failed: Arc::new(move || settings.failed.load(Ordering::Relaxed)),
+                counts,
             },
         );
         info!(%id, name = %via, listen = %addr, admin = %admin_addr, cluster = %config.discovery.cluster, "balancing");
@@ -166,11 +174,15 @@ impl Lb {
             tokio::select! {
                 () = shutdown.requested() => {}
                 () = workers.ended() => bail!("a worker ended before its time"),
+                never = watch(&mut writer) => match never {},
             }
             info!("draining");
             advertiser.goodbye().await;
             let _ = phase.send(Phase::Draining(Instant::now() + config.drain));
             workers.join().await;
+            if let Some(writer) = writer {
+                writer.finish().await;
+            }
             info!("stopped");
             Ok(())
         };
@@ -179,6 +191,25 @@ impl Lb {
             () = line.run() => bail!("the discovery of nodes ended before its time"),
             ended = admin => ended.and_then(|()| bail!("the admin port ended before its time")),
         }
+    }
+}
+
+/// The access log on standard output, if it is wanted. The program's own log goes elsewhere, so they
+/// do not mix.
+fn start_access_log(
+    config: &LbConfig,
+    counts: &Arc<Counts>,
+) -> anyhow::Result<(Option<Arc<AccessLog>>, Option<Writer>)> {
+    let Some(form) = config.access_log else { return Ok((None, None)) };
+    let started = AccessLog::start(form, Arc::clone(counts), io::stdout());
+    let (log, writer) = started.context("failed to start the access log")?;
+    Ok((Some(Arc::new(log)), Some(writer)))
+}
+
+async fn watch(writer: &mut Option<Writer>) -> Infallible {
+    match writer {
+        Some(writer) => writer.watch().await,
+        None => pending().await,
     }
 }
 
@@ -261,6 +292,6 @@ async fn serve_admin(
 ) -> anyhow::Result<()> {
     let accept =
         Accept::new(listener, connections_max).context("failed to start the admin port")?;
-    listen::serve(accept, dashboard::router(admin), std::future::pending()).await;
+    listen::serve(accept, dashboard::router(admin), pending()).await;
     Ok(())
 }

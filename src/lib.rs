@@ -20,7 +20,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 1, words | [`badge`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`retry`] |
-//! | 2, views | [`picker`] [`pool`] |
+//! | 2, views | [`metrics`] [`picker`] [`pool`] |
 //! | 3, edges | [`identity`] [`listen`] [`server`] [`shutdown`] |
 //! | 4, lines | [`dashboard`] [`discovery`] [`proxy`] |
 //! | 5, programs | [`cli`] [`demo`] [`lb`] [`web`] |
@@ -33,7 +33,8 @@ pub mod health;
 pub mod html;
 pub mod node;
 pub mod retry;
-// Floor 2, views: what the request path reads.
+// Floor 2, views: what the request path reads, and what is counted of it.
+pub mod metrics;
 pub mod picker;
 pub mod pool;
 // Floor 3, edges: the outside world, one file a kind.

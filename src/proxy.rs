@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -14,9 +14,11 @@ use tracing::debug;
 
 use crate::config::{Limits, TrustedProxies};
 use crate::health::Outcome;
+use crate::metrics::{self, Counts};
 use crate::picker::{self, NoPick, Pick};
 use crate::pool::{self, Member, Pool};
-use crate::proxy::client::{Client, Next, Request};
+use crate::proxy::access::{AccessLog, CLIENT_LEFT, Desk, Entry};
+use crate::proxy::client::{Client, Next, Request, gone};
 use crate::proxy::reject::Reject;
 use crate::proxy::relay::{Broken, Relayed};
 use crate::proxy::scratch::Scratch;
@@ -25,6 +27,7 @@ use crate::retry::{self, Attempt, Failure, Reason, RetryPolicy, Safety, Verdict}
 use crate::server::buffer::{Buffers, Memory};
 use crate::server::{Handler, Life};
 
+pub mod access;
 mod client;
 mod download;
 pub mod headers;
@@ -88,9 +91,10 @@ pub struct Settings {
     pub memory: Arc<Memory>,
     /// Requests that wait for a node now, all workers together.
     pub held: AtomicUsize,
-    /// Requests that clients saw fail for the cluster's fault: answered with a 5xx of our own, or
-    /// broken off in the middle of an answer.
-    pub failed: AtomicU64,
+    /// What goes wrong, counted by cause.
+    pub counts: Arc<Counts>,
+    /// Where each request is told of, if anywhere.
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 /// The answer of a cluster without a node, as a page and as text.
@@ -113,6 +117,8 @@ pub struct Worker {
     kept: Kept,
     buffers: Buffers,
     scratch: Scratch,
+    /// The worker's part of the access log.
+    desk: Option<Rc<Desk>>,
     /// Requests under way, and how many of them are replays.
     active: Rc<Cell<usize>>,
     replaying: Rc<Cell<usize>>,
@@ -146,6 +152,8 @@ struct Tries {
     rounds: u32,
     /// When a wait for a usable node ends; set by the first wait.
     hold_until: Option<Duration>,
+    /// It waits for a usable node, or has until just now.
+    waits: bool,
     /// How the last attempt failed.
     last: Option<Failure>,
     /// Counts this request as a replay, from its first one to its end.
@@ -153,14 +161,16 @@ struct Tries {
 }
 
 impl Worker {
-    /// Makes the worker's part and starts its two helpers: one follows the published pool, one
-    /// closes connections that were kept too long. Call it on the worker's own thread.
+    /// Makes the worker's part and starts its helpers: one follows the published pool, one closes
+    /// connections that were kept too long, one hands on the access log. Call it on the worker's own
+    /// thread.
     pub fn start(settings: Arc<Settings>, watch: pool::Watch) -> Rc<Self> {
         let buffers = Buffers::new(Arc::clone(&settings.memory));
         let worker = Rc::new(Self {
             pool: RefCell::new(Arc::clone(&watch.borrow())),
             published: Notify::new(),
             kept: Kept::new(settings.kept_max),
+            desk: settings.access_log.clone().map(Desk::start),
             settings,
             buffers,
             scratch: Scratch::default(),
@@ -217,9 +227,13 @@ impl Worker {
 
     /// Counts and logs an answer of our own.
     fn count(&self, reject: Reject) {
-        let (status, cause) = (reject.status(), reject.cause());
+        let (status, cause, counts) = (reject.status(), reject.cause(), &self.settings.counts);
+        counts.rejects.add(cause);
+        if let Reject::Failed(_, reason) = reject {
+            counts.gave_up.add(metrics::reason(reason));
+        }
         if matches!(status, 502..=504) {
-            self.settings.failed.fetch_add(1, Ordering::Relaxed);
+            counts.requests_failed.add();
         }
         debug!(status, cause, "answered for the cluster");
     }
@@ -230,24 +244,48 @@ impl Worker {
         let _active = Counted::new(&self.active);
         let mut tries = Tries::default();
         loop {
-            let acquired = tokio::select! {
-                biased;
-                acquired = self.acquire(&request, &mut tries) => acquired,
-                () = client.gone() => return Next::Cut,
+            // A block, so that what it needs takes no room while the answer is awaited.
+            let (mut node, pick, reused) = {
+                let acquired = tokio::select! {
+                    biased;
+                    acquired = self.acquire(&request, &mut tries, &mut client.entry) => {
+                        acquired.map_err(Some)
+                    }
+                    () = gone(&client.stream) => Err(None),
+                };
+                if std::mem::take(&mut tries.waits) {
+                    self.count_end_of_hold(acquired.as_ref().err().copied());
+                }
+                match acquired {
+                    Ok(acquired) => acquired,
+                    Err(None) => {
+                        client.entry.end(CLIENT_LEFT);
+                        return Next::Cut;
+                    }
+                    Err(Some(reject)) => {
+                        return Box::pin(client.reject(self, &request, reject)).await;
+                    }
+                }
             };
-            let (mut node, pick, reused) = match acquired {
-                Ok(acquired) => acquired,
-                Err(reject) => return Box::pin(client.reject(self, &request, reject)).await,
-            };
+            client.entry.connected(&pick.member().node.name);
             let epoch = pick.member().epoch;
             match relay::attempt(self, client, &mut request, &mut node, pick.member()).await {
-                Ok(relayed) => return self.settle(node, pick.member(), &relayed),
+                Ok(relayed) => {
+                    client.entry.end(None);
+                    return self.settle(node, pick.member(), &relayed);
+                }
                 Err(Broken::Client(reject)) => {
                     drop((pick, node));
-                    let Some(reject) = reject else { return Next::Cut };
+                    let Some(reject) = reject else {
+                        client.entry.end(CLIENT_LEFT);
+                        return Next::Cut;
+                    };
                     return Box::pin(client.reject(self, &request, reject)).await;
                 }
-                Err(Broken::Answer(failure)) => return self.cut(pick.member(), failure),
+                Err(Broken::Answer(failure)) => {
+                    client.entry.end(metrics::failure(failure));
+                    return self.cut(pick.member(), failure);
+                }
                 Err(Broken::Node { failure, written }) => {
                     self.broke(pick.member(), failure, written > 0);
                     drop((pick, node));
@@ -275,9 +313,11 @@ impl Worker {
 
     /// After an answer that broke off: nothing can be sent again, but it is the node's failure.
     fn cut(&self, member: &Member, failure: Failure) -> Next {
-        self.settings.failed.fetch_add(1, Ordering::Relaxed);
+        let cause = metrics::failure(failure);
+        self.settings.counts.requests_failed.add();
+        self.settings.counts.answers_cut.add(cause);
         self.broke(member, failure, true);
-        debug!(node = member.node.name, ?failure, "an answer broke off");
+        debug!(node = member.node.name, cause, "an answer broke off");
         Next::Cut
     }
 
@@ -332,9 +372,10 @@ impl Worker {
             verdict = retry::decide(&attempt, &self.policy());
         }
         match verdict {
-            Verdict::GiveUp(reason) => return Err(Reject::Failed(failure, Some(reason))),
-            Verdict::AgainFree => {}
+            Verdict::GiveUp(reason) => return Err(Reject::Failed(failure, reason)),
+            Verdict::AgainFree => self.settings.counts.retries_free.add(metrics::failure(failure)),
             Verdict::Again { budget } => {
+                self.settings.counts.retries.add(metrics::failure(failure));
                 tries.count += 1;
                 if budget {
                     self.wait_for_budget(request, epoch).await;
@@ -387,6 +428,7 @@ impl Worker {
         &self,
         request: &Request,
         tries: &mut Tries,
+        entry: &mut Entry,
     ) -> Result<(TcpStream, Pick, bool), Reject> {
         loop {
             let picked = self.pick(request, tries);
@@ -401,6 +443,7 @@ impl Worker {
                     continue;
                 }
             };
+            entry.picked();
             // After a death a fresh connection: two kept ones may both have been about to be closed,
             // and a second death gives up.
             let kept =
@@ -408,9 +451,9 @@ impl Worker {
             if let Some(stream) = kept {
                 return Ok((stream, pick, true));
             }
-            match Box::pin(self.connect(pick, tries)).await {
+            match Box::pin(self.connect(pick, tries, entry)).await {
                 Ok((stream, pick)) => return Ok((stream, pick, false)),
-                Err(failed) => self.connect_failed(failed, tries),
+                Err(failed) => self.connect_failed(failed, tries, entry),
             }
         }
     }
@@ -453,17 +496,20 @@ impl Worker {
         &self,
         pick: Pick,
         tries: &mut Tries,
+        entry: &mut Entry,
     ) -> Result<(TcpStream, Pick), ConnectFailed> {
         let mut tried = tries.tried.clone();
         tried.push(pick.member().epoch);
         let next = || picker::pick(&self.pool.borrow(), &tried).ok();
-        let lost = |failed| self.connect_failed(failed, tries);
+        let lost = |failed| self.connect_failed(failed, tries, entry);
         upstream::connect(pick, &self.settings.limits, &self.kept, next, lost).await
     }
 
-    fn connect_failed(&self, failed: ConnectFailed, tries: &mut Tries) {
+    fn connect_failed(&self, failed: ConnectFailed, tries: &mut Tries, entry: &mut Entry) {
         let ConnectFailed { pick, failure } = failed;
         let member = pick.member();
+        entry.tries(&member.node.name);
+        self.settings.counts.retries_free.add(metrics::failure(failure));
         member.counters.failures.fetch_add(1, Ordering::Relaxed);
         self.kept.purge(member.epoch);
         self.tell(member.epoch, outcome(failure));
@@ -474,7 +520,7 @@ impl Worker {
     /// Every node was tried: pauses, then all may be tried again.
     async fn next_round(&self, request: &Request, tries: &mut Tries) -> Result<(), Reject> {
         if request.came.elapsed() >= self.settings.limits.retry_for {
-            let failed = |failure| Reject::Failed(failure, None);
+            let failed = |failure| Reject::Failed(failure, Reason::TooLate);
             return Err(tries.last.map_or(Reject::NoNodeNow, failed));
         }
         let pause = retry::backoff(tries.rounds, fastrand::f64());
@@ -498,12 +544,25 @@ impl Worker {
             return Err(if last_usable.is_some() { Reject::NoNodeNow } else { Reject::NoNodeYet });
         }
         let _held = Held::new(&self.settings)?;
+        if !std::mem::replace(&mut tries.waits, true) {
+            self.settings.counts.holds.add();
+        }
         tokio::select! {
             () = self.published.notified() => {}
             () = tokio::time::sleep(until - now) => {}
         }
         tries.tried.clear();
         Ok(())
+    }
+
+    /// A wait for a usable node is over, and well unless it failed: with a reject, or without,
+    /// because the client left.
+    fn count_end_of_hold(&self, failed: Option<Option<Reject>>) {
+        self.settings.counts.holds_ended.add(match failed {
+            None => "node_came",
+            Some(None) => CLIENT_LEFT,
+            Some(Some(reject)) => reject.cause(),
+        });
     }
 }
 

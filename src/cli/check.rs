@@ -75,6 +75,10 @@ pub(super) fn lb(raw: flags::Lb, env: Env<'_>) -> Result<Invocation, Refusal> {
         trusted_proxies: settings.trusted_proxies(&raw.trusted_proxy, raw.proxy_protocol)?,
         hold: settings.own_time("hold", raw.limits.hold.clone(), Duration::from_secs(5), &HOLD)?,
         drain: settings.drain(&raw.common)?,
+        access_log: settings
+            .own("access-log", raw.access_log)?
+            .map(Given::access_log_form)
+            .transpose()?,
         limits: settings.limits(raw.limits)?,
         thresholds: Thresholds::default(),
         discovery: settings.discovery(&raw.common)?,

@@ -77,6 +77,10 @@ pub(super) struct Lb {
     /// PROXY protocol header, version 1 or 2
     #[arg(long, verbatim_doc_comment)]
     pub(super) proxy_protocol: bool,
+    /// Write a line for each request to stdout: text
+    /// or json [default: none]
+    #[arg(long, value_name = "FORM", verbatim_doc_comment)]
+    pub(super) access_log: Option<String>,
     #[command(flatten)]
     pub(super) common: Common,
     /// Take nodes from outside this machine's own subnets
@@ -242,6 +246,7 @@ PICLUSTER_LB_..., the others PICLUSTER_...; what only switches on takes 1 or 0:
   PICLUSTER_LB_LISTEN=:8000   PICLUSTER_LB_ADMIN=127.0.0.1:7070
   PICLUSTER_LB_HOLD=10s       PICLUSTER_LB_ALLOW_OFF_LINK=1
   PICLUSTER_LB_TRUSTED_PROXY=10.0.0.7,fd00::/8
+  PICLUSTER_LB_ACCESS_LOG=json
   PICLUSTER_CLUSTER=red       PICLUSTER_INTERFACE=eth0,wlan0
   PICLUSTER_ID=...            an id in place of the one made from the hardware
 ";

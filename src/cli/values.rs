@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
 use super::LogFormat;
-use crate::config;
+use crate::config::{self, AccessLogForm};
 use crate::node::{self, NodeId};
 
 /// The environment: the value of a variable, if it is set.
@@ -241,6 +241,15 @@ impl Given {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),
             _ => Err(self.refuse("is no form of the log", "write text or json")),
+        }
+    }
+
+    /// The form of the access log.
+    pub(super) fn access_log_form(self) -> Result<AccessLogForm, Refusal> {
+        match self.text.as_str() {
+            "text" => Ok(AccessLogForm::Text),
+            "json" => Ok(AccessLogForm::Json),
+            _ => Err(self.refuse("is no form of the access log", "write text or json")),
         }
     }
 

@@ -1,11 +1,15 @@
-//! The nodes as JSON: the same truth as the page, for `picluster nodes` and other programs.
+//! The nodes and the counts as JSON: the same truth as the page, for `picluster nodes` and other
+//! programs.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::metrics;
 use crate::pool::{Member, Pool};
+
+const SCHEMA: &str = "picluster/1";
 
 #[derive(Debug, Serialize)]
 pub(super) struct Nodes {
@@ -31,9 +35,19 @@ struct Node {
     weight: f64,
 }
 
+#[derive(Debug, Serialize)]
+pub(super) struct Counts<'a> {
+    schema: &'static str,
+    counts: &'a metrics::Counts,
+}
+
+pub(super) fn counts(counts: &metrics::Counts) -> Counts<'_> {
+    Counts { schema: SCHEMA, counts }
+}
+
 pub(super) fn nodes(cluster: &str, pool: &Pool, now: Duration) -> Nodes {
     let nodes = pool.members().iter().map(|member| node(member, now)).collect();
-    Nodes { schema: "picluster/1", cluster: cluster.to_owned(), nodes }
+    Nodes { schema: SCHEMA, cluster: cluster.to_owned(), nodes }
 }
 
 fn node(member: &Member, now: Duration) -> Node {

@@ -16,6 +16,9 @@ struct Bench {
 }
 
 async fn bench() -> Bench {
+    let counts = Counts::default();
+    counts.requests_failed.add_many(3);
+    counts.rejects.add("no_node_now");
     let (publisher, pool) = pool::channel();
     let (trigger, shutdown) = shutdown::channel();
     let admin = Admin {
@@ -23,7 +26,7 @@ async fn bench() -> Bench {
         cluster: "default".into(),
         started: Instant::now(),
         shutdown,
-        failed: Arc::new(|| 3),
+        counts: Arc::new(counts),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -97,6 +100,21 @@ async fn the_api_carries_every_field_of_the_contract() {
         }],
     });
     assert_eq!(json, expected);
+}
+
+#[tokio::test]
+async fn the_counts_are_told_under_names_that_stay() {
+    let answer = bench().await.ask("GET /api/v1/counts").await;
+    assert!(answer.contains("content-type: application/json"), "{answer}");
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let expected = serde_json::json!({
+        "schema": "picluster/1", "counts": {
+            "requests_failed": 3, "retries": {}, "retries_free": {}, "gave_up": {}, "holds": 0,
+            "holds_ended": {}, "rejects": { "no_node_now": 1 }, "answers_cut": {},
+            "node_events": {}, "ejections": {}, "access_log_lines_dropped": 0,
+        },
+    });
+    assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap(), expected);
 }
 
 #[tokio::test]

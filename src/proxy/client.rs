@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use crate::config::HEAD_BYTES_MAX;
 use crate::h1::{self, RequestHead, Slots, Version};
 use crate::proxy::Worker;
+use crate::proxy::access::{CLIENT_LEFT, Entry};
 use crate::proxy::headers::{self, Added, Forwarding, is_offered};
 use crate::proxy::introduction::{self, Introduced, Unintroduced};
 use crate::proxy::private::is_private;
@@ -37,6 +38,8 @@ pub(crate) struct Client {
     pub(crate) timer: Timer,
     pub(crate) life: Life,
     pub(crate) forwarding: Forwarding,
+    /// What the access log is to tell of the present request.
+    pub(crate) entry: Entry,
 }
 
 /// The facts of a request whose head has come. The head itself stays in the client's buffer.
@@ -81,6 +84,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         timer: Timer::default(),
         life,
         forwarding: Forwarding::new(peer.ip(), trusted),
+        entry: Entry::default(),
     };
     // A trusted proxy has connections for many clients.
     let mut counted = (!trusted).then(|| peer.ip());
@@ -99,7 +103,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
             // The one thing that a request allocates (1.4 KiB). In place it would make every idle
             // connection as much larger.
             Ok(request) => Box::pin(worker.exchange(&mut client, request)).await,
-            Err(Ended::Quietly) => return,
+            Err(Ended::Quietly) => return client.entry.end(CLIENT_LEFT),
             Err(Ended::CrowdedOut) => {
                 return Box::pin(client.turn_away(&worker, Reject::SlowHead)).await;
             }
@@ -142,6 +146,7 @@ impl Client {
             if let Some(request) = self.parse(worker, seen).map_err(Ended::With)? {
                 return Ok(request);
             }
+            self.entry.begin(worker.desk.as_ref(), &self.forwarding);
             seen = self.inbox.len();
             if self.inbox.is_full() && !self.inbox.grow(HEAD_BYTES_MAX, Need::Must) {
                 return Err(Ended::With(Reject::NoMemory));
@@ -191,6 +196,9 @@ impl Client {
             Ok(None) => return Ok(None),
             Err(refusal) => return Err(Reject::Refused(refusal)),
         };
+        let entry = &mut self.entry;
+        entry.begin(worker.desk.as_ref(), &self.forwarding);
+        entry.asks(head.method, head.target);
         if is_private(head.target) {
             return Err(Reject::Private);
         }
@@ -207,6 +215,7 @@ impl Client {
             upload.await_continue();
         }
         let id = fastrand::u128(..);
+        entry.goes_as(|| self.forwarding.request_id(&head, id));
         let ticket = worker.scratch.render(|out| {
             headers::write_request(&head, self.added(worker, id), out);
         });
@@ -262,13 +271,6 @@ impl Client {
         self.inbox.is_empty() && is_quiet(&self.stream)
     }
 
-    /// Completes when the client went away for good: it reset the connection, or its host does not
-    /// answer any more. The end of what it sends is no such sign, because a client may half-close
-    /// and wait for its answer: see [`left`].
-    pub(crate) async fn gone(&self) {
-        gone(&self.stream).await;
-    }
-
     /// Answers a request on the balancer's own behalf. The connection is kept if the whole request
     /// has come.
     pub(crate) async fn reject(
@@ -286,6 +288,7 @@ impl Client {
 
     /// Answers what is no request, and ends.
     async fn refuse(&mut self, worker: &Worker, reject: Reject) -> Next {
+        self.entry.begin(worker.desk.as_ref(), &self.forwarding);
         let is_head = self.inbox.filled().starts_with(b"HEAD ");
         self.answer(worker, reject, is_head, false, false, true).await
     }
@@ -317,9 +320,14 @@ impl Client {
             teaching_text: &worker.settings.teaching.text,
         };
         let mut out = Vec::new();
-        reject.write(&answer, &mut out);
+        let body_bytes = reject.write(&answer, &mut out);
+        self.entry.answered_for(reject.status());
         let (_, mut to) = self.stream.split();
-        match write_all_within(&mut to, &mut self.timer, worker.settings.limits.send, &out).await {
+        let limit = worker.settings.limits.send;
+        let written = write_all_within(&mut to, &mut self.timer, limit, &out).await;
+        self.entry.sent(if written.is_ok() { body_bytes } else { 0 });
+        self.entry.end(reject.cause());
+        match written {
             Ok(()) if close => Next::Linger,
             Ok(()) => Next::Keep,
             Err(_) => Next::Cut,
@@ -361,7 +369,9 @@ impl Client {
     }
 }
 
-/// See [`Client::gone`].
+/// Completes when the client went away for good: it reset the connection, or its host does not answer
+/// any more. The end of what it sends is no such sign, because a client may half-close and wait for
+/// its answer: see [`left`].
 pub(crate) async fn gone(stream: &TcpStream) {
     // An error is told as readiness too.
     let _ = stream.ready(Interest::ERROR).await;

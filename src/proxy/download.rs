@@ -12,6 +12,7 @@ use crate::config::BUFFER_BYTES_LARGE;
 use crate::h1::Body;
 use crate::pool::Member;
 use crate::proxy::Worker;
+use crate::proxy::access::Entry;
 use crate::proxy::client::{gone, left};
 use crate::proxy::timer::Timer;
 use crate::proxy::upload::{write_all_within, write_within};
@@ -59,6 +60,7 @@ pub(super) struct Download<'a> {
     pub(super) worker: &'a Worker,
     pub(super) member: &'a Member,
     pub(super) timer: &'a mut Timer,
+    pub(super) entry: &'a Entry,
     pub(super) to_client: WriteHalf<'a>,
     pub(super) from_node: ReadHalf<'a>,
     /// What came of the body and was not sent yet.
@@ -123,12 +125,14 @@ impl Download<'_> {
             self.member.answered(self.worker.now());
             let sent = send_first(self.worker, &mut self.to_client, self.timer, bytes).await;
             first = sent.map_err(|_| Stopped::Client)?;
+            self.entry.sent(first);
         }
         let sent = if self.answer.unchunk {
             self.inbox.consume(used);
             self.inbox.release();
             let bytes = &plain[first..];
-            write_all_within(&mut self.to_client, self.timer, silence_max, bytes).await
+            let sent = write_all_within(&mut self.to_client, self.timer, silence_max, bytes).await;
+            sent.inspect(|()| self.entry.sent(bytes.len()))
         } else {
             self.inbox.consume(first);
             self.send(used - first, silence_max).await
@@ -154,6 +158,7 @@ impl Download<'_> {
             };
             self.kept_up = if n == left { self.kept_up + n } else { 0 };
             self.inbox.consume(n);
+            self.entry.sent(n);
             left -= n;
         }
         Ok(())

@@ -37,6 +37,24 @@ impl Forwarding {
         Self { lines: lines.into(), trusted: false }
     }
 
+    /// The address that requests are forwarded for.
+    pub(crate) fn client(&self) -> &str {
+        let start = self.lines.split("\r\n").next();
+        start.and_then(|line| line.split_once(": ")).unwrap_or_default().1
+    }
+
+    /// The id with which a request goes on: that of a trusted proxy, or ours.
+    pub(crate) fn request_id(&self, head: &RequestHead<'_>, ours: u128) -> String {
+        let theirs = self.believed_id(head).unwrap_or_default();
+        let ours = hex(ours);
+        String::from_utf8_lossy(if theirs.is_empty() { &ours } else { theirs }).into_owned()
+    }
+
+    fn believed_id<'b>(&self, head: &RequestHead<'b>) -> Option<&'b [u8]> {
+        let mut fields = head.fields.end_to_end().filter(|_| self.trusted);
+        fields.find(|field| field.name.eq_ignore_ascii_case(REQUEST_ID)).map(|field| field.value)
+    }
+
     /// Appends what is known of the way here: from a client nothing but who it is, from a trusted
     /// proxy what it says with our own entry behind it.
     fn append(&self, head: &RequestHead<'_>, out: &mut Vec<u8>) {
@@ -163,7 +181,7 @@ pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>
         append_field(out, "Upgrade", protocols);
     }
     forwarding.append(head, out);
-    if !(forwarding.trusted && is_forwarded(head, REQUEST_ID)) {
+    if forwarding.believed_id(head).is_none() {
         append_field(out, REQUEST_ID, &hex(request_id));
     }
     // RFC 9110 section 7.6.3: the version is the one in which the message was received.

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use crate::h1::Refusal;
+use crate::metrics;
 use crate::retry::{Failure, Reason};
 use crate::server::OverLimit;
 
@@ -37,7 +38,7 @@ pub(crate) enum Reject {
     /// As many requests wait for a node as may.
     TooManyHeld,
     /// Every attempt failed; how the last one did, and why there was no other.
-    Failed(Failure, Option<Reason>),
+    Failed(Failure, Reason),
 }
 
 impl Reject {
@@ -75,13 +76,7 @@ impl Reject {
             Self::NoNodeYet => "no_node_yet",
             Self::NoNodeNow => "no_node_now",
             Self::TooManyHeld => "too_many_held",
-            Self::Failed(Failure::Refused, _) => "connect_refused",
-            Self::Failed(Failure::Unreachable, _) => "unreachable",
-            Self::Failed(Failure::ConnectTimeout, _) => "connect_timeout",
-            Self::Failed(Failure::Died, _) => "node_died",
-            Self::Failed(Failure::Vanished, _) => "node_vanished",
-            Self::Failed(Failure::AnswerTimeout, _) => "answer_timeout",
-            Self::Failed(Failure::BadAnswer, _) => "bad_answer",
+            Self::Failed(failure, _) => metrics::failure(failure),
         }
     }
 
@@ -108,11 +103,11 @@ impl Reject {
             Self::Failed(Failure::Refused | Failure::Unreachable, _) => "no node could be reached",
             Self::Failed(Failure::ConnectTimeout, _) => "no node could be reached in time",
             Self::Failed(Failure::Died | Failure::Vanished, reason) => match reason {
-                Some(Reason::Unsafe) => {
+                Reason::Unsafe => {
                     "the node went away before it answered, and may have done what was asked: \
                      a request of this method is not sent twice"
                 }
-                Some(Reason::BodyGone) => {
+                Reason::BodyGone => {
                     "the node went away before it answered, and the body is too long to be held \
                      for another"
                 }
@@ -147,8 +142,9 @@ impl Reject {
         }
     }
 
-    /// Writes the whole answer: its head and, unless it answers a HEAD, its body.
-    pub(crate) fn write(self, answer: &Answer<'_>, out: &mut Vec<u8>) {
+    /// Writes the whole answer: its head and, unless it answers a HEAD, its body. Gives the number of
+    /// the body's bytes.
+    pub(crate) fn write(self, answer: &Answer<'_>, out: &mut Vec<u8>) -> usize {
         let status = self.status();
         let reason = Self::reason(status);
         let (media, body) = match (self, answer.html) {
@@ -173,9 +169,9 @@ impl Reject {
             body.len()
         );
         out.extend_from_slice(head.as_bytes());
-        if !answer.head_only {
-            out.extend_from_slice(body.as_bytes());
-        }
+        let body = if answer.head_only { "" } else { body.as_str() };
+        out.extend_from_slice(body.as_bytes());
+        body.len()
     }
 }
 
@@ -254,15 +250,15 @@ mod tests {
 
     #[test]
     fn a_node_that_is_too_slow_is_a_504_and_other_failures_are_a_502() {
-        assert_eq!(Reject::Failed(Failure::AnswerTimeout, None).status(), 504);
+        assert_eq!(Reject::Failed(Failure::AnswerTimeout, Reason::Final).status(), 504);
         for failure in [Failure::Refused, Failure::Died, Failure::BadAnswer] {
-            assert_eq!(Reject::Failed(failure, None).status(), 502);
+            assert_eq!(Reject::Failed(failure, Reason::Final).status(), 502);
         }
     }
 
     #[test]
     fn a_client_reads_why_its_request_was_not_sent_again() {
-        let died = |reason| Reject::Failed(Failure::Died, Some(reason)).sentence();
+        let died = |reason| Reject::Failed(Failure::Died, reason).sentence();
         assert!(died(Reason::Unsafe).ends_with("a request of this method is not sent twice"));
         assert!(died(Reason::BodyGone).contains("too long to be held"));
         assert_eq!(died(Reason::SecondDeath), "the node went away before it answered");

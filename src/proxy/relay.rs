@@ -11,6 +11,7 @@ use crate::config::HEAD_BYTES_MAX;
 use crate::h1::{self, Body, Framing, Slots};
 use crate::health::Outcome;
 use crate::pool::Member;
+use crate::proxy::access::CLIENT_LEFT;
 use crate::proxy::client::{Client, Next, Request, gone};
 use crate::proxy::download::{Answer, Awaited, Download, Stopped, send_first};
 use crate::proxy::headers::{self, AnswerForm};
@@ -87,6 +88,7 @@ impl Attempt<'_> {
             self.send_interim(&answer).await?;
             self.inbox.consume(answer.head_len);
         };
+        self.client.entry.answered(answer.status);
         self.worker.heard(self.member, answer.status);
         if answer.switches {
             self.member.answered(self.worker.now());
@@ -267,18 +269,22 @@ impl Attempt<'_> {
     async fn switch(mut self, answer: &Answer) -> Next {
         self.inbox.consume(answer.head_len);
         if self.send_rendered().await.is_err() {
+            self.client.entry.end(CLIENT_LEFT);
             return Next::Cut;
         }
         let Self { worker, client, request, node, inbox, .. } = self;
         client.inbox.consume(request.upload.used());
         let early = std::mem::replace(&mut client.inbox, Buffer::new(&worker.buffers));
         let silence_max = worker.settings.limits.tunnel;
-        let (free, stream) = (&worker.buffers, &mut client.stream);
-        match tunnel::run(stream, node, early, inbox, free, silence_max).await {
+        let (free, stream, entry) = (&worker.buffers, &mut client.stream, &client.entry);
+        let carried = tunnel::run(stream, node, early, inbox, free, silence_max, entry).await;
+        let Err(error) = carried else {
             // Both sides have ended.
-            Ok(()) => Next::Close,
-            Err(_) => Next::Cut,
-        }
+            return Next::Close;
+        };
+        let silent = error.kind() == io::ErrorKind::TimedOut;
+        client.entry.end(if silent { "tunnel_silent" } else { "tunnel_broke" });
+        Next::Cut
     }
 
     /// Gives the answer to the client.
@@ -302,13 +308,22 @@ impl Attempt<'_> {
 
     async fn relay_down(&mut self, answer: &mut Answer) -> Result<(), Stopped> {
         let Self { worker, client, node, member, inbox, .. } = self;
-        let (_, to_client) = client.stream.split();
+        let Client { stream, timer, entry, inbox: request, .. } = &mut **client;
+        let (_, to_client) = stream.split();
         let (from_node, _) = node.split();
-        let timer = &mut client.timer;
-        let request = Some(&mut client.inbox);
-        Download { worker, member, timer, to_client, from_node, inbox, answer, request, kept_up: 0 }
-            .run()
-            .await
+        let download = Download {
+            worker,
+            member,
+            timer,
+            entry,
+            to_client,
+            from_node,
+            inbox,
+            answer,
+            request: Some(request),
+            kept_up: 0,
+        };
+        download.run().await
     }
 
     /// Gives the answer to the client while what is left of the request's body goes up.
@@ -322,6 +337,7 @@ impl Attempt<'_> {
             worker,
             member,
             timer,
+            entry: &client.entry,
             to_client,
             from_node,
             inbox,

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
+use crate::proxy::access::Entry;
 use crate::proxy::reset;
 use crate::server::buffer::{Buffer, Buffers};
 
@@ -27,6 +28,7 @@ pub(crate) async fn run(
     from_node: Buffer,
     free: &Buffers,
     silence_max: Duration,
+    entry: &Entry,
 ) -> io::Result<()> {
     reset::arm(client);
     reset::arm(node);
@@ -35,8 +37,8 @@ pub(crate) async fn run(
     let moved = Cell::new(Instant::now());
     let both = async {
         tokio::try_join!(
-            carry(client_in, node_out, from_client, free, &moved),
-            carry(node_in, client_out, from_node, free, &moved),
+            carry(client_in, node_out, from_client, free, &moved, entry),
+            carry(node_in, client_out, from_node, free, &moved, entry),
         )
     };
     tokio::select! {
@@ -56,6 +58,7 @@ async fn carry(
     mut buffer: Buffer,
     free: &Buffers,
     moved: &Cell<Instant>,
+    entry: &Entry,
 ) -> io::Result<()> {
     loop {
         while !buffer.is_empty() {
@@ -64,6 +67,7 @@ async fn carry(
                 return Err(io::ErrorKind::WriteZero.into());
             }
             buffer.consume(taken);
+            entry.sent(taken);
             moved.set(Instant::now());
         }
         buffer = Buffer::new(free);

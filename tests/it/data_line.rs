@@ -1,6 +1,7 @@
 //! The data line as clients and nodes meet it: real workers on a free port, a pool published by
 //! hand, and raw connections on both sides that are held to exact bytes.
 
+mod access;
 mod bulk;
 mod ending;
 mod framing;

@@ -1,14 +1,17 @@
 //! The balancer under test, without discovery: what it knows of nodes is published by hand.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use picluster::config::{Limits, TrustedProxies};
+use picluster::config::{AccessLogForm, Limits, TrustedProxies};
 use picluster::health::Outcome;
 use picluster::listen;
+use picluster::metrics::Counts;
 use picluster::pool::{self, Member, Publisher};
+use picluster::proxy::access::AccessLog;
 use picluster::proxy::{Feedback, Settings, Teaching, Worker};
 use picluster::server::buffer::Memory;
 use picluster::server::{Bounds, Phase, Workers};
@@ -26,6 +29,8 @@ pub(crate) struct Setup {
     pub(super) trusted_proxies: TrustedProxies,
     /// How long ago the balancer started.
     pub(super) age: Duration,
+    /// Where the access log goes, as JSON.
+    pub(super) access_log: Option<Box<dyn Write + Send>>,
 }
 
 pub(crate) struct Front {
@@ -62,9 +67,15 @@ impl Front {
             node_header: true,
             trusted_proxies: TrustedProxies::default(),
             age: Duration::from_secs(60),
+            access_log: None,
         };
         change(&mut setup);
         let (feedback, told) = mpsc::channel(64);
+        let counts = Arc::new(Counts::default());
+        let access_log = setup.access_log.map(|to| {
+            let started = AccessLog::start(AccessLogForm::Json, Arc::clone(&counts), to);
+            Arc::new(started.unwrap().0)
+        });
         let settings = Arc::new(Settings {
             limits: setup.limits.clone(),
             hold: setup.hold,
@@ -77,7 +88,8 @@ impl Front {
             kept_max: 1024,
             memory: Arc::new(Memory::new(setup.limits.grown_bytes)),
             held: 0.into(),
-            failed: 0.into(),
+            counts: Arc::clone(&counts),
+            access_log,
         });
         let (publisher, pool) = pool::channel();
         // Before the workers start, so that none serves without having seen it.
@@ -156,7 +168,12 @@ impl Front {
 
     /// Requests that failed for the cluster's fault.
     pub(super) fn failed(&self) -> u64 {
-        self.settings.failed.load(Ordering::Relaxed)
+        self.counts().requests_failed.get()
+    }
+
+    /// What went wrong, by cause.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.settings.counts
     }
 
     /// What buffers have grown by.

@@ -1,0 +1,191 @@
+//! The access log: one line a request, written without ever holding a worker back.
+//!
+//! Each worker collects lines on a page of its own and hands full pages, or those a moment old, to
+//! one thread that writes. The queue between them is bounded: when whoever reads the log is slower
+//! than the requests, or is gone, lines are dropped and counted, and requests go on.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tracing::warn;
+
+use self::line::Line;
+use crate::config::AccessLogForm;
+use crate::metrics::Counts;
+
+mod entry;
+mod line;
+
+pub(crate) use self::entry::Entry;
+
+/// The cause of a request whose client went away, or took nothing for too long.
+pub(crate) const CLIENT_LEFT: &str = "client_left";
+
+/// A page is handed over at this length.
+const PAGE_BYTES: usize = 16 * 1024;
+
+/// Pages that wait to be written: 1 MiB of text.
+const PAGES_MAX: usize = 64;
+
+/// A line is handed over after this long, unless there is no room for it.
+const FLUSH: Duration = Duration::from_millis(100);
+
+/// How often it is said that lines were dropped.
+const TELL: Duration = Duration::from_secs(10);
+
+/// How long the last pages may take at the end of the program.
+const FINISH: Duration = Duration::from_secs(1);
+
+/// Where pages go: one a balancer.
+#[derive(Debug)]
+pub struct AccessLog {
+    form: AccessLogForm,
+    pages: mpsc::Sender<Page>,
+    counts: Arc<Counts>,
+}
+
+/// The end of it at which a thread writes.
+pub struct Writer {
+    ended: oneshot::Receiver<()>,
+    counts: Arc<Counts>,
+    /// So many lost lines were told of.
+    told: u64,
+}
+
+/// Lines on their way.
+#[derive(Debug, Default)]
+struct Page {
+    bytes: Vec<u8>,
+    lines: u64,
+}
+
+impl AccessLog {
+    /// Starts the thread that writes to `to`.
+    ///
+    /// # Errors
+    /// The thread cannot be made.
+    pub fn start(
+        form: AccessLogForm,
+        counts: Arc<Counts>,
+        to: impl Write + Send + 'static,
+    ) -> io::Result<(Self, Writer)> {
+        let (pages, written) = mpsc::channel(PAGES_MAX);
+        let (end, ended) = oneshot::channel();
+        let writer = Writer { ended, counts: Arc::clone(&counts), told: 0 };
+        let log = Self { form, pages, counts };
+        let counts = Arc::clone(&log.counts);
+        thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            write_pages(written, to, &counts);
+            let _ = end.send(());
+        })?;
+        Ok((log, writer))
+    }
+}
+
+/// Writes until every sender is gone. A failed write loses its page: the next one may succeed.
+fn write_pages(mut pages: mpsc::Receiver<Page>, mut to: impl Write, counts: &Counts) {
+    while let Some(page) = pages.blocking_recv() {
+        if to.write_all(&page.bytes).and_then(|()| to.flush()).is_err() {
+            counts.access_log_lines_dropped.add_many(page.lines);
+        }
+    }
+}
+
+impl Writer {
+    /// Says now and then that lines were dropped. Not the thread says it, which may be stuck.
+    pub async fn watch(&mut self) -> Infallible {
+        loop {
+            tokio::time::sleep(TELL).await;
+            self.tell();
+        }
+    }
+
+    /// Waits until all that was handed over is written, but not for ever. Call it when the
+    /// [`AccessLog`] is dropped.
+    pub async fn finish(mut self) {
+        let _ = tokio::time::timeout(FINISH, &mut self.ended).await;
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        let dropped = self.counts.access_log_lines_dropped.get();
+        let lines = dropped - std::mem::replace(&mut self.told, dropped);
+        if lines > 0 {
+            warn!(
+                lines,
+                "lines of the access log were dropped: who reads standard output is gone, or \
+                 slower than the requests"
+            );
+        }
+    }
+}
+
+/// A worker's page, on which lines are collected.
+pub(crate) struct Desk {
+    /// Shared with the other workers.
+    log: Arc<AccessLog>,
+    page: RefCell<Page>,
+    /// Rings when a page has its first line.
+    begun: Notify,
+}
+
+impl Desk {
+    /// An empty page, and a helper that hands it over. Call it on the worker's own thread.
+    pub(crate) fn start(log: Arc<AccessLog>) -> Rc<Self> {
+        let desk = Rc::new(Self { log, page: RefCell::default(), begun: Notify::new() });
+        tokio::task::spawn_local(Rc::clone(&desk).keep_moving());
+        desk
+    }
+
+    async fn keep_moving(self: Rc<Self>) {
+        loop {
+            self.begun.notified().await;
+            while self.page.borrow().lines > 0 {
+                tokio::time::sleep(FLUSH).await;
+                self.hand_over();
+            }
+        }
+    }
+
+    /// Adds a line.
+    fn write(&self, line: &Line<'_>) {
+        let mut page = self.page.borrow_mut();
+        line.append(self.log.form, &mut page.bytes);
+        page.lines += 1;
+        let (first, full) = (page.lines == 1, page.bytes.len() >= PAGE_BYTES);
+        drop(page);
+        if first {
+            self.begun.notify_one();
+        }
+        if full && !self.hand_over() {
+            self.drop_page();
+        }
+    }
+
+    /// Hands the page over, if there is room in the queue.
+    fn hand_over(&self) -> bool {
+        let place = self.log.pages.try_reserve();
+        place.map(|place| place.send(self.page.take())).is_ok()
+    }
+
+    fn drop_page(&self) {
+        self.log.counts.access_log_lines_dropped.add_many(self.page.take().lines);
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        if !self.hand_over() {
+            self.drop_page();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use std::sync::Mutex;
+use std::sync::mpsc;
+
+use super::*;
+use crate::proxy::headers::Forwarding;
+
+/// Writes to a vector; before that, waits for its gate to be opened, which dropping it does.
+struct Gated {
+    gate: mpsc::Receiver<()>,
+    written: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Write for Gated {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.gate.recv();
+        self.written.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Nobody reads any more.
+struct Broken;
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn start(to: impl Write + Send + 'static) -> (Arc<AccessLog>, Writer, Arc<Counts>) {
+    let counts = Arc::new(Counts::default());
+    let started = AccessLog::start(AccessLogForm::Text, Arc::clone(&counts), to);
+    let (log, writer) = started.unwrap();
+    (Arc::new(log), writer, counts)
+}
+
+/// What a worker does, on a runtime like a worker's.
+fn on_a_worker<T>(work: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build_local(tokio::runtime::LocalOptions::default());
+    runtime.unwrap().block_on(work)
+}
+
+fn write_one(desk: &Rc<Desk>) {
+    let mut entry = Entry::default();
+    entry.begin(Some(desk), &Forwarding::new([10, 0, 0, 9].into(), false));
+    entry.asks("GET", "/");
+    entry.end(CLIENT_LEFT);
+}
+
+#[test]
+fn a_writer_that_is_stuck_holds_no_worker_back_and_every_line_is_written_or_counted() {
+    let (open, gate) = mpsc::channel();
+    let written = Arc::default();
+    let (log, writer, counts) = start(Gated { gate, written: Arc::clone(&written) });
+    let dropped = || counts.access_log_lines_dropped.get();
+    let mut lines = 0;
+    on_a_worker(async {
+        let desk = Desk::start(log);
+        while dropped() == 0 {
+            write_one(&desk);
+            lines += 1;
+            assert!(lines < 100_000, "there is no bound");
+        }
+        // What is dropped is a page, and the worker goes on with an empty one.
+        assert!(dropped() < lines / 10);
+        write_one(&desk);
+        lines += 1;
+        drop(open);
+    });
+    on_a_worker(writer.finish());
+    let written = written.lock().unwrap().iter().filter(|&&b| b == b'\n').count() as u64;
+    assert_eq!(written + dropped(), lines);
+    assert!(written > 0);
+}
+
+#[test]
+fn a_reader_that_went_away_costs_its_lines_and_nothing_else() {
+    let (log, writer, counts) = start(Broken);
+    on_a_worker(async {
+        let desk = Desk::start(log);
+        (0..10).for_each(|_| write_one(&desk));
+    });
+    on_a_worker(writer.finish());
+    assert_eq!(counts.access_log_lines_dropped.get(), 10);
+}
+
+#[test]
+fn where_nothing_is_logged_an_entry_stays_empty() {
+    let mut entry = Entry::default();
+    entry.begin(None, &Forwarding::new([10, 0, 0, 9].into(), false));
+    entry.goes_as(|| unreachable!("nobody asks for it"));
+    entry.end(None);
+}
