@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-use crate::discovery::membership::{Event, Membership};
+use crate::discovery::membership::{Event, Membership, What};
 use crate::discovery::probe::{Asked, Kept, STALLED};
 use crate::metrics::Counts;
 use crate::node::Change;
@@ -92,11 +92,18 @@ impl Line {
     /// Logs and counts what happened and publishes what changed.
     fn report(&mut self, now: Duration) {
         for event in self.table.events() {
-            self.counts.node_events.add(event.what.as_str());
+            self.count(event.what);
             log(&event);
         }
         if let Some(members) = self.table.view() {
             self.publisher.publish(members, now);
+        }
+    }
+
+    fn count(&self, what: What) {
+        self.counts.node_events.add(what.as_str());
+        if let What::Ejected(cause) = what {
+            self.counts.ejections.add(cause.as_str());
         }
     }
 }

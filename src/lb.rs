@@ -124,7 +124,9 @@ impl Lb {
                 text: teach::text(&config.discovery.cluster),
             },
             started,
-            feedback,
+            // One stays here: nodes are looked after as long as the program runs, also when the last
+            // worker has ended and is waited for.
+            feedback: feedback.clone(),
             kept_max: kept,
             memory: Arc::new(Memory::new(config.limits.grown_bytes)),
             held: 0.into(),

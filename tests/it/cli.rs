@@ -1,16 +1,23 @@
 //! The built binary as its user meets it: exit codes, and what goes to which stream.
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Output, Stdio};
 
-/// Runs the binary with no `PICLUSTER_*` variable but those given.
-fn run(args: &[&str], vars: &[(&str, &str)]) -> Output {
+/// The binary, with no `PICLUSTER_*` variable.
+fn picluster() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_picluster"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PICLUSTER_") {
             command.env_remove(name);
         }
     }
-    command.args(args).envs(vars.iter().copied()).output().expect("the binary starts")
+    command
+}
+
+/// Runs the binary with no `PICLUSTER_*` variable but those given.
+fn run(args: &[&str], vars: &[(&str, &str)]) -> Output {
+    picluster().args(args).envs(vars.iter().copied()).output().expect("the binary starts")
 }
 
 fn stdout(output: &Output) -> &str {
@@ -70,4 +77,35 @@ fn help_into_a_closed_pipe_is_no_failure() {
     let script = format!("'{}' lb --help | true; echo done", env!("CARGO_BIN_EXE_picluster"));
     let output = Command::new("sh").args(["-c", &script]).output().unwrap();
     assert_eq!((stdout(&output), stderr(&output)), ("done\n", ""));
+}
+
+#[test]
+fn the_access_log_goes_to_stdout_and_its_last_line_comes_before_the_end() {
+    let flags = ["lb", "--loopback", "--no-claim-name", "--exit-with-stdin", "--drain", "0s"];
+    let mut balancer = picluster()
+        .args(flags)
+        .args(["--access-log", "text", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let log = BufReader::new(balancer.stderr.take().expect("it is piped"));
+    let mut log = log.lines().map(|line| line.expect("the log is UTF-8"));
+    let line = log.by_ref().find(|line| line.contains("balancing")).expect("it says where");
+    let addr = line.split("listen=").nth(1).and_then(|rest| rest.split(' ').next());
+    let mut client = TcpStream::connect(addr.expect("it says where")).expect("it listens");
+    client.write_all(b"GET /.picluster/x HTTP/1.0\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    drop(balancer.stdin.take());
+    // What is not read any more must not stop it.
+    log.for_each(drop);
+    let output = balancer.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    let lines: Vec<_> = stdout(&output).lines().collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains(" 127.0.0.1 \"GET /.picluster/x\" 404 "), "{lines:?}");
+    assert!(lines[0].contains(" cause=private request_id=-"), "{lines:?}");
 }

@@ -67,6 +67,8 @@ fn a_killed_node_costs_no_get_and_is_back_within_five_seconds_of_its_return() {
     let ada = ada.restart();
     let back = gets.wait_for_new_answer_of(&ada_name);
     back_in_time(&lab, &lb, &ada, back.saturating_sub(ada.started_ms()));
+    let events = ["node joined", "node restarted"].map(|word| lb.count("node_events", word));
+    assert_eq!(events, [3, 1]);
     no_get_was_lost(&lab, gets);
 }
 

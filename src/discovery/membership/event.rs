@@ -31,7 +31,7 @@ pub enum What {
     /// A node says that it is about to stop.
     Draining,
     /// A node refused a connection, or did not stand its trial, or answers with errors alone.
-    Ejected,
+    Ejected(Ejection),
     /// A node leaves requests and quick probes unanswered.
     Suspected,
     /// A node is used at another address now.
@@ -50,6 +50,31 @@ pub enum What {
     Faulty,
 }
 
+/// Why a node was ejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ejection {
+    /// It refused a connection.
+    Refused,
+    /// Its trial died.
+    Trial,
+    /// It answered requests in a row with a 5xx.
+    Errors,
+    /// It broke off requests in a row.
+    BrokeOff,
+}
+
+impl Ejection {
+    /// The word for metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "connect_refused",
+            Self::Trial => "trial_died",
+            Self::Errors => "errors",
+            Self::BrokeOff => "broke_off",
+        }
+    }
+}
+
 impl What {
     /// A short lowercase fragment, for the log and the API.
     pub fn as_str(self) -> &'static str {
@@ -60,7 +85,7 @@ impl What {
             Self::Back => "node is back",
             Self::Restarted => "node restarted",
             Self::Draining => "node is draining",
-            Self::Ejected => "node ejected",
+            Self::Ejected(_) => "node ejected",
             Self::Suspected => "node in doubt",
             Self::Moved => "node has a new address",
             Self::Cloned => "two machines have one id",

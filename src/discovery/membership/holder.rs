@@ -156,7 +156,7 @@ impl Holder {
             (Health::Starting, _) => What::Joined,
             (_, Health::Up) => What::Back,
             (_, Health::Draining) => What::Draining,
-            (_, Health::Ejected) => What::Ejected,
+            (_, Health::Ejected) => What::Ejected(self.standing.ejection(way.health())),
             (_, Health::Suspect) => What::Suspected,
             (_, Health::Starting | Health::Down) => What::Lost,
         };

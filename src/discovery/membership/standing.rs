@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::event::Ejection;
 use crate::health::{ERRORS_IN_A_ROW, Health};
 use crate::pool::Share;
 
@@ -68,6 +69,7 @@ enum Course {
 /// An ejection that no probe ends.
 #[derive(Debug)]
 struct Out {
+    cause: Ejection,
     until: Duration,
     why: String,
 }
@@ -84,6 +86,14 @@ impl Standing {
     /// Whether it is out although its address answers.
     pub(super) fn is_out(&self, shown: Health) -> bool {
         shown == Health::Ejected && self.out.is_some()
+    }
+
+    /// Why it is ejected, where its address has this health: that refuses, unless it answers.
+    pub(super) fn ejection(&self, way: Health) -> Ejection {
+        match (way, &self.out) {
+            (Health::Up | Health::Suspect, Some(out)) => out.cause,
+            _ => Ejection::Refused,
+        }
     }
 
     pub(super) fn share(&self, shown: Health) -> Share {
@@ -157,7 +167,7 @@ impl Standing {
             self.failed_trials += 1;
             let span = (TRIAL_OUT * self.failed_trials.min(60)).min(TRIAL_OUT_MAX);
             let why = format!("its trial request died; out for {} s", span.as_secs());
-            self.out = Some(Out { until: now + span, why });
+            self.out = Some(Out { cause: Ejection::Trial, until: now + span, why });
         }
         fails
     }
@@ -171,21 +181,22 @@ impl Standing {
         let goes_on = well.is_some_and(|asked| asked >= began);
         if goes_on {
             self.breaking = None;
-            self.erred("broke off", now);
+            self.erred(Ejection::BrokeOff, now);
         }
         goes_on
     }
 
     /// Requests go wrong at this node alone: it is out.
-    pub(super) fn erred(&mut self, what: &str, now: Duration) {
+    pub(super) fn erred(&mut self, cause: Ejection, now: Duration) {
         let quiet = now.saturating_sub(self.ejected_until).as_secs() / FORGIVEN_AFTER.as_secs();
         let forgiven = u32::try_from(quiet).unwrap_or(u32::MAX);
         self.ejections = self.ejections.saturating_sub(forgiven) + 1;
         let span = (ERRORS_OUT * self.ejections.min(60)).min(ERRORS_OUT_MAX);
         let secs = span.as_secs();
+        let what = if cause == Ejection::Errors { "were answered with a 5xx" } else { "broke off" };
         let why = format!("the last {ERRORS_IN_A_ROW} requests {what}; out for {secs} s");
         self.ejected_until = now + span;
-        self.out = Some(Out { until: self.ejected_until, why });
+        self.out = Some(Out { cause, until: self.ejected_until, why });
     }
 
     /// Whether it gets its share of the requests, or a growing one.

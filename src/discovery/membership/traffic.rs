@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Membership;
 use super::claim::{Claim, Context};
+use super::event::Ejection;
 use super::holder::Holder;
 use crate::health::{Health, Outcome};
 use crate::node::NodeId;
@@ -86,7 +87,7 @@ impl Claim {
             Outcome::Answered => standing.passed(shown, cx.usable, cx.now),
             Outcome::Broken => standing.broke(shown, cx.usable, cx.now),
             Outcome::Erring if alone && shown == Health::Up => {
-                standing.erred("were answered with a 5xx", cx.now);
+                standing.erred(Ejection::Errors, cx.now);
                 true
             }
             Outcome::Breaking if alone && shown == Health::Up => {

@@ -119,6 +119,14 @@ impl Balancer {
         nodes.unwrap_or_else(|error| panic!("/api/v1/nodes: {error}: {}", answer.body)).nodes
     }
 
+    /// How many of these it has counted.
+    pub(crate) fn count(&self, table: &str, word: &str) -> u64 {
+        let answer = self.pi().site().get(&self.admin("/api/v1/counts"), &[]);
+        let answer = answer.expect("the admin port answers");
+        let json: serde_json::Value = serde_json::from_str(&answer.body).expect("it is JSON");
+        json["counts"][table][word].as_u64().unwrap_or_default()
+    }
+
     /// The node at a program's present endpoint.
     pub(crate) fn node(&self, program: &Process) -> Option<Node> {
         let endpoint = program.endpoint().to_string();

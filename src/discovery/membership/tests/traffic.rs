@@ -385,3 +385,29 @@ fn what_waits_at_an_address_that_vanished_is_told_when_the_node_is_reached_by_an
     publisher.publish(std::mem::take(&mut lab.members), lab.now);
     assert!(watch.borrow().is_silent(epoch), "its requests go elsewhere");
 }
+
+#[test]
+fn an_ejection_is_told_once_with_its_cause() {
+    let causes = |happens: &dyn Fn(&mut Lab)| -> Vec<_> {
+        let mut lab = Lab::with_nodes(3);
+        happens(&mut lab);
+        lab.pass(3);
+        let cause = |what| if let What::Ejected(cause) = what { Some(cause) } else { None };
+        lab.told().into_iter().filter_map(cause).collect()
+    };
+    let falls = |lab: &mut Lab| lab.falls_and_comes_back(1);
+    assert_eq!(causes(&falls), [Ejection::Refused]);
+    let dies_on_trial = |lab: &mut Lab| {
+        falls(lab);
+        lab.tell(1, Outcome::Broken);
+    };
+    assert_eq!(causes(&dies_on_trial), [Ejection::Refused, Ejection::Trial]);
+    let errs = |lab: &mut Lab| lab.err(1, ERRORS_IN_A_ROW);
+    assert_eq!(causes(&errs), [Ejection::Errors]);
+    let breaks_off = |lab: &mut Lab| {
+        lab.break_off(1, ERRORS_IN_A_ROW);
+        lab.pass(3);
+        lab.break_off(1, ERRORS_IN_A_ROW);
+    };
+    assert_eq!(causes(&breaks_off), [Ejection::BrokeOff]);
+}
