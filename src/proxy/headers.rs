@@ -45,14 +45,16 @@ impl Forwarding {
 
     /// The id with which a request goes on: that of a trusted proxy, or ours.
     pub(crate) fn request_id(&self, head: &RequestHead<'_>, ours: u128) -> String {
-        let theirs = self.believed_id(head).unwrap_or_default();
         let ours = hex(ours);
-        String::from_utf8_lossy(if theirs.is_empty() { &ours } else { theirs }).into_owned()
+        String::from_utf8_lossy(self.believed_id(head).unwrap_or(&ours)).into_owned()
     }
 
     fn believed_id<'b>(&self, head: &RequestHead<'b>) -> Option<&'b [u8]> {
-        let mut fields = head.fields.end_to_end().filter(|_| self.trusted);
-        fields.find(|field| field.name.eq_ignore_ascii_case(REQUEST_ID)).map(|field| field.value)
+        if !self.trusted {
+            return None;
+        }
+        let is_id = |field: &Field<'_>| field.name.eq_ignore_ascii_case(REQUEST_ID);
+        head.fields.end_to_end().find(is_id).map(|field| field.value)
     }
 
     /// Appends what is known of the way here: from a client nothing but who it is, from a trusted

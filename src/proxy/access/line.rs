@@ -72,7 +72,7 @@ struct Word<'a>(Option<&'a str>);
 
 impl std::fmt::Display for Word<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text = self.0.unwrap_or("-");
+        let text = self.0.filter(|text| !text.is_empty()).unwrap_or("-");
         let ends = |b: u8| !b.is_ascii_graphic() || b == b'"';
         for part in text.as_bytes().chunk_by(|&a, &b| !ends(a) && !ends(b)) {
             match part {
@@ -175,11 +175,12 @@ mod tests {
     #[test]
     fn nobody_can_write_a_line_in_anothers_name() {
         let hostile = "/\" 200 0 ada\r\n10.0.0.1 \\ \u{e4}\u{2028}%22\u{7f}";
-        let line = Line { method: Some("A\"B C"), target: Some(hostile), ..LINE };
+        let line =
+            Line { method: Some("A\"B C"), target: Some(hostile), request_id: Some(""), ..LINE };
         let text = written(&line, AccessLogForm::Text);
         let expected =
             "\"A%22B%20C /%22%20200%200%20ada%0D%0A10.0.0.1%20\\%20%C3%A4%E2%80%A8%22%7F\"";
-        assert!(text.contains(expected), "{text}");
+        assert!(text.contains(expected) && text.ends_with(" request_id=-\n"), "{text}");
         assert_eq!((text.lines().count(), text.matches('"').count()), (1, 2));
         let json = written(&line, AccessLogForm::Json);
         assert_eq!(json.lines().count(), 1);
