@@ -480,7 +480,7 @@ impl Worker {
         if safety == Safety::Unsafe && !member.answered_within(FRESH_ANSWER, self.now()) {
             return None;
         }
-        match self.kept.take(member.epoch, self.settings.limits.upstream_idle) {
+        match self.kept.take(member.epoch) {
             Taken::Live(stream) => Some(stream),
             Taken::Nothing { found_dead } => {
                 if found_dead {

@@ -134,10 +134,10 @@ impl Client {
         let limits = &worker.settings.limits;
         if self.inbox.is_empty() {
             self.inbox.release();
-            self.life.set_idle(true);
+            self.life.idle_since(self.timer.begin().into_std());
             let read = pin!(self.inbox.read_from(&mut self.stream));
-            let came = self.timer.within(limits.keep_alive, read).await;
-            self.life.set_idle(false);
+            let came = self.timer.still_within(limits.keep_alive, read).await;
+            self.life.serves();
             let Ok(Ok(1..)) = came else { return Err(Ended::Quietly) };
         }
         let mut seen = 0;

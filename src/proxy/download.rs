@@ -215,7 +215,7 @@ impl Awaited<'_> {
                         () = left(self.client, half_closed) => Err(Stopped::Client),
                     }
                 });
-                let slow = timer.within(self.limit - soon, slow.as_mut()).await;
+                let slow = timer.still_within(self.limit, slow.as_mut()).await;
                 slow.unwrap_or(Err(Stopped::Node(Failure::AnswerTimeout)))?
             }
         };

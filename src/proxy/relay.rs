@@ -2,10 +2,11 @@
 
 use std::io;
 use std::pin::pin;
-use std::time::Instant;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::config::HEAD_BYTES_MAX;
 use crate::h1::{self, Body, Framing, Slots};
@@ -134,7 +135,7 @@ impl Attempt<'_> {
     /// Waits for the answer's head while what is left of the request's body goes up.
     async fn await_head(&mut self) -> Result<Answer, Broken> {
         let mut seen = 0;
-        let mut owed_since = None;
+        let mut owed_since: Option<Instant> = None;
         loop {
             if !self.inbox.is_empty() {
                 let parsed = self.parse(seen).map_err(|_| self.broken(Failure::BadAnswer))?;
@@ -147,20 +148,22 @@ impl Attempt<'_> {
                 }
             }
             if self.request.upload.is_over() {
-                let owed_since = *owed_since.get_or_insert_with(Instant::now);
                 self.read_answer(owed_since).await?;
+                owed_since.get_or_insert(self.client.timer.waiting_since());
             } else {
                 Box::pin(self.read_answer_or_send_body()).await?;
             }
         }
     }
 
-    /// The whole request went up: since then the node owes its answer's head, all of it.
-    async fn read_answer(&mut self, owed_since: Instant) -> Result<(), Broken> {
+    /// The whole request went up: since then, if not since now, the node owes its answer's head, all
+    /// of it.
+    async fn read_answer(&mut self, owed_since: Option<Instant>) -> Result<(), Broken> {
         let (worker, member) = (self.worker, self.member);
         let (_, to_client) = self.client.stream.split();
         let (mut from_node, _) = self.node.split();
-        let limit = worker.settings.limits.answer.saturating_sub(owed_since.elapsed());
+        let owed_for = owed_since.map_or(Duration::ZERO, |since| since.elapsed());
+        let limit = worker.settings.limits.answer.saturating_sub(owed_for);
         let client = to_client.as_ref();
         let request = &mut self.client.inbox;
         let doubt = || {

@@ -17,7 +17,11 @@ pub(crate) struct Elapsed;
 
 /// A timer for the steps of one task. Has no memory until a step first has to wait.
 #[derive(Default)]
-pub(crate) struct Timer(Option<Pin<Box<Sleep>>>);
+pub(crate) struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// When the last step that had to wait began to.
+    waiting_since: Option<Instant>,
+}
 
 impl Timer {
     /// Waits for `step`, but not longer than `limit`. The caller pins it: what an async function
@@ -28,15 +32,28 @@ impl Timer {
     pub(crate) async fn within<F: Future>(
         &mut self,
         limit: Duration,
+        step: Pin<&mut F>,
+    ) -> Result<F::Output, Elapsed> {
+        self.waiting_since = None;
+        self.still_within(limit, step).await
+    }
+
+    /// Goes on waiting, for `step` now, but not longer than `limit` since the wait began.
+    ///
+    /// ## Cancel safety
+    /// As that of `step`.
+    pub(crate) async fn still_within<F: Future>(
+        &mut self,
+        limit: Duration,
         mut step: Pin<&mut F>,
     ) -> Result<F::Output, Elapsed> {
-        let mut deadline = None;
         poll_fn(|context| {
             if let Poll::Ready(output) = step.as_mut().poll(context) {
                 return Poll::Ready(Ok(output));
             }
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit);
-            let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            // Most steps do not wait, and then the clock is not asked.
+            let deadline = *self.waiting_since.get_or_insert_with(Instant::now) + limit;
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
             if sleep.deadline() > deadline {
                 sleep.as_mut().reset(deadline);
             }
@@ -49,6 +66,16 @@ impl Timer {
             Poll::Pending
         })
         .await
+    }
+
+    /// A wait begins now, of which [`Self::still_within`] is to tell the end.
+    pub(crate) fn begin(&mut self) -> Instant {
+        *self.waiting_since.insert(Instant::now())
+    }
+
+    /// When the last step, or the first of those that went on, began to wait; now if none had to.
+    pub(crate) fn waiting_since(&self) -> Instant {
+        self.waiting_since.unwrap_or_else(Instant::now)
     }
 }
 
@@ -84,9 +111,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_goes_on_waiting_has_waited_since_the_first_step() {
+        let mut timer = Timer::default();
+        let began = Instant::now();
+        assert_eq!(timer.within(SECOND, pin!(pending::<()>())).await, Err(Elapsed));
+        assert_eq!(timer.waiting_since(), began);
+        assert_eq!(timer.still_within(3 * SECOND, pin!(pending::<()>())).await, Err(Elapsed));
+        assert!(began.elapsed() - 3 * SECOND < SECOND / 10, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_step_that_never_waits_arms_nothing() {
         let mut timer = Timer::default();
         assert_eq!(timer.within(SECOND, pin!(async { 7 })).await, Ok(7));
-        assert!(timer.0.is_none());
+        assert!(timer.sleep.is_none());
     }
 }

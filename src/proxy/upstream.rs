@@ -2,7 +2,7 @@
 //! still lives.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -36,7 +36,9 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(20);
 
 /// The kept connections of one worker, filed under the epoch of their member.
 pub(crate) struct Kept {
-    shelves: RefCell<HashMap<u64, Vec<Idle>>>,
+    shelves: RefCell<BTreeMap<u64, Vec<Idle>>>,
+    /// When they were last looked through.
+    swept: Cell<Instant>,
     /// How many there are, and how many there may be: each is an open file.
     len: Cell<usize>,
     max: usize,
@@ -44,6 +46,7 @@ pub(crate) struct Kept {
 
 struct Idle {
     stream: TcpStream,
+    /// The sweep before it was put here: early enough, and no clock has to be asked.
     since: Instant,
 }
 
@@ -58,18 +61,16 @@ pub(crate) enum Taken {
 impl Kept {
     /// Room for so many.
     pub(crate) fn new(max: usize) -> Self {
-        Self { shelves: RefCell::default(), len: Cell::new(0), max }
+        let swept = Cell::new(Instant::now());
+        Self { shelves: RefCell::default(), swept, len: Cell::new(0), max }
     }
 
     /// The connection used last (it is the least likely to be dead), looked at before use.
-    pub(crate) fn take(&self, epoch: u64, idle_max: Duration) -> Taken {
+    pub(crate) fn take(&self, epoch: u64) -> Taken {
         let mut found_dead = false;
         let mut shelves = self.shelves.borrow_mut();
         while let Some(idle) = shelves.get_mut(&epoch).and_then(Vec::pop) {
             self.len.set(self.len.get() - 1);
-            if idle.since.elapsed() >= idle_max {
-                break; // The ones below are older still; the sweep closes them.
-            }
             if is_quiet(&idle.stream) {
                 return Taken::Live(idle.stream);
             }
@@ -83,7 +84,7 @@ impl Kept {
         let mut shelves = self.shelves.borrow_mut();
         let shelf = shelves.entry(epoch).or_default();
         if shelf.len() < KEPT_MAX && self.len.get() < self.max {
-            shelf.push(Idle { stream, since: Instant::now() });
+            shelf.push(Idle { stream, since: self.swept.get() });
             self.len.set(self.len.get() + 1);
         }
     }
@@ -100,11 +101,14 @@ impl Kept {
         self.len.set(0);
     }
 
-    /// Closes what was idle too long or belongs to an epoch that left the pool.
+    /// Closes what was idle too long or belongs to an epoch that left the pool. Nothing is kept for
+    /// longer than `idle_max`, and everything for that long without the time between two sweeps.
     pub(crate) fn sweep(&self, pool: &Pool, idle_max: Duration) {
+        let now = Instant::now();
+        self.swept.set(now);
         let mut shelves = self.shelves.borrow_mut();
         shelves.retain(|epoch, shelf| {
-            shelf.retain(|idle| idle.since.elapsed() < idle_max);
+            shelf.retain(|idle| now.duration_since(idle.since) < idle_max);
             !shelf.is_empty() && pool.members().iter().any(|member| member.epoch == *epoch)
         });
         self.len.set(shelves.values().map(Vec::len).sum());

@@ -266,7 +266,7 @@ impl Life {
         // First, because a client that has too many must not cost others their idle connections.
         self.client.set(client.map(|client| self.books.crowd.enter(client)).transpose()?);
         self.arrived();
-        self.books.set(self.key, Doing::Serving);
+        self.serves();
         let place = match self.books.crowd.place() {
             Some(place) => place,
             None => Box::pin(self.books.place()).await?,
@@ -281,9 +281,14 @@ impl Life {
         }
     }
 
-    /// Says whether the connection waits for a request and may be ended without loss.
-    pub(crate) fn set_idle(&self, idle: bool) {
-        self.books.set(self.key, if idle { Doing::Idle(Instant::now()) } else { Doing::Serving });
+    /// The connection waits for a request and may be ended without loss.
+    pub(crate) fn idle_since(&self, since: Instant) {
+        self.books.set(self.key, Doing::Idle(since));
+    }
+
+    /// A request is under way.
+    pub(crate) fn serves(&self) {
+        self.books.set(self.key, Doing::Serving);
     }
 
     /// Completes when this connection has to make room for others. Its request's head began to come
