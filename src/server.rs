@@ -1,6 +1,6 @@
 //! The workers: each a thread, a runtime of its own and a `SO_REUSEPORT` listener. The kernel
-//! spreads connections over the listeners, and a connection never leaves its worker, so the data
-//! line needs no lock and no atomic but the shared counters.
+//! spreads connections over the listeners, `spread` evens that out, and from then on a connection
+//! never leaves its worker, so the data line needs no lock and no atomic but the shared counters.
 //!
 //! What is done with a connection is the handler's business; this module accepts, counts, makes
 //! room, and ends gracefully.
@@ -23,12 +23,14 @@ use tracing::{info, warn};
 mod books;
 pub mod buffer;
 mod crowd;
+mod spread;
 
 use self::books::Books;
 pub use self::books::Life;
 pub use self::crowd::Bounds;
 use self::crowd::Crowd;
 pub(crate) use self::crowd::OverLimit;
+use self::spread::{Handed, Spread};
 use crate::listen::{begin_no_handshake, is_of_one_connection, next_queued};
 
 /// How long an idle connection may stay once the workers drain: a request that is on its way when
@@ -88,10 +90,13 @@ impl Workers {
         make: impl Fn() -> Rc<H> + Clone + Send + 'static,
     ) -> io::Result<Self> {
         let crowd = Arc::new(Crowd::new(bounds));
+        let (spread, handed) = Spread::over(listeners.len());
+        let spread = Arc::new(spread);
         let (alive, ended) = mpsc::channel(listeners.len().max(1));
         let closing = Arc::new(Barrier::new(listeners.len()));
-        for (index, listener) in listeners.into_iter().enumerate() {
-            let (phase, make, crowd) = (phase.clone(), make.clone(), Arc::clone(&crowd));
+        for (index, (listener, handed)) in listeners.into_iter().zip(handed).enumerate() {
+            let (phase, make) = (phase.clone(), make.clone());
+            let (crowd, spread) = (Arc::clone(&crowd), Arc::clone(&spread));
             let closing = Arc::clone(&closing);
             let alive = Alive(alive.clone());
             let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
@@ -105,9 +110,9 @@ impl Workers {
                 let _ = ready.send(told);
                 let Some((runtime, listener)) = ours else { return };
                 runtime.block_on(async {
-                    let books = Rc::new(Books::new(crowd));
+                    let books = Rc::new(Books::new(crowd, spread, index));
                     let worker = Worker { handler: make(), books, closing };
-                    worker.run(listener, phase).await;
+                    worker.run(listener, handed, phase).await;
                 });
             };
             let name = format!("worker-{index}");
@@ -172,18 +177,28 @@ struct Worker<H> {
 }
 
 impl<H: Handler> Worker<H> {
-    async fn run(self, listener: tokio::net::TcpListener, mut phase: watch::Receiver<Phase>) {
+    async fn run(
+        self,
+        listener: tokio::net::TcpListener,
+        mut handed: mpsc::Receiver<Handed>,
+        mut phase: watch::Receiver<Phase>,
+    ) {
         let deadline = tokio::select! {
             deadline = draining(&mut phase) => deadline,
             never = self.accept(&listener) => match never {},
+            never = self.receive(&mut handed) => match never {},
             never = self.books.help_others() => match never {},
         };
         self.books.draining.set(true);
         tokio::select! {
             () = self.handshakes_end(&listener, deadline) => {}
             never = self.accept(&listener) => match never {},
+            never = self.receive(&mut handed) => match never {},
         }
         self.empty_the_queue(listener);
+        while let Ok(connection) = handed.try_recv() {
+            self.welcome(connection);
+        }
         self.finish(deadline).await;
     }
 
@@ -196,7 +211,7 @@ impl<H: Handler> Worker<H> {
                     if std::mem::take(&mut starved) {
                         info!("connections are accepted again");
                     }
-                    self.spawn(stream, peer);
+                    self.assign(stream, peer);
                     self.hold_back_a_rush().await;
                 }
                 Err(error) if is_of_one_connection(&error) => {}
@@ -212,6 +227,35 @@ impl<H: Handler> Worker<H> {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
+        }
+    }
+
+    /// Serves a connection that was just accepted, or hands it to a worker that has fewer.
+    fn assign(&self, stream: TcpStream, peer: SocketAddr) {
+        let Some(place) = self.books.elsewhere() else {
+            self.books.entered();
+            return self.spawn(stream, peer);
+        };
+        // It fails only for what is no socket of this runtime.
+        if let Ok(stream) = stream.into_std() {
+            place.hand((stream, peer));
+        }
+    }
+
+    /// Serves what other workers accepted.
+    async fn receive(&self, handed: &mut mpsc::Receiver<Handed>) -> Infallible {
+        while let Some(connection) = handed.recv().await {
+            self.welcome(connection);
+            self.hold_back_a_rush().await;
+        }
+        unreachable!("this worker has a sender itself");
+    }
+
+    fn welcome(&self, (stream, peer): Handed) {
+        match TcpStream::from_std(stream) {
+            Ok(stream) => self.spawn(stream, peer),
+            // The kernel has no memory for it.
+            Err(_) => self.books.left(),
         }
     }
 
@@ -241,6 +285,7 @@ impl<H: Handler> Worker<H> {
     /// Takes what waits to be accepted and closes the listener: closing it alone would reset those.
     fn empty_the_queue(&self, listener: tokio::net::TcpListener) {
         while let Some((stream, peer)) = next_queued(&listener) {
+            self.books.entered();
             self.spawn(stream, peer);
         }
         drop(listener);
@@ -273,5 +318,59 @@ async fn draining(phase: &mut watch::Receiver<Phase>) -> Instant {
     match phase.wait_for(|phase| *phase != Phase::Serving).await.map(|phase| *phase) {
         Ok(Phase::Draining(deadline)) => deadline,
         Ok(Phase::Serving) | Err(_) => Instant::now(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Holds each connection for ever, and notes the thread it is on.
+    struct Holder(Arc<Mutex<Vec<String>>>);
+
+    impl Handler for Holder {
+        async fn serve(self: Rc<Self>, stream: TcpStream, _: SocketAddr, life: Life) {
+            life.claim(None).await.expect("there is room");
+            let name = thread::current().name().unwrap_or_default().to_owned();
+            self.0.lock().unwrap().push(name);
+            std::future::pending::<()>().await;
+            drop(stream);
+        }
+    }
+
+    #[test]
+    fn a_few_connections_are_spread_over_all_workers_and_stay_when_they_drain() {
+        let listeners = crate::listen::bind_shared(([127, 0, 0, 1], 0).into(), "--listen", 4);
+        let listeners = listeners.unwrap();
+        let addr = listeners[0].local_addr().unwrap();
+        let bounds =
+            Bounds { connections: 99, per_client: 99, wait: KEEPALIVE, spare: 99, advice: "" };
+        let (phase, watched) = watch::channel(Phase::Serving);
+        let held = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&held);
+        let make = move || Rc::new(Holder(Arc::clone(&noted)));
+        let workers = Workers::start(listeners, bounds, &watched, make).unwrap();
+        let clients: Vec<_> = (1..=8)
+            .map(|count| {
+                let client = std::net::TcpStream::connect(addr).unwrap();
+                while held.lock().unwrap().len() < count {
+                    thread::yield_now();
+                }
+                client
+            })
+            .collect();
+        let mut counts = BTreeMap::new();
+        for worker in held.lock().unwrap().iter() {
+            *counts.entry(worker.clone()).or_insert(0) += 1;
+        }
+        assert_eq!(counts.len(), 4, "{counts:?}");
+        assert!(counts.values().all(|count| *count <= 3), "{counts:?}");
+        phase.send(Phase::Draining(Instant::now() + Duration::from_millis(300))).unwrap();
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(workers.join());
+        drop(clients);
     }
 }

@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::crowd::{Client, Crowd, OverLimit};
+use super::spread::{Place, Spread};
 
 /// A connection that is idle for this long may make room for others: before that its request may
 /// well be on its way.
@@ -42,6 +43,9 @@ pub(super) struct Books {
     /// Set by the worker: answer what comes, then close.
     pub(super) draining: Cell<bool>,
     crowd: Arc<Crowd>,
+    spread: Arc<Spread>,
+    /// Which worker this is, in [`Spread`].
+    worker: usize,
     connections: RefCell<Slab<Connection>>,
     /// Those of which it is not known yet whose they are.
     arriving: Cell<usize>,
@@ -80,14 +84,32 @@ impl Connection {
 }
 
 impl Books {
-    pub(super) fn new(crowd: Arc<Crowd>) -> Self {
+    pub(super) fn new(crowd: Arc<Crowd>, spread: Arc<Spread>, worker: usize) -> Self {
         Self {
             draining: Cell::new(false),
             crowd,
+            spread,
+            worker,
             connections: RefCell::default(),
             arriving: Cell::new(0),
             parting: RefCell::default(),
         }
+    }
+
+    /// A place at another worker for the connection that was just accepted, if it had better go there.
+    /// Not while the workers drain: then nobody takes what is handed over.
+    pub(super) fn elsewhere(&self) -> Option<Place<'_>> {
+        if self.draining.get() { None } else { self.spread.elsewhere(self.worker) }
+    }
+
+    /// A connection that was just accepted is served here.
+    pub(super) fn entered(&self) {
+        self.spread.entered(self.worker);
+    }
+
+    /// A connection that had [`entered`](Self::entered), or was handed over, is served no more.
+    pub(super) fn left(&self) {
+        self.spread.left(self.worker);
     }
 
     /// Enters a new connection.
@@ -313,6 +335,7 @@ impl Drop for Life {
         self.arrived();
         self.books.crowd.leave(self.client.take(), self.place.take());
         self.books.connections.borrow_mut().remove(self.key);
+        self.books.left();
     }
 }
 
