@@ -30,14 +30,17 @@ mod it {
 }
 
 mod clones;
+#[path = "../common/cpu.rs"]
 mod cpu;
 mod losses;
 mod rest;
 mod rivals;
 mod speed;
+#[path = "../common/spread.rs"]
 mod spread;
 mod starts;
 mod table;
+#[path = "../common/wrk.rs"]
 mod wrk;
 
 use std::io::Write as _;
