@@ -22,6 +22,16 @@ const IDLE: Duration = Duration::from_secs(5);
 /// Functions that are shown.
 const FUNCTIONS_MAX: usize = 25;
 
+/// A thread is in its outermost functions from its start to its end, and callgrind counts all as theirs.
+const WHOLE: f64 = 99.0;
+
+/// Whether what a function calls counts as its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Callees {
+    With,
+    Without,
+}
+
 /// Instructions by thread, since the count before.
 type Counts = BTreeMap<String, u64>;
 
@@ -73,9 +83,10 @@ pub(crate) fn count(lab: &Lab, binary: &str, course: &Course, profile: bool) -> 
         .collect();
     let mut text = tell(&rounds);
     if profile {
-        for (title, option) in [("themselves", "no"), ("with all they call", "yes")] {
+        for (title, callees) in [("themselves", Callees::Without), ("with callees", Callees::With)]
+        {
             let _ = writeln!(text, "    worker, functions {title}:");
-            text += &lb.functions(&worker, option);
+            text += &lb.functions(&worker, callees);
         }
     }
     text
@@ -125,14 +136,31 @@ impl Watched {
     }
 
     /// The functions of the last count in which a thread spent most.
-    fn functions(&self, thread: &str, with_callees: &str) -> String {
+    fn functions(&self, thread: &str, callees: Callees) -> String {
+        let with = if callees == Callees::With { "yes" } else { "no" };
         let annotate = format!(
-            "callgrind_annotate --threshold=100 --show-percs=yes --inclusive={with_callees} \
+            "callgrind_annotate --threshold=100 --auto=no --inclusive={with} \
              /run/callgrind.out.{}-{thread}",
             self.dumps
         );
         let text = self.lb.pi().run(&["sh", "-c", &annotate]);
-        let lines = text.lines().skip_while(|line| !line.contains("file:function")).skip(2);
-        lines.take(FUNCTIONS_MAX).map(|line| format!("      {}\n", line.trim())).collect()
+        let mut shares: BTreeMap<&str, f64> = BTreeMap::new();
+        for (share, function) in text.lines().filter_map(share_of) {
+            let known = shares.entry(function).or_default();
+            // A line is a function in one file; what was inlined from others has lines of its own.
+            *known = if callees == Callees::With { known.max(share) } else { *known + share };
+        }
+        let mut shares: Vec<_> = shares.into_iter().filter(|(_, share)| *share < WHOLE).collect();
+        shares.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        let line = |(function, share): &(&str, f64)| format!("      {share:5.2} %  {function}\n");
+        shares.iter().take(FUNCTIONS_MAX).map(line).collect()
     }
+}
+
+/// `5,810,000 ( 5.63%)  file.rs:a::function [object]` as its share and its name.
+fn share_of(line: &str) -> Option<(f64, &str)> {
+    let (share, rest) = line.split_once('(')?.1.split_once("%)")?;
+    let function = rest.split_once(':')?.1;
+    let function = function.split_once(" [").map_or(function, |(function, _)| function);
+    Some((share.trim().parse().ok()?, function))
 }

@@ -1,6 +1,6 @@
 //! What is asked, of which nodes.
 
-use crate::lab::{Balancer, Lab};
+use crate::lab::{Advert, Balancer, Lab, Program};
 use crate::node;
 
 #[path = "../codec/typical.rs"]
@@ -40,6 +40,12 @@ pub(crate) const COURSES: [Course; 2] = [
 /// Twelve letters; a node answers with its name and a newline.
 const NAMES: [&str; 3] = ["hello-world1", "hello-world2", "hello-world3"];
 
+/// Where the nodes of the large answers serve.
+const PORTS: [u16; 3] = [9001, 9002, 9003];
+
+/// Their records live for two minutes.
+const ANNOUNCE_EVERY_MS: u64 = 2_000;
+
 impl Course {
     /// The request, all of its bytes.
     pub(crate) fn request(&self) -> String {
@@ -58,7 +64,12 @@ impl Course {
     /// Three nodes, and a balancer that knows them, started by a shell which this script changed.
     pub(crate) fn start(&self, lab: &Lab, binary: &str, script: &str) -> Balancer {
         if self.is_large {
-            node::start(lab);
+            let pi = lab.pi("shelf");
+            node::start(&pi, &PORTS, 64 << 10);
+            let packets =
+                PORTS.map(|port| Advert::new(&format!("large{port}"), pi.address(), port));
+            let packets = packets.map(|advert| advert.packet()).to_vec();
+            lab.pi("speaker").attack(&Program::Shout { packets, every_ms: ANNOUNCE_EVERY_MS });
         } else {
             for name in NAMES {
                 lab.pi(name).web().args(&["--name", name]).start();

@@ -32,6 +32,7 @@ mod asker;
 mod callgrind;
 mod calls;
 mod course;
+#[path = "../common/node.rs"]
 mod node;
 #[path = "../common/spread.rs"]
 mod spread;
