@@ -30,6 +30,7 @@ mod it {
 
 mod clones;
 #[path = "../common/cpu.rs"]
+#[expect(dead_code, reason = "each program is looked at alone")]
 mod cpu;
 mod losses;
 #[path = "../common/report.rs"]

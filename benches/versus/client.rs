@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::lab::{self, Pi, Process, pause};
-use crate::load::Load;
+use crate::load::{Errors, Load};
 use crate::workload::Asks;
 
 /// What stands before what they do, as JSON.
@@ -92,7 +92,7 @@ impl Clients {
     /// `each` is the span between two requests of one client.
     fn ask(&self, span: Duration, each: Duration) {
         let start = Barrier::new(self.clients);
-        let met: Vec<(Vec<f64>, u64)> = std::thread::scope(|scope| {
+        let met: Vec<(Vec<f64>, Vec<String>)> = std::thread::scope(|scope| {
             let start = &start;
             let client = |number: usize| {
                 let offset = each.mul_f64(number as f64 / self.clients as f64);
@@ -103,7 +103,10 @@ impl Clients {
             let threads: Vec<_> = (0..self.clients).map(client).collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
         });
-        let errors = met.iter().map(|(_, errors)| errors).sum();
+        let mut errors = Errors::new();
+        for reason in met.iter().flat_map(|(_, errors)| errors) {
+            *errors.entry(reason.clone()).or_default() += 1;
+        }
         let waits = met.into_iter().flat_map(|(waits, _)| waits).collect();
         let load = Load::of(waits, errors, span.as_secs_f64());
         let load = serde_json::to_string(&load).expect("a load is JSON");
@@ -117,8 +120,8 @@ impl Clients {
         span: Duration,
         offset: Duration,
         each: Duration,
-    ) -> (Vec<f64>, u64) {
-        let (mut waits, mut errors) = (Vec::new(), 0);
+    ) -> (Vec<f64>, Vec<String>) {
+        let (mut waits, mut errors) = (Vec::new(), Vec::new());
         let mut kept = Client::new(self).ok();
         all.wait();
         let began = Instant::now();
@@ -135,7 +138,7 @@ impl Clients {
                     waits.push(due.elapsed().as_secs_f64());
                     kept = Some(client).filter(|_| self.asks != Asks::Anew);
                 }
-                Err(_) => errors += 1,
+                Err(error) => errors.push(error.to_string()),
             }
             due = if each.is_zero() { Instant::now() } else { due + each };
         }
@@ -224,7 +227,8 @@ impl Client {
             }
         };
         if !self.bytes.starts_with(beginning) {
-            return Err(Error::other("another status"));
+            let line = String::from_utf8_lossy(&self.bytes).lines().next().map(str::to_owned);
+            return Err(Error::other(line.unwrap_or_default()));
         }
         let text = String::from_utf8_lossy(&self.bytes[..head]).to_ascii_lowercase();
         let length = text

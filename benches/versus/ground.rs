@@ -2,13 +2,13 @@
 //!
 //! All of it runs on one Pi, so that every byte goes over its loopback interface. The nodes are ports
 //! of one nginx, which is no picluster node: the balancer under test finds them as it finds any foreign
-//! device, by mDNS, from a second Pi that speaks for them. It is the real program with every feature
+//! device, by mDNS, from other Pis that speak for them. It is the real program with every feature
 //! that is on by default, probes, mDNS and admin port included. Who is not asked costs next to nothing
 //! meanwhile: a check of each node a second.
 
 use std::time::Duration;
 
-use crate::lab::{Advert, Balancer, Lab, PATIENCE, Pi, Process, Program, pause, wait_until};
+use crate::lab::{Advert, Balancer, Lab, Pi, Process, Program, pause, wait_until};
 use crate::node;
 use crate::product::{Product, write};
 use crate::workload::Scene;
@@ -20,8 +20,10 @@ const FIRST_PORT: u16 = 9001;
 const ANNOUNCE_EVERY_MS: u64 = 2_000;
 const REMIND_EVERY_MS: u64 = 40_000;
 
-/// All nodes have one address, of which picluster takes 32 new ones a second.
-const JOINS: Duration = Duration::from_secs(60);
+/// All nodes have one address, and picluster takes so many new ones of an address in a second. The
+/// others it would take when mDNS repeats them, which is less and less often.
+const TOGETHER: usize = 30;
+const BETWEEN: Duration = Duration::from_secs(1);
 
 /// Time for the first checks.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -129,17 +131,22 @@ fn start_nginx(pi: &Pi, ports: &[u16]) {
     pi.start(&["nginx", "-e", "stderr", "-c", "/run/nodes.conf"]);
 }
 
-/// Makes the nodes known, and keeps them so at the pace of real ones.
+/// Makes the nodes known, some at a time, and keeps them so at the pace of real ones.
 fn announce(lab: &Lab, pi: &Pi, ours: &Process, ports: &[u16]) {
-    let packet = |port: &u16| Advert::new(&format!("nginx{port}"), pi.address(), *port).packet();
-    let packets: Vec<_> = ports.iter().map(packet).collect();
-    let shout = |every_ms| Program::Shout { packets: packets.clone(), every_ms };
-    let speaker = lab.pi("shelf");
-    let often = speaker.attack(&shout(ANNOUNCE_EVERY_MS));
     let lb = Balancer::from(ours.clone());
-    lb.wait_for("all nodes up", PATIENCE + JOINS, |nodes| {
-        nodes.len() == ports.len() && nodes.iter().all(crate::lab::Node::is_up)
-    });
-    often.kill9();
-    speaker.attack(&shout(REMIND_EVERY_MS));
+    let packet = |port: &u16| Advert::new(&format!("nginx{port}"), pi.address(), *port).packet();
+    let mut known = 0;
+    for (n, ports) in ports.chunks(TOGETHER).enumerate() {
+        let packets: Vec<_> = ports.iter().map(packet).collect();
+        // A program that shouts has its Pi's mDNS port for itself.
+        let speaker = lab.pi(&format!("shelf{n}"));
+        let shout =
+            |every_ms| speaker.attack(&Program::Shout { packets: packets.clone(), every_ms });
+        let often = shout(ANNOUNCE_EVERY_MS);
+        known += ports.len();
+        lb.wait_for_nodes(known);
+        often.kill9();
+        shout(REMIND_EVERY_MS);
+        pause(BETWEEN);
+    }
 }

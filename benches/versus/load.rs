@@ -1,12 +1,17 @@
 //! What some clients met, whoever they were.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+/// How often by reason.
+pub(crate) type Errors = BTreeMap<String, u64>;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Load {
     pub(crate) answers: u64,
     /// Answers other than a 2xx or 3xx, and errors of the connections.
-    pub(crate) errors: u64,
+    pub(crate) errors: Errors,
     pub(crate) per_second: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -15,7 +20,7 @@ pub(crate) struct Load {
 
 impl Load {
     /// Of the waits for all answers, in seconds.
-    pub(crate) fn of(mut waits: Vec<f64>, errors: u64, seconds: f64) -> Self {
+    pub(crate) fn of(mut waits: Vec<f64>, errors: Errors, seconds: f64) -> Self {
         waits.sort_by(f64::total_cmp);
         let percentile = |percent: f64| {
             let rank = (waits.len() as f64 * percent / 100.0).ceil() as usize;

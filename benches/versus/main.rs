@@ -63,6 +63,7 @@ use options::Options;
 use product::{PRODUCTS, Product};
 use rest::Kept;
 use results::Results;
+use runs::Run;
 use workload::{AT_REST, Scene, WORKLOADS, Workload};
 
 fn main() -> ExitCode {
@@ -86,13 +87,12 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     raise_open_files();
-    let machine = report::machine();
-    let all = All::measure(&options);
-    all.tell(&options, &machine)
+    All::measure(&options).tell(&options)
 }
 
 /// All that was measured.
 struct All {
+    run: Run,
     began: Instant,
     results: Vec<Results>,
     kept: Vec<Kept>,
@@ -106,8 +106,14 @@ impl All {
         let gap = |product: &&Product| !product.is_installed() && **product != Product::Control;
         let gaps = PRODUCTS.iter().filter(gap);
         let gaps = gaps.map(|product| format!("{} is not installed.", product.name())).collect();
-        let (results, kept) = (Vec::new(), Vec::new());
-        let mut all = Self { began: Instant::now(), results, kept, gaps, is_complete: true };
+        let mut all = Self {
+            run: Run::new(options),
+            began: Instant::now(),
+            results: Vec::new(),
+            kept: Vec::new(),
+            gaps,
+            is_complete: true,
+        };
         if options.want_name("memory") {
             all.within(AT_REST, "memory", |all, _, ground| all.kept = rest::look(ground));
         }
@@ -121,6 +127,7 @@ impl All {
                 }
             });
         }
+        all.run.end(all.began);
         all
     }
 
@@ -133,7 +140,7 @@ impl All {
         let Some(lab) = Lab::new(name) else { return };
         let mut products: Vec<_> = PRODUCTS.into_iter().filter(|p| p.is_installed()).collect();
         if scene.access_log && !product::can_log_accesses() {
-            self.gaps.push("picluster has no access log yet.".to_owned());
+            self.gaps.push("picluster with an access log, which this build has not.".to_owned());
             products.retain(|product| *product != Product::Picluster);
         }
         // The lab ends within, so that it sees the panic and shows the programs' logs.
@@ -150,25 +157,14 @@ impl All {
         }
     }
 
-    fn tell(&self, options: &Options, machine: &str) -> ExitCode {
-        let minutes = self.began.elapsed().as_secs().div_ceil(60);
-        let versions = PRODUCTS.iter().filter(|product| **product != Product::Control);
-        let versions: Vec<_> = versions.map(|product| product.version()).collect();
-        let notes = format!(
-            "{}: {machine} at the start; {} rounds of {} s, {minutes} min in all. {}.",
-            report::today(),
-            options.rounds,
-            options.seconds,
-            versions.join("; ")
-        );
+    fn tell(&self, options: &Options) -> ExitCode {
         let tables = tables::all(&self.results, &self.kept, &self.gaps);
+        let text = format!("{}\n\n{tables}", self.run);
         // Whoever closed the other end wants no table.
-        let _ = write!(std::io::stdout(), "\n{notes}\n\n{tables}");
-        let written = options
-            .markdown
-            .as_ref()
-            .map_or(Ok(()), |path| report::put_into(path, &format!("{notes}\n\n{tables}")));
-        let kept = options.keep.then(|| runs::keep(&notes, &self.results, &self.kept));
+        let _ = write!(std::io::stdout(), "\n{text}");
+        let written =
+            options.markdown.as_ref().map_or(Ok(()), |path| report::put_into(path, &text));
+        let kept = options.keep.then(|| self.run.keep(&self.results, &self.kept));
         if let Err(error) = written.and(kept.unwrap_or(Ok(()))) {
             lab::say(&format!("failed to write: {error}"));
             return ExitCode::FAILURE;

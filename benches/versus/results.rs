@@ -1,5 +1,6 @@
 //! What the turns of a workload say together.
 
+use crate::load::Errors;
 use crate::product::{PRODUCTS, Product};
 use crate::spread::Spread;
 use crate::turn::{Paced, Turn};
@@ -36,14 +37,19 @@ impl Results {
         self.spread(product, figure).median()
     }
 
-    /// Failed requests and all.
-    pub(crate) fn errors(&self, product: Product) -> (u64, u64) {
+    /// All requests, and the failed ones by reason.
+    pub(crate) fn requests(&self, product: Product) -> (u64, Errors) {
         let loads = self.of(product).flat_map(|turn| {
             std::iter::once(&turn.saturated).chain(turn.paced.as_ref().map(|paced| &paced.met))
         });
-        loads.fold((0, 0), |(errors, all), load| {
-            (errors + load.errors, all + load.answers + load.errors)
-        })
+        let (mut all, mut errors) = (0, Errors::new());
+        for load in loads {
+            all += load.answers + load.errors.values().sum::<u64>();
+            for (reason, count) in &load.errors {
+                *errors.entry(reason.clone()).or_default() += count;
+            }
+        }
+        (all, errors)
     }
 
     /// How far the control's cost moved: from the first to the ninth decile of the rounds, as a share

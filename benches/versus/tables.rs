@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::load::Errors;
 use crate::product::Product;
 use crate::rest::{CLIENTS, Kept};
 use crate::results::{Ratio, Results};
@@ -80,7 +81,6 @@ fn details(result: &Results) -> String {
     ];
     let row = |product: Product| {
         let median = |figure| result.median(product, figure);
-        let (errors, all) = result.errors(product);
         vec![
             product.name().to_owned(),
             result.spread(product, Turn::cpu_us).show("", 1),
@@ -102,10 +102,16 @@ fn details(result: &Results) -> String {
                 median(Turn::paced_p999_ms)
             ),
             format!("{:.1} MiB", median(|turn| turn.resident_mib)),
-            format!("{errors} of {all}"),
+            failed(result.requests(product)),
         ]
     };
     table(&titles, result.products().map(row).collect())
+}
+
+fn failed((all, errors): (u64, Errors)) -> String {
+    let reasons = errors.iter().map(|(reason, count)| format!(", {count} x {reason}"));
+    let reasons: String = reasons.collect();
+    format!("{} of {all}{reasons}", errors.values().sum::<u64>())
 }
 
 fn table(titles: &[&str], rows: Vec<Vec<String>>) -> String {

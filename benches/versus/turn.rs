@@ -23,6 +23,10 @@ const SHARE: f64 = 0.5;
 /// The share of what it reaches that a balancer can keep without a queue.
 const KEEPABLE: f64 = 0.7;
 
+/// The clients' connections are closed by then, on both sides. That belongs to the cost, and thousands
+/// of old ones would count beside thousands of new ones in the limits of the balancers.
+const CLOSE: Duration = Duration::from_millis(300);
+
 #[derive(Serialize)]
 pub(crate) struct Turn {
     pub(crate) workload: &'static str,
@@ -65,10 +69,13 @@ pub(crate) fn take_all(
 ) -> Vec<Turn> {
     let asked = |rival: &&Rival| workload.with_caddy || rival.product != Product::Caddy;
     let rivals: Vec<_> = ground.rivals.iter().filter(asked).collect();
-    let reached = |rival: &&Rival| saturate(ground, rival, workload, WARM_UP_SECONDS).0.per_second;
+    let reached = |rival: &&Rival| {
+        saturate(ground, rival, workload, WARM_UP_SECONDS * workload.length()).0.per_second
+    };
     let reached: Vec<_> = rivals.iter().map(reached).collect();
     let rates = rates(&rivals, &reached);
 
+    let seconds = options.seconds * workload.length();
     let mut turns = Vec::new();
     for round in 0..options.rounds {
         let mut order: Vec<_> = (0..rivals.len()).collect();
@@ -78,7 +85,7 @@ pub(crate) fn take_all(
         }
         for which in order {
             let (rival, rate) = (rivals[which], rates[which]);
-            turns.push(take(lab, ground, rival, workload, options.seconds, rate, round));
+            turns.push(take(lab, ground, rival, workload, seconds, rate, round));
         }
     }
     turns
@@ -159,6 +166,7 @@ fn run(
     pause(Duration::from_secs(seconds) / 2);
     let resident_mib = rival.resident_mib();
     let text = clients.output();
+    pause(CLOSE);
     let used = Cpu::of_all(&rival.processes).since(before);
     let load = read(&text).unwrap_or_else(|| panic!("{} wrote\n{text}", argv[0]));
     assert!(load.answers > 0, "{} gave no answer in {seconds} s", rival.product.name());

@@ -5,14 +5,13 @@ use crate::load::Load;
 use crate::product::write;
 use crate::workload::Asks;
 
-/// Says at the end in one line what was met; times are in microseconds.
+/// Says at the end in one line what was met, times in microseconds, and then the errors by their kinds.
 const SCRIPT: &str = r#"
 function done(summary, latency)
-    local met = summary.errors
-    local errors = met.connect + met.read + met.write + met.timeout + met.status
     local p = function(percent) return latency:percentile(percent) end
-    print(string.format("@wrk %d %d %d %d %d %d",
-        summary.requests, errors, summary.duration, p(50), p(99), p(99.9)))
+    print(string.format("@wrk %d %d %d %d %d",
+        summary.requests, summary.duration, p(50), p(99), p(99.9)))
+    for kind, count in pairs(summary.errors) do print("@error " .. count .. " " .. kind) end
 end
 "#;
 
@@ -42,10 +41,14 @@ pub(crate) fn argv(server: &str, asks: Asks, clients: usize, seconds: u64) -> Ve
 pub(crate) fn read(text: &str) -> Option<Load> {
     let line = text.lines().find_map(|line| line.strip_prefix("@wrk "))?;
     let numbers: Vec<f64> = line.split(' ').filter_map(|number| number.parse().ok()).collect();
-    let [answers, errors, us, p50, p99, p999] = numbers[..] else { return None };
+    let [answers, us, p50, p99, p999] = numbers[..] else { return None };
+    let error = |line: &str| {
+        let (count, kind) = line.strip_prefix("@error ")?.split_once(' ')?;
+        Some((kind.to_owned(), count.parse().ok().filter(|count| *count > 0)?))
+    };
     Some(Load {
         answers: answers as u64,
-        errors: errors as u64,
+        errors: text.lines().filter_map(error).collect(),
         per_second: answers / us * 1e6,
         p50_ms: p50 / 1e3,
         p99_ms: p99 / 1e3,
