@@ -12,19 +12,19 @@ pub(crate) struct Course {
     pub(crate) title: &'static str,
     method: &'static str,
     body_bytes: usize,
-    /// Of the nodes whose answers are large.
-    is_large: bool,
+    /// Of nodes that are no picluster nodes; where there is none, a name and a newline come.
+    answer_bytes: Option<usize>,
     /// The requests of the first count; the second is of five times as many.
     pub(crate) requests: u64,
 }
 
-pub(crate) const COURSES: [Course; 2] = [
+pub(crate) const COURSES: [Course; 3] = [
     Course {
         name: "get",
         title: "GET with a browser's fields, an answer of 13 bytes",
         method: "GET",
         body_bytes: 0,
-        is_large: false,
+        answer_bytes: None,
         requests: 1_000,
     },
     Course {
@@ -32,7 +32,15 @@ pub(crate) const COURSES: [Course; 2] = [
         title: "POST of 1 KiB, an answer of 64 KiB",
         method: "POST",
         body_bytes: 1 << 10,
-        is_large: true,
+        answer_bytes: Some(64 << 10),
+        requests: 200,
+    },
+    Course {
+        name: "upload",
+        title: "POST of 64 KiB, an answer of 13 bytes",
+        method: "POST",
+        body_bytes: 64 << 10,
+        answer_bytes: Some(13),
         requests: 200,
     },
 ];
@@ -40,7 +48,7 @@ pub(crate) const COURSES: [Course; 2] = [
 /// Twelve letters; a node answers with its name and a newline.
 const NAMES: [&str; 3] = ["hello-world1", "hello-world2", "hello-world3"];
 
-/// Where the nodes of the large answers serve.
+/// Where nodes serve that are no picluster nodes.
 const PORTS: [u16; 3] = [9001, 9002, 9003];
 
 /// Their records live for two minutes.
@@ -63,11 +71,10 @@ impl Course {
 
     /// Three nodes, and a balancer that knows them, started by a shell which this script changed.
     pub(crate) fn start(&self, lab: &Lab, binary: &str, script: &str) -> Balancer {
-        if self.is_large {
+        if let Some(answer_bytes) = self.answer_bytes {
             let pi = lab.pi("shelf");
-            node::start(&pi, &PORTS, 64 << 10);
-            let packets =
-                PORTS.map(|port| Advert::new(&format!("large{port}"), pi.address(), port));
+            node::start(&pi, &PORTS, answer_bytes);
+            let packets = PORTS.map(|port| Advert::new(&format!("node{port}"), pi.address(), port));
             let packets = packets.map(|advert| advert.packet()).to_vec();
             lab.pi("speaker").attack(&Program::Shout { packets, every_ms: ANNOUNCE_EVERY_MS });
         } else {

@@ -11,6 +11,7 @@ use crate::lab::{Lab, pause};
 use crate::load::Load;
 use crate::options::Options;
 use crate::product::Product;
+use crate::spread::Spread;
 use crate::workload::{Asks, Workload};
 use crate::wrk;
 
@@ -19,9 +20,6 @@ const WARM_UP_SECONDS: u64 = 1;
 
 /// The fixed rate, as a share of what was reached.
 const SHARE: f64 = 0.5;
-
-/// The share of what it reaches that a balancer can keep without a queue.
-const KEEPABLE: f64 = 0.7;
 
 /// The clients' connections are closed by then, on both sides. That belongs to the cost, and thousands
 /// of old ones would count beside thousands of new ones in the limits of the balancers.
@@ -69,36 +67,52 @@ pub(crate) fn take_all(
 ) -> Vec<Turn> {
     let asked = |rival: &&Rival| workload.with_caddy || rival.product != Product::Caddy;
     let rivals: Vec<_> = ground.rivals.iter().filter(asked).collect();
-    let reached = |rival: &&Rival| {
-        saturate(ground, rival, workload, WARM_UP_SECONDS * workload.length()).0.per_second
-    };
-    let reached: Vec<_> = rivals.iter().map(reached).collect();
-    let rates = rates(&rivals, &reached);
-
+    for rival in &rivals {
+        saturate(ground, rival, workload, WARM_UP_SECONDS);
+    }
     let seconds = options.seconds * workload.length();
     let mut turns = Vec::new();
     for round in 0..options.rounds {
-        let mut order: Vec<_> = (0..rivals.len()).collect();
-        order.rotate_left(round % rivals.len());
-        if round % 2 == 1 {
-            order.reverse();
+        for which in order(round, rivals.len()) {
+            turns.push(take(lab, ground, rivals[which], workload, seconds, round));
         }
-        for which in order {
+    }
+    let rates: Vec<_> = rivals.iter().map(|rival| rate(rival.product, &turns)).collect();
+    for round in 0..options.rounds {
+        for which in order(round, rivals.len()) {
             let (rival, rate) = (rivals[which], rates[which]);
-            turns.push(take(lab, ground, rival, workload, seconds, rate, round));
+            if rival.product != Product::Control {
+                let of_round =
+                    |turn: &&mut Turn| (turn.product, turn.round) == (rival.product, round);
+                let turn = turns.iter_mut().find(of_round).expect("it had one of each round");
+                turn.paced = Some(pace(ground, rival, workload, seconds, rate));
+            }
         }
     }
     turns
 }
 
-/// The fixed rates: half of what HAProxy reaches, the same for all; for who could hardly keep that,
-/// half of its own.
-fn rates(rivals: &[&Rival], reached: &[f64]) -> Vec<f64> {
-    let theirs = rivals.iter().zip(reached).find(|(rival, _)| rival.product == Product::HaProxy);
-    let theirs = theirs.map_or(f64::INFINITY, |(_, reached)| *reached);
-    let rate =
-        |own: &f64| if own * KEEPABLE < theirs * SHARE { own * SHARE } else { theirs * SHARE };
-    reached.iter().map(rate).collect()
+/// Who comes after whom in a round.
+fn order(round: usize, count: usize) -> Vec<usize> {
+    let mut order: Vec<_> = (0..count).collect();
+    order.rotate_left(round % count);
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order
+}
+
+/// The fixed rate: half of what the slowest reached, so that it is the same for all. Caddy would make
+/// it that of a machine with nothing to do, so it gets half of its own.
+fn rate(product: Product, turns: &[Turn]) -> f64 {
+    let reached = |product| {
+        let of_product = turns.iter().filter(|turn| turn.product == product);
+        Spread::of(of_product.map(|turn| turn.saturated.per_second)).median() * SHARE
+    };
+    let others = turns.iter().map(|turn| turn.product);
+    let others = others.filter(|other| !matches!(other, Product::Caddy | Product::Control));
+    let least = others.map(reached).fold(f64::INFINITY, f64::min);
+    if product == Product::Caddy { reached(product).min(least) } else { least }
 }
 
 fn take(
@@ -107,19 +121,12 @@ fn take(
     rival: &Rival,
     workload: &Workload,
     seconds: u64,
-    rate: f64,
     round: usize,
 ) -> Turn {
     let accepted = ground.accepted(lab);
     let (saturated, used, resident_mib) = saturate(ground, rival, workload, seconds);
     let connects = ground.accepted(lab).zip(accepted).map(|(now, before)| now - before);
     let each = 1e6 / saturated.answers as f64;
-    let paced = (rival.product != Product::Control).then(|| {
-        let does = Does::AskAtRate(seconds, rate);
-        let argv = clients(rival, workload, does).argv();
-        let (met, used, _) = run(ground, rival, &argv, seconds, client::read);
-        Paced { asked_per_second: rate, cpu_us: used.total() * 1e6 / met.answers as f64, met }
-    });
     Turn {
         workload: workload.name,
         product: rival.product,
@@ -129,8 +136,14 @@ fn take(
         resident_mib,
         connects,
         saturated,
-        paced,
+        paced: None,
     }
+}
+
+fn pace(ground: &Ground, rival: &Rival, workload: &Workload, seconds: u64, rate: f64) -> Paced {
+    let argv = clients(rival, workload, Does::AskAtRate(seconds, rate)).argv();
+    let (met, used, _) = run(ground, rival, &argv, seconds, client::read);
+    Paced { asked_per_second: rate, cpu_us: used.total() * 1e6 / met.answers as f64, met }
 }
 
 fn clients(rival: &Rival, workload: &Workload, does: Does) -> Clients {
