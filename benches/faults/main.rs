@@ -34,6 +34,8 @@ mod it {
 mod bars;
 mod crew;
 mod options;
+#[path = "../common/report.rs"]
+mod report;
 mod rivals;
 mod rows;
 mod scenes;
@@ -116,7 +118,7 @@ fn main() -> ExitCode {
     let _ = write!(std::io::stdout(), "\n{text}\n{notes}\n");
     if let Some(path) = &options.markdown {
         let tables = sheets.iter().map(Sheet::markdown).collect::<String>();
-        if let Err(error) = sheet::put_into(path, &format!("{notes}\n{tables}")) {
+        if let Err(error) = report::put_into(path, &format!("{notes}\n{tables}")) {
             lab::say(&format!("failed to write {}: {error}", path.display()));
             return ExitCode::FAILURE;
         }

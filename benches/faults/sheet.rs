@@ -1,16 +1,11 @@
 //! A table of rows, as text for the terminal and as Markdown for the report.
 
-use std::io;
-use std::path::Path;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use crate::crew::{self, Job};
 use crate::options::Options;
+use crate::report;
 use crate::rows::{Row, TITLES};
-
-/// Between these lines of the report stand the tables; the rest of it is written by hand.
-const BEGIN: &str = "<!-- what follows is written by the benchmark -->";
-const END: &str = "<!-- what precedes was written by the benchmark -->";
 
 pub(crate) struct Sheet {
     title: &'static str,
@@ -96,43 +91,11 @@ impl Sheet {
 
 /// When, on what and how long.
 pub(crate) fn notes(minutes: u64, missing: &str) -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let kernel = read("/proc/sys/kernel/osrelease");
-    let load = read("/proc/loadavg");
-    let load = load.split(' ').next().unwrap_or_default();
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     format!(
-        "{}: picluster {} ({build} build), {cores} cores, Linux {}, load average at the end {load}, \
-         took {minutes} min. {missing}",
-        today(),
+        "{}: picluster {} ({build} build), {} at the end, took {minutes} min. {missing}",
+        report::today(),
         env!("CARGO_PKG_VERSION"),
-        kernel.trim()
+        report::machine()
     )
-}
-
-/// The date in UTC, by the civil calendar (Howard Hinnant, "chrono-compatible low-level date
-/// algorithms").
-fn today() -> String {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let days = since_epoch.as_secs() / 86_400 + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + era * 400 + u64::from(month <= 2);
-    format!("{year}-{month:02}-{day:02}")
-}
-
-/// Replaces what an earlier run wrote into the report.
-pub(crate) fn put_into(path: &Path, tables: &str) -> io::Result<()> {
-    let report = std::fs::read_to_string(path)?;
-    let parts = report.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        Some((before, after))
-    });
-    let (before, after) = parts.ok_or_else(|| io::Error::other("its two marks are missing"))?;
-    std::fs::write(path, format!("{before}{BEGIN}\n\n{tables}\n{END}{after}"))
 }

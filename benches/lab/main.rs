@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench lab                    all, under 8 minutes
-//! cargo bench --bench lab -- join speed      the groups whose name holds one of the words
+//! cargo bench --bench lab -- join loss       the groups whose name holds one of the words
 //! cargo bench --bench lab -- --quick         fewer and shorter rounds, to see that it works
 //! cargo bench --bench lab -- --long          also what the clones are after 260 s
 //! ```
@@ -12,9 +12,8 @@
 //! is the median, with the least and the greatest in brackets.
 //!
 //! Measured are real processes of the release binary, in the network namespaces of the integration
-//! tests' lab (`tests/it/lab.rs`); no privileges are needed. The comparison with HAProxy needs the
-//! Debian packages `haproxy`, `nginx` and `wrk`; what is missing is said below the table, and its rows
-//! are left out.
+//! tests' lab (`tests/it/lab.rs`); no privileges are needed. How the speed compares with that of other
+//! balancers is measured by `cargo bench --bench versus`.
 //!
 //! Run it on a machine that does nothing else: the load average at the start is printed, and above
 //! 0.5 no figure means much.
@@ -30,15 +29,18 @@ mod it {
 }
 
 mod clones;
+#[path = "../common/cpu.rs"]
+#[expect(dead_code, reason = "each program is looked at alone")]
 mod cpu;
 mod losses;
+#[path = "../common/report.rs"]
+#[expect(dead_code, reason = "the table goes into no document")]
+mod report;
 mod rest;
-mod rivals;
-mod speed;
+#[path = "../common/spread.rs"]
 mod spread;
 mod starts;
 mod table;
-mod wrk;
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -68,7 +70,7 @@ struct Group {
     run: fn(&Effort, &Lab, &mut Table),
 }
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 7] = [
     Group { name: "join", run: starts::run },
     Group { name: "clones", run: clones::run },
     Group { name: "loss-kill", run: losses::kill },
@@ -76,9 +78,6 @@ const GROUPS: [Group; 10] = [
     Group { name: "loss-cable", run: losses::cable },
     Group { name: "loss-frozen", run: losses::frozen },
     Group { name: "rest", run: rest::run },
-    Group { name: "speed-64", run: speed::clients_64 },
-    Group { name: "speed-512", run: speed::clients_512 },
-    Group { name: "speed-1mib", run: speed::large_answers },
 ];
 
 fn main() -> ExitCode {
@@ -96,10 +95,9 @@ fn main() -> ExitCode {
     let wanted = |group: &&Group| {
         words.is_empty() || words.iter().any(|word| group.name.contains(word.as_str()))
     };
-    raise_open_files();
 
     let began = Instant::now();
-    let mut table = Table::new(machine());
+    let mut table = Table::new(report::machine());
     let mut complete = true;
     for group in GROUPS.iter().filter(wanted) {
         lab::say(&format!("{:4} s: {}", began.elapsed().as_secs(), group.name));
@@ -131,26 +129,4 @@ fn measure(group: &Group, effort: &Effort, table: &mut Table) -> bool {
         table.note(&format!("{}: NOT MEASURED in full: {line}", group.name));
     }
     done.is_ok()
-}
-
-/// The programs inherit it: 512 clients need 1,024 connections, and many a shell allows just that.
-fn raise_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    // If it fails, the errors are counted beside the rates.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-}
-
-/// What the figures were taken on.
-fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let model =
-        cpus.lines().find(|line| line.starts_with("model name") || line.starts_with("Model"));
-    let model = model.and_then(|line| line.split_once(':')).map_or("unknown", |(_, model)| model);
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let kernel = read("/proc/sys/kernel/osrelease");
-    let load = read("/proc/loadavg");
-    let load = load.split(' ').next().unwrap_or_default();
-    format!("{cores} cores, {}, Linux {}, load average {load}", model.trim(), kernel.trim())
 }

@@ -197,7 +197,7 @@ impl Process {
     }
 
     /// All it wrote, once it has ended.
-    pub(super) fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         self.wait_exit(PATIENCE);
         let seen = lock(&self.state.seen);
         seen.log.iter().fold(String::new(), |text, (_, line)| text + line + "\n")

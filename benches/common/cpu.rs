@@ -39,6 +39,16 @@ impl Cpu {
         Self { user: ticks(14), sys: ticks(15), exact: exact().map(Duration::from_nanos) }
     }
 
+    /// What several programs have used together.
+    pub(crate) fn of_all(programs: &[Process]) -> Self {
+        let add = |sum: Self, more: Self| Self {
+            user: sum.user + more.user,
+            sys: sum.sys + more.sys,
+            exact: sum.exact.zip(more.exact).map(|(sum, more)| sum + more),
+        };
+        programs.iter().map(Self::of).reduce(add).expect("there is at least one program")
+    }
+
     /// What was used since `before`. The exact sum is shared out as the ticks are.
     pub(crate) fn since(self, before: Self) -> Used {
         let (user, sys) = (

@@ -1,0 +1,182 @@
+//! picluster beside HAProxy, nginx and Caddy: the same nodes, the same added fields, the same number of
+//! threads, turn by turn on one machine.
+//!
+//! ```text
+//! cargo bench --bench versus                          all, under an hour
+//! cargo bench --bench versus -- get post              the workloads whose name holds one of the words
+//! cargo bench --bench versus -- memory                what they keep while nobody asks
+//! cargo bench --bench versus -- --quick get-64        3 rounds of 1 s, to see that it works
+//! cargo bench --bench versus -- --rounds 20           more rounds (default 10)
+//! cargo bench --bench versus -- --keep                every turn as a line of JSON, in benches/versus/runs
+//! cargo bench --bench versus -- --markdown docs/PERFORMANCE.md   puts the tables into that file
+//! ```
+//!
+//! docs/PERFORMANCE.md tells the method. Everything runs in the network namespaces of the integration
+//! tests' lab (`tests/it/lab.rs`); no privileges are needed. The Debian packages are `haproxy`, `nginx`,
+//! `caddy` and `wrk`: without `nginx` or `wrk` nothing is measured, the others are left out where they
+//! are missing.
+//!
+//! Run it on a machine that does nothing else. Whether it does is seen by a control, and where that is
+//! not steady no ratio is printed.
+
+#[path = "../../tests/it"]
+mod it {
+    #[expect(
+        dead_code,
+        unused_imports,
+        reason = "the lab is made for the tests, which use all of it"
+    )]
+    pub(crate) mod lab;
+}
+
+mod client;
+#[path = "../common/cpu.rs"]
+mod cpu;
+mod ground;
+mod load;
+#[path = "../common/node.rs"]
+mod node;
+mod options;
+mod product;
+#[path = "../common/report.rs"]
+mod report;
+mod rest;
+mod results;
+mod runs;
+#[path = "../common/spread.rs"]
+mod spread;
+mod tables;
+mod turn;
+mod workload;
+mod wrk;
+
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use it::lab;
+use lab::Lab;
+
+use ground::Ground;
+use options::Options;
+use product::{PRODUCTS, Product};
+use rest::Kept;
+use results::Results;
+use runs::Run;
+use workload::{AT_REST, Scene, WORKLOADS, Workload};
+
+fn main() -> ExitCode {
+    if lab::run_program() || node::run_if_asked() || client::run_if_asked() {
+        return ExitCode::SUCCESS;
+    }
+    let options = match Options::read(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            lab::say(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    if cfg!(debug_assertions) {
+        lab::say("this is a debug build, its figures would mean nothing: use `cargo bench`");
+        return ExitCode::FAILURE;
+    }
+    let missing: Vec<_> = ["nginx", "wrk"].into_iter().filter(|t| !lab::is_installed(t)).collect();
+    if !missing.is_empty() {
+        lab::unavailable(&format!("NOT MEASURED: not installed: {}", missing.join(", ")));
+        return ExitCode::SUCCESS;
+    }
+    raise_open_files();
+    All::measure(&options).tell(&options)
+}
+
+/// All that was measured.
+struct All {
+    run: Run,
+    began: Instant,
+    results: Vec<Results>,
+    kept: Vec<Kept>,
+    /// What could not be measured, a sentence each.
+    gaps: Vec<String>,
+    is_complete: bool,
+}
+
+impl All {
+    fn measure(options: &Options) -> Self {
+        let gap = |product: &&Product| !product.is_installed() && **product != Product::Control;
+        let gaps = PRODUCTS.iter().filter(gap);
+        let gaps = gaps.map(|product| format!("{} is not installed.", product.name())).collect();
+        let mut all = Self {
+            run: Run::new(options),
+            began: Instant::now(),
+            results: Vec::new(),
+            kept: Vec::new(),
+            gaps,
+            is_complete: true,
+        };
+        if options.want_name("memory") {
+            all.within(AT_REST, "memory", |all, _, ground| all.kept = rest::look(ground));
+        }
+        let wanted: Vec<_> = WORKLOADS.iter().filter(|workload| options.want(workload)).collect();
+        for of_scene in wanted.chunk_by(|one, next| one.scene == next.scene) {
+            all.within(of_scene[0].scene, of_scene[0].name, |all, lab, ground| {
+                for workload in of_scene {
+                    all.say(workload);
+                    let turns = turn::take_all(lab, ground, workload, options);
+                    all.results.push(Results { workload, turns });
+                }
+            });
+        }
+        all.run.end(all.began);
+        all
+    }
+
+    fn say(&self, workload: &Workload) {
+        lab::say(&format!("{:4} s: {}", self.began.elapsed().as_secs(), workload.title));
+    }
+
+    /// Runs what needs a scene. If that fails it leaves a line, and the others are still measured.
+    fn within(&mut self, scene: Scene, name: &str, run: impl FnOnce(&mut Self, &Lab, &Ground)) {
+        let Some(lab) = Lab::new(name) else { return };
+        let mut products: Vec<_> = PRODUCTS.into_iter().filter(|p| p.is_installed()).collect();
+        if scene.access_log && !product::can_log_accesses() {
+            self.gaps.push("picluster with an access log, which this build has not.".to_owned());
+            products.retain(|product| *product != Product::Picluster);
+        }
+        // The lab ends within, so that it sees the panic and shows the programs' logs.
+        let run = || {
+            let lab = lab;
+            run(self, &lab, &Ground::start(&lab, scene, &products));
+        };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+            let words = panic.downcast_ref::<String>().map(String::as_str);
+            let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+            let line = words.and_then(|words| words.lines().next()).unwrap_or("it panicked");
+            self.gaps.push(format!("{name}, in full: {line}"));
+            self.is_complete = false;
+        }
+    }
+
+    fn tell(&self, options: &Options) -> ExitCode {
+        let tables = tables::all(&self.results, &self.kept, &self.gaps);
+        let text = format!("{}\n\n{tables}", self.run);
+        // Whoever closed the other end wants no table.
+        let _ = write!(std::io::stdout(), "\n{text}");
+        let written =
+            options.markdown.as_ref().map_or(Ok(()), |path| report::put_into(path, &text));
+        let kept = options.keep.then(|| self.run.keep(&self.results, &self.kept));
+        if let Err(error) = written.and(kept.unwrap_or(Ok(()))) {
+            lab::say(&format!("failed to write: {error}"));
+            return ExitCode::FAILURE;
+        }
+        if self.is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// The programs inherit it: a balancer has two files open for each client.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // If it fails, the errors are counted beside the rates.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}

@@ -1,0 +1,187 @@
+//! One turn of one balancer: what it did in it, and what that cost.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::client::{self, Clients, Does};
+use crate::cpu::{Cpu, Used};
+use crate::ground::{Ground, Rival};
+use crate::lab::{Lab, pause};
+use crate::load::Load;
+use crate::options::Options;
+use crate::product::Product;
+use crate::spread::Spread;
+use crate::workload::{Asks, Workload};
+use crate::wrk;
+
+/// Long enough to open the connections to the nodes and to fill the caches.
+const WARM_UP_SECONDS: u64 = 1;
+
+/// The fixed rate, as a share of what was reached.
+const SHARE: f64 = 0.5;
+
+/// The clients' connections are closed by then, on both sides. That belongs to the cost, and thousands
+/// of old ones would count beside thousands of new ones in the limits of the balancers.
+const CLOSE: Duration = Duration::from_millis(300);
+
+#[derive(Serialize)]
+pub(crate) struct Turn {
+    pub(crate) workload: &'static str,
+    #[serde(serialize_with = "name")]
+    pub(crate) product: Product,
+    pub(crate) round: usize,
+    /// Processor time of a request at saturation.
+    pub(crate) user_us: f64,
+    pub(crate) sys_us: f64,
+    /// In the middle of it.
+    pub(crate) resident_mib: f64,
+    /// Connections to the nodes that were made in it: a balancer that does not keep them pays for
+    /// that, and the comparison would be one of settings.
+    pub(crate) connects: Option<u64>,
+    pub(crate) saturated: Load,
+    /// The control has none.
+    pub(crate) paced: Option<Paced>,
+}
+
+/// At a fixed rate.
+#[derive(Serialize)]
+pub(crate) struct Paced {
+    pub(crate) asked_per_second: f64,
+    /// Processor time of a request.
+    pub(crate) cpu_us: f64,
+    pub(crate) met: Load,
+}
+
+fn name<S: serde::Serializer>(product: &Product, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(product.name())
+}
+
+/// All turns of a workload. The balancers take turns, and the order changes from round to round, so
+/// that whatever else the machine does meets all of them.
+pub(crate) fn take_all(
+    lab: &Lab,
+    ground: &Ground,
+    workload: &Workload,
+    options: &Options,
+) -> Vec<Turn> {
+    let asked = |rival: &&Rival| workload.with_caddy || rival.product != Product::Caddy;
+    let rivals: Vec<_> = ground.rivals.iter().filter(asked).collect();
+    for rival in &rivals {
+        saturate(ground, rival, workload, WARM_UP_SECONDS);
+    }
+    let seconds = options.seconds * workload.length();
+    let mut turns = Vec::new();
+    for round in 0..options.rounds {
+        for which in order(round, rivals.len()) {
+            turns.push(take(lab, ground, rivals[which], workload, seconds, round));
+        }
+    }
+    let rates: Vec<_> = rivals.iter().map(|rival| rate(rival.product, &turns)).collect();
+    for round in 0..options.rounds {
+        for which in order(round, rivals.len()) {
+            let (rival, rate) = (rivals[which], rates[which]);
+            if rival.product != Product::Control {
+                let of_round =
+                    |turn: &&mut Turn| (turn.product, turn.round) == (rival.product, round);
+                let turn = turns.iter_mut().find(of_round).expect("it had one of each round");
+                turn.paced = Some(pace(ground, rival, workload, seconds, rate));
+            }
+        }
+    }
+    turns
+}
+
+/// Who comes after whom in a round.
+fn order(round: usize, count: usize) -> Vec<usize> {
+    let mut order: Vec<_> = (0..count).collect();
+    order.rotate_left(round % count);
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order
+}
+
+/// The fixed rate: half of what the slowest reached, so that it is the same for all. Caddy would make
+/// it that of a machine with nothing to do, so it gets half of its own.
+fn rate(product: Product, turns: &[Turn]) -> f64 {
+    let reached = |product| {
+        let of_product = turns.iter().filter(|turn| turn.product == product);
+        Spread::of(of_product.map(|turn| turn.saturated.per_second)).median() * SHARE
+    };
+    let others = turns.iter().map(|turn| turn.product);
+    let others = others.filter(|other| !matches!(other, Product::Caddy | Product::Control));
+    let least = others.map(reached).fold(f64::INFINITY, f64::min);
+    if product == Product::Caddy { reached(product).min(least) } else { least }
+}
+
+fn take(
+    lab: &Lab,
+    ground: &Ground,
+    rival: &Rival,
+    workload: &Workload,
+    seconds: u64,
+    round: usize,
+) -> Turn {
+    let accepted = ground.accepted(lab);
+    let (saturated, used, resident_mib) = saturate(ground, rival, workload, seconds);
+    let connects = ground.accepted(lab).zip(accepted).map(|(now, before)| now - before);
+    let each = 1e6 / saturated.answers as f64;
+    Turn {
+        workload: workload.name,
+        product: rival.product,
+        round,
+        user_us: used.user * each,
+        sys_us: used.sys * each,
+        resident_mib,
+        connects,
+        saturated,
+        paced: None,
+    }
+}
+
+fn pace(ground: &Ground, rival: &Rival, workload: &Workload, seconds: u64, rate: f64) -> Paced {
+    let argv = clients(rival, workload, Does::AskAtRate(seconds, rate)).argv();
+    let (met, used, _) = run(ground, rival, &argv, seconds, client::read);
+    Paced { asked_per_second: rate, cpu_us: used.total() * 1e6 / met.answers as f64, met }
+}
+
+fn clients(rival: &Rival, workload: &Workload, does: Does) -> Clients {
+    let (server, asks, clients) = (rival.server.clone(), workload.asks, workload.clients);
+    Clients { server, asks, clients, does }
+}
+
+fn saturate(
+    ground: &Ground,
+    rival: &Rival,
+    workload: &Workload,
+    seconds: u64,
+) -> (Load, Used, f64) {
+    if workload.asks == Asks::Echo {
+        let argv = clients(rival, workload, Does::AskOn(seconds)).argv();
+        return run(ground, rival, &argv, seconds, client::read);
+    }
+    let argv = wrk::argv(&rival.server, workload.asks, workload.clients, seconds);
+    run(ground, rival, &argv, seconds, wrk::read)
+}
+
+/// Runs clients; gives what they met, what it cost, and the memory that was resident meanwhile.
+fn run(
+    ground: &Ground,
+    rival: &Rival,
+    argv: &[String],
+    seconds: u64,
+    read: fn(&str) -> Option<Load>,
+) -> (Load, Used, f64) {
+    let before = Cpu::of_all(&rival.processes);
+    let argv: Vec<_> = argv.iter().map(String::as_str).collect();
+    let clients = ground.pi.start(&argv);
+    pause(Duration::from_secs(seconds) / 2);
+    let resident_mib = rival.resident_mib();
+    let text = clients.output();
+    pause(CLOSE);
+    let used = Cpu::of_all(&rival.processes).since(before);
+    let load = read(&text).unwrap_or_else(|| panic!("{} wrote\n{text}", argv[0]));
+    assert!(load.answers > 0, "{} gave no answer in {seconds} s", rival.product.name());
+    (load, used, resident_mib)
+}
