@@ -3,7 +3,7 @@
 use crate::lab::{Advert, Balancer, Lab, Program};
 use crate::node;
 
-#[path = "../codec/typical.rs"]
+#[path = "../common/typical.rs"]
 #[expect(dead_code, reason = "only the request of it is used here")]
 mod typical;
 

@@ -4,7 +4,7 @@ use allocation_counter::measure;
 use picluster::h1::{Body, Framing, Slots, parse_request, parse_response};
 use picluster::proxy::headers::{Added, AnswerForm, Forwarding, write_answer, write_request};
 
-#[path = "../../benches/codec/typical.rs"]
+#[path = "../../benches/common/typical.rs"]
 mod typical;
 use typical::{ANSWER, REQUEST};
 

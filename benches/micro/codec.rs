@@ -1,25 +1,13 @@
-//! What the codec costs of one core: `cargo bench --bench codec`.
-//!
-//! Each figure is the time of one head, or of 1 KiB of a chunked body; the column of allocations
-//! stays empty while nothing is allocated. "Rewrite" reads a head and writes it as it goes on.
-
-#![expect(clippy::unwrap_used, reason = "a bench ends by panicking")]
+//! The codec: one head, or 1 KiB of a chunked body. "Rewrite" reads a head and writes it as it goes
+//! on.
 
 use std::hint::black_box;
 
-use divan::{AllocProfiler, Bencher};
+use divan::Bencher;
 use picluster::h1::{Body, Framing, Slots, parse_request, parse_response};
 use picluster::proxy::headers::{Added, AnswerForm, Forwarding, write_answer, write_request};
 
-mod typical;
-use typical::{ANSWER, REQUEST};
-
-#[global_allocator]
-static ALLOCATOR: AllocProfiler = AllocProfiler::system();
-
-fn main() {
-    divan::main();
-}
+use crate::typical::{ANSWER, REQUEST};
 
 #[divan::bench]
 fn request_parse(bencher: Bencher<'_, '_>) {

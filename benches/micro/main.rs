@@ -1,0 +1,20 @@
+//! What the steps of a request cost of one core: `cargo bench --bench micro`.
+//!
+//! Each figure is the time of one step; the column of allocations stays empty while nothing is
+//! allocated. For a figure that repeats exactly see `benches/instructions`.
+
+#![expect(clippy::unwrap_used, reason = "a bench ends by panicking")]
+
+use divan::AllocProfiler;
+
+mod codec;
+mod decisions;
+#[path = "../common/typical.rs"]
+mod typical;
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
