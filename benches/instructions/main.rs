@@ -62,6 +62,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if cfg!(debug_assertions) {
+        lab::say("this is a debug build, its figures would mean nothing: use `cargo bench`");
+        return ExitCode::FAILURE;
+    }
     let missing = ["valgrind", "vgdb", "strace"];
     let missing: Vec<_> = missing.into_iter().filter(|tool| !lab::is_installed(tool)).collect();
     if !missing.is_empty() {

@@ -92,8 +92,8 @@ impl Ground {
         counts.split_whitespace().next().and_then(|count| count.parse().ok())
     }
 
-    /// Proves that a rival does the work the comparison is about: it serves, sets the fields, and
-    /// shares the requests evenly among the nodes.
+    /// Proves that a rival does the work the comparison is about: it serves, sets the fields,
+    /// shares the requests evenly among the nodes, and logs them where it shall.
     fn check(&self, lab: &Lab, rival: &Rival) {
         let name = rival.product.name();
         let url = format!("http://{}", rival.server);
@@ -117,6 +117,14 @@ impl Ground {
         assert!(is_even || self.scene.threads > 1, "{name} shares unevenly: {asked:?}");
         let large = lab.get(&format!("{url}/1mib")).expect("it serves");
         assert_eq!((large.status, large.body.len()), (200, 1 << 20), "{name}");
+        if self.scene.access_log {
+            let log = rival.product.access_log();
+            let lines = format!("grep -c /fields {log}");
+            wait_until(&format!("{name} to log what it served"), || {
+                let count = self.pi.run(&["sh", "-c", &lines]).trim().parse().unwrap_or(0);
+                count >= 4 * self.scene.nodes
+            });
+        }
     }
 }
 

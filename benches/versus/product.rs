@@ -23,9 +23,6 @@ pub(crate) const PRODUCTS: [Product; 5] =
 /// Clients at once that the others are told to expect; picluster's own limit by default is as high.
 const CLIENTS_MAX: &str = "9000";
 
-/// What a thousand clients write into an access log stays in memory.
-const LOGS: &str = "/run/access";
-
 impl Product {
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -71,6 +68,11 @@ impl Product {
         }
     }
 
+    /// Where its access log goes, if it writes one: into memory, as all of the Pi's `/run`.
+    pub(crate) fn access_log(self) -> String {
+        format!("/run/access.{}", self.name().to_lowercase())
+    }
+
     /// Starts it on a Pi before nodes that serve at these ports of the same Pi.
     pub(crate) fn start(self, pi: &Pi, scene: Scene, nodes: &[u16]) -> Vec<Process> {
         let server = |line: &str, port: &u16| {
@@ -93,7 +95,8 @@ impl Product {
                 let log = logged("    log stdout format raw local0 info\n    option httplog\n", "");
                 let line = "    server nginx@port @to\n";
                 write(pi, "haproxy.cfg", &fill(include_str!("configs/haproxy.cfg"), line, log));
-                let script = format!("exec haproxy -db -f /run/haproxy.cfg > {LOGS}.haproxy");
+                let script =
+                    format!("exec haproxy -db -f /run/haproxy.cfg > {}", self.access_log());
                 vec![pi.start(&["sh", "-c", &script])]
             }
             Self::Control => {
@@ -128,7 +131,7 @@ fn ours(pi: &Pi, scene: Scene) -> Balancer {
     let threads = scene.threads.to_string();
     let lb = pi.lb().args(&["--workers", &threads]);
     if scene.access_log {
-        let script = format!("exec > {LOGS}.picluster 2>&1");
+        let script = format!("exec > {}", Product::Picluster.access_log());
         return lb.args(&["--access-log", "text"]).after(&script).start();
     }
     lb.start()

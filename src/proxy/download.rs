@@ -41,6 +41,8 @@ pub(super) struct Answer {
     pub(super) head_len: usize,
     pub(super) status: u16,
     pub(super) body: Body,
+    /// It came when the whole request had gone up.
+    pub(super) was_owed: bool,
     /// The node sent a 1xx that is not a 101; another head follows.
     pub(super) interim: bool,
     /// Its head, or a part of it, went to the client.

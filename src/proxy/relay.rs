@@ -239,6 +239,7 @@ impl Attempt<'_> {
         Ok(Some(Answer {
             head_len: head.len,
             status: head.status,
+            was_owed: request.upload.is_done(),
             body: Body::new(head.framing),
             interim,
             head_sent: false,
@@ -376,7 +377,9 @@ impl Attempt<'_> {
             // Some applications send a body to a HEAD. It may come a moment later, and would be the
             // answer to the next client's request.
             && !self.request.is_head
-            && upload.went_at_once();
+            // A server may answer before it has read a body, and then it closes the connection a
+            // moment after an answer that does not say so.
+            && (upload.went_at_once() || (answer.was_owed && answer.status < 400));
         let client = match (answer.close_client, upload.has_come()) {
             (false, _) => Next::Keep,
             (true, true) => Next::Close,

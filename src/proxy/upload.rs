@@ -117,9 +117,7 @@ impl Upload {
         self.body.is_done() && self.sent == self.checked
     }
 
-    /// Whether all of the body went to the node together with the head. After any other the
-    /// connection is not used again: a server may answer before it has read the body, and then it
-    /// closes the connection a moment after an answer that does not say so.
+    /// Whether all of the body went to the node together with the head.
     pub(crate) fn went_at_once(&self) -> bool {
         self.is_done() && !self.pumped
     }
