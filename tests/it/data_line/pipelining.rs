@@ -30,7 +30,6 @@ fn a_request_that_comes_with_the_tail_of_a_body_is_the_next_one() {
     node.expect("llo");
     node.send(answer("1"));
     client.expect(answer_of("ada", "1"));
-    let mut node = ada.accept();
     node.expect(forwarded_get());
     node.send(answer("2"));
     client.expect(answer_of("ada", "2"));
