@@ -21,6 +21,7 @@ use crate::identity::{self, Hardware, Role};
 use crate::listen::{self, Accept};
 use crate::metrics::Counts;
 use crate::node::{Advertisement, NodeId};
+use crate::outlet::unbuffered;
 use crate::pool;
 use crate::proxy::access::{AccessLog, Writer};
 use crate::proxy::{Settings, Teaching, Worker};
@@ -196,14 +197,14 @@ impl Lb {
     }
 }
 
-/// The access log on standard output, if it is wanted. The program's own log goes elsewhere, so they
-/// do not mix.
+/// The access log on standard output, if it is wanted.
 fn start_access_log(
     config: &LbConfig,
     counts: &Arc<Counts>,
 ) -> anyhow::Result<(Option<Arc<AccessLog>>, Option<Writer>)> {
     let Some(form) = config.access_log else { return Ok((None, None)) };
-    let started = AccessLog::start(form, Arc::clone(counts), io::stdout());
+    let started = unbuffered(io::stdout())
+        .and_then(|stdout| AccessLog::start(form, Arc::clone(counts), stdout));
     let (log, writer) = started.context("failed to start the access log")?;
     Ok((Some(Arc::new(log)), Some(writer)))
 }

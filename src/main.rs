@@ -13,10 +13,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::panic;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use picluster::cli::{self, Command, Invocation, LogFormat, Logging, Stop};
 use picluster::listen::ListenError;
+use picluster::outlet::{Outlet, Page, unbuffered};
 use picluster::{demo, lb, shutdown, web};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -26,6 +30,12 @@ use tracing_subscriber::{Layer, fmt};
 const USAGE: u8 = 64;
 const UNAVAILABLE: u8 = 69;
 const FAILURE: u8 = 1;
+
+/// Events that wait to be written.
+const EVENTS_MAX: usize = 1024;
+
+/// How long the last of them may take.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     // A reader that went away (`picluster --help | head -1`) is no failure.
@@ -44,7 +54,13 @@ fn main() -> ExitCode {
 
 fn run(invocation: Invocation) -> ExitCode {
     let in_plain_words = matches!(invocation.command, Command::Demo(_));
-    start_log(invocation.logging);
+    let log = match start_log(invocation.logging) {
+        Ok(log) => log,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "picluster: failed to start the log: {error}");
+            return ExitCode::from(FAILURE);
+        }
+    };
     // One thread is enough for all of them: a balancer's workers bring their own threads and
     // runtimes, and what stays here is control.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -54,7 +70,7 @@ fn run(invocation: Invocation) -> ExitCode {
         runtime.shutdown_background();
         ended
     });
-    match ended {
+    let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if in_plain_words {
@@ -64,7 +80,9 @@ fn run(invocation: Invocation) -> ExitCode {
             }
             ExitCode::from(exit_code(&error))
         }
-    }
+    };
+    log.finish_blocking(LAST_WORDS);
+    code
 }
 
 /// Runs the program until it ends by itself, by a signal, or at once by a second signal.
@@ -94,11 +112,25 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 /// Logs to stderr, panics included. Never in colour: there is nothing to switch off for NO_COLOR.
-fn start_log(logging: Logging) {
+///
+/// Through an outlet, because a pipe that nobody reads must not hold up whoever has a word to say:
+/// neither discovery nor the end of the program.
+fn start_log(logging: Logging) -> io::Result<Outlet> {
+    let dropped = Arc::new(AtomicU64::new(0));
+    let lost = Arc::clone(&dropped);
+    let outlet = Outlet::start("log", EVENTS_MAX, unbuffered(io::stderr())?, move |lines| {
+        if lines > 0 {
+            lost.fetch_add(lines, Ordering::Relaxed);
+        } else if let lines @ 1.. = lost.swap(0, Ordering::Relaxed) {
+            tracing::warn!(lines, "lines of this log were dropped: standard error took no more");
+        }
+    })?;
+    let events = outlet.clone();
+    let writer = move || Event { outlet: events.clone(), dropped: Arc::clone(&dropped) };
     let in_detail = logging.level >= LevelFilter::DEBUG;
     let filter = logging.level;
     // Without internal errors: they are printed to the same stderr and panic where that is closed.
-    let layer = fmt::layer().with_writer(io::stderr).log_internal_errors(false);
+    let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
     let layer = match logging.format {
         LogFormat::Json => {
             layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
@@ -116,6 +148,28 @@ fn start_log(logging: Logging) {
         let at = panic.location().map(ToString::to_string);
         tracing::error!(at, "panicked, this is a bug: {}", text.unwrap_or("no message"));
     }));
+    Ok(outlet)
+}
+
+/// Where one event is written.
+struct Event {
+    outlet: Outlet,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Write for Event {
+    /// Each event is written at once, as one line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let page = Page { bytes: line.to_vec(), lines: 1 };
+        if self.outlet.hand(page).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// systemd.exec(5), `$JOURNAL_STREAM`: the device and inode of the stream that is the journal. The

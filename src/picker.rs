@@ -33,6 +33,11 @@ impl Pick {
         })
     }
 
+    /// Whether this is the one request of a member on trial.
+    pub fn is_trial(&self) -> bool {
+        self.on_trial
+    }
+
     /// The member that was chosen.
     pub fn member(&self) -> &Member {
         &self.member

@@ -182,15 +182,14 @@ impl Pool {
         left || (self.members.iter().any(of) && !self.line().iter().any(of))
     }
 
-    /// Whether another member than these, by epoch, fell since then: its connections are refused, or
-    /// it answers nothing any more.
-    pub fn has_lost_another(&self, these: &[u64], since: Duration) -> bool {
-        self.members.iter().any(|member| {
-            // What is out for what requests show of it is of some use still.
-            let fell = matches!(member.health, Health::Down | Health::Ejected);
-            let fell = fell && !member.last_resort && member.since >= since;
-            fell && !these.contains(&member.epoch)
-        })
+    /// Whether no member is of use, and one fell since then that is none of these, by epoch: nobody
+    /// listens there any more.
+    pub fn fell_with_others(&self, these: &[u64], since: Duration) -> bool {
+        self.line().is_empty()
+            && self.members.iter().any(|member| {
+                let fell = member.health == Health::Ejected && member.since >= since;
+                fell && !these.contains(&member.epoch)
+            })
     }
 
     /// The members that take requests now.

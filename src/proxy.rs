@@ -56,8 +56,9 @@ const FRESH_ANSWER: Duration = Duration::from_millis(100);
 /// How often kept connections are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Two nodes may have died of a request. If within this time a third one falls that never saw it,
-/// or did so shortly before, it was not the request: all nodes were killed, or lost their power.
+/// Two nodes may have died of a request. If within this time all others fall that never saw it, or
+/// did so shortly before, it was not the request: somebody killed them all. That one of them falls
+/// would not do, because requests of death come in pairs.
 const CLEARED_WITHIN: Duration = Duration::from_millis(250);
 
 /// How long a replay waits before it asks the budget again.
@@ -158,6 +159,14 @@ struct Tries {
     last: Option<Failure>,
     /// Counts this request as a replay, from its first one to its end.
     replay: Option<Counted>,
+}
+
+/// Where an attempt went.
+struct To {
+    epoch: u64,
+    /// Over a connection that had been kept.
+    reused: bool,
+    on_trial: bool,
 }
 
 impl Worker {
@@ -268,7 +277,7 @@ impl Worker {
                 }
             };
             client.entry.connected(&pick.member().node.name);
-            let epoch = pick.member().epoch;
+            let to = To { epoch: pick.member().epoch, reused, on_trial: pick.is_trial() };
             match relay::attempt(self, client, &mut request, &mut node, pick.member()).await {
                 Ok(relayed) => {
                     client.entry.end(None);
@@ -289,7 +298,7 @@ impl Worker {
                 Err(Broken::Node { failure, written }) => {
                     self.broke(pick.member(), failure, written > 0);
                     drop((pick, node));
-                    let again = self.again(&request, &mut tries, epoch, failure, written, reused);
+                    let again = self.again(&request, &mut tries, to, failure, written);
                     if let Err(reject) = Box::pin(again).await {
                         return Box::pin(client.reject(self, &request, reject)).await;
                     }
@@ -341,17 +350,18 @@ impl Worker {
         &self,
         request: &Request,
         tries: &mut Tries,
-        epoch: u64,
+        to: To,
         failure: Failure,
         written: u64,
-        reused: bool,
     ) -> Result<(), Reject> {
+        let To { epoch, reused, on_trial } = to;
         let mut attempt = Attempt {
             failure,
             written,
             head_sent: false,
             safety: request.safety,
             body_held: request.upload.is_held(),
+            on_trial,
             died_before: !tries.died.is_empty(),
             cleared: false,
             node_left: !self.pool.borrow().is_usable(epoch),
@@ -386,14 +396,18 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether a node falls, or fell a moment before the request came, that was never sent it.
+    /// Whether all nodes fall, or fell a moment before the request came, one of them without having
+    /// been sent it. It is believed once: who kills a third node is not sent to a fourth.
     async fn is_cleared(&self, request: &Request, died: &[u64]) -> bool {
         let now = self.now();
         let since = now.saturating_sub(request.came.elapsed() + CLEARED_WITHIN);
         let until = tokio::time::Instant::now() + CLEARED_WITHIN;
+        if died.len() > 2 {
+            return false;
+        }
         loop {
             let published = self.published.notified();
-            if self.pool.borrow().has_lost_another(died, since) {
+            if self.pool.borrow().fell_with_others(died, since) {
                 return true;
             }
             if tokio::time::timeout_at(until, published).await.is_err() {

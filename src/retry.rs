@@ -59,6 +59,8 @@ pub struct Attempt {
     pub safety: Safety,
     /// Whether the request's body is none or was held whole so far.
     pub body_held: bool,
+    /// Whether the node was on trial: what it sends is no surprise, whatever it is.
+    pub on_trial: bool,
     /// Whether an earlier attempt of this request already died with bytes written.
     pub died_before: bool,
     /// Whether a node that this request was never sent to fell in the same moment: then something
@@ -126,7 +128,7 @@ pub fn decide(attempt: &Attempt, policy: &RetryPolicy) -> Verdict {
         return Verdict::AgainFree;
     } else if attempt.safety == Safety::Unsafe {
         Reason::Unsafe
-    } else if !matches!(attempt.failure, Failure::Died | Failure::Vanished) {
+    } else if !is_worth_another_node(attempt) {
         Reason::Final
     } else if !attempt.body_held {
         Reason::BodyGone
@@ -138,6 +140,16 @@ pub fn decide(attempt: &Attempt, policy: &RetryPolicy) -> Verdict {
         return Verdict::Again { budget: !attempt.node_left };
     };
     Verdict::GiveUp(reason)
+}
+
+/// Whether another node may do better. One that is slow or wrong does what the application says,
+/// unless it has just come back and is tried.
+fn is_worth_another_node(attempt: &Attempt) -> bool {
+    match attempt.failure {
+        Failure::Died | Failure::Vanished => true,
+        Failure::BadAnswer => attempt.on_trial,
+        _ => false,
+    }
 }
 
 /// Whether one more replay may start while `active` requests run and `replaying` of them are
@@ -169,6 +181,7 @@ mod tests {
         head_sent: false,
         safety: Safety::Idempotent,
         body_held: true,
+        on_trial: false,
         died_before: false,
         cleared: false,
         node_left: false,
@@ -218,6 +231,8 @@ mod tests {
         ] {
             assert_eq!(decide(&attempt, &POLICY), Verdict::GiveUp(reason));
         }
+        let on_trial = Attempt { failure: Failure::BadAnswer, on_trial: true, ..DIED };
+        assert_eq!(decide(&on_trial, &POLICY), AGAIN);
     }
 
     /// Every combination of facts, at the edges of its numbers.
@@ -231,7 +246,7 @@ mod tests {
             Failure::AnswerTimeout,
             Failure::BadAnswer,
         ];
-        let flags = 0_u32..1 << 7;
+        let flags = 0_u32..1 << 8;
         flags.flat_map(|flags| {
             let flag = move |bit: u32| flags & (1 << bit) != 0;
             let safety = if flag(1) { Safety::Unsafe } else { Safety::Idempotent };
@@ -245,6 +260,7 @@ mod tests {
                         body_held: flag(2),
                         died_before: flag(3),
                         cleared: flag(6),
+                        on_trial: flag(7),
                         node_left: flag(4),
                         tries,
                         elapsed: if flag(5) { POLICY.within } else { Duration::ZERO },

@@ -65,6 +65,7 @@ fn retry_decision(bencher: Bencher<'_, '_>) {
         head_sent: false,
         safety: Safety::Idempotent,
         body_held: true,
+        on_trial: false,
         died_before: false,
         cleared: false,
         node_left: false,

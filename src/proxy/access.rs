@@ -1,23 +1,23 @@
 //! The access log: one line a request, written without ever holding a worker back.
 //!
 //! Each worker collects lines on a page of its own and hands full pages, or those a moment old, to
-//! one thread that writes. The queue between them is bounded: when whoever reads the log is slower
-//! than the requests, or is gone, lines are dropped and counted, and requests go on.
+//! an [`Outlet`]. That is bounded: when whoever reads the log is slower than the requests, or is
+//! gone, lines are dropped and counted, and requests go on.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::Notify;
 use tracing::warn;
 
 use self::line::Line;
 use crate::config::AccessLogForm;
 use crate::metrics::Counts;
+use crate::outlet::{Outlet, Page};
 
 mod entry;
 mod line;
@@ -46,23 +46,16 @@ const FINISH: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct AccessLog {
     form: AccessLogForm,
-    pages: mpsc::Sender<Page>,
+    outlet: Outlet,
     counts: Arc<Counts>,
 }
 
-/// The end of it at which a thread writes.
+/// Who looks after what is written.
 pub struct Writer {
-    ended: oneshot::Receiver<()>,
+    outlet: Outlet,
     counts: Arc<Counts>,
     /// So many lost lines were told of.
     told: u64,
-}
-
-/// Lines on their way.
-#[derive(Debug, Default)]
-struct Page {
-    bytes: Vec<u8>,
-    lines: u64,
 }
 
 impl AccessLog {
@@ -75,30 +68,16 @@ impl AccessLog {
         counts: Arc<Counts>,
         to: impl Write + Send + 'static,
     ) -> io::Result<(Self, Writer)> {
-        let (pages, written) = mpsc::channel(PAGES_MAX);
-        let (end, ended) = oneshot::channel();
-        let writer = Writer { ended, counts: Arc::clone(&counts), told: 0 };
-        let log = Self { form, pages, counts };
-        let counts = Arc::clone(&log.counts);
-        thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            write_pages(written, to, &counts);
-            let _ = end.send(());
-        })?;
-        Ok((log, writer))
-    }
-}
-
-/// Writes until every sender is gone. A failed write loses its page: the next one may succeed.
-fn write_pages(mut pages: mpsc::Receiver<Page>, mut to: impl Write, counts: &Counts) {
-    while let Some(page) = pages.blocking_recv() {
-        if to.write_all(&page.bytes).and_then(|()| to.flush()).is_err() {
-            counts.access_log_lines_dropped.add_many(page.lines);
-        }
+        let lost = Arc::clone(&counts);
+        let wrote = move |lines| lost.access_log_lines_dropped.add_many(lines);
+        let outlet = Outlet::start("access-log", PAGES_MAX, to, wrote)?;
+        let writer = Writer { outlet: outlet.clone(), counts: Arc::clone(&counts), told: 0 };
+        Ok((Self { form, outlet, counts }, writer))
     }
 }
 
 impl Writer {
-    /// Says now and then that lines were dropped. Not the thread says it, which may be stuck.
+    /// Says now and then that lines were dropped. Not the writing thread says it, which may be stuck.
     pub async fn watch(&mut self) -> Infallible {
         loop {
             tokio::time::sleep(TELL).await;
@@ -106,10 +85,11 @@ impl Writer {
         }
     }
 
-    /// Waits until all that was handed over is written, but not for ever. Call it when the
-    /// [`AccessLog`] is dropped.
+    /// Waits until all that was handed over is written, but not for ever; what is not written by
+    /// then counts as dropped. Call it when the workers have ended.
     pub async fn finish(mut self) {
-        let _ = tokio::time::timeout(FINISH, &mut self.ended).await;
+        self.outlet.finish(FINISH).await;
+        self.counts.access_log_lines_dropped.add_many(self.outlet.waiting());
         self.tell();
     }
 
@@ -170,8 +150,8 @@ impl Desk {
 
     /// Hands the page over, if there is room in the queue.
     fn hand_over(&self) -> bool {
-        let place = self.log.pages.try_reserve();
-        place.map(|place| place.send(self.page.take())).is_ok()
+        let refused = self.log.outlet.hand(self.page.take());
+        refused.map_err(|page| self.page.replace(page)).is_ok()
     }
 
     fn drop_page(&self) {

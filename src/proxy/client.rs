@@ -199,6 +199,8 @@ impl Client {
         let entry = &mut self.entry;
         entry.begin(worker.desk.as_ref(), &self.forwarding);
         entry.asks(head.method, head.target);
+        let proxies = &worker.settings.trusted_proxies;
+        entry.comes_from(|| self.forwarding.named_client(&head, proxies));
         if is_private(head.target) {
             return Err(Reject::Private);
         }

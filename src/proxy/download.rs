@@ -4,7 +4,6 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
@@ -15,7 +14,7 @@ use crate::proxy::Worker;
 use crate::proxy::access::Entry;
 use crate::proxy::client::{gone, left};
 use crate::proxy::timer::Timer;
-use crate::proxy::upload::{write_all_within, write_within};
+use crate::proxy::upload::{write_all_within, write_what_fits, write_within};
 use crate::retry::Failure;
 use crate::server::buffer::{Buffer, Need};
 
@@ -148,12 +147,14 @@ impl Download<'_> {
         let soon = STALLED.min(silence_max);
         while left > 0 {
             let bytes = &self.inbox.filled()[..left];
-            let written = self.timer.within(soon, pin!(self.to_client.write(bytes))).await;
-            let n = match written {
-                Ok(written) => written?,
-                Err(_) => {
-                    self.inbox.shrink();
-                    self.request.iter_mut().for_each(|request| request.stow());
+            let n = match write_what_fits(&self.to_client, bytes)? {
+                Some(n) => n,
+                None => {
+                    let writable = self.timer.within(soon, pin!(self.to_client.writable())).await;
+                    if writable.is_err() {
+                        self.inbox.shrink();
+                        self.request.iter_mut().for_each(|request| request.stow());
+                    }
                     let bytes = &self.inbox.filled()[..left];
                     write_within(&mut self.to_client, self.timer, silence_max - soon, bytes).await?
                 }

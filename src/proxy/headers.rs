@@ -1,8 +1,9 @@
 //! The heads that go on: which fields are kept, which are ours. Public for the bench and the fuzz
 //! targets of the codec alone.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use crate::config::TrustedProxies;
 use crate::h1::{
     Field, Fields, Framing, RequestHead, ResponseHead, Version, append_field, append_number,
     append_request_line, append_status_line,
@@ -41,6 +42,23 @@ impl Forwarding {
     pub(crate) fn client(&self) -> &str {
         let start = self.lines.split("\r\n").next();
         start.and_then(|line| line.split_once(": ")).unwrap_or_default().1
+    }
+
+    /// Who a trusted proxy says its client is: the last address of `X-Forwarded-For` that is not
+    /// itself a trusted proxy's, as far as all behind it are.
+    pub(crate) fn named_client(
+        &self,
+        head: &RequestHead<'_>,
+        proxies: &TrustedProxies,
+    ) -> Option<IpAddr> {
+        let said = |field: &Field<'_>| field.name.eq_ignore_ascii_case("x-forwarded-for");
+        let fields: Vec<_> = head.fields.end_to_end().filter(said).map(|f| f.value).collect();
+        let entries = fields.iter().rev().flat_map(|value| value.rsplit(|&b| b == b','));
+        let addresses = entries.map_while(|entry| {
+            let entry = str::from_utf8(entry).ok()?.trim();
+            entry.parse().or_else(|_| entry.parse().map(|addr: SocketAddr| addr.ip())).ok()
+        });
+        addresses.filter(|_| self.trusted).find(|ip| !proxies.contains(*ip))
     }
 
     /// The id with which a request goes on: that of a trusted proxy, or ours.
@@ -436,6 +454,32 @@ mod tests {
         assert_eq!((sent("OPTIONS", "5"), sent("TRACE", "1")), ("4".into(), "0".into()));
         assert_eq!((sent("GET", "5"), sent("OPTIONS", "x")), ("5".into(), "x".into()));
         assert_eq!(sent("TRACE", "99999999999999999999"), "99999999999999999999");
+    }
+
+    #[test]
+    fn the_client_is_the_last_address_that_no_trusted_proxy_has() {
+        let proxies = TrustedProxies {
+            networks: vec!["10.0.0.0/8".parse().unwrap()],
+            ..TrustedProxies::default()
+        };
+        for (said, trusted, client) in [
+            ("X-Forwarded-For: 1.2.3.4\r\n", true, Some("1.2.3.4")),
+            ("X-Forwarded-For: 9.9.9.9, 1.2.3.4, 10.0.0.7\r\n", true, Some("1.2.3.4")),
+            ("X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-For: 1.2.3.4:80\r\n", true, Some("1.2.3.4")),
+            ("X-Forwarded-For: [2001:db8::7]:80\r\n", true, Some("2001:db8::7")),
+            ("X-Forwarded-For: 1.2.3.4, unknown\r\n", true, None),
+            ("X-Forwarded-For: 10.0.0.7\r\n", true, None),
+            ("X-Forwarded-For: \r\n", true, None),
+            ("", true, None),
+            ("X-Forwarded-For: 1.2.3.4\r\n", false, None),
+        ] {
+            let text = format!("GET / HTTP/1.1\r\nHost: pi\r\n{said}\r\n");
+            let mut slots = Slots::new();
+            let head = parse_request(text.as_bytes(), 0, &mut slots).unwrap().unwrap();
+            let forwarding = Forwarding::new([10, 0, 0, 1].into(), trusted);
+            let expected = client.map(|client: &str| client.parse().unwrap());
+            assert_eq!(forwarding.named_client(&head, &proxies), expected, "{said}");
+        }
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::config::{Limits, REPLAY_BYTES_MAX};
@@ -240,18 +239,27 @@ pub(crate) async fn write_within(
     silence_max: Duration,
     bytes: &[u8],
 ) -> io::Result<usize> {
-    let written = timer.within(silence_max, pin!(to.write(bytes))).await;
-    written.unwrap_or_else(|_| what_fits(to.as_ref(), bytes))
+    if let Some(n) = write_what_fits(to, bytes)? {
+        return Ok(n);
+    }
+    match timer.within(silence_max, pin!(to.write(bytes))).await {
+        Ok(written) => written,
+        Err(_) => write_what_fits(to, bytes)?.ok_or_else(|| io::ErrorKind::TimedOut.into()),
+    }
 }
 
-/// Sends what the kernel has room for, past the runtime. Linux calls a full socket writable only
-/// when a third of its buffer is free again, and that may be megabytes: a peer that takes them slowly
-/// is not silent, and any room shows that it took something.
-fn what_fits(to: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    match SockRef::from(to).send(bytes) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(io::ErrorKind::TimedOut.into())
-        }
-        sent => sent,
+/// Writes what the kernel has room for; `None` if there is none. Linux calls a full socket writable
+/// only when a third of its buffer is free again, and that may be megabytes: a peer that takes them
+/// slowly is not silent. So where the runtime says that nothing fits, the kernel is asked. Where it
+/// said so too, any room later shows that the peer has taken something.
+pub(crate) fn write_what_fits(to: &WriteHalf<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
+    let none = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+    let written = match to.try_write(bytes) {
+        Err(error) if none(&error) => SockRef::from(to.as_ref()).send(bytes),
+        written => written,
+    };
+    match written {
+        Err(error) if none(&error) => Ok(None),
+        written => written.map(Some),
     }
 }

@@ -104,6 +104,8 @@ impl Holder {
             self.standing.restarted(self.drained);
             self.counters.errors.store(0, Ordering::Relaxed);
             self.drained = false;
+            // It was the goodbye of the start before.
+            self.farewell = None;
         }
         self.boot = boot;
         self.active = active;

@@ -159,6 +159,18 @@ fn a_forged_goodbye_changes_nothing() {
 }
 
 #[test]
+fn a_goodbye_of_the_start_before_is_no_forgery() {
+    let mut lab = Lab::new();
+    lab.joined("a", 1, 1);
+    lab.answers.insert(at(1), node("a", "pi", 1, NodeState::Draining));
+    lab.left("pc-a");
+    lab.pass(12);
+    lab.answers.insert(at(1), up("a", 2));
+    lab.pass(12);
+    assert_eq!(lab.told(), [What::Joined, What::Draining, What::Restarted, What::Back]);
+}
+
+#[test]
 fn a_node_that_drained_and_said_goodbye_leaves_the_list_when_it_stops() {
     let mut lab = Lab::new();
     lab.joined("a", 1, 1);

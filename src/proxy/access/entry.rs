@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -72,6 +73,14 @@ impl Entry {
         let Some(facts) = &mut self.0 else { return };
         facts.method = Some(shortened(method, WORD_BYTES_MAX).into());
         facts.target = Some(shortened(target, TARGET_BYTES_MAX).into());
+    }
+
+    /// A proxy that is trusted says who asks.
+    pub(crate) fn comes_from(&mut self, client: impl FnOnce() -> Option<IpAddr>) {
+        let Some(facts) = &mut self.0 else { return };
+        if let Some(client) = client() {
+            facts.client = client.to_canonical().to_string().into();
+        }
     }
 
     /// It goes to nodes, and has this id there.

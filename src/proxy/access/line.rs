@@ -11,7 +11,7 @@ use crate::config::AccessLogForm;
 pub(super) struct Line<'a> {
     /// When it ended, in UTC.
     pub(super) time: &'a str,
-    /// The address it is forwarded for.
+    /// Who asked: the address that connected, or the one that a trusted proxy names.
     pub(super) client: &'a str,
     /// `None` where no head could be read.
     pub(super) method: Option<&'a str>,

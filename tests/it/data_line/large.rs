@@ -222,3 +222,22 @@ fn a_node_that_takes_nothing_of_a_body_for_half_a_minute_is_given_up() {
     println!("given up after {:?}", began.elapsed());
     assert_eq!(front.failed(), 1);
 }
+
+/// The kernel's buffer has room for a while after the runtime calls it full. That a part of an answer
+/// still fits there is no sign of life.
+#[test]
+fn a_client_that_reads_nothing_of_a_large_answer_is_left_after_its_time() {
+    let limit = Duration::from_millis(500);
+    let (ada, front) = one_with(|setup| setup.limits.send = limit);
+    let (client, mut node) = front.send(&ada, GET);
+    node.expect(forwarded_get());
+    node.send("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
+    let began = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| node.send_what_is_taken(vec![b'x'; 100_000_000]));
+        wait_until_free(&ada);
+    });
+    let took = began.elapsed();
+    assert!((limit..6 * limit).contains(&took), "{took:?}");
+    drop(client);
+}

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use picluster::health::Outcome;
+use picluster::health::{Health, Outcome};
 use picluster::pool::Member;
 
 use super::front::{
@@ -81,7 +81,7 @@ fn a_request_that_kills_two_nodes_kills_no_third() {
 }
 
 #[test]
-fn a_request_is_not_blamed_for_two_deaths_when_a_node_falls_that_never_saw_it() {
+fn a_request_is_not_blamed_for_two_deaths_when_all_fall_and_one_never_saw_it() {
     let nodes = [Puppet::new("ada"), Puppet::new("bob"), Puppet::new("cyd")];
     let [ada, bob, cyd] = &nodes;
     let front = Front::before(&nodes.each_ref());
@@ -90,14 +90,71 @@ fn a_request_is_not_blamed_for_two_deaths_when_a_node_falls_that_never_saw_it() 
     for node in [ada, bob] {
         node.accept().expect(forwarded_get());
     }
-    let fallen = Member { since: front.now(), ..cyd.down() };
-    front.publish([ada.down(), bob.down(), fallen]);
+    front.publish([ada.down(), bob.down(), refuses(cyd, front.now())]);
     front.publish([ada.down(), bob.down(), cyd.up()]);
     let mut third = cyd.accept();
     third.expect(forwarded_get());
     third.send(answer("1"));
     client.expect(answer_of("cyd", "1"));
     assert_eq!(front.failed(), 0);
+}
+
+#[test]
+fn a_request_that_kills_is_cleared_by_no_death_but_that_of_all_and_only_once() {
+    let nodes = ["ada", "bob", "cyd", "dan"].map(Puppet::new);
+    let [ada, bob, cyd, dan] = &nodes;
+    let front = Front::before(&nodes.each_ref());
+    // Another such request has killed cyd. Later than that, dan would have nothing to fear.
+    let mut client = front.client();
+    client.send(GET);
+    for node in [ada, bob] {
+        node.accept().expect(forwarded_get());
+    }
+    front.publish([ada.down(), bob.down(), refuses(cyd, front.now()), dan.up()]);
+    client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
+    dan.expect_nobody();
+    // All have fallen, and one of them without having seen it, but not now.
+    front.publish([ada.up(), bob.up()]);
+    let mut client = front.client();
+    client.send(GET);
+    for node in [ada, bob] {
+        node.accept().expect(forwarded_get());
+    }
+    let before = front.now().saturating_sub(Duration::from_secs(10));
+    front.publish([ada.down(), bob.down(), refuses(cyd, before)]);
+    client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
+    // All fall, twice.
+    front.publish([ada.up(), bob.up()]);
+    let mut client = front.client();
+    client.send(GET);
+    for node in [ada, bob] {
+        node.accept().expect(forwarded_get());
+    }
+    front.publish([ada.down(), bob.down(), refuses(cyd, front.now())]);
+    front.publish([ada.down(), bob.down(), cyd.up()]);
+    cyd.accept().expect(forwarded_get());
+    front.publish([ada.down(), bob.down(), cyd.down(), refuses(dan, front.now())]);
+    front.publish([dan.up()]);
+    client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
+    dan.expect_nobody();
+}
+
+/// The node as it is shown since then: nobody listens there.
+fn refuses(node: &Puppet, since: Duration) -> Member {
+    Member { health: Health::Ejected, since, ..node.down() }
+}
+
+#[test]
+fn a_node_on_trial_that_answers_nonsense_costs_no_get() {
+    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
+    let front = Front::before(&[&ada, &bob]);
+    front.publish([ada.on_trial(), bob.up()]);
+    let mut client = front.client();
+    client.send(GET);
+    let mut tried = ada.accept();
+    tried.expect(forwarded_get());
+    tried.send("nonsense\r\n\r\n");
+    client.expect(answer_of("bob", "bob"));
 }
 
 #[test]

@@ -1,0 +1,261 @@
+//! Lines on their way to where somebody may read slowly, or no more: a full pipe, a full disk. A
+//! thread of its own writes them, and whoever has a line never waits for it.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+/// What a pipe takes as a whole, and does not mix with what others write to it: PIPE_BUF of Linux
+/// (pipe(7)).
+const PIECE_BYTES: usize = 4096;
+
+/// How often it is tried again where a write would block although it should wait.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// Some whole lines.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Their text, each with its end.
+    pub bytes: Vec<u8>,
+    /// How many they are.
+    pub lines: u64,
+}
+
+/// The end at which lines are handed in. Clones lead to the same thread, which ends with the last of
+/// them.
+#[derive(Clone, Debug)]
+pub struct Outlet {
+    pages: mpsc::Sender<Page>,
+    /// Lines that were handed in and are not written yet, nor lost.
+    waiting: Arc<AtomicU64>,
+}
+
+impl Outlet {
+    /// Starts the thread of this name, which writes to `to`. At most `pages_max` wait for it. After
+    /// each page it calls `wrote`, with how many of its lines were lost because they could not be
+    /// written.
+    ///
+    /// # Errors
+    /// The thread cannot be made.
+    pub fn start(
+        name: &str,
+        pages_max: usize,
+        to: impl Write + Send + 'static,
+        wrote: impl FnMut(u64) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (pages, handed) = mpsc::channel(pages_max);
+        let waiting = Arc::new(AtomicU64::new(0));
+        let left = Arc::clone(&waiting);
+        let run = move || write_all(handed, &mut Sink { to, torn: false }, &left, wrote);
+        thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        Ok(Self { pages, waiting })
+    }
+
+    /// Hands a page in, if there is room for it.
+    ///
+    /// # Errors
+    /// There is none: whoever has the page may try again, or drop it.
+    pub fn hand(&self, page: Page) -> Result<(), Page> {
+        self.waiting.fetch_add(page.lines, Ordering::Relaxed);
+        self.pages.try_send(page).map_err(|refused| {
+            let page = refused.into_inner();
+            self.waiting.fetch_sub(page.lines, Ordering::Relaxed);
+            page
+        })
+    }
+
+    /// Lines that are not written yet.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Waits until all lines are written, but not longer than this.
+    pub async fn finish(&self, limit: Duration) {
+        let all_written = async {
+            while self.waiting() > 0 {
+                tokio::time::sleep(RETRY).await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, all_written).await;
+    }
+
+    /// The same where no runtime is left.
+    pub fn finish_blocking(&self, limit: Duration) {
+        let end = Instant::now() + limit;
+        while self.waiting() > 0 && Instant::now() < end {
+            pause();
+        }
+    }
+}
+
+/// Standard output or standard error, without a buffer and with all its errors: the standard
+/// library's own handle calls it a success to write to a descriptor that cannot be written to.
+///
+/// # Errors
+/// There are no more files to be had.
+pub fn unbuffered(stream: impl AsFd) -> io::Result<File> {
+    Ok(File::from(stream.as_fd().try_clone_to_owned()?))
+}
+
+#[expect(clippy::disallowed_methods, reason = "no runtime is on the threads that call it")]
+fn pause() {
+    thread::sleep(RETRY);
+}
+
+fn write_all(
+    mut handed: mpsc::Receiver<Page>,
+    sink: &mut Sink<impl Write>,
+    waiting: &AtomicU64,
+    mut wrote: impl FnMut(u64),
+) {
+    while let Some(page) = handed.blocking_recv() {
+        wrote(sink.write(&page.bytes));
+        // Last: who finds none waiting also finds what was lost.
+        waiting.fetch_sub(page.lines, Ordering::Release);
+    }
+}
+
+struct Sink<W> {
+    to: W,
+    /// What was written last ends in the middle of a line.
+    torn: bool,
+}
+
+impl<W: Write> Sink<W> {
+    /// Writes these lines; says how many could not be written as a whole.
+    fn write(&mut self, mut lines: &[u8]) -> u64 {
+        let count = |lines: &[u8]| lines.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        if self.torn && self.write_piece(b"\n") == 0 {
+            return count(lines);
+        }
+        while !lines.is_empty() {
+            let (piece, rest) = lines.split_at(piece_len(lines));
+            let written = self.write_piece(piece);
+            if written < piece.len() {
+                return count(&piece[written..]) + count(rest);
+            }
+            lines = rest;
+        }
+        0
+    }
+
+    /// Gives how much of the piece went.
+    fn write_piece(&mut self, piece: &[u8]) -> usize {
+        let mut written = 0;
+        while written < piece.len() {
+            match self.to.write(&piece[written..]) {
+                Ok(0) => break,
+                Ok(n) => written += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Somebody else has made the descriptor, which is shared, one that does not wait.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => pause(),
+                Err(_) => break,
+            }
+        }
+        if let Some(last) = piece[..written].last() {
+            self.torn = *last != b'\n';
+        }
+        written
+    }
+}
+
+/// As many whole lines as a pipe takes at once, but at least one.
+fn piece_len(lines: &[u8]) -> usize {
+    let ends = |byte: &u8| *byte == b'\n';
+    let fits = &lines[..lines.len().min(PIECE_BYTES)];
+    let end = fits.iter().rposition(ends).or_else(|| lines.iter().position(ends));
+    end.map_or(lines.len(), |end| end + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Takes so many bytes at each call; 0 is an error.
+    struct Moody {
+        moods: Vec<usize>,
+        written: Vec<u8>,
+    }
+
+    impl Write for Moody {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let most = if self.moods.is_empty() { usize::MAX } else { self.moods.remove(0) };
+            if most == 0 {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            let n = most.min(bytes.len());
+            self.written.extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn sink(moods: &[usize]) -> Sink<Moody> {
+        Sink { to: Moody { moods: moods.to_vec(), written: Vec::new() }, torn: false }
+    }
+
+    #[test]
+    fn a_line_that_was_torn_by_a_full_disk_is_lost_and_spoils_no_other() {
+        let mut sink = sink(&[5, 0, 0, 1, 0]);
+        assert_eq!(sink.write(b"one\ntwo\nthree\n"), 2);
+        assert_eq!(sink.write(b"four\n"), 1, "the disk is still full");
+        assert_eq!(sink.write(b"five\nsix\n"), 2, "there was room for the end of the torn line");
+        assert_eq!(sink.write(b"seven\n"), 0);
+        assert_eq!(String::from_utf8(sink.to.written).unwrap(), "one\nt\nseven\n");
+    }
+
+    #[test]
+    fn a_pipe_gets_whole_lines_that_it_takes_at_once() {
+        let line = |len: usize| [vec![b'x'; len - 1], vec![b'\n']].concat();
+        for (lines, first) in [
+            (line(10), 10),
+            ([line(10), line(20)].concat(), 30),
+            ([line(4090), line(10)].concat(), 4090),
+            ([line(4090), line(6)].concat(), 4096),
+            ([line(5000), line(6)].concat(), 5000),
+        ] {
+            assert_eq!(piece_len(&lines), first);
+        }
+    }
+
+    #[test]
+    fn what_waits_is_known_until_it_is_written() {
+        let gate = Arc::new(Mutex::new(()));
+        struct Gated(Arc<Mutex<()>>);
+        impl Write for Gated {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                drop(self.0.lock().unwrap());
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let shut = gate.lock().unwrap();
+        let outlet = Outlet::start("test", 1, Gated(Arc::clone(&gate)), |_| {}).unwrap();
+        let page = || Page { bytes: b"a\nb\n".to_vec(), lines: 2 };
+        let mut handed = 0;
+        // One is being written, one waits.
+        while handed < 2 {
+            handed += u64::from(outlet.hand(page()).is_ok());
+        }
+        assert!(outlet.hand(page()).is_err());
+        assert_eq!(outlet.waiting(), 4);
+        outlet.finish_blocking(RETRY);
+        assert_eq!(outlet.waiting(), 4);
+        drop(shut);
+        outlet.finish_blocking(Duration::from_secs(10));
+        assert_eq!(outlet.waiting(), 0);
+    }
+}
