@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Output, Stdio};
 
+use crate::lab::wait_until;
+
 /// The binary, with no `PICLUSTER_*` variable.
 fn picluster() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_picluster"));
@@ -108,4 +110,23 @@ fn the_access_log_goes_to_stdout_and_its_last_line_comes_before_the_end() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains(" 127.0.0.1 \"GET /.picluster/x\" 404 "), "{lines:?}");
     assert!(lines[0].contains(" cause=private request_id=-"), "{lines:?}");
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_neither_the_program_nor_its_end() {
+    let (unread, mut pipe) = std::io::pipe().expect("there are files");
+    // pipe(7): as much as it holds.
+    pipe.write_all(&[b'x'; 64 * 1024]).expect("it has room");
+    let mut node = picluster()
+        .args(["web", "--loopback", "--exit-with-stdin", "--drain", "0s"])
+        .args(["--listen", "127.0.0.1:0", "--log-level", "trace"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(pipe)
+        .spawn()
+        .expect("the binary starts");
+    drop(node.stdin.take());
+    wait_until("it ends", || node.try_wait().expect("it is ours").is_some());
+    assert_eq!(node.wait().expect("it has ended").code(), Some(0));
+    drop(unread);
 }
