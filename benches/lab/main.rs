@@ -70,8 +70,9 @@ struct Group {
     run: fn(&Effort, &Lab, &mut Table),
 }
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     Group { name: "join", run: starts::run },
+    Group { name: "start", run: starts::balancer },
     Group { name: "clones", run: clones::run },
     Group { name: "loss-kill", run: losses::kill },
     Group { name: "loss-term", run: losses::term },

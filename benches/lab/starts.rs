@@ -1,9 +1,9 @@
-//! From the start of a node's process to its first answer through the balancer.
+//! From the start of a process to its first answers: a node's through the balancer, a balancer's own.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Effort;
-use crate::lab::{Lab, Report};
+use crate::lab::{self, Lab, Report};
 use crate::spread::Spread;
 use crate::table::{Table, failed};
 
@@ -40,4 +40,43 @@ pub(crate) fn run(effort: &Effort, lab: &Lab, table: &mut Table) {
         format!("p50 {p50:.2}, p95 {p95:.2}, max {max:.2} s"),
         failed(report.failed, report.ok + report.failed),
     );
+}
+
+/// Nodes stand there and were announced before.
+pub(crate) fn balancer(effort: &Effort, lab: &Lab, table: &mut Table) {
+    let runs = effort.of(20, 5);
+    let front = lab.pi("front");
+    for name in ["ada", "bob", "eve"] {
+        lab.pi(name).web().start();
+    }
+    let lb = front.lb().start();
+    lb.wait_for_nodes(3);
+    lb.sigterm();
+    let (mut healthy, mut served, mut failures) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..runs {
+        let began = Instant::now();
+        let lb = front.lb().start();
+        let is_healthy = || lab.get(&lb.admin("/healthz")).is_ok_and(|answer| answer.status == 200);
+        while !is_healthy() {
+            assert!(began.elapsed() < lab::PATIENCE, "the balancer does not start");
+        }
+        healthy.push(began.elapsed().as_secs_f64() * 1e3);
+        // It is held until there is a node.
+        let is_served = lab.get(&lb.url()).is_ok_and(|answer| answer.status == 200);
+        failures += u64::from(!is_served);
+        served.push(began.elapsed().as_secs_f64());
+        lb.sigterm();
+    }
+    for (figure, bar, spread, unit) in [
+        ("start to /healthz", "30 ms", Spread::of(healthy), "ms"),
+        ("start to a served request", "1.2 s", Spread::of(served), "s"),
+    ] {
+        let (p50, max) = (spread.median(), spread.greatest());
+        table.row(
+            &format!("balancer: {figure}, {runs} x"),
+            bar,
+            format!("p50 {p50:.2}, max {max:.2} {unit}"),
+            failed(failures, runs as u64),
+        );
+    }
 }

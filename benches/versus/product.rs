@@ -129,7 +129,8 @@ impl Product {
 /// The balancer under test, with all that is on by default.
 fn ours(pi: &Pi, scene: Scene) -> Balancer {
     let threads = scene.threads.to_string();
-    let lb = pi.lb().args(&["--workers", &threads]);
+    // As many as the others are told: those of the turn before may not have left yet.
+    let lb = pi.lb().args(&["--workers", &threads, "--max-connections", "20000"]);
     if scene.access_log {
         let script = format!("exec > {}", Product::Picluster.access_log());
         return lb.args(&["--access-log", "text"]).after(&script).start();

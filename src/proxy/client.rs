@@ -38,6 +38,8 @@ pub(crate) struct Client {
     pub(crate) timer: Timer,
     pub(crate) life: Life,
     pub(crate) forwarding: Forwarding,
+    /// Bytes of answers that its socket has taken at once, since it last did not.
+    pub(crate) kept_up: usize,
     /// What the access log is to tell of the present request.
     pub(crate) entry: Entry,
 }
@@ -84,6 +86,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         timer: Timer::default(),
         life,
         forwarding: Forwarding::new(peer.ip(), trusted),
+        kept_up: 0,
         entry: Entry::default(),
     };
     // A trusted proxy has connections for many clients.

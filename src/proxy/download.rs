@@ -70,7 +70,7 @@ pub(super) struct Download<'a> {
     /// The request, which nobody reads while the client is waited for.
     pub(super) request: Option<&'a mut Buffer>,
     /// Bytes that the client's socket has taken at once, since it last did not.
-    pub(super) kept_up: usize,
+    pub(super) kept_up: &'a mut usize,
 }
 
 impl Download<'_> {
@@ -100,7 +100,7 @@ impl Download<'_> {
                 return self.answer.body.eof().map_err(|_| Stopped::Node(Failure::Died));
             }
             // One that does not keep up would have more memory stand still for it.
-            if self.inbox.is_full() && self.kept_up >= BUFFER_BYTES_LARGE {
+            if self.inbox.is_full() && *self.kept_up >= BUFFER_BYTES_LARGE {
                 // Without it, it takes more system calls.
                 let _ = self.inbox.grow(BUFFER_BYTES_LARGE, Need::Speeds);
             }
@@ -159,7 +159,7 @@ impl Download<'_> {
                     write_within(&mut self.to_client, self.timer, silence_max - soon, bytes).await?
                 }
             };
-            self.kept_up = if n == left { self.kept_up + n } else { 0 };
+            *self.kept_up = if n == left { self.kept_up.saturating_add(n) } else { 0 };
             self.inbox.consume(n);
             self.entry.sent(n);
             left -= n;

@@ -312,7 +312,7 @@ impl Attempt<'_> {
 
     async fn relay_down(&mut self, answer: &mut Answer) -> Result<(), Stopped> {
         let Self { worker, client, node, member, inbox, .. } = self;
-        let Client { stream, timer, entry, inbox: request, .. } = &mut **client;
+        let Client { stream, timer, entry, inbox: request, kept_up, .. } = &mut **client;
         let (_, to_client) = stream.split();
         let (from_node, _) = node.split();
         let download = Download {
@@ -325,7 +325,7 @@ impl Attempt<'_> {
             inbox,
             answer,
             request: Some(request),
-            kept_up: 0,
+            kept_up,
         };
         download.run().await
     }
@@ -347,7 +347,7 @@ impl Attempt<'_> {
             inbox,
             answer,
             request: None,
-            kept_up: 0,
+            kept_up: &mut client.kept_up,
         };
         let mut download = pin!(download.run());
         let limits = &worker.settings.limits;

@@ -116,7 +116,7 @@ fn the_access_log_goes_to_stdout_and_its_last_line_comes_before_the_end() {
 fn a_log_that_nobody_reads_holds_up_neither_the_program_nor_its_end() {
     let (unread, mut pipe) = std::io::pipe().expect("there are files");
     // pipe(7): as much as it holds.
-    pipe.write_all(&[b'x'; 64 * 1024]).expect("it has room");
+    pipe.write_all(&vec![b'x'; 64 * 1024]).expect("it has room");
     let mut node = picluster()
         .args(["web", "--loopback", "--exit-with-stdin", "--drain", "0s"])
         .args(["--listen", "127.0.0.1:0", "--log-level", "trace"])
