@@ -249,60 +249,67 @@ impl Worker {
 
     /// Serves one request: picks a node, sends to it, gives its answer to the client, or tries
     /// again.
-    async fn exchange(&self, client: &mut Client, mut request: Request) -> Next {
-        let _active = Counted::new(&self.active);
-        let mut tries = Tries::default();
-        loop {
-            // A block, so that what it needs takes no room while the answer is awaited.
-            let (mut node, pick, reused) = {
-                let acquired = tokio::select! {
-                    biased;
-                    acquired = self.acquire(&request, &mut tries, &mut client.entry) => {
-                        acquired.map_err(Some)
-                    }
-                    () = gone(&client.stream) => Err(None),
-                };
-                if std::mem::take(&mut tries.waits) {
-                    self.count_end_of_hold(acquired.as_ref().err().copied());
-                }
-                match acquired {
-                    Ok(acquired) => acquired,
-                    Err(None) => {
-                        client.entry.end(CLIENT_LEFT);
-                        return Next::Cut;
-                    }
-                    Err(Some(reject)) => {
-                        return Box::pin(client.reject(self, &request, reject)).await;
-                    }
-                }
-            };
-            client.entry.connected(&pick.member().node.name);
-            let to = To { epoch: pick.member().epoch, reused, on_trial: pick.is_trial() };
-            match relay::attempt(self, client, &mut request, &mut node, pick.member()).await {
-                Ok(relayed) => {
-                    client.entry.end(None);
-                    return self.settle(node, pick.member(), &relayed);
-                }
-                Err(Broken::Client(reject)) => {
-                    drop((pick, node));
-                    let Some(reject) = reject else {
-                        client.entry.end(CLIENT_LEFT);
-                        return Next::Cut;
+    #[expect(clippy::manual_async_fn, reason = "an async fn holds twice what it takes by value")]
+    fn exchange<'a>(
+        &'a self,
+        client: &'a mut Client,
+        mut request: Request,
+    ) -> impl Future<Output = Next> + 'a {
+        async move {
+            let _active = Counted::new(&self.active);
+            let mut tries = Tries::default();
+            loop {
+                // A block, so that what it needs takes no room while the answer is awaited.
+                let (mut node, pick, reused) = {
+                    let acquired = tokio::select! {
+                        biased;
+                        acquired = self.acquire(&request, &mut tries, &mut client.entry) => {
+                            acquired.map_err(Some)
+                        }
+                        () = gone(&client.stream) => Err(None),
                     };
-                    return Box::pin(client.reject(self, &request, reject)).await;
-                }
-                Err(Broken::Answer(failure)) => {
-                    client.entry.end(metrics::failure(failure));
-                    return self.cut(pick.member(), failure);
-                }
-                Err(Broken::Node { failure, written }) => {
-                    self.broke(pick.member(), failure, written > 0);
-                    drop((pick, node));
-                    let again = self.again(&request, &mut tries, to, failure, written);
-                    if let Err(reject) = Box::pin(again).await {
+                    if std::mem::take(&mut tries.waits) {
+                        self.count_end_of_hold(acquired.as_ref().err().copied());
+                    }
+                    match acquired {
+                        Ok(acquired) => acquired,
+                        Err(None) => {
+                            client.entry.end(CLIENT_LEFT);
+                            return Next::Cut;
+                        }
+                        Err(Some(reject)) => {
+                            return Box::pin(client.reject(self, &request, reject)).await;
+                        }
+                    }
+                };
+                client.entry.connected(&pick.member().node.name);
+                let to = To { epoch: pick.member().epoch, reused, on_trial: pick.is_trial() };
+                match relay::attempt(self, client, &mut request, &mut node, pick.member()).await {
+                    Ok(relayed) => {
+                        client.entry.end(None);
+                        return self.settle(node, pick.member(), &relayed);
+                    }
+                    Err(Broken::Client(reject)) => {
+                        drop((pick, node));
+                        let Some(reject) = reject else {
+                            client.entry.end(CLIENT_LEFT);
+                            return Next::Cut;
+                        };
                         return Box::pin(client.reject(self, &request, reject)).await;
                     }
-                    request.upload.rewind();
+                    Err(Broken::Answer(failure)) => {
+                        client.entry.end(metrics::failure(failure));
+                        return self.cut(pick.member(), failure);
+                    }
+                    Err(Broken::Node { failure, written }) => {
+                        self.broke(pick.member(), failure, written > 0);
+                        drop((pick, node));
+                        let again = self.again(&request, &mut tries, to, failure, written);
+                        if let Err(reject) = Box::pin(again).await {
+                            return Box::pin(client.reject(self, &request, reject)).await;
+                        }
+                        request.upload.rewind();
+                    }
                 }
             }
         }

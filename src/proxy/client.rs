@@ -55,13 +55,15 @@ pub(crate) struct Request {
     /// It offers to switch protocols.
     pub(crate) upgrade: bool,
     pub(crate) upload: Upload,
-    pub(crate) head_len: usize,
     /// The same in all attempts.
-    pub(crate) id: u128,
+    id: RequestId,
     /// Marks the rendering of its head in the worker's scratch.
     pub(crate) ticket: u64,
     pub(crate) came: Instant,
 }
+
+/// Not the number itself, which would be aligned to 16 bytes, and all that holds it with it.
+type RequestId = [u8; 16];
 
 /// What becomes of the connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,8 +221,8 @@ impl Client {
         if head.expect_continue {
             upload.await_continue();
         }
-        let id = fastrand::u128(..);
-        entry.goes_as(|| self.forwarding.request_id(&head, id));
+        let id: RequestId = fastrand::u128(..).to_ne_bytes();
+        entry.goes_as(|| self.forwarding.request_id(&head, u128::from_ne_bytes(id)));
         let ticket = worker.scratch.render(|out| {
             headers::write_request(&head, self.added(worker, id), out);
         });
@@ -232,7 +234,6 @@ impl Client {
             keep_alive: head.keep_alive,
             upgrade: headers::offered(&head).is_some(),
             upload,
-            head_len: head.len,
             ticket,
             came: Instant::now(),
         }))
@@ -248,18 +249,20 @@ impl Client {
     /// Renders the head of the present request again, for another attempt.
     pub(crate) fn render_again(&self, worker: &Worker, request: &mut Request) {
         let added = self.added(worker, request.id);
-        request.ticket = self.head_again(request.head_len, |head| {
+        request.ticket = self.head_again(request.upload.head_len(), |head| {
             worker.scratch.render(|out| headers::write_request(head, added, out))
         });
     }
 
     /// Whether the present request offers to switch to this.
     pub(crate) fn offers(&self, request: &Request, protocols: &[u8]) -> bool {
-        request.upgrade && self.head_again(request.head_len, |head| is_offered(head, protocols))
+        request.upgrade
+            && self.head_again(request.upload.head_len(), |head| is_offered(head, protocols))
     }
 
     /// What each of this client's requests is given on its way.
-    fn added<'a>(&'a self, worker: &'a Worker, request_id: u128) -> Added<'a> {
+    fn added<'a>(&'a self, worker: &'a Worker, id: RequestId) -> Added<'a> {
+        let request_id = u128::from_ne_bytes(id);
         Added { forwarding: &self.forwarding, via: &worker.settings.via, request_id }
     }
 
@@ -285,7 +288,7 @@ impl Client {
         reject: Reject,
     ) -> Next {
         let close = !request.keep_alive || !request.upload.has_come() || self.life.is_draining();
-        let html = self.wants_html(request.head_len);
+        let html = self.wants_html(request.upload.head_len());
         let next = self.answer(worker, reject, request.is_head, request.http10, html, close).await;
         self.inbox.consume(request.upload.used());
         next

@@ -71,16 +71,57 @@ pub(super) struct Download<'a> {
     pub(super) request: Option<&'a mut Buffer>,
     /// Bytes that the client's socket has taken at once, since it last did not.
     pub(super) kept_up: &'a mut usize,
+    pub(super) unsent: Unsent,
+}
+
+/// What was taken in and did not go down yet.
+#[derive(Default)]
+pub(super) struct Unsent {
+    /// Of the head: nothing as a rule.
+    head: Vec<u8>,
+    /// Of the body, so many bytes at the beginning of the inbox.
+    left: usize,
+    /// Of a body whose chunks are taken apart, its data.
+    plain: Vec<u8>,
 }
 
 impl Download<'_> {
     /// The head with what has come of the body, then the rest of the body.
     pub(super) async fn run(mut self) -> Result<(), Stopped> {
+        if self.begin()? { Ok(()) } else { self.rest().await }
+    }
+
+    /// Sends the head, and with it in one system call what has come of the body. True if that was
+    /// all of the answer, as it mostly is; else the [`rest`](Self::rest) is to follow.
+    pub(super) fn begin(&mut self) -> Result<bool, Stopped> {
+        self.take()?;
+        self.answer.head_sent = true;
+        self.member.answered(self.worker.now());
+        let Unsent { head, left, plain } = &mut self.unsent;
+        let body = if self.answer.unchunk { &plain[..] } else { &self.inbox.filled()[..*left] };
+        let sent = self.worker.scratch.send(body, self.to_client.as_ref());
+        let sent = sent.map_err(|_| Stopped::Client)?;
+        self.entry.sent(sent.body);
+        *head = sent.rest;
+        if self.answer.unchunk {
+            plain.drain(..sent.body);
+        } else {
+            self.inbox.consume(sent.body);
+            *left -= sent.body;
+        }
+        Ok(head.is_empty() && *left == 0 && plain.is_empty() && self.answer.body.is_done())
+    }
+
+    /// What [`begin`](Self::begin) has left, and what comes after it.
+    pub(super) async fn rest(mut self) -> Result<(), Stopped> {
         let limits = &self.worker.settings.limits;
-        let (mut plain, mut turn_bytes) = (Vec::new(), 0);
+        let head = std::mem::take(&mut self.unsent.head);
+        let sent = write_all_within(&mut self.to_client, self.timer, limits.send, &head).await;
+        sent.map_err(|_| Stopped::Client)?;
+        let mut turn_bytes = 0;
         loop {
-            turn_bytes += self.inbox.len();
-            self.pass_on(&mut plain, limits.send).await?;
+            turn_bytes += self.unsent.left + self.unsent.plain.len();
+            self.pass_on(limits.send).await.map_err(|_| Stopped::Client)?;
             if self.answer.body.is_done() {
                 return Ok(());
             }
@@ -104,41 +145,40 @@ impl Download<'_> {
                 // Without it, it takes more system calls.
                 let _ = self.inbox.grow(BUFFER_BYTES_LARGE, Need::Speeds);
             }
+            self.take()?;
         }
     }
 
-    /// Sends what has come of the body; before the first of it, the head. `plain` is where chunks
-    /// are taken apart.
-    async fn pass_on(&mut self, plain: &mut Vec<u8>, silence_max: Duration) -> Result<(), Stopped> {
+    /// Takes in what has come of the body.
+    fn take(&mut self) -> Result<(), Stopped> {
         let came = self.inbox.filled();
-        let body = &mut self.answer.body;
+        let Unsent { left, plain, .. } = &mut self.unsent;
         let advance = if self.answer.unchunk {
-            plain.clear();
-            body.decode(came, &mut |data: &[u8]| plain.extend_from_slice(data))
+            self.answer.body.decode(came, &mut |data: &[u8]| plain.extend_from_slice(data))
         } else {
-            body.advance(came)
+            self.answer.body.advance(came)
         };
         let used = advance.map_err(|_| Stopped::Node(Failure::BadAnswer))?.consumed;
-        let bytes = if self.answer.unchunk { plain.as_slice() } else { &came[..used] };
-        let mut first = 0;
-        if !self.answer.head_sent {
-            self.answer.head_sent = true;
-            self.member.answered(self.worker.now());
-            let sent = send_first(self.worker, &mut self.to_client, self.timer, bytes).await;
-            first = sent.map_err(|_| Stopped::Client)?;
-            self.entry.sent(first);
-        }
-        let sent = if self.answer.unchunk {
+        if self.answer.unchunk {
             self.inbox.consume(used);
             self.inbox.release();
-            let bytes = &plain[first..];
-            let sent = write_all_within(&mut self.to_client, self.timer, silence_max, bytes).await;
-            sent.inspect(|()| self.entry.sent(bytes.len()))
         } else {
-            self.inbox.consume(first);
-            self.send(used - first, silence_max).await
-        };
-        sent.map_err(|_| Stopped::Client)
+            *left = used;
+        }
+        Ok(())
+    }
+
+    /// Sends what was taken in.
+    async fn pass_on(&mut self, silence_max: Duration) -> io::Result<()> {
+        if self.answer.unchunk {
+            let plain = &self.unsent.plain;
+            write_all_within(&mut self.to_client, self.timer, silence_max, plain).await?;
+            self.entry.sent(plain.len());
+            self.unsent.plain.clear();
+            return Ok(());
+        }
+        let left = std::mem::take(&mut self.unsent.left);
+        self.send(left, silence_max).await
     }
 
     /// Sends the first `left` bytes of what came. While the client takes none of them, no more
@@ -166,19 +206,6 @@ impl Download<'_> {
         }
         Ok(())
     }
-}
-
-/// Sends the rendered head and, in the same system call, as much of `body` as the kernel takes.
-/// Gives the number of body bytes that went.
-pub(super) async fn send_first(
-    worker: &Worker,
-    to: &mut WriteHalf<'_>,
-    timer: &mut Timer,
-    body: &[u8],
-) -> io::Result<usize> {
-    let sent = worker.scratch.send(body, to.as_ref())?;
-    write_all_within(to, timer, worker.settings.limits.send, &sent.rest).await?;
-    Ok(sent.body)
 }
 
 /// What a read waits for: the next bytes of an answer, as long as its node and its client are there.

@@ -14,10 +14,10 @@ use crate::health::Outcome;
 use crate::pool::Member;
 use crate::proxy::access::CLIENT_LEFT;
 use crate::proxy::client::{Client, Next, Request, gone};
-use crate::proxy::download::{Answer, Awaited, Download, Stopped, send_first};
+use crate::proxy::download::{Answer, Awaited, Download, Stopped, Unsent};
 use crate::proxy::headers::{self, AnswerForm};
 use crate::proxy::reject::Reject;
-use crate::proxy::upload::UploadError;
+use crate::proxy::upload::{UploadError, write_all_within};
 use crate::proxy::{Worker, reset, tunnel};
 use crate::retry::Failure;
 use crate::server::buffer::{Buffer, Need};
@@ -47,15 +47,17 @@ pub(crate) struct Relayed {
 }
 
 /// Sends the request to the node and its answer to the client.
-pub(crate) async fn attempt(
-    worker: &Worker,
-    client: &mut Client,
-    request: &mut Request,
-    node: &mut TcpStream,
-    member: &Member,
-) -> Result<Relayed, Broken> {
+pub(crate) fn attempt<'a>(
+    worker: &'a Worker,
+    client: &'a mut Client,
+    request: &'a mut Request,
+    node: &'a mut TcpStream,
+    member: &'a Member,
+) -> impl Future<Output = Result<Relayed, Broken>> {
     let inbox = Buffer::new(&worker.buffers);
-    Attempt { worker, client, request, node, member, inbox, written: 0 }.run().await
+    let mut attempt = Attempt { worker, client, request, node, member, inbox, written: 0 };
+    // Not an async fn, which would hold its arguments as well.
+    async move { attempt.run().await }
 }
 
 /// An attempt under way. What is rare is boxed where it is awaited: the future of an ordinary
@@ -73,7 +75,7 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn run(mut self) -> Result<Relayed, Broken> {
+    async fn run(&mut self) -> Result<Relayed, Broken> {
         self.send_head().await;
         let mut interims = 0;
         let mut answer = loop {
@@ -86,7 +88,7 @@ impl Attempt<'_> {
                 return Err(self.broken(Failure::BadAnswer));
             }
             self.request.upload.heard();
-            self.send_interim(&answer).await?;
+            Box::pin(self.send_interim(&answer)).await?;
             self.inbox.consume(answer.head_len);
         };
         self.client.entry.answered(answer.status);
@@ -265,12 +267,14 @@ impl Attempt<'_> {
 
     /// Sends the client a head that has no body.
     async fn send_rendered(&mut self) -> io::Result<()> {
-        let (_, mut to_client) = self.client.stream.split();
-        send_first(self.worker, &mut to_client, &mut self.client.timer, &[]).await.map(drop)
+        let (_, mut to) = self.client.stream.split();
+        let sent = self.worker.scratch.send(&[], to.as_ref())?;
+        let limit = self.worker.settings.limits.send;
+        write_all_within(&mut to, &mut self.client.timer, limit, &sent.rest).await
     }
 
     /// Follows a 101: both connections become a tunnel.
-    async fn switch(mut self, answer: &Answer) -> Next {
+    async fn switch(&mut self, answer: &Answer) -> Next {
         self.inbox.consume(answer.head_len);
         if self.send_rendered().await.is_err() {
             self.client.entry.end(CLIENT_LEFT);
@@ -279,6 +283,7 @@ impl Attempt<'_> {
         let Self { worker, client, request, node, inbox, .. } = self;
         client.inbox.consume(request.upload.used());
         let early = std::mem::replace(&mut client.inbox, Buffer::new(&worker.buffers));
+        let inbox = std::mem::replace(inbox, Buffer::new(&worker.buffers));
         let silence_max = worker.settings.limits.tunnel;
         let (free, stream, entry) = (&worker.buffers, &mut client.stream, &client.entry);
         let carried = tunnel::run(stream, node, early, inbox, free, silence_max, entry).await;
@@ -315,7 +320,7 @@ impl Attempt<'_> {
         let Client { stream, timer, entry, inbox: request, kept_up, .. } = &mut **client;
         let (_, to_client) = stream.split();
         let (from_node, _) = node.split();
-        let download = Download {
+        let mut download = Download {
             worker,
             member,
             timer,
@@ -326,8 +331,9 @@ impl Attempt<'_> {
             answer,
             request: Some(request),
             kept_up,
+            unsent: Unsent::default(),
         };
-        download.run().await
+        if download.begin()? { Ok(()) } else { Box::pin(download.rest()).await }
     }
 
     /// Gives the answer to the client while what is left of the request's body goes up.
@@ -348,6 +354,7 @@ impl Attempt<'_> {
             answer,
             request: None,
             kept_up: &mut client.kept_up,
+            unsent: Unsent::default(),
         };
         let mut download = pin!(download.run());
         let limits = &worker.settings.limits;
@@ -367,7 +374,7 @@ impl Attempt<'_> {
     }
 
     /// What becomes of the two connections after a whole answer.
-    fn relayed(self, answer: &Answer) -> Relayed {
+    fn relayed(&mut self, answer: &Answer) -> Relayed {
         let upload = &self.request.upload;
         self.client.inbox.consume(upload.used());
         let reusable = answer.keep_alive

@@ -96,6 +96,11 @@ impl Upload {
         self.awaits_continue = false;
     }
 
+    /// The length of the head before the body.
+    pub(crate) fn head_len(&self) -> usize {
+        self.head_len
+    }
+
     fn check(&mut self, inbox: &Buffer) -> Result<(), Refusal> {
         if !self.body.is_done() {
             let mut data = 0;
