@@ -2,7 +2,8 @@
 //!
 //! A timeout that is made and dropped at each step would be entered into the runtime's wheel and
 //! taken out again several times a request. This one stays where it is: it is moved only when a
-//! limit ends before it would ring; when it rings too early, it is set again.
+//! limit ends before it would ring; when it rings too early, it is set again. As it wakes the task that
+//! it was last asked in, all steps have to be of one task.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -21,6 +22,8 @@ pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     /// When the last step that had to wait began to.
     waiting_since: Option<Instant>,
+    /// That was just now.
+    just_began: bool,
 }
 
 impl Timer {
@@ -34,7 +37,7 @@ impl Timer {
         limit: Duration,
         step: Pin<&mut F>,
     ) -> Result<F::Output, Elapsed> {
-        self.waiting_since = None;
+        (self.waiting_since, self.just_began) = (None, false);
         self.still_within(limit, step).await
     }
 
@@ -52,8 +55,19 @@ impl Timer {
                 return Poll::Ready(Ok(output));
             }
             // Most steps do not wait, and then the clock is not asked.
-            let deadline = *self.waiting_since.get_or_insert_with(Instant::now) + limit;
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            let since = self.waiting_since.unwrap_or_else(|| self.begin());
+            let deadline = since + limit;
+            let just_began = std::mem::take(&mut self.just_began);
+            let sleep = match &mut self.sleep {
+                // It was asked before, and will ring.
+                Some(sleep)
+                    if just_began && sleep.deadline() > since && sleep.deadline() <= deadline =>
+                {
+                    return Poll::Pending;
+                }
+                Some(sleep) => sleep,
+                none => none.insert(Box::pin(sleep_until(deadline))),
+            };
             if sleep.deadline() > deadline {
                 sleep.as_mut().reset(deadline);
             }
@@ -70,6 +84,7 @@ impl Timer {
 
     /// A wait begins now, of which [`Self::still_within`] is to tell the end.
     pub(crate) fn begin(&mut self) -> Instant {
+        self.just_began = true;
         *self.waiting_since.insert(Instant::now())
     }
 
@@ -108,6 +123,20 @@ mod tests {
                 assert!(began.elapsed() - limit < SECOND / 10, "{:?}", began.elapsed());
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_was_set_for_one_step_rings_for_the_next_ones_too() {
+        let mut timer = Timer::default();
+        for _ in 0..5 {
+            // Set by the first, and not asked again by the others.
+            assert_eq!(timer.within(SECOND, pin!(tokio::task::yield_now())).await, Ok(()));
+        }
+        assert_eq!(timer.within(SECOND * 60, pin!(pending::<()>())).await, Err(Elapsed));
+        let began = Instant::now();
+        let since = timer.begin();
+        assert_eq!(timer.still_within(SECOND, pin!(pending::<()>())).await, Err(Elapsed));
+        assert_eq!((since, began.elapsed().as_secs()), (began, 1));
     }
 
     #[tokio::test(start_paused = true)]
