@@ -69,6 +69,8 @@ fn a_killed_node_costs_no_get_and_is_back_within_five_seconds_of_its_return() {
     back_in_time(&lab, &lb, &ada, back.saturating_sub(ada.started_ms()));
     let events = ["node joined", "node restarted"].map(|word| lb.count("node_events", word));
     assert_eq!(events, [3, 1]);
+    let ejected = lb.count("node_events", "node ejected");
+    assert_eq!(lb.count("ejections", "connect_refused"), ejected);
     no_get_was_lost(&lab, gets);
 }
 
