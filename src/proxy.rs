@@ -406,12 +406,11 @@ impl Worker {
     /// Whether all nodes fall, or fell a moment before the request came, one of them without having
     /// been sent it. It is believed once: who kills a third node is not sent to a fourth.
     async fn is_cleared(&self, request: &Request, died: &[u64]) -> bool {
-        let now = self.now();
-        let since = now.saturating_sub(request.came.elapsed() + CLEARED_WITHIN);
-        let until = tokio::time::Instant::now() + CLEARED_WITHIN;
         if died.len() > 2 {
             return false;
         }
+        let since = self.now().saturating_sub(request.came.elapsed() + CLEARED_WITHIN);
+        let until = tokio::time::Instant::now() + CLEARED_WITHIN;
         loop {
             let published = self.published.notified();
             if self.pool.borrow().fell_with_others(died, since) {

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// Between these lines of the document stand the tables; the rest of it is written by hand.
 const BEGIN: &str = "<!-- what follows is written by the benchmark -->";
@@ -23,19 +23,10 @@ pub(crate) fn machine() -> String {
     format!("{cores} cores, {}, Linux {}, load average {load}", model.trim(), kernel.trim())
 }
 
-/// The date in UTC, by the civil calendar (Howard Hinnant, "chrono-compatible low-level date
-/// algorithms").
+/// The date in UTC.
 pub(crate) fn today() -> String {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let days = since_epoch.as_secs() / 86_400 + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + era * 400 + u64::from(month <= 2);
-    format!("{year}-{month:02}-{day:02}")
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    now.split('T').next().unwrap_or_default().to_owned()
 }
 
 /// Replaces what an earlier run wrote into the document.

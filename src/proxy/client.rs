@@ -105,7 +105,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     }
     loop {
         let next = match client.request(&worker).await {
-            // The one thing that a request allocates (1.5 KiB). In place it would make every idle
+            // The one thing that a request allocates (1 KiB). In place it would make every idle
             // connection as much larger.
             Ok(request) => Box::pin(worker.exchange(&mut client, request)).await,
             Err(Ended::Quietly) => return client.entry.end(CLIENT_LEFT),

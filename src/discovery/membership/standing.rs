@@ -48,7 +48,7 @@ pub(super) struct Standing {
     ejected_until: Duration,
     /// Trials in a row that failed.
     failed_trials: u32,
-    /// When requests broke off in a row, the last time that was told.
+    /// Since when requests break off in a row, as far as that was told.
     breaking: Option<Duration>,
 }
 

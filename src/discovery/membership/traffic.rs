@@ -82,7 +82,6 @@ impl Claim {
         let way = self.ways.iter().find(|way| way.key == holder.active);
         let well = way.and_then(|way| way.answer.filter(|_| way.record.failed() == 0));
         let (shown, standing) = (holder.shown, &mut holder.standing);
-        let wrong = matches!(outcome, Outcome::Erring | Outcome::Breaking);
         let moved = match outcome {
             Outcome::Answered => standing.passed(shown, cx.usable, cx.now),
             Outcome::Broken => standing.broke(shown, cx.usable, cx.now),
@@ -95,7 +94,7 @@ impl Claim {
             }
             _ => false,
         };
-        if moved && wrong {
+        if moved && alone {
             holder.counters.errors.store(0, Ordering::Relaxed);
         }
         if moved {
