@@ -19,8 +19,8 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 1, words | [`badge`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`retry`] |
-//! | 2, views | [`metrics`] [`picker`] [`pool`] |
+//! | 1, words | [`badge`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`pi`] [`retry`] |
+//! | 2, views | [`journal`] [`metrics`] [`picker`] [`pool`] |
 //! | 3, edges | [`identity`] [`listen`] [`outlet`] [`server`] [`shutdown`] |
 //! | 4, lines | [`dashboard`] [`discovery`] [`proxy`] |
 //! | 5, programs | [`cli`] [`demo`] [`lb`] [`web`] |
@@ -32,8 +32,10 @@ pub mod h1;
 pub mod health;
 pub mod html;
 pub mod node;
+pub mod pi;
 pub mod retry;
 // Floor 2, views: what the request path reads, and what is counted of it.
+pub mod journal;
 pub mod metrics;
 pub mod picker;
 pub mod pool;

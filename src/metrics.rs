@@ -13,6 +13,8 @@ use serde::{Serialize, Serializer};
 
 use crate::retry::{Failure, Reason};
 
+pub mod histogram;
+
 /// All counts since the start. The names of the fields are those of the API.
 #[derive(Debug, Default, Serialize)]
 pub struct Counts {

@@ -126,6 +126,7 @@ mod tests {
             share: Share::WHOLE,
             epoch,
             counters: Arc::default(),
+            pi: Arc::default(),
         }
     }
 

@@ -4,14 +4,16 @@
 //! the only place where the two lines meet. The live counters of a member are shared between the
 //! pools in which it stands and end with the last of them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::health::{ERRORS_IN_A_ROW, Health, Outcome};
+use crate::metrics::histogram::Histogram;
 use crate::node::Node;
+use crate::pi::Pi;
 
 mod turns;
 
@@ -32,6 +34,8 @@ pub struct Counters {
     /// The last requests in a row that went wrong: answered with an error of the server (5xx), not
     /// answered in time, or broken off.
     pub errors: AtomicU32,
+    /// From the whole head of the request to the head of this node's answer, of those in `requests`.
+    pub latency: Histogram,
 }
 
 /// How much of the rotation a member takes while it is up.
@@ -90,11 +94,16 @@ pub struct Member {
     pub epoch: u64,
     /// The live numbers, the same object in every pool in which the node stands.
     pub counters: Arc<Counters>,
+    /// How its board is, as of its last health answer; `None` if it does not say. It changes with
+    /// each answer and makes no new pool. Never locked on the request path.
+    pub pi: Arc<Mutex<Option<Pi>>>,
 }
 
 impl Member {
-    /// Counts an answer that begins, at `now` (since the process started).
-    pub(crate) fn answered(&self, now: Duration) {
+    /// Counts an answer that begins, at `now` (since the process started), so long after the request
+    /// was there.
+    pub(crate) fn answered(&self, now: Duration, took: Duration) {
+        self.counters.latency.add(took);
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         self.counters.answered_ms.store(now.as_millis() as u64 + 1, Ordering::Relaxed);
     }

@@ -216,6 +216,12 @@ impl Worker {
         let _ = self.settings.feedback.try_send((epoch, outcome));
     }
 
+    /// Counts an answer that begins, to a request that was there since `came`.
+    fn answered(&self, member: &Member, came: Instant) {
+        let now = Instant::now();
+        member.answered(now - self.settings.started, now - came);
+    }
+
     /// The head of an answer came from this member.
     fn heard(&self, member: &Member, status: u16) {
         if let Some(outcome) = member.heard(status) {

@@ -34,6 +34,7 @@ fn members(count: u64, share: impl Fn(u64) -> Share) -> Vec<Member> {
         share: share(epoch),
         epoch,
         counters: Arc::default(),
+        pi: Arc::default(),
     };
     (0..count).map(member).collect()
 }

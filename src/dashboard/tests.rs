@@ -65,6 +65,7 @@ fn member(name: &str, health: Health, why: &str) -> Member {
         share: Share::WHOLE,
         epoch: 1,
         counters: Arc::default(),
+        pi: Arc::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -62,6 +62,8 @@ pub(super) struct Download<'a> {
     pub(super) member: &'a Member,
     pub(super) timer: &'a mut Timer,
     pub(super) entry: &'a Entry,
+    /// When the whole head of the request was there.
+    pub(super) came: Instant,
     pub(super) to_client: WriteHalf<'a>,
     pub(super) from_node: ReadHalf<'a>,
     /// What came of the body and was not sent yet.
@@ -96,7 +98,7 @@ impl Download<'_> {
     pub(super) fn begin(&mut self) -> Result<bool, Stopped> {
         self.take()?;
         self.answer.head_sent = true;
-        self.member.answered(self.worker.now());
+        self.worker.answered(self.member, self.came);
         let Unsent { head, left, plain } = &mut self.unsent;
         let body = if self.answer.unchunk { &plain[..] } else { &self.inbox.filled()[..*left] };
         let sent = self.worker.scratch.send(body, self.to_client.as_ref());

@@ -94,7 +94,7 @@ impl Attempt<'_> {
         self.client.entry.answered(answer.status);
         self.worker.heard(self.member, answer.status);
         if answer.switches {
-            self.member.answered(self.worker.now());
+            self.worker.answered(self.member, self.request.came);
             let client = Box::pin(self.switch(&answer)).await;
             let Answer { status, draining, .. } = answer;
             return Ok(Relayed { client, status, reusable: false, draining });
@@ -316,7 +316,8 @@ impl Attempt<'_> {
     }
 
     async fn relay_down(&mut self, answer: &mut Answer) -> Result<(), Stopped> {
-        let Self { worker, client, node, member, inbox, .. } = self;
+        let Self { worker, client, node, member, inbox, request, .. } = self;
+        let came = request.came;
         let Client { stream, timer, entry, inbox: request, kept_up, .. } = &mut **client;
         let (_, to_client) = stream.split();
         let (from_node, _) = node.split();
@@ -325,6 +326,7 @@ impl Attempt<'_> {
             member,
             timer,
             entry,
+            came,
             to_client,
             from_node,
             inbox,
@@ -341,13 +343,14 @@ impl Attempt<'_> {
         let Self { worker, client, request, node, member, inbox, .. } = self;
         let (mut from_client, to_client) = client.stream.split();
         let (from_node, mut to_node) = node.split();
-        let timer = &mut client.timer;
+        let (timer, came) = (&mut client.timer, request.came);
         // The rest of the request is read into its buffer at the same time.
         let download = Download {
             worker,
             member,
             timer,
             entry: &client.entry,
+            came,
             to_client,
             from_node,
             inbox,

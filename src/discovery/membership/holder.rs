@@ -1,7 +1,7 @@
 //! Who holds an id: one machine in one of its starts, reached by one active way.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::claim::Context;
@@ -10,6 +10,7 @@ use super::standing::Standing;
 use super::way::Way;
 use crate::health::Health;
 use crate::node::Boot;
+use crate::pi::Pi;
 use crate::pool::Counters;
 
 /// A goodbye that was heard and has not been contradicted.
@@ -40,6 +41,8 @@ pub(super) struct Holder {
     /// are given.
     pub(super) name: Option<String>,
     pub(super) counters: Arc<Counters>,
+    /// How its board is, as it said last.
+    pub(super) pi: Arc<Mutex<Option<Pi>>>,
     /// The health as it was last told, and since when it is that.
     pub(super) shown: Health,
     pub(super) since: Duration,
@@ -68,6 +71,7 @@ impl Holder {
             wanted,
             name: None,
             counters: Arc::default(),
+            pi: Arc::default(),
             shown: Health::Starting,
             since: cx.now,
             advertised: true,

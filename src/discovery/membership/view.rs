@@ -122,5 +122,6 @@ fn member(claim: &Claim, holder: &Holder, id: NodeId, name: String) -> Option<Me
         share: holder.standing.share(holder.shown),
         epoch: holder.epoch,
         counters: Arc::clone(&holder.counters),
+        pi: Arc::clone(&holder.pi),
     })
 }

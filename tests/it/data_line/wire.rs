@@ -309,5 +309,6 @@ pub(super) fn member(
         share: Share::WHOLE,
         epoch,
         counters: Arc::clone(counters),
+        pi: Arc::default(),
     }
 }

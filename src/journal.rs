@@ -1,0 +1,88 @@
+//! What happened lately, for people: the discovery line writes it, the page reads it. In memory
+//! only, and bounded.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+
+/// The most entries that are kept; the oldest makes room.
+pub const ENTRIES_MAX: usize = 128;
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Counts up from 1, without a gap.
+    pub number: u64,
+    /// When it was written.
+    pub at: SystemTime,
+    /// The node's name, as people see it.
+    pub node: String,
+    /// What happened, as a short fragment: `joined`, `node left: goodbye`.
+    pub what: &'static str,
+    /// Why, or from where; may be empty.
+    pub detail: String,
+    /// Somebody should look at it.
+    pub warning: bool,
+}
+
+/// The lines of the last while. Clones are the same journal.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    entries: Arc<Mutex<VecDeque<Entry>>>,
+    written: watch::Sender<u64>,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { entries: Arc::default(), written: watch::Sender::new(0) }
+    }
+}
+
+impl Journal {
+    /// Writes a line; its number is given here.
+    pub fn write(&self, mut entry: Entry) {
+        let number = *self.written.borrow() + 1;
+        entry.number = number;
+        {
+            let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            if entries.len() == ENTRIES_MAX {
+                entries.pop_front();
+            }
+            entries.push_back(entry);
+        }
+        self.written.send_replace(number);
+    }
+
+    /// The lines behind this number, oldest first; 0 for all that are kept.
+    pub fn after(&self, number: u64) -> Vec<Entry> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().filter(|entry| entry.number > number).cloned().collect()
+    }
+
+    /// Changes with each line: the number of the newest.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.written.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_lines_are_kept_and_read_from_where_one_stopped() {
+        let journal = Journal::default();
+        let watch = journal.watch();
+        for _ in 0..ENTRIES_MAX + 3 {
+            let (node, detail) = ("ada".to_owned(), String::new());
+            let at = SystemTime::UNIX_EPOCH;
+            journal.write(Entry { number: 0, at, node, what: "joined", detail, warning: false });
+        }
+        assert_eq!(*watch.borrow(), ENTRIES_MAX as u64 + 3);
+        let numbers = |after| journal.after(after).iter().map(|e| e.number).collect::<Vec<_>>();
+        assert_eq!((numbers(0)[0], numbers(0).len()), (4, ENTRIES_MAX));
+        assert_eq!(numbers(ENTRIES_MAX as u64 + 1).len(), 2);
+    }
+}
