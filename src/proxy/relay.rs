@@ -167,11 +167,7 @@ impl Attempt<'_> {
         let owed_for = owed_since.map_or(Duration::ZERO, |since| since.elapsed());
         let limit = worker.settings.limits.answer.saturating_sub(owed_for);
         let client = to_client.as_ref();
-        let request = &mut self.client.inbox;
-        let doubt = || {
-            worker.tell(member.epoch, Outcome::Silent);
-            request.stow();
-        };
+        let doubt = || worker.tell(member.epoch, Outcome::Silent);
         let next = Awaited { worker, member, client, limit };
         let timer = &mut self.client.timer;
         match next.read(timer, &mut from_node, &mut self.inbox, doubt).await {
