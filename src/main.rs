@@ -3,7 +3,7 @@
 //! | exit code | means | systemd |
 //! |---|---|---|
 //! | 0 | ended as asked | starts it again (`Restart=always`) |
-//! | 64 | the command line or the environment is wrong | does not try again |
+//! | 64 | the command line or the environment is wrong, or what they name is not there | does not try again |
 //! | 69 | an address cannot be listened on | tries again |
 //! | 1 | anything else, a second signal included | tries again |
 
@@ -21,6 +21,7 @@ use anyhow::{Context, anyhow};
 use picluster::cli::{self, Command, Invocation, LogFormat, Logging, Stop};
 use picluster::listen::ListenError;
 use picluster::outlet::{Outlet, Page, unbuffered};
+use picluster::web::Unusable;
 use picluster::{demo, lb, shutdown, web};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -38,6 +39,9 @@ const EVENTS_MAX: usize = 1024;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
+    if let Some(code) = web::guard(env::args_os()) {
+        return ExitCode::from(code);
+    }
     // A reader that went away (`picluster --help | head -1`) is no failure.
     match cli::parse(env::args_os(), &|name| env::var_os(name)) {
         Ok(invocation) => run(invocation),
@@ -73,7 +77,7 @@ fn run(invocation: Invocation) -> ExitCode {
     let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if in_plain_words {
+            if in_plain_words || error.is::<Unusable>() {
                 let _ = writeln!(io::stderr(), "picluster: {error:#}");
             } else {
                 tracing::error!("{error:#}");
@@ -108,7 +112,13 @@ async fn program(invocation: Invocation) -> anyhow::Result<()> {
 
 /// See the table at the top.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.downcast_ref::<ListenError>().is_some() { UNAVAILABLE } else { FAILURE }
+    if error.is::<ListenError>() {
+        UNAVAILABLE
+    } else if error.is::<Unusable>() {
+        USAGE
+    } else {
+        FAILURE
+    }
 }
 
 /// Logs to stderr, panics included. Never in colour: there is nothing to switch off for NO_COLOR.

@@ -2,20 +2,26 @@
 //! losing a request. It knows no balancer; its advertisement is the only word it sends out.
 
 mod accepts;
+mod app;
+mod command;
 mod facts;
 mod page;
 mod routes;
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-use crate::config::WebConfig;
+use self::app::App;
+use self::command::Command;
+pub use self::command::guard::guard;
+use crate::config::{AppConfig, Serves, WebConfig};
 use crate::discovery::mdns::{Advert, Advertiser};
 use crate::identity::{self, Hardware, Role};
 use crate::listen::{self, Accept};
@@ -36,13 +42,40 @@ const CONNECTIONS_FEW: usize = 256;
 /// Runs the web node until `shutdown` asks for its end.
 ///
 /// # Errors
-/// When the address cannot be listened on; the cause is a [`listen::ListenError`].
+/// When the address cannot be listened on, the cause is a [`listen::ListenError`]; when what is to be
+/// served cannot be, an [`Unusable`].
 pub async fn run(config: WebConfig, shutdown: Shutdown) -> anyhow::Result<()> {
     let web = Web::bind(&config)?;
-    let advertiser =
-        Advertiser::start(&config.discovery, web.addr().ip(), vec![web.advert(&config)]);
-    web.serve(shutdown, advertiser.goodbye()).await
+    let (advert, ip) = (web.advert(&config), web.advertised_ip(&config));
+    // Nobody needs to know of a command that has not served yet.
+    let awaited = web.command.is_some().then(|| web.node.app.clone()).flatten();
+    let advertising = tokio::spawn(async move {
+        if let Some(app) = awaited {
+            app.up().await;
+        }
+        Advertiser::start(&config.discovery, ip, vec![advert])
+    });
+    let goodbye = async {
+        // Whoever was not advertised by now need not be.
+        advertising.abort();
+        if let Ok(advertiser) = advertising.await {
+            advertiser.goodbye().await;
+        }
+    };
+    web.serve(shutdown, goodbye).await
 }
+
+/// Why what is to be served cannot be: one sentence for the user.
+#[derive(Debug)]
+pub struct Unusable(String);
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unusable {}
 
 /// Who this node is. Fixed while it runs.
 #[derive(Clone, Debug)]
@@ -79,6 +112,9 @@ pub struct Web {
     node: Arc<Node>,
     accept: Accept,
     addr: SocketAddr,
+    /// Where requests go: here, or to the application.
+    port: u16,
+    command: Option<Command>,
     drain: Duration,
 }
 
@@ -88,6 +124,8 @@ struct Node {
     identity: Identity,
     /// A balancer of another cluster lets go of it, also when mDNS's word was lost.
     cluster: String,
+    /// The application that is served, if one is.
+    app: Option<Arc<App>>,
     /// Set once by the stop, read by every answer.
     draining: AtomicBool,
     /// Answers begun, health answers not counted. Written by the handlers, read by the page.
@@ -102,18 +140,45 @@ impl Web {
     /// # Errors
     /// A [`listen::ListenError`] inside.
     pub fn bind(config: &WebConfig) -> anyhow::Result<Self> {
-        let listener = listen::bind(config.listen, "--listen")?;
+        let served = match &config.serves {
+            Serves::App(served) => Some(served),
+            Serves::Name | Serves::Dir(_) => None,
+        };
+        let app_port = served.map(app_port).transpose()?;
+        let listener = match served {
+            Some(served) if served.any_control_port && !served.front => {
+                listen::bind_from(config.listen, app_port, "--listen")?
+            }
+            Some(_) if app_port == Some(config.listen.port()) => {
+                return Err(same_port(config.listen));
+            }
+            _ => listen::bind(config.listen, "--listen")?,
+        };
         let addr = listener.local_addr().context("failed to read the listener's address")?;
+        let is_direct = served.is_some_and(|served| !served.front);
+        let port = app_port.filter(|_| is_direct).unwrap_or(addr.port());
+        let identity = Identity::new(config, port);
+        let cluster = config.discovery.cluster.clone();
+        let mut command = None;
+        let mut app = None;
+        if let (Some(served), Some(port)) = (served, app_port) {
+            if !served.command.is_empty() {
+                command = Some(Command::new(&served.command, port, &identity, &cluster)?);
+            }
+            let stays_here = served.front || config.discovery.loopback;
+            app = Some(Arc::new(App::new(served, port, stays_here)?));
+        }
         let node = Node {
-            identity: Identity::new(config, addr.port()),
-            cluster: config.discovery.cluster.clone(),
+            identity,
+            cluster,
+            app,
             draining: AtomicBool::new(false),
             served: AtomicU64::new(0),
             started: Instant::now(),
         };
         let accept =
             Accept::new(listener, connections_max()).context("failed to start the listener")?;
-        Ok(Self { node: Arc::new(node), accept, addr, drain: config.drain })
+        Ok(Self { node: Arc::new(node), accept, addr, port, command, drain: config.drain })
     }
 
     /// The address it listens on, with the real port.
@@ -132,9 +197,20 @@ impl Web {
             boot,
             cluster,
             health: None,
-            ctl: None,
+            ctl: (self.port != self.addr.port()).then(|| self.addr.port()),
         };
-        Advert::Node { id, port: self.addr.port(), txt }
+        Advert::Node { id, port: self.port, txt }
+    }
+
+    /// The one address at which both the application and we are reached, if it has to be one.
+    fn advertised_ip(&self, config: &WebConfig) -> IpAddr {
+        let ours = self.addr.ip();
+        match &config.serves {
+            Serves::App(AppConfig { ip: Some(ip), front: false, .. }) if ours.is_unspecified() => {
+                *ip
+            }
+            _ => ours,
+        }
     }
 
     /// Who it is.
@@ -144,7 +220,7 @@ impl Web {
 
     /// Serves until `shutdown` asks for the end, then leaves so that nobody notices: says so
     /// (health 503, `Connection: close`), awaits `goodbye`, takes what still comes, stops listening
-    /// and finishes what runs.
+    /// and finishes what runs. A command is ended when nobody is connected to it any more.
     ///
     /// # Errors
     /// None today; the server retries what fails.
@@ -153,13 +229,22 @@ impl Web {
         mut shutdown: Shutdown,
         goodbye: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let Self { node, accept, addr, drain } = self;
+        let Self { node, accept, addr, port, command, drain } = self;
         let Identity { id, name, .. } = &node.identity;
-        tracing::info!(%id, %name, listen = %addr, "serving");
+        if port == addr.port() {
+            tracing::info!(%id, %name, listen = %addr, "serving");
+        } else {
+            tracing::info!(%id, %name, app = port, control = %addr, "serving an application");
+        }
 
+        let (end_command, ending) = watch::channel(None);
+        let mut commanded = command
+            .zip(node.app.clone())
+            .map(|(command, app)| tokio::spawn(command.run(app, ending)));
+        let watched = shutdown.clone();
         let (stop_listening, stopped) = oneshot::channel::<()>();
-        let app = routes::router(Arc::clone(&node));
-        let server = listen::serve(accept, app, async {
+        let router = routes::router(Arc::clone(&node));
+        let server = listen::serve(accept, router, async {
             let _ = stopped.await;
         });
         let stop = async {
@@ -167,15 +252,48 @@ impl Web {
             node.drain();
             // A goodbye that hangs must not hold up the end: who missed it asks our health.
             let _ = tokio::join!(timeout(LINGER, goodbye), sleep(LINGER));
+            let deadline = Instant::now() + drain;
+            if let (Some(app), Some(commanded)) = (&node.app, &mut commanded) {
+                // Most applications break off what they do when they are asked to end.
+                let _ = timeout_at(deadline, app.quiet()).await;
+                end_command.send_replace(Some(deadline));
+                let _ = commanded.await;
+            }
             let _ = stop_listening.send(());
-            sleep(drain).await;
+            sleep_until(deadline).await;
         };
         tokio::select! {
             () = server => {}
             () = stop => tracing::warn!(?drain, "gave up on requests that still run"),
+            () = watch_app(&node, watched) => {}
         }
         tracing::info!(%id, %name, "stopped");
         Ok(())
+    }
+}
+
+/// Looks at the application until the stop, from when on it does not matter. Never ends.
+async fn watch_app(node: &Node, mut shutdown: Shutdown) {
+    if let Some(app) = &node.app {
+        tokio::select! {
+            () = app.watch(&node.identity.id) => {}
+            () = shutdown.requested() => {}
+        }
+    }
+    std::future::pending().await
+}
+
+fn same_port(listen: SocketAddr) -> anyhow::Error {
+    let (port, other) = (listen.port(), listen.port() ^ 1);
+    let fix = format!("give picluster another with --listen :{other}");
+    Unusable(format!("the application and picluster cannot both have port {port}; {fix}")).into()
+}
+
+/// The port of the application.
+fn app_port(served: &AppConfig) -> anyhow::Result<u16> {
+    match (served.port, served.command.is_empty()) {
+        (Some(port), true) => Ok(port),
+        (given, _) => Ok(command::port(given)?),
     }
 }
 

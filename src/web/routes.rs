@@ -69,6 +69,9 @@ struct Health<'a> {
     boot: String,
     state: &'static str,
     cluster: &'a str,
+    /// Of an application that is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<String>,
 }
@@ -78,8 +81,11 @@ async fn health(
     State(node): State<Arc<Node>>,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
+    let why = node.app.as_ref().and_then(|app| app.down()).filter(|_| !node.is_draining());
     let (status, state) = if node.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else if why.is_some() {
+        (StatusCode::SERVICE_UNAVAILABLE, "app-down")
     } else {
         (StatusCode::OK, "up")
     };
@@ -95,6 +101,7 @@ async fn health(
         boot: identity.boot.to_string(),
         state,
         cluster: &node.cluster,
+        why,
         nonce,
     };
     (status, Json(health)).into_response()

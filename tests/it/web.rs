@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use picluster::config::{DiscoveryConfig, WebConfig};
+use picluster::config::{DiscoveryConfig, Serves, WebConfig};
 use picluster::listen::ListenError;
 use picluster::shutdown::{self, Trigger};
 use picluster::web::Web;
@@ -26,6 +26,7 @@ fn config(listen: &str) -> WebConfig {
         name: Some("ada".into()),
         id: None,
         drain: Duration::from_secs(5),
+        serves: Serves::Name,
         discovery: DiscoveryConfig {
             cluster: "default".into(),
             interfaces: Vec::new(),
