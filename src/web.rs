@@ -4,7 +4,9 @@
 mod accepts;
 mod app;
 mod command;
+mod dir;
 mod facts;
+mod front;
 mod page;
 mod routes;
 
@@ -16,11 +18,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use self::app::App;
 use self::command::Command;
 pub use self::command::guard::guard;
+use self::dir::Dir;
 use crate::config::{AppConfig, Serves, WebConfig};
 use crate::discovery::mdns::{Advert, Advertiser};
 use crate::identity::{self, Hardware, Role};
@@ -126,11 +130,22 @@ struct Node {
     cluster: String,
     /// The application that is served, if one is.
     app: Option<Arc<App>>,
+    /// What is served here in place of the name.
+    content: Option<Content>,
     /// Set once by the stop, read by every answer.
     draining: AtomicBool,
     /// Answers begun, health answers not counted. Written by the handlers, read by the page.
     served: AtomicU64,
     started: Instant,
+}
+
+/// What is served here, not elsewhere.
+#[derive(Debug)]
+enum Content {
+    /// The files of a folder.
+    Dir(Dir),
+    /// The answers of an application that is reached from here only.
+    Front(Arc<App>),
 }
 
 impl Web {
@@ -143,6 +158,10 @@ impl Web {
         let served = match &config.serves {
             Serves::App(served) => Some(served),
             Serves::Name | Serves::Dir(_) => None,
+        };
+        let mut content = match &config.serves {
+            Serves::Dir(dir) => Some(Content::Dir(Dir::new(dir)?)),
+            Serves::Name | Serves::App(_) => None,
         };
         let app_port = served.map(app_port).transpose()?;
         let listener = match served {
@@ -166,18 +185,24 @@ impl Web {
                 command = Some(Command::new(&served.command, port, &identity, &cluster)?);
             }
             let stays_here = served.front || config.discovery.loopback;
-            app = Some(Arc::new(App::new(served, port, stays_here)?));
+            let behind = Arc::new(App::new(served, port, stays_here)?);
+            content = served.front.then(|| Content::Front(Arc::clone(&behind)));
+            app = Some(behind);
         }
         let node = Node {
             identity,
             cluster,
             app,
+            content,
             draining: AtomicBool::new(false),
             served: AtomicU64::new(0),
             started: Instant::now(),
         };
         let accept =
             Accept::new(listener, connections_max()).context("failed to start the listener")?;
+        // What an application says, and when, is its own affair.
+        let accept =
+            if matches!(node.content, Some(Content::Front(_))) { accept.patient() } else { accept };
         Ok(Self { node: Arc::new(node), accept, addr, port, command, drain: config.drain })
     }
 
@@ -237,11 +262,14 @@ impl Web {
             tracing::info!(%id, %name, app = port, control = %addr, "serving an application");
         }
 
-        let (end_command, ending) = watch::channel(None);
-        let mut commanded = command
+        let (order, ending) = watch::channel(None);
+        let command = command
             .zip(node.app.clone())
             .map(|(command, app)| tokio::spawn(command.run(app, ending)));
+        let mut behind = Behind { app: node.app.clone(), command, order };
+        let mut deadline = None;
         let watched = shutdown.clone();
+        let is_front = matches!(node.content, Some(Content::Front(_)));
         let (stop_listening, stopped) = oneshot::channel::<()>();
         let router = routes::router(Arc::clone(&node));
         let server = listen::serve(accept, router, async {
@@ -252,23 +280,45 @@ impl Web {
             node.drain();
             // A goodbye that hangs must not hold up the end: who missed it asks our health.
             let _ = tokio::join!(timeout(LINGER, goodbye), sleep(LINGER));
-            let deadline = Instant::now() + drain;
-            if let (Some(app), Some(commanded)) = (&node.app, &mut commanded) {
-                // Most applications break off what they do when they are asked to end.
-                let _ = timeout_at(deadline, app.quiet()).await;
-                end_command.send_replace(Some(deadline));
-                let _ = commanded.await;
+            let until = *deadline.insert(Instant::now() + drain);
+            if !is_front {
+                behind.end(until).await;
             }
             let _ = stop_listening.send(());
-            sleep_until(deadline).await;
+            sleep_until(until).await;
         };
         tokio::select! {
             () = server => {}
             () = stop => tracing::warn!(?drain, "gave up on requests that still run"),
             () = watch_app(&node, watched) => {}
         }
+        // What goes through here has ended by now, except for tunnels.
+        behind.end(deadline.unwrap_or_else(Instant::now)).await;
         tracing::info!(%id, %name, "stopped");
         Ok(())
+    }
+}
+
+/// The application while this node serves it.
+struct Behind {
+    app: Option<Arc<App>>,
+    command: Option<JoinHandle<()>>,
+    order: watch::Sender<Option<Instant>>,
+}
+
+impl Behind {
+    /// Waits until nobody is connected to it any more, because most applications break off what they do
+    /// when they are asked to end, and then ends the command.
+    async fn end(&mut self, deadline: Instant) {
+        let Some(app) = self.app.take() else { return };
+        if self.command.is_none() {
+            return;
+        }
+        let _ = timeout_at(deadline, app.quiet()).await;
+        self.order.send_replace(Some(deadline));
+        if let Some(command) = self.command.take() {
+            let _ = command.await;
+        }
     }
 }
 
@@ -280,7 +330,7 @@ async fn watch_app(node: &Node, mut shutdown: Shutdown) {
             () = shutdown.requested() => {}
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn same_port(listen: SocketAddr) -> anyhow::Error {

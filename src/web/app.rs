@@ -4,6 +4,7 @@
 //! What starts and ends it is `command`'s business, if anybody's here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -37,6 +38,8 @@ pub(super) struct App {
     /// Nobody but this machine has to reach it.
     stays_here: bool,
     state: watch::Sender<State>,
+    /// Where it was found, as long as looks go well there.
+    found: Mutex<Option<SocketAddr>>,
 }
 
 /// What is in its way; nothing at all when it works.
@@ -69,7 +72,14 @@ impl App {
         }
         let unwell = Some(format!("nothing answered on port {port} yet"));
         let state = watch::Sender::new(State { ended: None, unwell });
-        Ok(Self { ip: config.ip, port, health: config.health.clone(), stays_here, state })
+        Ok(Self {
+            ip: config.ip,
+            port,
+            health: config.health.clone(),
+            stays_here,
+            state,
+            found: Mutex::default(),
+        })
     }
 
     /// Why it takes no requests; `None` if it does.
@@ -109,14 +119,25 @@ impl App {
 
     /// Looks at it for as long as it is polled.
     pub(super) async fn watch(&self, node: &NodeId) {
-        let mut at = None;
         loop {
-            let seen = self.look(node, &mut at).await;
-            // A kept address is one that answered: the next look begins anew.
-            at = at.filter(|_| seen.is_ok());
+            let seen = self.look(node).await;
+            if seen.is_err() {
+                *self.found() = None;
+            }
             self.change(|state| state.unwell = seen.err());
             sleep(EVERY).await;
         }
+    }
+
+    /// Where it is reached from here.
+    pub(super) fn at(&self) -> SocketAddr {
+        let found = *self.found();
+        let place = || self.place().unwrap_or((Ipv4Addr::LOCALHOST, self.port).into());
+        found.unwrap_or_else(place)
+    }
+
+    fn found(&self) -> MutexGuard<'_, Option<SocketAddr>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until nobody is connected to it: what ran has been answered, and who kept a connection has
@@ -143,12 +164,13 @@ impl App {
         });
     }
 
-    async fn look(&self, node: &NodeId, at: &mut Option<SocketAddr>) -> Result<(), String> {
-        let place = match *at {
+    async fn look(&self, node: &NodeId) -> Result<(), String> {
+        let known = *self.found();
+        let place = match known {
             Some(known) => known,
             None => self.place()?,
         };
-        *at = Some(place);
+        *self.found() = Some(place);
         match &self.health {
             AppHealth::Path(path) => ask_neighbour(node, place, path, ANSWER_MAX).await,
             AppHealth::Tcp => match timeout(ANSWER_MAX, TcpStream::connect(place)).await {

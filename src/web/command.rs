@@ -153,7 +153,7 @@ impl Command {
                  in the variable PORT; where it has a port of its own, add --app with that port"
             );
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

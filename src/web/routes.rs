@@ -17,23 +17,44 @@ use tokio::time::timeout;
 
 use super::accepts::Form;
 use super::facts::Facts;
-use super::{Node, page};
+use super::{Content, Node, front, page};
 use crate::discovery::membership::HEALTH_PATH;
 use crate::listen::LocalAddr;
 
 /// The body of a request may take this long. Bytes that trickle in are no excuse.
 const BODY_MAX: Duration = Duration::from_secs(10);
 
+/// What no application gets to see.
+const PRIVATE: &str = "/.picluster/";
+
 /// The longest nonce that is echoed.
 const NONCE_BYTES_MAX: usize = 64;
 
 pub(super) fn router(node: Arc<Node>) -> Router {
-    Router::new()
-        .route("/", any(name))
-        .route(HEALTH_PATH, get(health))
-        .fallback(nothing)
-        .layer(from_fn_with_state(Arc::clone(&node), sign))
-        .with_state(node)
+    let ours = Router::new().route(HEALTH_PATH, get(health));
+    let sign = from_fn_with_state(Arc::clone(&node), sign);
+    let router = match node.content {
+        None => ours.route("/", any(name)).fallback(nothing).layer(sign),
+        Some(_) => ours.layer(sign).fallback(content),
+    };
+    router.with_state(node)
+}
+
+/// What is served in place of the name. It is signed by whoever made it.
+async fn content(State(node): State<Arc<Node>>, request: Request) -> Response {
+    if request.uri().path().starts_with(PRIVATE) {
+        return nothing().await.into_response();
+    }
+    node.served.fetch_add(1, Ordering::Relaxed);
+    let mut answer = match &node.content {
+        Some(Content::Dir(dir)) => dir.answer(&request.into_parts().0).await,
+        Some(Content::Front(app)) => front::pass_on(app, request).await,
+        None => return nothing().await.into_response(),
+    };
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        say_whether_draining(&node, answer.headers_mut());
+    }
+    answer
 }
 
 /// The page of the name in the form the client accepts. Whatever the method: who tries out how a POST
@@ -134,9 +155,13 @@ async fn sign(State(node): State<Arc<Node>>, request: Request, next: Next) -> Re
         headers.insert("x-picluster-node", name);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    say_whether_draining(&node, headers);
+    answer
+}
+
+fn say_whether_draining(node: &Node, headers: &mut HeaderMap) {
     if node.is_draining() {
         headers.insert("x-picluster-state", HeaderValue::from_static("draining"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    answer
 }

@@ -96,9 +96,8 @@ fn application(given: &Given) -> Result<(Option<IpAddr>, u16), Refusal> {
         None if scheme.is_empty() => ("", address),
         None => (address, "80"),
     };
-    let port = match port.parse::<u16>() {
-        Ok(port @ 1..) => port,
-        _ => return Err(given.refuse("has no port from 1 to 65535", &fix)),
+    let Ok(port @ 1..) = port.parse::<u16>() else {
+        return Err(given.refuse("has no port from 1 to 65535", &fix));
     };
     let ip = match host {
         "" | "localhost" => None,
