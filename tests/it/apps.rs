@@ -168,7 +168,8 @@ fn an_application_that_somebody_else_runs_is_out_while_it_is_down_and_the_balanc
     assert!(["ada", "bob"].contains(&&*lab.get(&lb.url()).unwrap().body));
 
     let load = lab.client().load(&lb.url()).clients(4).start();
-    servers[0].kill9();
+    // Its orphans live on, so that its end is not to be waited for.
+    servers[0].signal("KILL");
     lb.wait_until_out(&nodes[0], PATIENCE);
     let health = format!("http://{}:8080/.picluster/health", pis[0].address());
     wait_until("the node to say why", || {
@@ -178,7 +179,6 @@ fn an_application_that_somebody_else_runs_is_out_while_it_is_down_and_the_balanc
     lb.wait_for("the reason at the balancer", PATIENCE, |nodes| {
         nodes.iter().any(|node| node.why.contains("connection refused on 127.0.0.1:8000"))
     });
-    // The orphans of a server that was killed hold nothing of its port.
     let _again = serve(&pis[0]);
     lb.wait_until_up(&nodes[0], PATIENCE);
     load.wait_for_new_answer_of(&lb.name_of(&nodes[0]));
@@ -202,6 +202,30 @@ fn an_application_on_loopback_alone_is_not_served_and_told_what_to_do() {
         nodes.iter().any(|node| node.why.contains("add --front") && !node.is_up())
     });
     assert!(node.is_running());
+}
+
+#[test]
+fn a_front_serves_what_listens_on_loopback_and_leaves_under_load_without_a_failed_get() {
+    let Some(lab) = Lab::new("front") else { return };
+    if !lab.has("node") {
+        return;
+    }
+    let lb = lab.pi("front").lb().start();
+    let script = "require('http').createServer((request, response) => {
+        if (request.url === '/die') process.exit(3);
+        setTimeout(() => response.end('node'), 20);
+    }).listen(process.env.PORT, '127.0.0.1')";
+    let nodes = ["ada", "bob"]
+        .map(|name| lab.pi(name).web().args(&["--front", "--", "node", "-e", script]).start());
+    lb.wait_for_nodes(2);
+    let load = lab.client().load(&lb.url()).clients(4).start();
+    load.wait_until("answers of both", |report| report.nodes.len() == 2);
+    let name = lb.name_of(&nodes[0]);
+    let (exit, _) = nodes[0].sigterm();
+    assert_eq!(exit.code, 0);
+    lb.wait_until_up(&nodes[0].restart(), PATIENCE);
+    load.wait_for_new_answer_of(&name);
+    load.stop_with_no_failure();
 }
 
 /// A node with a command, outside of any lab.

@@ -251,9 +251,22 @@ async fn a_head_that_is_longer_than_any_is_refused_before_it_is_whole() {
     assert_eq!(ask(&mut other, "GET /", "").await.1, "ada\n");
 }
 
+/// Removes a folder of this name at the end.
+struct Gone(&'static str);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(place(self.0));
+    }
+}
+
+fn place(name: &str) -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("picluster-{name}-{}", std::process::id()))
+}
+
 /// A node that serves a folder with a file, an index, a hidden file and two links.
 fn folder(name: &str, follow_symlinks: bool) -> Ada {
-    let folder = std::env::temp_dir().join(format!("picluster-{name}-{}", std::process::id()));
+    let folder = place(name);
     std::fs::create_dir_all(folder.join("sub")).unwrap();
     let put = |file: &str, text: &str| std::fs::write(folder.join(file), text).unwrap();
     put("index.html", "<p>home");
@@ -273,6 +286,7 @@ fn folder(name: &str, follow_symlinks: bool) -> Ada {
 #[tokio::test]
 async fn a_folder_is_served_with_types_ranges_and_tags() {
     let ada = folder("files", false);
+    let _gone = Gone("files");
     let (head, body) = get(ada.addr, "GET /", "").await;
     assert_eq!(body, "<p>home");
     assert!(head.contains("content-type: text/html; charset=utf-8\r"), "{head}");
@@ -306,6 +320,7 @@ async fn a_folder_is_served_with_types_ranges_and_tags() {
 #[tokio::test]
 async fn no_way_leads_out_of_a_folder_nor_to_what_is_hidden() {
     let ada = folder("outside", false);
+    let _gone = [Gone("outside"), Gone("followed")];
     for path in [
         "/.env",
         "/%2eenv",
