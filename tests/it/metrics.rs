@@ -77,15 +77,35 @@ impl<'a> Prometheus<'a> {
         up
     }
 
+    /// What a query gives now; Prometheus must understand it.
+    fn query(&self, query: &str) -> Vec<Value> {
+        let escaped =
+            query.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02x}"));
+        let mut answer = self.ask(&format!("query?query={escaped}"));
+        assert_eq!(answer["status"], "success", "{query}: {answer}");
+        answer["data"]["result"].as_array_mut().map(std::mem::take).expect("a list")
+    }
+
     /// The one number that a query gives now.
     fn number(&self, query: &str) -> Option<f64> {
-        let answer = self.ask(&format!("query?query={query}"));
-        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+        self.query(query).first()?["value"][1].as_str()?.parse().ok()
     }
 
     fn wait_for(&self, query: &str, number: f64) {
         wait_until(&format!("{query} to be {number}"), || self.number(query) == Some(number));
     }
+}
+
+/// The first query of each panel of our dashboard, over spans that a short test fills.
+fn dashboard() -> Vec<(String, String)> {
+    let dashboard: Value = serde_json::from_str(include_str!("../../docs/grafana.json")).unwrap();
+    let panels = dashboard["panels"].as_array().expect("a list");
+    let first = |panel: &Value| {
+        let query = panel["targets"][0]["expr"].as_str()?;
+        let query = query.replace("$__rate_interval", "1m").replace("$__range", "1m");
+        Some((panel["title"].as_str()?.to_owned(), query))
+    };
+    panels.iter().filter_map(first).collect()
 }
 
 /// Where a node tells its metrics.
@@ -114,8 +134,15 @@ fn prometheus_is_told_of_one_balancer_and_finds_the_nodes() {
     prometheus.wait_for("sum(picluster_node_response_seconds_count)", 10.0);
     prometheus.wait_for("sum(picluster_web_requests_total)", 10.0);
     // The same words for the same node on both sides.
-    prometheus
-        .wait_for("count(picluster_node_up*on(id,node)group_left()picluster_web_draining)", 2.0);
+    let both = "count(picluster_node_up * on(id, node) group_left() picluster_web_draining)";
+    prometheus.wait_for(both, 2.0);
+    for (title, query) in dashboard() {
+        let shows = !prometheus.query(&query).is_empty();
+        // Nothing went wrong here, and this machine may have no sensor.
+        let may_be_empty =
+            ["Made good elsewhere", "Given up", "Temperature", "Weak supply, and held back"];
+        assert!(shows || may_be_empty.contains(&title.as_str()), "{title}: {query}");
+    }
 
     // One that comes is found, and one that goes leaves no series behind.
     let eve = lab.pi("eve").web().start();
