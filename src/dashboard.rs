@@ -2,7 +2,9 @@
 //! the published pool and what the workers count, and decides nothing.
 
 mod api;
+mod metrics;
 mod page;
+mod targets;
 pub mod teach;
 
 use std::fmt;
@@ -10,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -18,6 +20,7 @@ use axum::{Json, Router};
 use tokio::time::Instant;
 
 use crate::metrics::Counts;
+use crate::metrics::exposition;
 use crate::pool;
 use crate::shutdown::Shutdown;
 
@@ -54,6 +57,8 @@ pub fn router(admin: Admin) -> Router {
         .route("/", get(index))
         .route("/api/v1/nodes", get(nodes))
         .route("/api/v1/counts", get(counts))
+        .route("/metrics", get(metrics))
+        .route("/prometheus/targets", get(targets))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; the page is at /\n"))
@@ -73,6 +78,16 @@ async fn nodes(State(admin): State<Arc<Admin>>) -> Response {
 
 async fn counts(State(admin): State<Arc<Admin>>) -> Response {
     Json(api::counts(&admin.counts)).into_response()
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    let (pool, counts) = (Arc::clone(&admin.pool.borrow()), Arc::clone(&admin.counts));
+    exposition::answer(&headers, move |families| metrics::tell(families, &pool, &counts))
+}
+
+async fn targets(State(admin): State<Arc<Admin>>) -> Response {
+    let pool = Arc::clone(&admin.pool.borrow());
+    Json(targets::targets(&admin.cluster, &pool)).into_response()
 }
 
 /// Whether requests sent here now would find a node.
