@@ -116,13 +116,14 @@ impl Seen {
 /// How many connections of clients each worker has.
 fn connections(lb: &Balancer) -> Vec<usize> {
     let states = states(&lb.proc("net/tcp*"), lb.endpoint().port());
-    let all = lb.proc("fdinfo/*");
+    // A connection to a node may end meanwhile; no matter.
+    let all = lb.proc("fdinfo/* || true");
     let of_file = |file: &str| {
         let inodes = file.lines().filter(|line| line.starts_with("tfd:")).filter_map(inode);
-        let ours: Vec<_> = inodes.filter(|inode| states.contains_key(inode)).collect();
-        let of = |state: &str| ours.iter().filter(move |inode| states[*inode] == state);
+        let ours: Vec<_> = inodes.filter_map(|inode| states.get_key_value(&inode)).collect();
         // What has a listener is a worker's; the others have no clients.
-        Some((*of(LISTEN).next()?, of(ESTABLISHED).count()))
+        let (listener, _) = ours.iter().find(|(_, state)| *state == LISTEN)?;
+        Some((*listener, ours.iter().filter(|(_, state)| *state == ESTABLISHED).count()))
     };
     // A worker has its epoll open more than once, and its listener for itself.
     let by_listener: BTreeMap<_, _> = all.split("pos:\t").filter_map(of_file).collect();
