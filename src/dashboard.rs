@@ -2,6 +2,9 @@
 //! the published pool and what the workers count, and decides nothing.
 
 mod api;
+mod board;
+mod live;
+mod minute;
 mod page;
 pub mod teach;
 
@@ -9,17 +12,24 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use tokio::time::Instant;
 
+use crate::journal::Journal;
+use crate::listen::LocalAddr;
 use crate::metrics::Counts;
 use crate::pool;
 use crate::shutdown::Shutdown;
+
+pub use live::{Live, sample};
+
+/// The lines of the journal that are shown, the newest.
+const JOURNAL_SHOWN: u64 = 24;
 
 /// What the admin port shows.
 #[derive(Clone)]
@@ -34,6 +44,10 @@ pub struct Admin {
     pub shutdown: Shutdown,
     /// What goes wrong, counted by cause.
     pub counts: Arc<Counts>,
+    /// What happened lately.
+    pub journal: Journal,
+    /// What watchers are told; filled by [`sample`].
+    pub live: Live,
 }
 
 impl Admin {
@@ -53,6 +67,7 @@ pub fn router(admin: Admin) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/api/v1/nodes", get(nodes))
+        .route("/api/v1/events", get(events))
         .route("/api/v1/counts", get(counts))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -61,14 +76,23 @@ pub fn router(admin: Admin) -> Router {
         .with_state(Arc::new(admin))
 }
 
-async fn index(State(admin): State<Arc<Admin>>) -> Html<String> {
-    let pool = Arc::clone(&admin.pool.borrow());
-    Html(page::render(&admin.cluster, &pool, admin.now(), admin.counts.requests_failed.get()))
+async fn index(
+    State(admin): State<Arc<Admin>>,
+    uri: Uri,
+    local: Option<Extension<ConnectInfo<LocalAddr>>>,
+) -> Html<String> {
+    let kiosk = uri.query().is_some_and(|query| query.split('&').any(|word| word == "kiosk"));
+    // Who connects to a loopback address is on this machine.
+    let may_act = local.is_some_and(|Extension(ConnectInfo(local))| local.is_loopback());
+    Html(page::render(&api::state(&admin), page::Look { kiosk, may_act }))
 }
 
 async fn nodes(State(admin): State<Arc<Admin>>) -> Response {
-    let pool = Arc::clone(&admin.pool.borrow());
-    Json(api::nodes(&admin.cluster, &pool, admin.now())).into_response()
+    Json(api::nodes(&admin)).into_response()
+}
+
+async fn events(State(admin): State<Arc<Admin>>) -> Response {
+    live::events(&admin)
 }
 
 async fn counts(State(admin): State<Arc<Admin>>) -> Response {
