@@ -19,6 +19,7 @@ mod hostile;
 mod joins;
 mod losses;
 mod neighbours;
+mod page;
 mod real_servers;
 mod simulation;
 mod slow;
