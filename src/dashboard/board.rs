@@ -50,7 +50,7 @@ pub(super) fn words(pi: Option<&Pi>) -> Vec<Word> {
     let Some(pi) = pi.filter(tells) else { return vec![word("n/a", Level::Plain)] };
     let throttled = match (pi.throttled, pi.throttled_since_boot) {
         (Some(true), _) => Some(word("throttled now", Level::Bad)),
-        (_, Some(true)) => Some(word("throttled earlier, since boot", Level::Warn)),
+        (_, Some(true)) => Some(word("was throttled", Level::Warn)),
         _ => None,
     };
     [Some(temperature(pi.temperature_c)), Some(power(pi)), throttled]
@@ -76,7 +76,7 @@ fn temperature(degrees: Option<f32>) -> Word {
 fn power(pi: &Pi) -> Word {
     match (pi.under_voltage, pi.under_voltage_since_boot) {
         (Some(true), _) => word("under-voltage now", Level::Bad),
-        (_, Some(true)) => word("under-voltage earlier, since boot", Level::Warn),
+        (_, Some(true)) => word("had under-voltage", Level::Warn),
         (Some(false), Some(false)) => word("power good", Level::Plain),
         (Some(false), None) => word("power good now", Level::Plain),
         (None, _) => word("power n/a", Level::Plain),
@@ -114,7 +114,7 @@ mod tests {
             throttled_since_boot: Some(true),
             ..Pi::default()
         };
-        let expected = ["temperature n/a", "under-voltage now", "throttled earlier, since boot"];
+        let expected = ["temperature n/a", "under-voltage now", "was throttled"];
         assert_eq!(said(&bad), expected);
         assert_eq!(words(Some(&bad))[1].level, Level::Bad);
     }

@@ -129,8 +129,11 @@ fn table(nodes: &[Node], look: Look) -> String {
         row(&mut html, node, look);
     }
     html.push_str(
-        "</tbody>\n</table>\n<p class=\"note\">Shares and latencies (half, and 99 of 100, of all \
-         answers began within) are of the last 10 s. A failed try was made again on another node \
+        "</tbody>\n</table>\n<p class=\"note\">A second of the last minute: \
+         <span class=\"key a\">answered</span> <span class=\"key f\">a failed try</span> \
+         <span class=\"key i\">idle</span> <span class=\"key o\">out of the rotation</span></p>\n\
+         <p class=\"note\">Shares are of the last 10 s, and so are the times within which half (p50) \
+         and 99 of 100 (p99) of the answers began. A failed try was made again on another node \
          where that is safe; only what a client saw counts as a failed request.</p>\n</section>\n",
     );
     html

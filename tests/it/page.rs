@@ -96,9 +96,8 @@ fn the_page_polls_where_events_do_not_come_through() {
     let lb = lab.pi("front").lb().start();
     lb.wait_until_it_answers();
     let Some(browser) = Browser::on(&lab.client()) else { return };
-    browser.run(
-        "await the.open('about:blank'); await page.route('**/events', route => route.abort())",
-    );
+    browser.open("about:blank", &json!({}));
+    browser.run("await page.route('**/events', route => route.abort())");
     browser.run(&format!("await page.goto('{}')", lb.admin("/")));
     lab.pi("ada").web().start();
     browser.wait_until("document.querySelectorAll('#nodes > tr.up').length === 1");
