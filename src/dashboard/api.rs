@@ -25,6 +25,8 @@ pub(super) struct Nodes {
     pub(super) cluster: String,
     /// Since the balancer started.
     pub(super) uptime_s: u64,
+    /// Answers begun since then, by all nodes that are or were here.
+    pub(super) requests_served: u64,
     /// Requests that clients saw fail.
     pub(super) requests_failed: u64,
     pub(super) nodes: Vec<Node>,
@@ -116,6 +118,7 @@ pub(super) fn nodes(admin: &Admin) -> Nodes {
         schema: SCHEMA,
         cluster: admin.cluster.clone(),
         uptime_s: now.as_secs(),
+        requests_served: minutes.answered(),
         requests_failed: admin.counts.requests_failed.get(),
         nodes: nodes.map(|(member, lately)| node(member, lately, all, now)).collect(),
     }

@@ -2,6 +2,7 @@
 //! latencies are read from. In memory only, and gone with the node.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use serde::{Serialize, Serializer};
 use crate::health::Health;
 use crate::metrics::histogram::Snapshot;
 use crate::node::NodeId;
-use crate::pool::{Member, Pool};
+use crate::pool::{Counters, Member, Pool};
 
 /// Beats that are kept: a minute of them.
 pub(super) const BEATS: usize = 60;
@@ -35,8 +36,10 @@ pub(super) enum Beat {
 }
 
 /// A node's last minute, the newest second last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Minute {
+    /// The node's own; other ones mean that it left and joined again.
+    counters: Arc<Counters>,
     beats: VecDeque<Beat>,
     /// Since the start, as of each of the last seconds.
     samples: VecDeque<(Duration, Snapshot)>,
@@ -63,38 +66,58 @@ pub(super) struct Beats(pub(super) Vec<Beat>);
 
 /// The minutes of all nodes.
 #[derive(Debug, Default)]
-pub(super) struct Minutes(BTreeMap<NodeId, Minute>);
+pub(super) struct Minutes {
+    of: BTreeMap<NodeId, Minute>,
+    /// What those that are gone had answered: a total never falls.
+    answered_by_the_gone: u64,
+}
 
 impl Minutes {
     /// Takes a sample of every member, at `now`, and forgets who is gone.
     pub(super) fn tick(&mut self, pool: &Pool, now: Duration) {
-        let mut before = std::mem::take(&mut self.0);
+        let mut before = std::mem::take(&mut self.of);
         for member in pool.members() {
-            let mut minute = before.remove(&member.node.id).unwrap_or_default();
-            minute.tick(member, now);
-            self.0.insert(member.node.id.clone(), minute);
+            let same = |minute: &Minute| Arc::ptr_eq(&minute.counters, &member.counters);
+            let id = &member.node.id;
+            let known = if before.get(id).is_some_and(same) { before.remove(id) } else { None };
+            let mut minute = known.unwrap_or_else(|| Minute::of(member));
+            minute.tick(member.health, now);
+            self.of.insert(id.clone(), minute);
         }
+        let gone = before.values().map(|minute| minute.counters.requests.load(Relaxed));
+        self.answered_by_the_gone += gone.sum::<u64>();
+    }
+
+    /// Answers begun since the start, of nodes that are here or are gone.
+    pub(super) fn answered(&self) -> u64 {
+        let here = self.of.values().map(|minute| minute.counters.requests.load(Relaxed));
+        self.answered_by_the_gone + here.sum::<u64>()
     }
 
     pub(super) fn of(&self, id: &NodeId) -> Lately {
-        self.0.get(id).map(Minute::lately).unwrap_or_default()
+        self.of.get(id).map(Minute::lately).unwrap_or_default()
     }
 }
 
 impl Minute {
-    fn tick(&mut self, member: &Member, now: Duration) {
-        let (sample, failures) =
-            (member.counters.latency.snapshot(), member.counters.failures.load(Relaxed));
-        if self.samples.back().is_some_and(|(_, last)| last.count() > sample.count()) {
-            // It left and joined again between two samples, and counts from nothing.
-            *self = Self::default();
+    fn of(member: &Member) -> Self {
+        Self {
+            counters: Arc::clone(&member.counters),
+            beats: VecDeque::new(),
+            samples: VecDeque::new(),
+            failures: 0,
         }
+    }
+
+    fn tick(&mut self, health: Health, now: Duration) {
+        let sample = self.counters.latency.snapshot();
+        let failures = self.counters.failures.load(Relaxed);
         if let Some((_, last)) = self.samples.back() {
             let beat = if failures > self.failures {
                 Beat::Failed
             } else if sample.count() > last.count() {
                 Beat::Answered
-            } else if member.health == Health::Up {
+            } else if health == Health::Up {
                 Beat::Idle
             } else {
                 Beat::Out
@@ -155,8 +178,6 @@ impl Beat {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::dashboard::tests::member;
     use crate::pool;
@@ -200,6 +221,7 @@ mod tests {
         assert_eq!((letters(&lately), lately.p50), ("o".repeat(BEATS), None));
         publisher.publish(Vec::new(), Duration::ZERO);
         minutes.tick(&pool.borrow(), SECOND * 80);
-        assert!(minutes.0.is_empty(), "who is gone is forgotten");
+        assert!(minutes.of.is_empty(), "who is gone is forgotten");
+        assert_eq!(minutes.answered(), 6, "but not what it did");
     }
 }

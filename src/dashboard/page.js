@@ -85,7 +85,7 @@ function show(state) {
   put(at('rate'), number(sum(node => node.rate)));
   put(at('inflight'), grouped(sum(node => node.inflight)));
   const served = at('served');
-  put(served, grouped(sum(node => node.requests)));
+  put(served, grouped(state.requests_served));
   served.style.setProperty('--n', served.textContent.length);
   at('empty').hidden = nodes.length > 0;
   at('known-nodes').hidden = nodes.length === 0;
@@ -176,6 +176,14 @@ setInterval(() => {
   if (events.readyState === EventSource.CLOSED) listen();
 }, 1000);
 
+// Most errors are said in JSON, some in plain words.
+function why(text, status) {
+  try {
+    text = JSON.parse(text).error;
+  } catch { /* as it is */ }
+  return text || `The balancer answered with status ${status}`;
+}
+
 table.addEventListener('click', async event => {
   const button = event.target.closest('button');
   if (!button) return;
@@ -191,10 +199,7 @@ table.addEventListener('click', async event => {
   button.disabled = true;
   try {
     const answer = await fetch(`/api/v1/nodes/${encodeURIComponent(row.dataset.id)}/${what}`, { method: 'POST' });
-    if (!answer.ok) {
-      const told = await answer.json().catch(() => ({}));
-      alert.textContent = told.error || `The balancer answered with status ${answer.status}`;
-    }
+    if (!answer.ok) alert.textContent = why(await answer.text(), answer.status);
   } catch {
     alert.textContent = 'The balancer does not answer';
   }

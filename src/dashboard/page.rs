@@ -76,9 +76,9 @@ fn numbers(state: &State) -> String {
     let nodes = &state.nodes.nodes;
     let failed = state.nodes.requests_failed;
     let bad = if failed == 0 { "" } else { " class=\"bad\"" };
-    let total = |of: fn(&Node) -> u64| grouped(nodes.iter().map(of).sum());
     let rate: f64 = nodes.iter().map(|node| node.rate).sum();
-    let (served, inflight) = (total(|node| node.requests), total(|node| node.inflight.into()));
+    let served = grouped(state.nodes.requests_served);
+    let inflight = grouped(nodes.iter().map(|node| u64::from(node.inflight)).sum());
     format!(
         "<dl class=\"numbers\">\n\
          <div id=\"failed\"{bad}><dt>failed requests since the start</dt><dd>{}</dd></div>\n\

@@ -107,7 +107,8 @@ async fn the_api_carries_every_field_of_the_contract() {
     assert!(json["nodes"][0]["since_s"].take().is_f64() && json["uptime_s"].take().is_u64());
     assert!(json["nodes"][0]["beats"].take().is_string());
     let expected = serde_json::json!({
-        "schema": "picluster/1", "cluster": "default", "uptime_s": null, "requests_failed": 3,
+        "schema": "picluster/1", "cluster": "default", "uptime_s": null,
+        "requests_served": 0, "requests_failed": 3,
         "nodes": [{
             "id": "b2fkq7aaaaaaa", "name": "ada", "hostname": "raspberrypi",
             "endpoint": "10.0.0.5:8080", "state": "up", "why": "answers", "since_s": null,

@@ -80,7 +80,7 @@ impl Browser {
     /// Waits until an expression holds in the page.
     #[track_caller]
     pub(super) fn wait_until(&self, holds: &str) {
-        self.run(&format!("await page.waitForFunction({})", json!(holds)));
+        self.run(&format!("await the.until({})", json!(holds)));
     }
 
     /// What the page has under this selector, as it is read.
