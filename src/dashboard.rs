@@ -4,8 +4,10 @@
 mod api;
 mod board;
 mod live;
+mod metrics;
 mod minute;
 mod page;
+mod targets;
 pub mod teach;
 
 use std::fmt;
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -23,6 +25,7 @@ use tokio::time::Instant;
 use crate::journal::Journal;
 use crate::listen::LocalAddr;
 use crate::metrics::Counts;
+use crate::metrics::exposition;
 use crate::pool;
 use crate::shutdown::Shutdown;
 
@@ -73,6 +76,8 @@ pub fn router(admin: Admin) -> Router {
         .route("/api/v1/nodes", get(nodes))
         .route("/api/v1/events", get(events))
         .route("/api/v1/counts", get(counts))
+        .route("/metrics", get(metrics))
+        .route("/prometheus/targets", get(targets))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; the page is at /\n"))
@@ -101,6 +106,16 @@ async fn events(State(admin): State<Arc<Admin>>) -> Response {
 
 async fn counts(State(admin): State<Arc<Admin>>) -> Response {
     Json(api::counts(&admin.counts)).into_response()
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    let (pool, counts) = (Arc::clone(&admin.pool.borrow()), Arc::clone(&admin.counts));
+    exposition::answer(&headers, move |families| metrics::tell(families, &pool, &counts))
+}
+
+async fn targets(State(admin): State<Arc<Admin>>) -> Response {
+    let pool = Arc::clone(&admin.pool.borrow());
+    Json(targets::targets(&admin.cluster, &pool)).into_response()
 }
 
 /// Whether requests sent here now would find a node.

@@ -89,6 +89,8 @@ impl Line {
     fn probed(&mut self, kept: &mut Kept, asked: Option<Asked>) {
         let Some(mut asked) = asked else { return };
         kept.keep(&mut asked);
+        self.counts.probes.add(asked.result.as_str());
+        self.counts.probe_times.add(asked.took);
         self.table.probed(asked.ticket, &asked.result, self.started.elapsed());
     }
 

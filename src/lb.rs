@@ -143,8 +143,8 @@ impl Lb {
         .context("failed to start the workers")?;
 
         let own = move |node: &NodeId, port| hardware.node_id(Role::Web, port) == *node;
-        let _browser =
-            Browser::start(&config.discovery, trust(&config, addr, admin_addr), own, changes);
+        let trust = trust(&config, addr, admin_addr);
+        let _browser = Browser::start(&config.discovery, trust, own, changes, Arc::clone(&counts));
         let adverts = adverts(&config, &id, hostname, addr, admin_addr);
         // The tools and the name share one advertiser; where the ports are bound apart, the wider
         // one decides.

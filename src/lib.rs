@@ -21,7 +21,7 @@
 //! |---|---|
 //! | 1, words | [`badge`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`pi`] [`retry`] |
 //! | 2, views | [`journal`] [`metrics`] [`picker`] [`pool`] |
-//! | 3, edges | [`identity`] [`listen`] [`outlet`] [`server`] [`shutdown`] |
+//! | 3, edges | [`identity`] [`listen`] [`outlet`] [`process`] [`server`] [`shutdown`] |
 //! | 4, lines | [`dashboard`] [`discovery`] [`proxy`] |
 //! | 5, programs | [`cli`] [`demo`] [`lb`] [`web`] |
 
@@ -43,6 +43,7 @@ pub mod pool;
 pub mod identity;
 pub mod listen;
 pub mod outlet;
+pub mod process;
 pub mod server;
 pub mod shutdown;
 // Floor 4, lines: discovery, the data path, and the page that shows both.

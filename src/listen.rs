@@ -13,7 +13,7 @@ use std::{fmt, io};
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use accept::{Accept, LocalAddr};
-pub use files::room;
+pub use files::{files_max, room};
 pub(crate) use handshakes::{begin_no_handshake, next_queued};
 pub use owner::{Owner, owner, udp_owner};
 pub use serve::serve;

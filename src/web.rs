@@ -3,6 +3,7 @@
 
 mod accepts;
 mod facts;
+mod metrics;
 mod page;
 mod routes;
 
@@ -92,6 +93,8 @@ struct Node {
     draining: AtomicBool,
     /// Answers begun, health answers not counted. Written by the handlers, read by the page.
     served: AtomicU64,
+    /// What is told of those.
+    answered: metrics::Served,
     started: Instant,
 }
 
@@ -109,6 +112,7 @@ impl Web {
             cluster: config.discovery.cluster.clone(),
             draining: AtomicBool::new(false),
             served: AtomicU64::new(0),
+            answered: metrics::Served::default(),
             started: Instant::now(),
         };
         let accept =

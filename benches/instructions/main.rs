@@ -34,6 +34,8 @@ mod calls;
 mod course;
 #[path = "../common/node.rs"]
 mod node;
+#[path = "../common/release.rs"]
+mod release;
 #[path = "../common/spread.rs"]
 mod spread;
 
@@ -62,8 +64,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if cfg!(debug_assertions) {
-        lab::say("this is a debug build, its figures would mean nothing: use `cargo bench`");
+    if !release::build() {
         return ExitCode::FAILURE;
     }
     let missing = ["valgrind", "vgdb", "strace"];

@@ -33,6 +33,8 @@ mod clones;
 #[expect(dead_code, reason = "each program is looked at alone")]
 mod cpu;
 mod losses;
+#[path = "../common/release.rs"]
+mod release;
 #[path = "../common/report.rs"]
 #[expect(dead_code, reason = "the table goes into no document")]
 mod report;
@@ -85,8 +87,7 @@ fn main() -> ExitCode {
     if lab::run_program() {
         return ExitCode::SUCCESS;
     }
-    if cfg!(debug_assertions) {
-        lab::say("this is a debug build, its figures would mean nothing: use `cargo bench`");
+    if !release::build() {
         return ExitCode::FAILURE;
     }
     let (flags, words): (Vec<_>, Vec<_>) =

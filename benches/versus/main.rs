@@ -38,6 +38,8 @@ mod load;
 mod node;
 mod options;
 mod product;
+#[path = "../common/release.rs"]
+mod release;
 #[path = "../common/report.rs"]
 mod report;
 mod rest;
@@ -77,8 +79,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if cfg!(debug_assertions) {
-        lab::say("this is a debug build, its figures would mean nothing: use `cargo bench`");
+    if !release::build() {
         return ExitCode::FAILURE;
     }
     let missing: Vec<_> = ["nginx", "wrk"].into_iter().filter(|t| !lab::is_installed(t)).collect();

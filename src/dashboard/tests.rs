@@ -13,6 +13,8 @@ use crate::pi::Pi;
 use crate::pool::{Member, Publisher, Share};
 use crate::shutdown::{self, Trigger};
 
+mod metrics;
+
 struct Bench {
     addr: SocketAddr,
     publisher: Publisher,
@@ -129,7 +131,10 @@ async fn the_counts_are_told_under_names_that_stay() {
         "schema": "picluster/1", "counts": {
             "requests_failed": 3, "retries": {}, "retries_free": {}, "gave_up": {}, "holds": 0,
             "holds_ended": {}, "rejects": { "no_node_now": 1 }, "answers_cut": {},
-            "node_events": {}, "ejections": {}, "access_log_lines_dropped": 0,
+            "node_events": {}, "ejections": {}, "access_log_lines_dropped": 0, "probes": {},
+            "mdns": {
+                "events": {}, "ignored": {}, "addresses_refused": {}, "restarts": {}, "records": 0,
+            },
         },
     });
     assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap(), expected);

@@ -149,6 +149,11 @@ impl Client {
         let mut began = None;
         loop {
             if let Some(request) = self.parse(worker, seen).map_err(Ended::With)? {
+                // It is read again only if an attempt fails. A small copy waits with it, and the buffer,
+                // which is still in the cache, serves whoever comes next.
+                if request.upload.has_come() {
+                    self.inbox.stow();
+                }
                 return Ok(request);
             }
             self.entry.begin(worker.desk.as_ref(), &self.forwarding);

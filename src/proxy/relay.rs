@@ -94,7 +94,7 @@ impl Attempt<'_> {
         self.client.entry.answered(answer.status);
         self.worker.heard(self.member, answer.status);
         if answer.switches {
-            self.worker.answered(self.member, self.request.came);
+            self.worker.answered(self.member, answer.status, self.request.came);
             let client = Box::pin(self.switch(&answer)).await;
             let Answer { status, draining, .. } = answer;
             return Ok(Relayed { client, status, reusable: false, draining });
@@ -167,11 +167,7 @@ impl Attempt<'_> {
         let owed_for = owed_since.map_or(Duration::ZERO, |since| since.elapsed());
         let limit = worker.settings.limits.answer.saturating_sub(owed_for);
         let client = to_client.as_ref();
-        let request = &mut self.client.inbox;
-        let doubt = || {
-            worker.tell(member.epoch, Outcome::Silent);
-            request.stow();
-        };
+        let doubt = || worker.tell(member.epoch, Outcome::Silent);
         let next = Awaited { worker, member, client, limit };
         let timer = &mut self.client.timer;
         match next.read(timer, &mut from_node, &mut self.inbox, doubt).await {

@@ -18,6 +18,7 @@ mod harness;
 mod hostile;
 mod joins;
 mod losses;
+mod metrics;
 mod neighbours;
 mod page;
 mod real_servers;

@@ -10,13 +10,14 @@ use tokio::time::{sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::daemon::{
-    Daemon, Delays, MEASURE_EVERY, is_full, jittered, port_is_free, recv, warn_unheard,
+    Daemon, Delays, MEASURE_EVERY, is_full, jittered, port_is_free, records, recv, warn_unheard,
 };
 use super::filter::Trust;
 use super::hearing::{Hearing, instance_label};
 use super::interfaces::{Interfaces, Purpose, Rule};
 use super::outbox::Outbox;
 use crate::config::DiscoveryConfig;
+use crate::metrics::Counts;
 use crate::node::{Change, NodeId, SERVICE, Source};
 
 /// When to browse again; the last repeats. A node that fell silent for over two minutes is not asked
@@ -49,11 +50,12 @@ impl Browser {
         trust: Trust,
         own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
         changes: mpsc::Sender<Change>,
+        counts: Arc<Counts>,
     ) -> Self {
         let interfaces = Interfaces::new(Rule::new(config, Purpose::Hear));
-        let hearing = Hearing::new(Arc::clone(&interfaces), trust, own);
-        let browsing =
-            Browsing { interfaces, hearing, outbox: Outbox::default(), found: 0, deaf: false };
+        let hearing = Hearing::new(Arc::clone(&interfaces), trust, own, Arc::clone(&counts));
+        let outbox = Outbox::default();
+        let browsing = Browsing { interfaces, hearing, outbox, found: 0, deaf: false, counts };
         Self { task: tokio::spawn(browsing.run(changes)) }
     }
 }
@@ -84,6 +86,7 @@ struct Browsing {
     found: u32,
     /// The daemon said that it listens on no interface.
     deaf: bool,
+    counts: Arc<Counts>,
 }
 
 impl Browsing {
@@ -98,15 +101,18 @@ impl Browsing {
             match end {
                 End::Closed => return,
                 End::Full => {
+                    self.counts.mdns.restarts.add("cache_full");
                     debug!("mdns cache full, starting over");
                     sleep(RECYCLE_AFTER).await;
                 }
                 End::Deaf => {
+                    self.counts.mdns.restarts.add("no_interface");
                     let wait = delays.next();
                     warn_unheard(wait);
                     sleep(wait).await;
                 }
                 End::Failed(error) => {
+                    self.counts.mdns.restarts.add("failed");
                     let wait = delays.next();
                     warn!(
                         %error, retry_in = ?wait,
@@ -150,7 +156,9 @@ impl Browsing {
                 },
                 metrics = recv(measured.as_ref()) => {
                     measured = None;
-                    if metrics.is_some_and(|metrics| is_full(&metrics)) {
+                    let Some(metrics) = metrics else { continue };
+                    self.counts.mdns.records.set(records(&metrics).max(0) as u64);
+                    if is_full(&metrics) {
                         return Ok(End::Full);
                     }
                 },
@@ -204,18 +212,24 @@ impl Browsing {
 
     fn on_service(&mut self, event: ServiceEvent) {
         let now = Instant::now();
+        let events = &self.counts.mdns.events;
         match event {
             ServiceEvent::ServiceResolved(service) => {
+                events.add("resolved");
                 if let Some(sighting) = self.hearing.sighting(&service, now) {
                     self.outbox.push(Change::Seen(Source::Mdns, sighting), now);
                 }
             }
             ServiceEvent::ServiceRemoved(_, fullname) => {
+                events.add("removed");
                 if let Some(instance) = instance_label(&fullname) {
                     self.outbox.push(Change::Left(Source::Mdns, instance.to_owned()), now);
                 }
             }
-            ServiceEvent::ServiceFound(..) => self.found += 1,
+            ServiceEvent::ServiceFound(..) => {
+                events.add("found");
+                self.found += 1;
+            }
             // The only place where the daemon tells how many interfaces it listens on.
             ServiceEvent::SearchStarted(text) => self.deaf = text.contains(" on 0 interfaces"),
             _ => {}

@@ -131,10 +131,17 @@ impl Delays {
 
 /// Whether a daemon's cache has outgrown its bound.
 pub(super) fn is_full(metrics: &Metrics) -> bool {
-    let count = |key: &str| metrics.get(key).copied().unwrap_or(0);
-    let records = ["cached-ptr", "cached-srv", "cached-addr", "cached-txt", "cached-nsec"];
-    let records = records.into_iter().map(count).fold(0_i64, i64::saturating_add);
-    records > RECORDS_MAX || count("timer") > TIMERS_MAX
+    records(metrics) > RECORDS_MAX || count(metrics, "timer") > TIMERS_MAX
+}
+
+/// How many records a daemon has cached.
+pub(super) fn records(metrics: &Metrics) -> i64 {
+    let kinds = ["cached-ptr", "cached-srv", "cached-addr", "cached-txt", "cached-nsec"];
+    kinds.into_iter().map(|kind| count(metrics, kind)).fold(0, i64::saturating_add)
+}
+
+fn count(metrics: &Metrics, key: &str) -> i64 {
+    metrics.get(key).copied().unwrap_or(0)
 }
 
 /// The next of a receiver that may not be there, then waits for ever; `None` when its sender is gone.

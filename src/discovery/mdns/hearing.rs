@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 
 use super::filter::{Heard, Refusal, Trust, endpoints, judge};
 use super::interfaces::{Interfaces, Link};
+use crate::metrics::Counts;
 use crate::node::{Advertisement, NodeId, SERVICE, Sighting, TxtError, printable};
 
 /// The most instances whose warning is remembered; of a flood the first few are enough.
@@ -34,6 +35,7 @@ pub(super) struct Hearing {
     own: Own,
     warned: Warned,
     without_txt: WithoutTxt,
+    counts: Arc<Counts>,
 }
 
 impl Hearing {
@@ -41,6 +43,7 @@ impl Hearing {
         interfaces: Arc<Interfaces>,
         trust: Trust,
         own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
+        counts: Arc<Counts>,
     ) -> Self {
         Self {
             interfaces,
@@ -48,6 +51,7 @@ impl Hearing {
             own: Box::new(own),
             warned: Warned::default(),
             without_txt: WithoutTxt::default(),
+            counts,
         }
     }
 
@@ -59,6 +63,7 @@ impl Hearing {
         let advertisement = match Advertisement::parse(value) {
             Ok(advertisement) => advertisement,
             Err(error @ TxtError::NotYet) => {
+                self.counts.mdns.ignored.add("txt_missing");
                 if self.without_txt.for_long(instance, now)
                     && self.warned.may(instance, &error.to_string(), now)
                 {
@@ -71,6 +76,9 @@ impl Hearing {
                 return None;
             }
             Err(error) => {
+                let version = matches!(error, TxtError::Version(_));
+                let reason = if version { "txt_version" } else { "txt_malformed" };
+                self.counts.mdns.ignored.add(reason);
                 let (may, instance) =
                     (self.warned.may(instance, &error.to_string(), now), printable(instance, 63));
                 if may {
@@ -93,6 +101,7 @@ impl Hearing {
         let own = advertisement.id.as_ref().is_some_and(local);
         let endpoints = endpoints(&self.trust, &links, &heard, service.port, own);
         if endpoints.is_empty() {
+            self.counts.mdns.ignored.add("no_address");
             self.explain(instance, service.port, own, &heard, now);
             return None;
         }
@@ -111,6 +120,7 @@ impl Hearing {
             let Err(refusal) = judge(&self.trust, &links, heard, port, own) else {
                 continue;
             };
+            self.counts.mdns.addresses_refused.add(refusal.as_str());
             let instance_text = printable(instance, 63);
             debug!(instance = instance_text, ip = %heard.ip, ?refusal, "address refused");
             if refusal == Refusal::OffLink

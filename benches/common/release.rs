@@ -1,0 +1,24 @@
+//! The binary that is measured is the one that users have. What cargo builds beside a benchmark has
+//! also the features that only tests ask for (tokio then looks at a test's clock before its own: a
+//! twentieth of a request's instructions).
+
+use std::process::Command;
+
+use crate::lab;
+
+/// Builds it, at the place where the lab looks for it. Says why if it cannot.
+pub(crate) fn build() -> bool {
+    if cfg!(debug_assertions) {
+        lab::say("this is a debug build, its figures would mean nothing: use `cargo bench`");
+        return false;
+    }
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--locked", "--bin", "picluster"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    let is_built = built.as_ref().is_ok_and(std::process::ExitStatus::success);
+    if !is_built {
+        lab::say(&format!("the release build failed: {built:?}"));
+    }
+    is_built
+}
