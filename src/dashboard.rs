@@ -2,7 +2,10 @@
 //! the published pool and what the workers count, and decides nothing.
 
 mod api;
+mod board;
+mod live;
 mod metrics;
+mod minute;
 mod page;
 mod targets;
 pub mod teach;
@@ -11,18 +14,29 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use tokio::time::Instant;
 
+use crate::journal::Journal;
+use crate::listen::LocalAddr;
 use crate::metrics::Counts;
 use crate::metrics::exposition;
 use crate::pool;
 use crate::shutdown::Shutdown;
+
+pub use live::{Live, sample};
+
+/// The page is one file: it asks nobody but this balancer for anything.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+                      img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'";
+
+/// The lines of the journal that are shown, the newest.
+const JOURNAL_SHOWN: u64 = 24;
 
 /// What the admin port shows.
 #[derive(Clone)]
@@ -37,6 +51,10 @@ pub struct Admin {
     pub shutdown: Shutdown,
     /// What goes wrong, counted by cause.
     pub counts: Arc<Counts>,
+    /// What happened lately.
+    pub journal: Journal,
+    /// What watchers are told; filled by [`sample`].
+    pub live: Live,
 }
 
 impl Admin {
@@ -56,6 +74,7 @@ pub fn router(admin: Admin) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/api/v1/nodes", get(nodes))
+        .route("/api/v1/events", get(events))
         .route("/api/v1/counts", get(counts))
         .route("/metrics", get(metrics))
         .route("/prometheus/targets", get(targets))
@@ -66,14 +85,23 @@ pub fn router(admin: Admin) -> Router {
         .with_state(Arc::new(admin))
 }
 
-async fn index(State(admin): State<Arc<Admin>>) -> Html<String> {
-    let pool = Arc::clone(&admin.pool.borrow());
-    Html(page::render(&admin.cluster, &pool, admin.now(), admin.counts.requests_failed.get()))
+async fn index(
+    State(admin): State<Arc<Admin>>,
+    uri: Uri,
+    local: Option<Extension<ConnectInfo<LocalAddr>>>,
+) -> Html<String> {
+    let kiosk = uri.query().is_some_and(|query| query.split('&').any(|word| word == "kiosk"));
+    // Who connects to a loopback address is on this machine.
+    let may_act = local.is_some_and(|Extension(ConnectInfo(local))| local.is_loopback());
+    Html(page::render(&api::state(&admin), page::Look { kiosk, may_act }))
 }
 
 async fn nodes(State(admin): State<Arc<Admin>>) -> Response {
-    let pool = Arc::clone(&admin.pool.borrow());
-    Json(api::nodes(&admin.cluster, &pool, admin.now())).into_response()
+    Json(api::nodes(&admin)).into_response()
+}
+
+async fn events(State(admin): State<Arc<Admin>>) -> Response {
+    live::events(&admin)
 }
 
 async fn counts(State(admin): State<Arc<Admin>>) -> Response {
@@ -113,6 +141,7 @@ async fn fresh(mut answer: Response) -> Response {
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -4,7 +4,7 @@
 //! published. Nothing on the request path ever waits for this task.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use crate::discovery::membership::{Event, Membership, What};
 use crate::discovery::probe::{Asked, Kept, STALLED};
+use crate::journal::{Entry, Journal};
 use crate::metrics::Counts;
 use crate::node::Change;
 use crate::pool::Publisher;
@@ -42,6 +43,8 @@ pub struct Line {
     pub started: Instant,
     /// Where events are counted.
     pub counts: Arc<Counts>,
+    /// Where they are written for people.
+    pub journal: Journal,
 }
 
 impl Line {
@@ -91,11 +94,14 @@ impl Line {
         self.table.probed(asked.ticket, &asked.result, self.started.elapsed());
     }
 
-    /// Logs and counts what happened and publishes what changed.
+    /// Logs, counts and writes down what happened and publishes what changed.
     fn report(&mut self, now: Duration) {
         for event in self.table.events() {
             self.count(event.what);
             log(&event);
+            if !event.what.is_detail() {
+                self.journal.write(entry(event));
+            }
         }
         if let Some(members) = self.table.view() {
             self.publisher.publish(members, now);
@@ -107,6 +113,17 @@ impl Line {
         if let What::Ejected(cause) = what {
             self.counts.ejections.add(cause.as_str());
         }
+    }
+}
+
+fn entry(event: Event) -> Entry {
+    Entry {
+        number: 0,
+        at: SystemTime::now(),
+        node: event.node,
+        what: event.what.beside_the_name(),
+        detail: event.detail,
+        warning: event.what.is_warning(),
     }
 }
 

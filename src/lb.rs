@@ -13,11 +13,12 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::LbConfig;
-use crate::dashboard::{self, Admin, teach};
+use crate::dashboard::{self, Admin, Live, teach};
 use crate::discovery::Line;
 use crate::discovery::mdns::{Advert, Advertiser, Browser, Trust};
 use crate::discovery::membership::{self, Membership};
 use crate::identity::{self, Hardware, Role};
+use crate::journal::Journal;
 use crate::listen::{self, Accept};
 use crate::metrics::Counts;
 use crate::node::{Advertisement, NodeId};
@@ -112,7 +113,7 @@ impl Lb {
         let hostname = identity::hostname();
         let via = identity::default_name(&hostname, &id);
         let Files { bounds, admin: admin_connections, kept } = share_files(&config);
-        let counts = Arc::new(Counts::default());
+        let (counts, journal) = (Arc::new(Counts::default()), Journal::default());
         let (access_log, mut writer) = start_access_log(&config, &counts)?;
         let settings = Arc::new(Settings {
             limits: config.limits.clone(),
@@ -159,6 +160,7 @@ impl Lb {
             publisher,
             started,
             counts: Arc::clone(&counts),
+            journal: journal.clone(),
         };
         let admin = serve_admin(
             admin,
@@ -169,6 +171,8 @@ impl Lb {
                 started: started.into(),
                 shutdown: shutdown.clone(),
                 counts,
+                journal,
+                live: Live::default(),
             },
         );
         info!(%id, name = %via, listen = %addr, admin = %admin_addr, cluster = %config.discovery.cluster, "balancing");
@@ -295,6 +299,9 @@ async fn serve_admin(
 ) -> anyhow::Result<()> {
     let accept =
         Accept::new(listener, connections_max).context("failed to start the admin port")?;
-    listen::serve(accept, dashboard::router(admin), pending()).await;
+    tokio::select! {
+        () = dashboard::sample(admin.clone()) => {}
+        () = listen::serve(accept, dashboard::router(admin), pending()) => {}
+    }
     Ok(())
 }

@@ -151,6 +151,13 @@ impl Accept {
 #[derive(Clone, Copy, Debug)]
 pub struct LocalAddr(pub Option<SocketAddr>);
 
+impl LocalAddr {
+    /// Whether the client is on this machine and said so by the address it chose.
+    pub fn is_loopback(self) -> bool {
+        self.0.is_some_and(|addr| addr.ip().to_canonical().is_loopback())
+    }
+}
+
 /// One accepted connection; counts against the bound while it lives.
 #[derive(Debug)]
 pub(super) struct Connection {

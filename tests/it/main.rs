@@ -20,6 +20,7 @@ mod joins;
 mod losses;
 mod metrics;
 mod neighbours;
+mod page;
 mod real_servers;
 mod simulation;
 mod slow;
