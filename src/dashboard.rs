@@ -2,6 +2,7 @@
 //! the published pool and what the workers count, and decides nothing.
 
 mod api;
+mod drain;
 mod page;
 pub mod teach;
 
@@ -13,10 +14,12 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::discovery::Order;
 use crate::metrics::Counts;
 use crate::pool;
 use crate::shutdown::Shutdown;
@@ -32,6 +35,8 @@ pub struct Admin {
     pub started: Instant,
     /// Requested while the balancer drains; `/readyz` is 503 from then on.
     pub shutdown: Shutdown,
+    /// Where nodes are drained and undrained.
+    pub orders: mpsc::Sender<Order>,
     /// What goes wrong, counted by cause.
     pub counts: Arc<Counts>,
 }
@@ -48,12 +53,14 @@ impl fmt::Debug for Admin {
     }
 }
 
-/// The routes of the admin port. Reading only; any other method gets a 405.
+/// The routes of the admin port. Everybody on the network may read; `drain` says who may act.
 pub fn router(admin: Admin) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/api/v1/nodes", get(nodes))
         .route("/api/v1/counts", get(counts))
+        .route("/api/v1/nodes/{node}/drain", post(drain::drain))
+        .route("/api/v1/nodes/{node}/undrain", post(drain::undrain))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; the page is at /\n"))

@@ -47,6 +47,9 @@ const CONNECTIONS_FEW: usize = 1024;
 /// out.
 const FEEDBACK_MAX: usize = 1024;
 
+/// Orders to drain that wait for the discovery task; who gives more waits with his own.
+const ORDERS_MAX: usize = 16;
+
 /// Runs the balancer until `shutdown` asks for its end.
 ///
 /// # Errors
@@ -108,6 +111,7 @@ impl Lb {
         let (publisher, pool) = pool::channel();
         let (feedback, from_traffic) = mpsc::channel(FEEDBACK_MAX);
         let (changes, from_sources) = mpsc::channel(CHANGES_MAX);
+        let (orders, from_people) = mpsc::channel(ORDERS_MAX);
 
         let hostname = identity::hostname();
         let via = identity::default_name(&hostname, &id);
@@ -156,6 +160,7 @@ impl Lb {
             }),
             changes: from_sources,
             feedback: from_traffic,
+            orders: from_people,
             publisher,
             started,
             counts: Arc::clone(&counts),
@@ -168,6 +173,7 @@ impl Lb {
                 cluster: config.discovery.cluster.clone(),
                 started: started.into(),
                 shutdown: shutdown.clone(),
+                orders,
                 counts,
             },
         );

@@ -2,6 +2,7 @@
 //! losing a request. It knows no balancer; its advertisement is the only word it sends out.
 
 mod accepts;
+mod drain;
 mod facts;
 mod page;
 mod routes;
@@ -90,6 +91,8 @@ struct Node {
     cluster: String,
     /// Set once by the stop, read by every answer.
     draining: AtomicBool,
+    /// Somebody on this machine wants no new requests here; it may be taken back. See `drain`.
+    drained: AtomicBool,
     /// Answers begun, health answers not counted. Written by the handlers, read by the page.
     served: AtomicU64,
     started: Instant,
@@ -108,6 +111,7 @@ impl Web {
             identity: Identity::new(config, addr.port()),
             cluster: config.discovery.cluster.clone(),
             draining: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
             served: AtomicU64::new(0),
             started: Instant::now(),
         };
@@ -198,7 +202,13 @@ impl Node {
         tracing::info!("draining");
     }
 
+    /// The word of its health.
+    fn state(&self) -> &'static str {
+        if self.is_draining() { "draining" } else { "up" }
+    }
+
     fn is_draining(&self) -> bool {
-        self.draining.load(std::sync::atomic::Ordering::Relaxed)
+        use std::sync::atomic::Ordering::Relaxed;
+        self.draining.load(Relaxed) || self.drained.load(Relaxed)
     }
 }

@@ -26,6 +26,7 @@ async fn bench() -> Bench {
         cluster: "default".into(),
         started: Instant::now(),
         shutdown,
+        orders: mpsc::channel(1).0,
         counts: Arc::new(counts),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
