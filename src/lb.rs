@@ -20,7 +20,7 @@ use crate::discovery::membership::{self, Membership};
 use crate::identity::{self, Hardware, Role};
 use crate::listen::{self, Accept};
 use crate::metrics::Counts;
-use crate::node::{Advertisement, NodeId};
+use crate::node::{Advertisement, NodeId, SERVICE};
 use crate::outlet::unbuffered;
 use crate::pool;
 use crate::proxy::access::{AccessLog, Writer};
@@ -146,8 +146,8 @@ impl Lb {
         .context("failed to start the workers")?;
 
         let own = move |node: &NodeId, port| hardware.node_id(Role::Web, port) == *node;
-        let _browser =
-            Browser::start(&config.discovery, trust(&config, addr, admin_addr), own, changes);
+        let trust = trust(&config, addr, admin_addr);
+        let _browser = Browser::start(&config.discovery, SERVICE, trust, own, changes);
         let adverts = adverts(&config, &id, hostname, addr, admin_addr);
         // The tools and the name share one advertiser; where the ports are bound apart, the wider
         // one decides.

@@ -339,7 +339,7 @@ fn a_bad_flag_is_refused_in_one_sentence_that_names_it_and_the_fix() {
              see `picluster web --help`",
         ),
         ("dem", "there is no command dem; did you mean `picluster demo`?"),
-        ("xyz", "there is no command xyz; there are web, lb, demo"),
+        ("xyz", "there is no command xyz; there are web, lb, demo, nodes, status, drain, undrain"),
         ("--role x", "--role \"x\" is no role; write --role web or --role lb"),
         ("--role", "--role needs a value: write --role web or --role lb"),
         ("web --role lb", "`picluster web` already says what to run; leave out --role"),
