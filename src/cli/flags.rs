@@ -217,8 +217,9 @@ pub(super) struct Look {
     /// Look at this cluster [default: default]
     #[arg(long, value_name = "NAME")]
     pub(super) cluster: Option<String>,
-    /// Listen on these interfaces only [default: all real ones]
-    #[arg(long, value_name = "IF")]
+    /// Use only these interfaces, for example eth0,wlan0
+    /// [default: all real ones]
+    #[arg(long, value_name = "IF", verbatim_doc_comment)]
     pub(super) interface: Vec<String>,
     /// Ask the balancer whose page is here
     /// [default: the one that mDNS finds]
@@ -239,8 +240,9 @@ pub(super) struct Drain {
     /// [default: 8080]
     #[arg(long, value_name = "PORT", verbatim_doc_comment)]
     pub(super) port: Option<String>,
-    /// With NODE: the balancer's page is here [default: :7070]
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// With NODE: the balancer's page is here
+    /// [default: :7070]
+    #[arg(long, value_name = "ADDR:PORT", verbatim_doc_comment)]
     pub(super) admin: Option<String>,
 }
 
@@ -341,8 +343,10 @@ themselves advertise.
 
 Examples:
   picluster nodes --watch
-  for node in $(picluster nodes --names); do ssh pi@$node.local uptime; done
+  for node in $(picluster nodes --names); do echo \"$node\"; done
   picluster nodes --json | jq '.nodes[] | select(.state != \"up\") | .why'
+
+Environment: PICLUSTER_CLUSTER and PICLUSTER_INTERFACE, as for web and lb.
 ";
 
 const DRAIN_EXAMPLES: &str = "\
@@ -352,4 +356,7 @@ Examples:
   picluster drain                        on a node: before work on this Pi
   picluster undrain                      it serves again; so after a restart
   picluster drain ada                    on the balancer: no requests for ada
+
+Environment: PICLUSTER_WEB_LISTEN in place of --port, PICLUSTER_LB_ADMIN in
+place of --admin, as web and lb have them.
 ";

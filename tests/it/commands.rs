@@ -153,6 +153,13 @@ fn without_a_network_an_error_says_so_soon() {
     assert!(code == 69 && why.contains("no network yet"), "{code}: {why}");
     assert_eq!(type_in(&ada, "status").1, 2);
     assert_eq!(type_in(&ada, "drain").1, 69);
+
+    let bob = lab.pi("bob");
+    bob.hold_5353();
+    let began = Instant::now();
+    let (why, code) = type_in(&bob, "nodes");
+    assert!(began.elapsed() < ANSWER_MAX, "{:?}", began.elapsed());
+    assert!(code == 69 && why.contains("udp port 5353 is held by"), "{code}: {why}");
 }
 
 #[test]
