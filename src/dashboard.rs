@@ -3,6 +3,7 @@
 
 mod api;
 mod board;
+mod drain;
 mod live;
 mod metrics;
 mod minute;
@@ -14,16 +15,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::discovery::Order;
 use crate::journal::Journal;
-use crate::listen::LocalAddr;
+use crate::listen::Insider;
 use crate::metrics::Counts;
 use crate::metrics::exposition;
 use crate::pool;
@@ -49,6 +52,8 @@ pub struct Admin {
     pub started: Instant,
     /// Requested while the balancer drains; `/readyz` is 503 from then on.
     pub shutdown: Shutdown,
+    /// Where nodes are drained and undrained.
+    pub orders: mpsc::Sender<Order>,
     /// What goes wrong, counted by cause.
     pub counts: Arc<Counts>,
     /// What happened lately.
@@ -69,7 +74,7 @@ impl fmt::Debug for Admin {
     }
 }
 
-/// The routes of the admin port. Reading only; any other method gets a 405.
+/// The routes of the admin port. Everybody on the network may read; `drain` says who may act.
 pub fn router(admin: Admin) -> Router {
     Router::new()
         .route("/", get(index))
@@ -78,6 +83,8 @@ pub fn router(admin: Admin) -> Router {
         .route("/api/v1/counts", get(counts))
         .route("/metrics", get(metrics))
         .route("/prometheus/targets", get(targets))
+        .route("/api/v1/nodes/{node}/drain", post(drain::drain))
+        .route("/api/v1/nodes/{node}/undrain", post(drain::undrain))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; the page is at /\n"))
@@ -88,11 +95,10 @@ pub fn router(admin: Admin) -> Router {
 async fn index(
     State(admin): State<Arc<Admin>>,
     uri: Uri,
-    local: Option<Extension<ConnectInfo<LocalAddr>>>,
+    insider: Result<Insider, (StatusCode, &'static str)>,
 ) -> Html<String> {
     let kiosk = uri.query().is_some_and(|query| query.split('&').any(|word| word == "kiosk"));
-    // Who connects to a loopback address is on this machine.
-    let may_act = local.is_some_and(|Extension(ConnectInfo(local))| local.is_loopback());
+    let may_act = insider.is_ok();
     Html(page::render(&api::state(&admin), page::Look { kiosk, may_act }))
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
@@ -14,7 +14,7 @@ use crate::discovery::membership::{Event, Membership, What};
 use crate::discovery::probe::{Asked, Kept, STALLED};
 use crate::journal::{Entry, Journal};
 use crate::metrics::Counts;
-use crate::node::Change;
+use crate::node::{Change, NodeId};
 use crate::pool::Publisher;
 use crate::proxy::Feedback;
 
@@ -29,6 +29,17 @@ const BATCH: usize = 64;
 /// With an empty table nothing is due; it is looked at anyway.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Drain a node, or end that.
+#[derive(Debug)]
+pub struct Order {
+    /// The node, by the id that is shown.
+    pub id: NodeId,
+    /// To drain it, or to end that.
+    pub drain: bool,
+    /// Told once it is published: from then on no request is sent otherwise.
+    pub done: oneshot::Sender<()>,
+}
+
 /// What the line reads from and where it publishes.
 pub struct Line {
     /// The table, empty at first.
@@ -37,6 +48,8 @@ pub struct Line {
     pub changes: mpsc::Receiver<Change>,
     /// What traffic says.
     pub feedback: mpsc::Receiver<Feedback>,
+    /// What somebody on this machine wants drained, or no longer.
+    pub orders: mpsc::Receiver<Order>,
     /// Where the pool is published.
     pub publisher: Publisher,
     /// The zero of all times in the table and the pool.
@@ -53,7 +66,7 @@ impl Line {
         let mut probes = JoinSet::new();
         let mut kept = Kept::new(self.table.cluster());
         let mut rng = fastrand::Rng::new();
-        let (mut changes, mut feedback) = (Vec::new(), Vec::new());
+        let (mut changes, mut feedback, mut done) = (Vec::new(), Vec::new(), None);
         loop {
             // What has come is taken first: after a stall of ours the table would give up probes whose
             // answers wait here.
@@ -65,10 +78,16 @@ impl Line {
                 probes.spawn(kept.ask(probe));
             }
             self.report(now);
+            // Who asked may be gone.
+            let _ = done.take().map(|done: oneshot::Sender<()>| done.send(()));
             let wake = self.table.next_wake(now).map_or(now + IDLE, |wake| wake.max(now));
             tokio::select! {
                 n = self.changes.recv_many(&mut changes, BATCH) => if n == 0 { return },
                 n = self.feedback.recv_many(&mut feedback, BATCH) => if n == 0 { return },
+                Some(order) = self.orders.recv() => {
+                    self.table.drain(&order.id, order.drain, self.started.elapsed());
+                    done = Some(order.done);
+                }
                 Some(asked) = probes.join_next() => self.probed(&mut kept, asked.ok()),
                 () = tokio::time::sleep(wake - now) => {}
             }

@@ -21,7 +21,7 @@ use crate::identity::{self, Hardware, Role};
 use crate::journal::Journal;
 use crate::listen::{self, Accept};
 use crate::metrics::Counts;
-use crate::node::{Advertisement, NodeId};
+use crate::node::{Advertisement, NodeId, SERVICE};
 use crate::outlet::unbuffered;
 use crate::pool;
 use crate::proxy::access::{AccessLog, Writer};
@@ -47,6 +47,9 @@ const CONNECTIONS_FEW: usize = 1024;
 /// Outcomes that wait for the discovery task; beyond that traffic's words are lost, and probes find
 /// out.
 const FEEDBACK_MAX: usize = 1024;
+
+/// Orders to drain that wait for the discovery task; who gives more waits with his own.
+const ORDERS_MAX: usize = 16;
 
 /// Runs the balancer until `shutdown` asks for its end.
 ///
@@ -109,6 +112,7 @@ impl Lb {
         let (publisher, pool) = pool::channel();
         let (feedback, from_traffic) = mpsc::channel(FEEDBACK_MAX);
         let (changes, from_sources) = mpsc::channel(CHANGES_MAX);
+        let (orders, from_people) = mpsc::channel(ORDERS_MAX);
 
         let hostname = identity::hostname();
         let via = identity::default_name(&hostname, &id);
@@ -144,7 +148,8 @@ impl Lb {
 
         let own = move |node: &NodeId, port| hardware.node_id(Role::Web, port) == *node;
         let trust = trust(&config, addr, admin_addr);
-        let _browser = Browser::start(&config.discovery, trust, own, changes, Arc::clone(&counts));
+        let _browser =
+            Browser::start(&config.discovery, SERVICE, trust, own, changes, Arc::clone(&counts));
         let adverts = adverts(&config, &id, hostname, addr, admin_addr);
         // The tools and the name share one advertiser; where the ports are bound apart, the wider
         // one decides.
@@ -157,6 +162,7 @@ impl Lb {
             }),
             changes: from_sources,
             feedback: from_traffic,
+            orders: from_people,
             publisher,
             started,
             counts: Arc::clone(&counts),
@@ -170,6 +176,7 @@ impl Lb {
                 cluster: config.discovery.cluster.clone(),
                 started: started.into(),
                 shutdown: shutdown.clone(),
+                orders,
                 counts,
                 journal,
                 live: Live::default(),

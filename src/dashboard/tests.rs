@@ -43,6 +43,7 @@ fn admin(pool: pool::Watch) -> Admin {
         cluster: "default".into(),
         started: Instant::now(),
         shutdown: shutdown::channel().1,
+        orders: mpsc::channel(1).0,
         counts: Arc::default(),
         journal: Journal::default(),
         live: Live::default(),

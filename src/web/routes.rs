@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::accepts::Form;
 use super::facts::Facts;
-use super::{Node, metrics, page};
+use super::{Node, drain, metrics, page};
 use crate::discovery::membership::HEALTH_PATH;
 use crate::listen::LocalAddr;
 use crate::metrics::{METRICS_PATH, exposition};
@@ -33,6 +33,8 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .route("/", any(name))
         .route(HEALTH_PATH, get(health))
         .route(METRICS_PATH, get(scrape))
+        .route("/.picluster/drain", drain::route(true))
+        .route("/.picluster/undrain", drain::route(false))
         .fallback(nothing)
         .layer(from_fn_with_state(Arc::clone(&node), sign))
         .with_state(node)
@@ -80,11 +82,7 @@ async fn health(
     State(node): State<Arc<Node>>,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
-    let (status, state) = if node.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else {
-        (StatusCode::OK, "up")
-    };
+    let status = if node.is_draining() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     // A query nobody can read asks for no echo; how the node is does not depend on it.
     let nonce = asked.ok().and_then(|Query(asked)| asked.nonce).filter(|nonce| {
         nonce.len() <= NONCE_BYTES_MAX && nonce.bytes().all(|b| b.is_ascii_graphic())
@@ -95,7 +93,7 @@ async fn health(
         id: identity.id.as_str(),
         name: &identity.name,
         boot: identity.boot.to_string(),
-        state,
+        state: node.state(),
         cluster: &node.cluster,
         nonce,
     };
@@ -121,7 +119,8 @@ async fn read(request: Request) -> Request {
 /// What every answer carries: who gave it, that it must not be kept (a phone that shows a kept one
 /// "proves" that balancing fails), and while draining that the connection ends with it.
 async fn sign(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
-    let counted = ![HEALTH_PATH, METRICS_PATH].contains(&request.uri().path());
+    let path = request.uri().path();
+    let counted = !path.starts_with("/.picluster/");
     let _under_way = counted.then(|| node.answered.begin());
     if counted {
         node.served.fetch_add(1, Ordering::Relaxed);

@@ -8,6 +8,7 @@ mod allocations;
 mod bad_input;
 mod cli;
 mod closing;
+mod commands;
 mod corpus;
 mod data_line;
 mod faults;

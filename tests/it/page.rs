@@ -199,3 +199,29 @@ fn two_hundred_watchers_cost_less_than_ten_megabytes() {
     wait_until("the unplugged node is out", || lb.nodes().iter().any(|node| !node.is_up()));
     load.stop();
 }
+
+#[test]
+#[ignore = "slow tier: a real browser"]
+fn a_node_is_drained_and_undrained_by_its_buttons_on_the_balancers_machine_alone() {
+    let Some(lab) = Lab::new("buttons") else { return };
+    let front = lab.pi("front");
+    let lb = front.lb().start();
+    let nodes = ["ada", "bob"].map(|name| lab.pi(name).web().args(&["--name", name]).start());
+    lb.wait_for_nodes(2);
+    let Some(browser) = Browser::on(&front) else { return };
+    let origin = "http://127.0.0.1:7070/";
+    browser.open(origin, &json!({}));
+    let click = |button: &str| {
+        browser.run(&format!(
+            "await page.locator('tr[data-name=bob] button:text-is(\"{button}\")').click()"
+        ));
+    };
+    click("Drain");
+    click("Really drain?");
+    browser.wait_until("document.querySelector('tr[data-name=bob].draining')");
+    assert!(!lb.node(&nodes[1]).expect("it is shown").is_up());
+    browser.wait_until("document.getElementById('log').innerText.includes('bob is draining')");
+    click("Undrain");
+    browser.wait_until("document.querySelector('tr[data-name=bob].up')");
+    browser.assert_in_order(origin);
+}

@@ -1,4 +1,4 @@
-//! Hears of nodes: browses for their service and proposes what passes the filter.
+//! Hears of nodes, or of balancers: browses for their service and proposes what passes the filter.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use super::interfaces::{Interfaces, Purpose, Rule};
 use super::outbox::Outbox;
 use crate::config::DiscoveryConfig;
 use crate::metrics::Counts;
-use crate::node::{Change, NodeId, SERVICE, Source};
+use crate::node::{Change, NodeId, Source};
 
 /// When to browse again; the last repeats. A node that fell silent for over two minutes is not asked
 /// for by itself any more, browsing again heals that within 0.2 s.
@@ -36,7 +36,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts to browse. `own` says whether an id at a port is that of a node of this machine (see
+    /// Starts to browse for this service. `own` says whether an id at a port is that of a node of this machine (see
     /// [`Hardware::node_id`](crate::identity::Hardware::node_id)); such a node may be at a loopback
     /// address. A full `changes` never blocks: the newest word of each instance waits.
     ///
@@ -47,15 +47,24 @@ impl Browser {
     /// Outside a tokio runtime.
     pub fn start(
         config: &DiscoveryConfig,
+        service: &'static str,
         trust: Trust,
         own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
         changes: mpsc::Sender<Change>,
         counts: Arc<Counts>,
     ) -> Self {
         let interfaces = Interfaces::new(Rule::new(config, Purpose::Hear));
-        let hearing = Hearing::new(Arc::clone(&interfaces), trust, own, Arc::clone(&counts));
-        let outbox = Outbox::default();
-        let browsing = Browsing { interfaces, hearing, outbox, found: 0, deaf: false, counts };
+        let hearing =
+            Hearing::new(service, Arc::clone(&interfaces), trust, own, Arc::clone(&counts));
+        let browsing = Browsing {
+            service,
+            interfaces,
+            hearing,
+            outbox: Outbox::default(),
+            found: 0,
+            deaf: false,
+            counts,
+        };
         Self { task: tokio::spawn(browsing.run(changes)) }
     }
 }
@@ -79,6 +88,7 @@ enum End {
 }
 
 struct Browsing {
+    service: &'static str,
     interfaces: Arc<Interfaces>,
     hearing: Hearing,
     outbox: Outbox,
@@ -130,7 +140,7 @@ impl Browsing {
         // The balancer's advertiser finds the same, and tells.
         port_is_free(false).await;
         let (daemon, monitor) = Daemon::start(&self.interfaces)?;
-        let mut events = daemon.browse(SERVICE)?;
+        let mut events = daemon.browse(self.service)?;
         // The receiver before the current one, until the daemon has dropped its end: a departure may
         // still be in it.
         let mut before: Option<Receiver<ServiceEvent>> = None;
@@ -169,7 +179,7 @@ impl Browsing {
                         return Ok(End::Deaf);
                     }
                     deaf_before = self.deaf;
-                    before = Some(std::mem::replace(&mut events, daemon.browse(SERVICE)?));
+                    before = Some(std::mem::replace(&mut events, daemon.browse(self.service)?));
                 },
                 event = monitor.recv_async() => match event {
                     Ok(event) => self.on_daemon(&event),
@@ -185,8 +195,8 @@ impl Browsing {
                         // The subscription died: its channel was full. Asking anew from an empty
                         // cache, or the replay would fill it again.
                         debug!("mdns subscription lost, browsing anew");
-                        daemon.stop_browse(SERVICE)?;
-                        events = daemon.browse(SERVICE)?;
+                        daemon.stop_browse(self.service)?;
+                        events = daemon.browse(self.service)?;
                     }
                 },
             }
@@ -222,7 +232,7 @@ impl Browsing {
             }
             ServiceEvent::ServiceRemoved(_, fullname) => {
                 events.add("removed");
-                if let Some(instance) = instance_label(&fullname) {
+                if let Some(instance) = instance_label(&fullname, self.service) {
                     self.outbox.push(Change::Left(Source::Mdns, instance.to_owned()), now);
                 }
             }

@@ -182,17 +182,23 @@ pub(super) async fn port_is_free(aloud: bool) {
     while let Err(error) = bind_5353() {
         if aloud && Instant::now() >= say_at {
             say_at += delays.next();
-            let owner =
-                udp_owner(MDNS_PORT).map_or("another program".to_owned(), |o| o.to_string());
-            warn!(
-                %error,
-                "no mdns: udp port 5353 is held by {owner}, which does not share it, so nodes and \
-                 balancers do not find each other; stop it (`sudo ss -ulpn sport = 5353` shows whose \
-                 it is), no restart is needed here"
-            );
+            warn!(%error, "no mdns: {}; no restart is needed here", held());
         }
         sleep(PORT_CHECK_EVERY).await;
     }
+}
+
+/// Why no daemon could start here, if none could.
+pub(super) fn obstacle() -> Option<String> {
+    bind_5353().is_err().then(held)
+}
+
+fn held() -> String {
+    let owner = udp_owner(MDNS_PORT).map_or("another program".to_owned(), |o| o.to_string());
+    format!(
+        "udp port 5353 is held by {owner}, which does not share it, so nodes and balancers do not \
+         find each other; stop it (`sudo ss -ulpn sport = 5353` shows whose it is)"
+    )
 }
 
 /// Binds the port the way mdns-sd does, to learn the error that it keeps to itself.

@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use super::filter::{Heard, Refusal, Trust, endpoints, judge};
 use super::interfaces::{Interfaces, Link};
 use crate::metrics::Counts;
-use crate::node::{Advertisement, NodeId, SERVICE, Sighting, TxtError, printable};
+use crate::node::{Advertisement, NodeId, Sighting, TxtError, printable};
 
 /// The most instances whose warning is remembered; of a flood the first few are enough.
 const WARNED_MAX: usize = 64;
@@ -30,6 +30,7 @@ const WARN_APART: Duration = Duration::from_secs(1);
 
 /// Judges what was heard.
 pub(super) struct Hearing {
+    service: &'static str,
     interfaces: Arc<Interfaces>,
     trust: Trust,
     own: Own,
@@ -40,12 +41,14 @@ pub(super) struct Hearing {
 
 impl Hearing {
     pub(super) fn new(
+        service: &'static str,
         interfaces: Arc<Interfaces>,
         trust: Trust,
         own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
         counts: Arc<Counts>,
     ) -> Self {
         Self {
+            service,
             interfaces,
             trust,
             own: Box::new(own),
@@ -57,7 +60,7 @@ impl Hearing {
 
     /// What a resolved service says, if it can be used.
     pub(super) fn sighting(&mut self, service: &ResolvedService, now: Instant) -> Option<Sighting> {
-        let instance = instance_label(&service.fullname)?;
+        let instance = instance_label(&service.fullname, self.service)?;
         let txt = &service.txt_properties;
         let value = |key: &str| std::str::from_utf8(txt.get_property_val(key)??).ok();
         let advertisement = match Advertisement::parse(value) {
@@ -191,10 +194,10 @@ impl Warned {
 
 /// The instance label of a full name. mdns-sd hands names out as they were on the wire, without
 /// escapes, so dots and backslashes in the label are its own and only the type is cut off.
-pub(super) fn instance_label(fullname: &str) -> Option<&str> {
-    let split = fullname.len().checked_sub(SERVICE.len() + 1)?;
+pub(super) fn instance_label<'a>(fullname: &'a str, service: &str) -> Option<&'a str> {
+    let split = fullname.len().checked_sub(service.len() + 1)?;
     let (label, rest) = fullname.split_at_checked(split)?;
-    let is_service = rest.strip_prefix('.').is_some_and(|ty| ty.eq_ignore_ascii_case(SERVICE));
+    let is_service = rest.strip_prefix('.').is_some_and(|ty| ty.eq_ignore_ascii_case(service));
     (is_service && !label.is_empty()).then_some(label)
 }
 
@@ -217,16 +220,17 @@ fn heard(address: &ScopedIp) -> Heard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::SERVICE;
 
     #[test]
     fn an_instance_label_may_hold_anything() {
         for label in ["pc-abc", "My NAS", "a.b", r"back\slash", r"dot\.ted", "küche", "_tcp"] {
             let fullname = format!("{label}.{SERVICE}");
-            assert_eq!(instance_label(&fullname), Some(label));
+            assert_eq!(instance_label(&fullname, SERVICE), Some(label));
         }
-        assert_eq!(instance_label("x._PiCluster._TCP.Local."), Some("x"));
+        assert_eq!(instance_label("x._PiCluster._TCP.Local.", SERVICE), Some("x"));
         for other in ["", SERVICE, &format!(".{SERVICE}"), "x._http._tcp.local.", "ü_picluster"] {
-            assert_eq!(instance_label(other), None, "{other}");
+            assert_eq!(instance_label(other, SERVICE), None, "{other}");
         }
     }
 

@@ -75,6 +75,7 @@ fn serve() -> SocketAddr {
         cluster: "class-3b".into(),
         started: tokio::time::Instant::now() - Duration::from_secs(11_100),
         shutdown,
+        orders: tokio::sync::mpsc::channel(1).0,
         counts: Arc::default(),
         journal: journal.clone(),
         live: Live::default(),
