@@ -74,7 +74,7 @@ async fn come_and_go(round: &str) {
     let mut serving = JoinSet::new();
     let members: Vec<_> = (0..NODES)
         .map(|n| {
-            let config = config(n, format!("n{n:02}r{round}-crowd"));
+            let config = config(n, &format!("n{n:02}r{round}-crowd"));
             let web = Web::bind(&config).expect("the Pi has this address");
             let (id, boot) = (&web.identity().id, web.identity().boot);
             let mut advert = Advert::new(&format!("pc-{id}"), address(n), web.addr().port());
@@ -110,11 +110,11 @@ async fn one_by_one(members: &[Member], act: impl Fn(&Member)) {
     }
 }
 
-fn config(n: u8, id: String) -> WebConfig {
+fn config(n: u8, id: &str) -> WebConfig {
     let listen = format!("{}:8080", address(n));
     let args = ["picluster", "web", "--listen", &listen].map(OsString::from);
-    let id = |name: &str| (name == "PICLUSTER_ID").then(|| OsString::from(&id));
-    match cli::parse(args, &id).map(|invocation| invocation.command) {
+    let env = |name: &str| (name == "PICLUSTER_ID").then(|| OsString::from(id));
+    match cli::parse(args, &env).map(|invocation| invocation.command) {
         Ok(Command::Web(config)) => config,
         other => panic!("the command line of a node: {other:?}"),
     }
