@@ -21,7 +21,7 @@
 //! |---|---|
 //! | 1, words | [`badge`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`pi`] [`retry`] |
 //! | 2, views | [`journal`] [`metrics`] [`picker`] [`pool`] |
-//! | 3, edges | [`identity`] [`listen`] [`outlet`] [`server`] [`shutdown`] |
+//! | 3, edges | [`board`] [`identity`] [`listen`] [`outlet`] [`server`] [`shutdown`] |
 //! | 4, lines | [`dashboard`] [`discovery`] [`proxy`] |
 //! | 5, programs | [`cli`] [`demo`] [`lb`] [`web`] |
 
@@ -40,6 +40,7 @@ pub mod metrics;
 pub mod picker;
 pub mod pool;
 // Floor 3, edges: the outside world, one file a kind.
+pub mod board;
 pub mod identity;
 pub mod listen;
 pub mod outlet;

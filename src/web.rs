@@ -15,6 +15,7 @@ use anyhow::Context;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::board::Board;
 use crate::config::WebConfig;
 use crate::discovery::mdns::{Advert, Advertiser};
 use crate::identity::{self, Hardware, Role};
@@ -88,6 +89,7 @@ struct Node {
     identity: Identity,
     /// A balancer of another cluster lets go of it, also when mDNS's word was lost.
     cluster: String,
+    board: Board,
     /// Set once by the stop, read by every answer.
     draining: AtomicBool,
     /// Answers begun, health answers not counted. Written by the handlers, read by the page.
@@ -107,6 +109,7 @@ impl Web {
         let node = Node {
             identity: Identity::new(config, addr.port()),
             cluster: config.discovery.cluster.clone(),
+            board: Board::new("/"),
             draining: AtomicBool::new(false),
             served: AtomicU64::new(0),
             started: Instant::now(),

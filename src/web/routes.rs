@@ -20,6 +20,7 @@ use super::facts::Facts;
 use super::{Node, page};
 use crate::discovery::membership::HEALTH_PATH;
 use crate::listen::LocalAddr;
+use crate::pi::Pi;
 
 /// The body of a request may take this long. Bytes that trickle in are no excuse.
 const BODY_MAX: Duration = Duration::from_secs(10);
@@ -69,6 +70,7 @@ struct Health<'a> {
     boot: String,
     state: &'static str,
     cluster: &'a str,
+    pi: Pi,
     #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<String>,
 }
@@ -95,6 +97,7 @@ async fn health(
         boot: identity.boot.to_string(),
         state,
         cluster: &node.cluster,
+        pi: node.board.health(),
         nonce,
     };
     (status, Json(health)).into_response()
