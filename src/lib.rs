@@ -21,7 +21,7 @@
 //! |---|---|
 //! | 1, words | [`badge`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`pi`] [`retry`] |
 //! | 2, views | [`journal`] [`metrics`] [`picker`] [`pool`] |
-//! | 3, edges | [`board`] [`identity`] [`listen`] [`outlet`] [`server`] [`shutdown`] |
+//! | 3, edges | [`board`] [`identity`] [`listen`] [`outlet`] [`server`] [`shutdown`] [`systemd`] |
 //! | 4, lines | [`dashboard`] [`discovery`] [`proxy`] |
 //! | 5, programs | [`cli`] [`demo`] [`lb`] [`web`] |
 
@@ -46,6 +46,7 @@ pub mod listen;
 pub mod outlet;
 pub mod server;
 pub mod shutdown;
+pub mod systemd;
 // Floor 4, lines: discovery, the data path, and the page that shows both.
 pub mod dashboard;
 pub mod discovery;

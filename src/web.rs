@@ -22,6 +22,7 @@ use crate::identity::{self, Hardware, Role};
 use crate::listen::{self, Accept};
 use crate::node::{Advertisement, Boot, NodeId};
 use crate::shutdown::Shutdown;
+use crate::systemd::{Manager, Pulses};
 
 /// How long new connections are still taken after the health said draining. A balancer asks every
 /// 1.1 s at most and waits 250 ms for the answer, so it has heard it by then.
@@ -159,6 +160,8 @@ impl Web {
         let Self { node, accept, addr, drain } = self;
         let Identity { id, name, .. } = &node.identity;
         tracing::info!(%id, %name, listen = %addr, "serving");
+        let manager = Manager::find();
+        manager.ready();
 
         let (stop_listening, stopped) = oneshot::channel::<()>();
         let app = routes::router(Arc::clone(&node));
@@ -168,13 +171,18 @@ impl Web {
         let stop = async {
             shutdown.requested().await;
             node.drain();
+            manager.stopping();
             // A goodbye that hangs must not hold up the end: who missed it asks our health.
             let _ = tokio::join!(timeout(LINGER, goodbye), sleep(LINGER));
             let _ = stop_listening.send(());
             sleep(drain).await;
         };
+        // All of it runs on this thread: whoever hangs keeps the watchdog unfed too.
+        let parts = Pulses::default();
+        let attended = manager.attend(&parts, || node.status(addr.port()));
         tokio::select! {
             () = server => {}
+            never = attended => match never {},
             () = stop => tracing::warn!(?drain, "gave up on requests that still run"),
         }
         tracing::info!(%id, %name, "stopped");
@@ -199,6 +207,14 @@ impl Node {
     fn drain(&self) {
         self.draining.store(true, std::sync::atomic::Ordering::Relaxed);
         tracing::info!("draining");
+    }
+
+    /// How it is, in one line, for `systemctl status`.
+    fn status(&self, port: u16) -> String {
+        let name = &self.identity.name;
+        let requests = self.served.load(std::sync::atomic::Ordering::Relaxed);
+        let draining = if self.is_draining() { "; draining" } else { "" };
+        format!("serving as {name} on :{port}; {requests} requests{draining}")
     }
 
     fn is_draining(&self) -> bool {

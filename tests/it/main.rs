@@ -20,6 +20,7 @@ mod joins;
 mod losses;
 mod neighbours;
 mod real_servers;
+mod service;
 mod simulation;
 mod slow;
 mod web;
