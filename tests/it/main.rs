@@ -6,6 +6,7 @@ mod lab;
 
 mod allocations;
 mod bad_input;
+mod boot;
 mod cli;
 mod closing;
 mod corpus;
