@@ -6,6 +6,7 @@ mod lab;
 
 mod allocations;
 mod bad_input;
+mod board;
 mod boot;
 mod cli;
 mod closing;
