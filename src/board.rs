@@ -240,7 +240,7 @@ mod tests {
         let pi = read(&three.0);
         assert_eq!((pi.throttled, pi.under_voltage), (Some(true), Some(false)));
         assert_eq!(pi.quarters(), 3);
-        assert_eq!(pi.trouble().as_deref(), Some("throttled at 61 °C"));
+        assert_eq!(pi.trouble().as_deref(), Some("throttled at 61 °C; cooling helps"));
     }
 
     #[test]
@@ -256,7 +256,8 @@ mod tests {
         );
         let before = read(&four.0);
         assert_eq!((before.under_voltage, before.speed), (Some(true), Some(0.4)));
-        assert_eq!(before.trouble().as_deref(), Some("under-voltage, and throttled for it"));
+        let trouble = "under-voltage, and throttled for it; a better power supply or cable helps";
+        assert_eq!(before.trouble().as_deref(), Some(trouble));
         // The kernel has made the firmware forget.
         four.write(&[(flags, "0\n")]);
         let now = remember(read(&four.0), &before);

@@ -67,17 +67,18 @@ impl Pi {
         self.speed.filter(|_| held_back).map_or(4, quarters)
     }
 
-    /// What is wrong with the board now, as a sentence without its end; `None` if nothing is known to be.
+    /// What is wrong with the board now and what would help, as a sentence without its end; `None` if
+    /// nothing is known to be.
     pub fn trouble(&self) -> Option<String> {
-        let low = self.under_voltage == Some(true);
-        let at = |degrees: f32| format!(" at {degrees:.0} °C");
-        let degrees = self.temperature_c.map_or_else(String::new, at);
-        match (low, self.throttled == Some(true)) {
-            (true, true) => Some("under-voltage, and throttled for it".to_owned()),
-            (true, false) => Some("under-voltage".to_owned()),
-            (false, true) => Some(format!("throttled{degrees}")),
-            (false, false) => None,
+        let held_back = self.throttled == Some(true);
+        if self.under_voltage == Some(true) {
+            let so = if held_back { ", and throttled for it" } else { "" };
+            return Some(format!("under-voltage{so}; a better power supply or cable helps"));
         }
+        held_back.then(|| match self.temperature_c {
+            Some(degrees) => format!("throttled at {degrees:.0} °C; cooling helps"),
+            None => "throttled".to_owned(),
+        })
     }
 }
 

@@ -28,10 +28,6 @@ const TOOLS: [&str; 6] = ["systemd-nspawn", "debootstrap", "curl", "ip", "nsente
 
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,avahi-daemon,libnss-mdns,iproute2,curl";
 
-/// Where the machines' control groups are, in each hierarchy that there is: two machines in one would
-/// take each other's processes for their own.
-const GROUP: &str = "picluster-boot";
-
 /// A LAN of three. All that is used lies under `/run`, so that `/tmp` can be the machines' own:
 /// whatever ends them, nothing stays there.
 const SETUP: &str = r#"
@@ -171,7 +167,7 @@ impl Site {
             .replace("@units", concat!(env!("CARGO_MANIFEST_DIR"), "/systemd"))
             .replace("@binary", env!("CARGO_BIN_EXE_picluster"));
         let site = Self(Shell::of_root(&setup)?);
-        site.0.run(&BOOT.replace("@group", GROUP));
+        site.0.run(&BOOT.replace("@group", &group()));
         let began = Instant::now();
         for pi in PIS {
             // `degraded`: a unit failed that is none of ours; a container has no hardware to set up.
@@ -267,10 +263,16 @@ impl Drop for Site {
     }
 }
 
+/// Where the machines' control groups are: two machines in one would take each other's processes for
+/// their own.
+fn group() -> String {
+    format!("picluster-boot-{}", std::process::id())
+}
+
 /// One in each hierarchy; which of them there are depends on the machine.
 fn groups() -> impl Iterator<Item = PathBuf> {
     let hierarchies = ["", "systemd", "unified"];
-    hierarchies.map(|name| Path::new("/sys/fs/cgroup").join(name).join(GROUP)).into_iter()
+    hierarchies.map(|name| Path::new("/sys/fs/cgroup").join(name).join(group())).into_iter()
 }
 
 /// A client that goes on asking.
