@@ -1,6 +1,8 @@
 //! The balancer: finds nodes, serves HTTP through them, shows what it knows on the admin port, and
 //! leaves without losing a request.
 
+mod status;
+
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
@@ -12,6 +14,7 @@ use anyhow::{Context, bail};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use self::status::Status;
 use crate::config::LbConfig;
 use crate::dashboard::{self, Admin, Live, teach};
 use crate::discovery::Line;
@@ -29,6 +32,7 @@ use crate::proxy::{Settings, Teaching, Worker};
 use crate::server::buffer::Memory;
 use crate::server::{Bounds, Phase, Workers};
 use crate::shutdown::Shutdown;
+use crate::systemd::{Manager, Pulses};
 
 /// Changes that wait for the discovery task. A full channel holds the source back, which keeps the
 /// newest word of each instance.
@@ -139,8 +143,9 @@ impl Lb {
             counts: Arc::clone(&counts),
             access_log,
         });
+        let (manager, pulses) = (Manager::find(), Pulses::default());
         let (phase, watched) = watch::channel(Phase::Serving);
-        let mut workers = Workers::start(clients, bounds, &watched, {
+        let mut workers = Workers::start(clients, bounds, &watched, &pulses, {
             let pool = pool.clone();
             move || Worker::start(Arc::clone(&settings), pool.clone())
         })
@@ -167,7 +172,9 @@ impl Lb {
             started,
             counts: Arc::clone(&counts),
             journal: journal.clone(),
+            pulse: pulses.part("discovery"),
         };
+        let mut status = Status::new(pool.clone());
         let admin = serve_admin(
             admin,
             admin_connections,
@@ -183,6 +190,7 @@ impl Lb {
             },
         );
         info!(%id, name = %via, listen = %addr, admin = %admin_addr, cluster = %config.discovery.cluster, "balancing");
+        manager.ready();
 
         let leave = async {
             tokio::select! {
@@ -191,6 +199,7 @@ impl Lb {
                 never = watch(&mut writer) => match never {},
             }
             info!("draining");
+            manager.stopping();
             advertiser.goodbye().await;
             let _ = phase.send(Phase::Draining(Instant::now() + config.drain));
             workers.join().await;
@@ -203,6 +212,7 @@ impl Lb {
         tokio::select! {
             left = leave => left,
             () = line.run() => bail!("the discovery of nodes ended before its time"),
+            never = manager.attend(&pulses, || status.line()) => match never {},
             ended = admin => ended.and_then(|()| bail!("the admin port ended before its time")),
         }
     }

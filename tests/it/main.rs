@@ -6,6 +6,8 @@ mod lab;
 
 mod allocations;
 mod bad_input;
+mod board;
+mod boot;
 mod cli;
 mod closing;
 mod commands;
@@ -23,6 +25,7 @@ mod metrics;
 mod neighbours;
 mod page;
 mod real_servers;
+mod service;
 mod simulation;
 mod slow;
 mod web;
