@@ -87,10 +87,11 @@ impl Line {
             tokio::select! {
                 n = self.changes.recv_many(&mut changes, BATCH) => if n == 0 { return },
                 n = self.feedback.recv_many(&mut feedback, BATCH) => if n == 0 { return },
-                Some(order) = self.orders.recv() => {
+                // Who gave up waiting was told that it failed: then it is not done either.
+                Some(order) = self.orders.recv() => if !order.done.is_closed() {
                     self.table.drain(&order.id, order.drain, self.started.elapsed());
                     done = Some(order.done);
-                }
+                },
                 () = self.pulse.answer() => {}
                 Some(asked) = probes.join_next() => self.probed(&mut kept, asked.ok()),
                 () = tokio::time::sleep(wake - now) => {}

@@ -186,7 +186,7 @@ impl Lb {
                 orders,
                 counts,
                 journal,
-                live: Live::default(),
+                live: Live::new(admin_connections),
             },
         );
         info!(%id, name = %via, listen = %addr, admin = %admin_addr, cluster = %config.discovery.cluster, "balancing");

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
 use tokio::sync::watch;
@@ -32,7 +32,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const RETRY_MS: u32 = 1000;
 
 /// What the sampler and the watchers share. Clones are the same.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Live(Arc<Inner>);
 
 #[derive(Debug)]
@@ -43,16 +43,21 @@ struct Inner {
     newest: watch::Sender<Bytes>,
     /// The events rendered so far.
     numbers: AtomicU64,
-}
-
-impl Default for Inner {
-    fn default() -> Self {
-        let newest = watch::Sender::new(Bytes::new());
-        Self { minutes: Mutex::default(), newest, numbers: AtomicU64::new(0) }
-    }
+    watchers_max: usize,
 }
 
 impl Live {
+    /// For a port that holds so many connections. Watchers stay, so an eighth is kept from them: who
+    /// wants to drain a node or asks whether we are ready must get in.
+    pub fn new(connections: usize) -> Self {
+        Self(Arc::new(Inner {
+            minutes: Mutex::default(),
+            newest: watch::Sender::new(Bytes::new()),
+            numbers: AtomicU64::new(0),
+            watchers_max: (connections / 8 * 7).max(1),
+        }))
+    }
+
     pub(super) fn minutes(&self) -> MutexGuard<'_, Minutes> {
         self.0.minutes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,6 +89,11 @@ pub async fn sample(admin: Admin) {
 
 /// Everything, and from then on everything again with each change: server-sent events.
 pub(super) fn events(admin: &Admin) -> Response {
+    if admin.live.0.newest.receiver_count() >= admin.live.0.watchers_max {
+        let busy = "too many watch already; ask /api/v1/nodes\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "10")], busy)
+            .into_response();
+    }
     // In this order, or what changes in between would not be told.
     let newest = admin.live.0.newest.subscribe();
     let first = event(admin);

@@ -46,7 +46,7 @@ fn admin(pool: pool::Watch) -> Admin {
         orders: mpsc::channel(1).0,
         counts: Arc::default(),
         journal: Journal::default(),
-        live: Live::default(),
+        live: Live::new(256),
     }
 }
 

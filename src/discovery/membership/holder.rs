@@ -159,6 +159,10 @@ impl Holder {
             self.shown = health;
             self.since = cx.now;
             cx.ledger.changed = true;
+            if !health.answers() {
+                // Nobody knows how the board of a node is that says nothing.
+                *self.pi.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
         }
         true
     }

@@ -78,7 +78,7 @@ fn serve() -> SocketAddr {
         orders: tokio::sync::mpsc::channel(1).0,
         counts: Arc::default(),
         journal: journal.clone(),
-        live: Live::default(),
+        live: Live::new(256),
     };
     let now = admin.started.elapsed();
     publisher.publish(members(now), now);

@@ -36,6 +36,19 @@ fn a_throttled_board_gets_its_part_of_a_share_and_says_why() {
 }
 
 #[test]
+fn of_a_node_that_says_nothing_nobody_knows_the_board() {
+    let mut lab = Lab::new();
+    lab.joined("a", 1, 1);
+    lab.answers.insert(at(1), saying(1, true, 0.5));
+    lab.pass(12);
+    assert!(lab.members[0].pi.lock().unwrap().is_some());
+    lab.answers.insert(at(1), ProbeResult::TimedOut);
+    lab.pass(40);
+    assert_eq!(lab.members[0].health, Health::Down);
+    assert!(lab.members[0].pi.lock().unwrap().is_none());
+}
+
+#[test]
 fn a_board_that_gets_warmer_makes_no_new_pool() {
     let mut lab = Lab::new();
     lab.joined("a", 1, 1);
