@@ -5,14 +5,17 @@ mod accepts;
 mod app;
 mod command;
 mod dir;
+mod drain;
 mod facts;
 mod front;
+mod metrics;
 mod page;
 mod routes;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
@@ -25,12 +28,14 @@ use self::app::App;
 use self::command::Command;
 pub use self::command::guard::guard;
 use self::dir::Dir;
+use crate::board::Board;
 use crate::config::{AppConfig, Serves, WebConfig};
 use crate::discovery::mdns::{Advert, Advertiser};
 use crate::identity::{self, Hardware, Role};
 use crate::listen::{self, Accept};
 use crate::node::{Advertisement, Boot, NodeId};
 use crate::shutdown::Shutdown;
+use crate::systemd::{Manager, Pulses};
 
 /// How long new connections are still taken after the health said draining. A balancer asks every
 /// 1.1 s at most and waits 250 ms for the answer, so it has heard it by then.
@@ -42,6 +47,10 @@ const CONNECTIONS_MAX: usize = 1024;
 
 /// Fewer than this are worth a warning.
 const CONNECTIONS_FEW: usize = 256;
+
+/// Whoever waits for the service to start waits no longer than this for its command: machines must boot
+/// also when it never answers.
+const START_MAX: Duration = Duration::from_secs(300);
 
 /// Runs the web node until `shutdown` asks for its end.
 ///
@@ -128,14 +137,19 @@ struct Node {
     identity: Identity,
     /// A balancer of another cluster lets go of it, also when mDNS's word was lost.
     cluster: String,
+    board: Board,
     /// The application that is served, if one is.
     app: Option<Arc<App>>,
     /// What is served here in place of the name.
     content: Option<Content>,
     /// Set once by the stop, read by every answer.
     draining: AtomicBool,
+    /// Somebody on this machine wants no new requests here; it may be taken back. See `drain`.
+    drained: AtomicBool,
     /// Answers begun, health answers not counted. Written by the handlers, read by the page.
     served: AtomicU64,
+    /// What is told of those.
+    answered: metrics::Served,
     started: Instant,
 }
 
@@ -192,10 +206,13 @@ impl Web {
         let node = Node {
             identity,
             cluster,
+            board: Board::new("/"),
             app,
             content,
             draining: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
             served: AtomicU64::new(0),
+            answered: metrics::Served::default(),
             started: Instant::now(),
         };
         let accept =
@@ -261,8 +278,10 @@ impl Web {
         } else {
             tracing::info!(%id, %name, app = port, control = %addr, "serving an application");
         }
+        let manager = Manager::find();
 
         let (order, ending) = watch::channel(None);
+        let is_awaited = command.is_some();
         let command = command
             .zip(node.app.clone())
             .map(|(command, app)| tokio::spawn(command.run(app, ending)));
@@ -278,6 +297,7 @@ impl Web {
         let stop = async {
             shutdown.requested().await;
             node.drain();
+            manager.stopping();
             // A goodbye that hangs must not hold up the end: who missed it asks our health.
             let _ = tokio::join!(timeout(LINGER, goodbye), sleep(LINGER));
             let until = *deadline.insert(Instant::now() + drain);
@@ -287,8 +307,15 @@ impl Web {
             let _ = stop_listening.send(());
             sleep_until(until).await;
         };
+        // All of it runs on this thread: whoever hangs keeps the watchdog unfed too.
+        let parts = Pulses::default();
+        let attended = manager.attend(&parts, || node.status(addr.port()));
         tokio::select! {
+            // The first word to the manager is that the node serves, if it does.
+            biased;
+            () = tell_when_ready(&node, is_awaited, &manager) => {}
             () = server => {}
+            never = attended => match never {},
             () = stop => tracing::warn!(?drain, "gave up on requests that still run"),
             () = watch_app(&node, watched) => {}
         }
@@ -333,6 +360,17 @@ async fn watch_app(node: &Node, mut shutdown: Shutdown) {
     std::future::pending::<()>().await;
 }
 
+/// Tells that the node serves: one whose application somebody else starts at once, because nobody knows
+/// when that will be; one with a command once that has answered, has ended by itself for the first time,
+/// or has kept whoever waits for the service long enough. Never ends.
+async fn tell_when_ready(node: &Node, is_awaited: bool, manager: &Manager) {
+    if let Some(app) = node.app.as_ref().filter(|_| is_awaited) {
+        let _ = timeout(START_MAX, app.settled()).await;
+    }
+    manager.ready();
+    std::future::pending::<()>().await;
+}
+
 fn same_port(listen: SocketAddr) -> anyhow::Error {
     let (port, other) = (listen.port(), listen.port() ^ 1);
     let fix = format!("give picluster another with --listen :{other}");
@@ -362,11 +400,42 @@ fn connections_max() -> usize {
 
 impl Node {
     fn drain(&self) {
-        self.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.draining.store(true, Relaxed);
         tracing::info!("draining");
     }
 
+    /// The word of its health, and of an application that is down why.
+    fn state(&self) -> (&'static str, Option<String>) {
+        if self.is_draining() {
+            return ("draining", None);
+        }
+        let why = self.app.as_ref().and_then(|app| app.down());
+        (if why.is_some() { "app-down" } else { "up" }, why)
+    }
+
+    /// How it is, in one line, for `systemctl status`. `control`: where picluster itself listens.
+    fn status(&self, control: u16) -> String {
+        let name = &self.identity.name;
+        let does = match (&self.app, self.state().1) {
+            (_, Some(why)) => format!("not serving as {name}: {why}"),
+            (Some(app), None) if self.content.is_none() => {
+                format!("serving the application on :{} as {name}; asked on :{control}", app.port)
+            }
+            _ => {
+                let requests = self.served.load(Relaxed);
+                format!("serving as {name} on :{control}; {requests} requests")
+            }
+        };
+        does + if self.is_draining() { "; draining" } else { "" }
+    }
+
+    /// Counts a request, as under way until the guard is dropped.
+    fn begin(&self) -> metrics::UnderWay<'_> {
+        self.served.fetch_add(1, Relaxed);
+        self.answered.begin()
+    }
+
     fn is_draining(&self) -> bool {
-        self.draining.load(std::sync::atomic::Ordering::Relaxed)
+        self.draining.load(Relaxed) || self.drained.load(Relaxed)
     }
 }

@@ -104,6 +104,12 @@ impl App {
         let _ = self.state.subscribe().wait_for(State::is_up).await;
     }
 
+    /// Waits until it works, or its process has ended.
+    pub(super) async fn settled(&self) {
+        let settled = |state: &State| state.is_up() || state.ended.is_some();
+        let _ = self.state.subscribe().wait_for(settled).await;
+    }
+
     /// Its process has ended, or was not started yet.
     pub(super) fn ended(&self, why: String, next_start: Option<Instant>) {
         self.change(|state| state.ended = Some((why, next_start)));
@@ -151,6 +157,7 @@ impl App {
     fn change(&self, change: impl FnOnce(&mut State)) {
         self.state.send_if_modified(|state| {
             let was_up = state.is_up();
+            let had_ended = state.ended.is_some();
             change(state);
             match (was_up, state.is_up()) {
                 (false, true) => tracing::info!(port = self.port, "the application answers"),
@@ -160,7 +167,7 @@ impl App {
                 }
                 _ => {}
             }
-            was_up != state.is_up()
+            was_up != state.is_up() || had_ended != state.ended.is_some()
         });
     }
 

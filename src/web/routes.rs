@@ -1,7 +1,6 @@
 //! What a web node answers.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -17,9 +16,11 @@ use tokio::time::timeout;
 
 use super::accepts::Form;
 use super::facts::Facts;
-use super::{Content, Node, front, page};
+use super::{Content, Node, drain, front, metrics, page};
 use crate::discovery::membership::HEALTH_PATH;
 use crate::listen::LocalAddr;
+use crate::metrics::{METRICS_PATH, exposition};
+use crate::pi::Pi;
 
 /// The body of a request may take this long. Bytes that trickle in are no excuse.
 const BODY_MAX: Duration = Duration::from_secs(10);
@@ -31,7 +32,11 @@ const PRIVATE: &str = "/.picluster/";
 const NONCE_BYTES_MAX: usize = 64;
 
 pub(super) fn router(node: Arc<Node>) -> Router {
-    let ours = Router::new().route(HEALTH_PATH, get(health));
+    let ours = Router::new()
+        .route(HEALTH_PATH, get(health))
+        .route(METRICS_PATH, get(scrape))
+        .route("/.picluster/drain", drain::route(true))
+        .route("/.picluster/undrain", drain::route(false));
     let sign = from_fn_with_state(Arc::clone(&node), sign);
     let router = match node.content {
         None => ours.route("/", any(name)).fallback(nothing).layer(sign),
@@ -45,12 +50,13 @@ async fn content(State(node): State<Arc<Node>>, request: Request) -> Response {
     if request.uri().path().starts_with(PRIVATE) {
         return nothing().await.into_response();
     }
-    node.served.fetch_add(1, Ordering::Relaxed);
+    let _under_way = node.begin();
     let mut answer = match &node.content {
         Some(Content::Dir(dir)) => dir.answer(&request.into_parts().0).await,
         Some(Content::Front(app)) => front::pass_on(app, request).await,
         None => return nothing().await.into_response(),
     };
+    node.answered.classes.add(answer.status().as_u16());
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         say_whether_draining(&node, answer.headers_mut());
     }
@@ -93,6 +99,7 @@ struct Health<'a> {
     /// Of an application that is down.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
+    pi: Pi,
     #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<String>,
 }
@@ -102,14 +109,8 @@ async fn health(
     State(node): State<Arc<Node>>,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
-    let why = node.app.as_ref().and_then(|app| app.down()).filter(|_| !node.is_draining());
-    let (status, state) = if node.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else if why.is_some() {
-        (StatusCode::SERVICE_UNAVAILABLE, "app-down")
-    } else {
-        (StatusCode::OK, "up")
-    };
+    let (state, why) = node.state();
+    let status = if state == "up" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     // A query nobody can read asks for no echo; how the node is does not depend on it.
     let nonce = asked.ok().and_then(|Query(asked)| asked.nonce).filter(|nonce| {
         nonce.len() <= NONCE_BYTES_MAX && nonce.bytes().all(|b| b.is_ascii_graphic())
@@ -123,9 +124,14 @@ async fn health(
         state,
         cluster: &node.cluster,
         why,
+        pi: node.board.health(),
         nonce,
     };
     (status, Json(health)).into_response()
+}
+
+async fn scrape(State(node): State<Arc<Node>>, headers: HeaderMap) -> Response {
+    exposition::answer(&headers, move |families| metrics::tell(families, &node))
 }
 
 async fn nothing() -> impl IntoResponse {
@@ -143,13 +149,16 @@ async fn read(request: Request) -> Request {
 /// What every answer carries: who gave it, that it must not be kept (a phone that shows a kept one
 /// "proves" that balancing fails), and while draining that the connection ends with it.
 async fn sign(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
-    if request.uri().path() != HEALTH_PATH {
-        node.served.fetch_add(1, Ordering::Relaxed);
-    }
+    let path = request.uri().path();
+    let counted = !path.starts_with("/.picluster/");
+    let _under_way = counted.then(|| node.begin());
     let mut answer = match timeout(BODY_MAX, read(request)).await {
         Ok(request) => next.run(request).await,
         Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
     };
+    if counted {
+        node.answered.classes.add(answer.status().as_u16());
+    }
     let headers = answer.headers_mut();
     if let Ok(name) = HeaderValue::from_str(&node.identity.name) {
         headers.insert("x-picluster-node", name);

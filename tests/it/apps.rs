@@ -318,3 +318,45 @@ fn the_output_of_a_command_is_passed_on_with_its_name() {
     let output = node.wait_with_output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("sh | err\n"));
 }
+
+#[test]
+fn a_node_with_anything_to_serve_is_drained_by_hand_and_seen_by_the_commands() {
+    let Some(lab) = Lab::new("drained") else { return };
+    if !lab.has("python3") {
+        return;
+    }
+    let folder = Folder::new("drained");
+    folder.put("index.html", "a folder");
+    let dir = folder.0.to_str().unwrap();
+    let serve = ["python3", "-m", "http.server", "3000", "--directory", dir];
+    let lb = lab.pi("front").lb().start();
+    lab.pi("ada").start(&serve);
+    let by_command = [&["--app", ":3000", "--"][..], &serve].concat();
+    let nodes = [
+        lab.pi("ada").web().served_at(3000).args(&["--app", ":3000"]).start(),
+        lab.pi("bob").web().served_at(3000).args(&by_command).start(),
+        lab.pi("eve").web().args(&["--dir", dir]).start(),
+    ];
+    lb.wait_for_nodes(3);
+    let load = lab.client().load(&lb.url()).clients(4).start();
+    let type_in = |pi: &Pi, line: &str| {
+        let words = [&[env!("CARGO_BIN_EXE_picluster")][..], &line.split(' ').collect::<Vec<_>>()];
+        pi.run(&words.concat())
+    };
+    let state = |node: &Process| lb.node(node).unwrap().state;
+    for node in &nodes {
+        type_in(node.pi(), "drain");
+        wait_until("it drains", || state(node) == "draining");
+        let listed = type_in(&lab.client(), "nodes");
+        assert!(listed.contains("~ draining"), "{listed}");
+        type_in(node.pi(), "undrain");
+        lb.wait_until_up(node, PATIENCE);
+    }
+    assert!(type_in(&lab.client(), "status").contains("all is well"));
+    load.stop_with_no_failure();
+    lb.process().kill9();
+    // Without a balancer the nodes are asked themselves, where picluster answers.
+    wait_until("the nodes speak for themselves", || {
+        type_in(&lab.client(), "nodes").matches("+ up").count() == 3
+    });
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::health::Outcome;
 use crate::node::{Boot, NodeId, is_node_name, printable};
+use crate::pi::Pi;
 
 /// The path at which a picluster node answers for its health.
 pub const HEALTH_PATH: &str = "/.picluster/health";
@@ -54,7 +55,7 @@ pub enum NodeState {
 }
 
 /// What came of a probe.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ProbeResult {
     /// A picluster health document, whatever its status was.
     Node {
@@ -66,6 +67,8 @@ pub enum ProbeResult {
         boot: Boot,
         /// How it is.
         state: NodeState,
+        /// How its board is, if it says so; within bounds.
+        pi: Option<Pi>,
     },
     /// A picluster node that belongs to this other cluster now.
     OtherCluster(String),
@@ -85,6 +88,23 @@ pub enum ProbeResult {
 }
 
 impl ProbeResult {
+    /// The word by which results are counted.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Node { state: NodeState::Up, .. } => "up",
+            Self::Node { state: NodeState::Draining, .. } => "draining",
+            Self::Node { state: NodeState::AppDown(_), .. } => "app_down",
+            Self::OtherCluster(_) => "other_cluster",
+            Self::Status(..500) => "http",
+            Self::Status(_) => "http_5xx",
+            Self::Refused => "connect_refused",
+            Self::Unreachable(_) => "unreachable",
+            Self::TimedOut => "answer_timeout",
+            Self::Closed => "closed",
+            Self::NotHttp(_) => "not_http",
+        }
+    }
+
     /// What it says of the application of this node.
     pub(in crate::discovery) fn of_neighbour(
         &self,
@@ -97,12 +117,14 @@ impl ProbeResult {
 }
 
 /// Who a result proves to be there.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Proof {
     /// `None` for a foreign device.
     pub(super) boot: Option<Boot>,
     /// The name it goes by; `None` for a foreign device.
     pub(super) name: Option<String>,
+    /// How its board is, if it says so.
+    pub(super) pi: Option<Pi>,
 }
 
 /// A result, judged.
@@ -131,7 +153,7 @@ pub(super) fn judge(
             stranger: true,
             ..failed(Outcome::Refused, format!("another node ({id}) answers on {asked}"))
         },
-        ProbeResult::Node { name, boot, state, .. } => {
+        ProbeResult::Node { name, boot, state, pi, .. } => {
             let down = "says that its application is down";
             let (outcome, why) = match state {
                 NodeState::Up => (Outcome::Healthy, "answered the last probe".to_owned()),
@@ -142,7 +164,7 @@ pub(super) fn judge(
             let legal = is_node_name(name);
             let name = if legal { name.clone() } else { printable(name, 63) };
             let name = if name.is_empty() { expected.to_string() } else { name };
-            let proof = Some(Proof { boot: Some(*boot), name: Some(name) });
+            let proof = Some(Proof { boot: Some(*boot), name: Some(name), pi: pi.clone() });
             Verdict { outcome, proof, stranger: false, why }
         }
         ProbeResult::OtherCluster(_) if foreign => judge_status(200, asked, foreign),
@@ -174,7 +196,7 @@ fn judge_status(status: u16, asked: SocketAddr, foreign: bool) -> Verdict {
         (true, _) => (Outcome::Failing, format!("answered with status {status} on {asked}")),
         (false, _) => (Outcome::Broken, format!("{asked} answers, but not as a picluster node")),
     };
-    let proof = foreign.then_some(Proof { boot: None, name: None });
+    let proof = foreign.then_some(Proof { boot: None, name: None, pi: None });
     Verdict { outcome, proof, stranger: false, why }
 }
 
@@ -195,7 +217,7 @@ mod tests {
     }
 
     fn node(name: &str, state: NodeState) -> ProbeResult {
-        ProbeResult::Node { id: id("a"), name: name.to_owned(), boot: Boot(1), state }
+        ProbeResult::Node { id: id("a"), name: name.to_owned(), boot: Boot(1), state, pi: None }
     }
 
     #[test]
