@@ -10,7 +10,7 @@ pub enum Health {
     Starting,
     /// Answers. Picked. Left for `Ejected` by one refused connection, for `Draining` by a draining
     /// answer, for `Suspect` by `fall` unanswered probes in a row while a request waits, for `Down`
-    /// by `fall` failed probes in a row.
+    /// by `fall` failed probes in a row, or by the node's own word.
     Up,
     /// Neither requests nor the quick probes that they asked for are answered. Picked only when no
     /// other node answers. Left for `Up` by one good probe, for `Down` once twice `fall` probes in a
@@ -66,7 +66,10 @@ pub enum Outcome {
     Breaking,
     /// The node says that it is about to stop.
     Draining,
-    /// An HTTP answer that says "not now": 5xx, or the application behind the node is down.
+    /// The node says that the application behind it is down. It has looked itself, so that its word is
+    /// not doubted.
+    AppDown,
+    /// An HTTP answer that says "not now": 5xx.
     Failing,
     /// The connection was refused, or somebody else answered: the node is not there.
     Refused,
@@ -213,7 +216,11 @@ impl Record {
                 self.failing_since = None;
                 self.after_answer(outcome, limits.rise)
             }
-            Outcome::Failing | Outcome::Refused | Outcome::Broken | Outcome::Silent => {
+            Outcome::AppDown
+            | Outcome::Failing
+            | Outcome::Refused
+            | Outcome::Broken
+            | Outcome::Silent => {
                 self.good = 0;
                 self.failed = self.failed.saturating_add(1);
                 self.failing_since.get_or_insert(now);
@@ -245,7 +252,7 @@ impl Record {
 
     fn after_failure(&self, outcome: Outcome, fall: u32) -> Health {
         match (self.health, outcome) {
-            (Health::Starting, Outcome::Failing) => Health::Down,
+            (_, Outcome::AppDown) | (Health::Starting, Outcome::Failing) => Health::Down,
             (Health::Starting | Health::Down, _) => self.health,
             (Health::Up | Health::Suspect, Outcome::Refused) => Health::Ejected,
             (Health::Draining, Outcome::Refused) => Health::Down,
@@ -274,7 +281,8 @@ mod tests {
     #[test]
     fn each_row_of_outcomes_leads_to_its_health() {
         use Outcome::{
-            Answered, Breaking, Broken, Draining, Erring, Failing, Healthy, Refused, Silent,
+            Answered, AppDown, Breaking, Broken, Draining, Erring, Failing, Healthy, Refused,
+            Silent,
         };
         let table: &[(&[Outcome], Health)] = &[
             (&[], Health::Starting),
@@ -290,6 +298,9 @@ mod tests {
             (&[Healthy, Silent, Healthy, Silent], Health::Up),
             (&[Healthy, Silent, Answered, Silent], Health::Up),
             (&[Healthy, Failing, Failing], Health::Down),
+            (&[Healthy, AppDown], Health::Down),
+            (&[Healthy, Draining, AppDown], Health::Down),
+            (&[Healthy, AppDown, Healthy, Healthy], Health::Up),
             (&[Healthy, Refused], Health::Ejected),
             (&[Healthy, Refused, Answered], Health::Ejected),
             (&[Healthy, Refused, Healthy], Health::Up),

@@ -188,6 +188,171 @@ fn an_application_that_somebody_else_runs_is_out_while_it_is_down_and_the_balanc
     load.stop_with_no_failure();
 }
 
+/// The file of README.md by which Avahi announces any web server.
+fn avahi_service() -> String {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (_, example) = readme.split_once("```xml\n").expect("an example");
+    example.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn an_nginx_joins_by_a_file_of_avahi_alone_and_dies_under_load_without_a_failed_get() {
+    let Some(lab) = Lab::new("nginx") else { return };
+    if !["nginx", "avahi-daemon", "dbus-daemon"].iter().all(|tool| lab.has(tool)) {
+        return;
+    }
+    let lb = lab.pi("front").lb().start();
+    lab.pi("ada").web().start();
+    let nas = lab.pi("nas").hostname("nas");
+    let folder = Folder::new("nginx");
+    folder.put("index.html", "from nginx");
+    let conf = format!(
+        "daemon off; master_process off; user root; pid {dir}/pid; error_log {dir}/errors; events {{}}
+        http {{
+            access_log off; client_body_temp_path {dir}/bodies; proxy_temp_path {dir}/proxied;
+            fastcgi_temp_path {dir}/fastcgi; scgi_temp_path {dir}/scgi; uwsgi_temp_path {dir}/uwsgi;
+            server {{ listen 8000; root {dir}; }}
+        }}",
+        dir = folder.0.display()
+    );
+    let conf = folder.put("nginx.conf", &conf);
+    let serve = || nas.start(&["nginx", "-c", &conf]);
+    let nginx = serve();
+    let _avahi = nas.avahi_with(&avahi_service());
+    lb.wait_for_nodes(2);
+    let at = format!("{}:8000", nas.address());
+    let node = || lb.nodes().into_iter().find(|node| node.endpoint == at).expect("it is known");
+    assert_eq!(node().name, "nas");
+
+    let load = lab.client().load(&lb.url()).clients(4).start();
+    load.wait_for_new_answer_of("nas");
+    nginx.kill9();
+    wait_until("it is out", || !node().is_up());
+    assert!(node().why.contains("connection refused"), "{}", node().why);
+    let _again = serve();
+    lb.wait_for_nodes(2);
+    load.wait_for_new_answer_of("nas");
+    load.stop_with_no_failure();
+}
+
+#[test]
+fn a_picluster_that_is_killed_takes_its_command_with_it_under_load_without_a_failed_get() {
+    let Some(lab) = Lab::new("killed") else { return };
+    if !(lab.has("python3") && lab.has("setsid")) {
+        return;
+    }
+    let lb = lab.pi("front").lb().start();
+    let folder = Folder::new("killed");
+    let file = folder.put("server.py", KINDS[1].text);
+    let span = format!("{}.5", 90_000 + process::id());
+    let script = format!("setsid sleep {span} & exec python3 {file}");
+    let nodes = ["ada", "bob"].map(|name| {
+        let pi = lab.pi(name).hostname(name);
+        pi.web().served_at(3000).args(&["--", "sh", "-c", &script]).start()
+    });
+    lb.wait_for_nodes(2);
+    let load = lab.client().load(&lb.url()).clients(4).start();
+    load.wait_until("answers of both", |report| report.nodes.len() == 2);
+    let name = lb.name_of(&nodes[0]);
+    nodes[0].kill9();
+    lb.wait_until_out(&nodes[0], PATIENCE);
+    let sleep = format!("sleep {span}");
+    wait_until("only bob's to be left", || count(&sleep) == 1);
+    assert_eq!(count(&format!("python3 {file}")), 1);
+    let again = nodes[0].restart();
+    lb.wait_until_up(&again, PATIENCE);
+    load.wait_for_new_answer_of(&name);
+    load.stop_with_no_failure();
+}
+
+#[test]
+fn a_command_that_ends_again_and_again_is_out_and_says_how_and_when_it_is_started() {
+    let Some(lab) = Lab::new("backoff") else { return };
+    if !lab.has("python3") {
+        return;
+    }
+    let lb = lab.pi("front").lb().start();
+    let folder = Folder::new("backoff");
+    let file = folder.put("server.py", KINDS[1].text);
+    let fails = folder.0.join("fails").display().to_string();
+    let script = format!("[ -e {fails} ] && exit 3; exec python3 {file}");
+    let ada = lab.pi("ada").web().served_at(3000).args(&["--", "sh", "-c", &script]).start();
+    lab.pi("bob").web().start();
+    // It never served, so nobody hears of it.
+    let eve = lab.pi("eve").web().args(&["--", "sh", "-c", "exit 4"]).start();
+    lb.wait_for_nodes(2);
+    let load = lab.client().load(&lb.url()).clients(4).start();
+    folder.put("fails", "");
+    die(&lab, &ada);
+    lb.wait_until_out(&ada, PATIENCE);
+    lb.wait_for("the reason at the balancer", PATIENCE, |nodes| {
+        let why = "says that its application is down (exited with code 3, 3 times; next start in";
+        nodes.iter().any(|node| node.why.starts_with(why))
+    });
+    fs::remove_file(&fails).unwrap();
+    lb.wait_until_up(&ada, PATIENCE);
+    load.wait_for_new_answer_of(&lb.name_of(&ada));
+    for again in
+        ["exited with code 3 again_in=1s", "3, 2 times again_in=2s", "3, 3 times again_in=4s"]
+    {
+        assert_eq!(ada.log_lines_with(again), 1, "{again}: {}", ada.output());
+    }
+    eve.wait_for_log("the command exited with code 4, 3 times again_in=4s");
+    assert_eq!(lb.nodes().len(), 2, "{:?}", lb.nodes());
+    load.stop_with_no_failure();
+}
+
+/// Answers 500 once it was asked to break.
+const BREAKS: &str = "
+import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+broken = []
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        if self.path == '/break':
+            broken.append(True)
+        if self.path == '/mend':
+            broken.clear()
+        self.send_response(500 if broken else 200)
+        self.send_header('Content-Length', '0')
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+ThreadingHTTPServer(('', int(os.environ['PORT'])), Handler).serve_forever()
+";
+
+#[test]
+fn an_application_that_answers_500_is_soon_out_with_its_reason_and_back_when_it_is_well() {
+    let Some(lab) = Lab::new("broken") else { return };
+    if !lab.has("python3") {
+        return;
+    }
+    let lb = lab.pi("front").lb().start();
+    let folder = Folder::new("broken");
+    let file = folder.put("server.py", BREAKS);
+    let ada = lab.pi("ada").web().served_at(3000).args(&["--", "python3", &file]).start();
+    lab.pi("bob").web().start();
+    lb.wait_for_nodes(2);
+    let ask = |path: &str| lab.get(&format!("http://{}{path}", ada.endpoint()));
+    // Nobody asks for anything, so that only picluster can notice.
+    for _ in 0..3 {
+        ask("/break").unwrap();
+        let took = lb.wait_until_out(&ada, PATIENCE);
+        lab.figure("a 500 to out of rotation, without a request", format!("{took:?}"), "1 s");
+        let why = lb.node(&ada).unwrap().why;
+        assert!(why.contains("its application is down (answered with status 500 on"), "{why}");
+        ask("/mend").unwrap();
+        lb.wait_until_up(&ada, PATIENCE);
+    }
+    let load = lab.client().load(&lb.url()).clients(4).start();
+    load.wait_for_new_answer_of(&lb.name_of(&ada));
+    ask("/break").unwrap();
+    let took = lb.wait_until_out(&ada, PATIENCE);
+    lab.figure("a 500 to out of rotation, under load", format!("{took:?}"), "1 s");
+    load.stop();
+}
+
 #[test]
 fn an_application_on_loopback_alone_is_not_served_and_told_what_to_do() {
     let Some(lab) = Lab::new("alone") else { return };
@@ -240,12 +405,16 @@ fn node(args: &[&str]) -> Child {
         .unwrap()
 }
 
-fn runs(words: &str) -> bool {
+/// How many processes with exactly these words there are.
+fn count(words: &str) -> usize {
     let processes = fs::read_dir("/proc").unwrap().flatten();
-    processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok()).any(|line| {
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        line.trim_end() == words
-    })
+    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.trim_end() == words).count()
+}
+
+fn runs(words: &str) -> bool {
+    count(words) > 0
 }
 
 #[test]
@@ -274,6 +443,17 @@ fn a_command_that_ignores_sigterm_is_killed_and_its_children_too() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(node.wait().unwrap().code(), Some(0));
     assert!(!runs(&sleep) && began.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_command_that_does_not_listen_on_its_port_is_told_of_it() {
+    let mut node = node(&["sh", "-c", "exec sleep 60"]);
+    let lines = std::io::BufReader::new(node.stderr.take().unwrap());
+    let lines = std::io::BufRead::lines(lines).map_while(Result::ok);
+    let hint = lines.into_iter().find(|line| line.contains("does not listen on port 3")).unwrap();
+    assert!(hint.contains("in the variable PORT") && hint.contains("add --app"), "{hint}");
+    node.kill().unwrap();
+    node.wait().unwrap();
 }
 
 #[test]

@@ -158,8 +158,8 @@ pub(super) fn judge(
             let (outcome, why) = match state {
                 NodeState::Up => (Outcome::Healthy, "answered the last probe".to_owned()),
                 NodeState::Draining => (Outcome::Draining, "says that it is draining".to_owned()),
-                NodeState::AppDown(why) if why.is_empty() => (Outcome::Failing, down.to_owned()),
-                NodeState::AppDown(why) => (Outcome::Failing, format!("{down} ({})", words(why))),
+                NodeState::AppDown(why) if why.is_empty() => (Outcome::AppDown, down.to_owned()),
+                NodeState::AppDown(why) => (Outcome::AppDown, format!("{down} ({})", words(why))),
             };
             let legal = is_node_name(name);
             let name = if legal { name.clone() } else { printable(name, 63) };
@@ -226,7 +226,7 @@ mod tests {
         let table = [
             (node("ada", NodeState::Up), "a", false, Outcome::Healthy, true),
             (node("ada", NodeState::Draining), "a", false, Outcome::Draining, true),
-            (node("ada", NodeState::AppDown("exit\n".into())), "a", false, Outcome::Failing, true),
+            (node("ada", NodeState::AppDown("exit\n".into())), "a", false, Outcome::AppDown, true),
             (node("ada", NodeState::Up), "b", false, Outcome::Refused, false),
             (ProbeResult::Status(200), "a", false, Outcome::Broken, false),
             (ProbeResult::Status(503), "a", false, Outcome::Broken, false),

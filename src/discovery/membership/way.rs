@@ -161,7 +161,8 @@ impl Way {
             self.answer = Some(Answer { boot: proof.boot, asked, received: now });
         }
         self.record.record(verdict.outcome, limits, now);
-        self.last_resort = matches!(verdict.outcome, Outcome::Failing | Outcome::Draining);
+        self.last_resort =
+            matches!(verdict.outcome, Outcome::AppDown | Outcome::Failing | Outcome::Draining);
         self.silent = verdict.outcome == Outcome::Silent;
         self.why = match self.record.failed() {
             0 => verdict.why.clone(),

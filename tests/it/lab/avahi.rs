@@ -15,15 +15,24 @@ const DAEMON: &str = "[server]\nuse-ipv4=yes\nuse-ipv6=yes\n[publish]\npublish-w
 impl Pi {
     /// Starts avahi-daemon; it is ready when this returns. Killed and started again by hand.
     pub(crate) fn avahi(&self) -> Process {
+        self.avahi_with("")
+    }
+
+    /// The same with one file of services.
+    pub(crate) fn avahi_with(&self, services: &str) -> Process {
         self.on_lan(&format!(
-            "mkdir -p /run/pi/@pi/dbus /run/pi/@pi/avahi-daemon
+            "mkdir -p /run/pi/@pi/dbus /run/pi/@pi/avahi-daemon /run/pi/@pi/services
             echo '{BUS}' >/run/pi/@pi/bus.conf
             echo '{DAEMON}' >/run/pi/@pi/avahi.conf"
         ));
+        if !services.is_empty() {
+            self.on_lan(&format!("cat >/run/pi/@pi/services/a.service <<'END'\n{services}\nEND"));
+        }
         let bus = ["dbus-daemon", "--config-file=/run/bus.conf", "--nofork", "--nopidfile"];
         self.start(&[&bus[..], &["--print-address"]].concat()).wait_for_log("unix:path=");
-        let daemon = ["avahi-daemon", "-f", "/run/avahi.conf", "--no-drop-root", "--no-chroot"];
-        let daemon = self.start(&[&daemon[..], &["--no-rlimits"]].concat());
+        let daemon = "mount --bind /run/services /etc/avahi/services
+            exec avahi-daemon -f /run/avahi.conf --no-drop-root --no-chroot --no-rlimits";
+        let daemon = self.start(&["sh", "-c", daemon]);
         daemon.wait_for_log("Server startup complete");
         daemon
     }
