@@ -336,7 +336,7 @@ fn an_application_that_answers_500_is_soon_out_with_its_reason_and_back_when_it_
     lb.wait_for_nodes(2);
     let ask = |path: &str| lab.get(&format!("http://{}{path}", ada.endpoint()));
     // Nobody asks for anything, so that only picluster can notice.
-    for _ in 0..3 {
+    for _ in 0..5 {
         ask("/break").unwrap();
         let took = lb.wait_until_out(&ada, PATIENCE);
         lab.figure("a 500 to out of rotation, without a request", format!("{took:?}"), "1 s");

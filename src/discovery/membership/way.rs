@@ -40,6 +40,11 @@ impl Target {
         asked.set_port(self.health_port);
         asked
     }
+
+    /// Whoever answers for its health is another program than the one that answers requests.
+    fn is_asked_elsewhere(&self) -> bool {
+        self.health_port != self.endpoint.port()
+    }
 }
 
 /// The last answer that proved who is there.
@@ -181,6 +186,9 @@ impl Way {
         let interval = if self.answer.is_none() && self.health() == Health::Starting {
             let tries = self.record.failed().saturating_sub(1).min(SLOWEST.ilog2());
             limits.interval_in_doubt * (1 << tries)
+        } else if active && self.target.is_asked_elsewhere() {
+            // What happened to an application is seen half a second late already.
+            limits.interval_in_doubt
         } else if active {
             self.record.interval(limits)
         } else if self.disputed.is_some() {
@@ -242,6 +250,17 @@ mod tests {
             assert_eq!(way.due.as_millis() % BEAT.as_millis(), 0);
             assert!(way.due <= planned && planned - way.due < BEAT, "{:?}", way.due);
         }
+    }
+
+    #[test]
+    fn a_node_that_answers_for_another_program_is_asked_twice_as_often() {
+        let limits = Thresholds::default();
+        let mut way = way();
+        way.target.health_port = 8080;
+        way.record.record(Outcome::Healthy, &limits, Duration::ZERO);
+        way.started(5037 * MS, 1.0);
+        way.plan(true, &limits, 5038 * MS);
+        assert_eq!(way.due, 5537 * MS);
     }
 
     #[test]
