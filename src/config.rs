@@ -133,7 +133,7 @@ pub enum AppHealth {
 pub struct DirConfig {
     /// Where it is.
     pub folder: PathBuf,
-    /// Whether links may lead out of it (`--follow-symlinks`).
+    /// Whether links are followed, out of it too (`--follow-symlinks`).
     pub follow_symlinks: bool,
 }
 

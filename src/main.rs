@@ -59,6 +59,10 @@ fn main() -> ExitCode {
     }
 }
 
+/// Threads that wait for a disk on behalf of clients, whose number is theirs to choose: a card reads no
+/// faster for more of them, and each takes memory.
+const READERS_MAX: usize = 8;
+
 fn run(invocation: Invocation) -> ExitCode {
     let in_plain_words = !matches!(invocation.command, Command::Web(_) | Command::Lb(_));
     let log = match start_log(invocation.logging) {
@@ -70,7 +74,10 @@ fn run(invocation: Invocation) -> ExitCode {
     };
     // One thread is enough for all of them: a balancer's workers bring their own threads and
     // runtimes, and what stays here is control.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(READERS_MAX)
+        .enable_all()
+        .build();
     let ended = runtime.context("failed to start the runtime").and_then(|runtime| {
         let ended = runtime.block_on(program(invocation));
         // Not by dropping it: that waits for blocking tasks, and the program has ended.

@@ -86,7 +86,7 @@ pub(super) struct Serves {
     /// listens on 127.0.0.1 alone
     #[arg(long, verbatim_doc_comment)]
     pub(super) front: bool,
-    /// Links in the folder may lead out of it
+    /// Follow links in the folder, out of it too
     #[arg(long)]
     pub(super) follow_symlinks: bool,
     #[arg(last = true, hide = true)]

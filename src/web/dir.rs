@@ -1,8 +1,9 @@
 //! The files of a folder, for GET and HEAD: with types, ranges, dates and tags, and compressed where
 //! somebody has laid the compressed file beside the other.
 //!
-//! What begins with a dot is not served, and no path leads out of the folder: the kernel itself is asked
-//! to stay beneath it (openat2(2), Linux 5.6), so that nothing can be changed between a look and the opening.
+//! What begins with a dot is not served, links are not followed unless that is wanted, and no path leads
+//! out of the folder: the kernel itself is asked to see to that (openat2(2), Linux 5.6), so that nothing can
+//! be changed between a look and the opening.
 
 mod body;
 mod conditions;
@@ -20,7 +21,9 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
 
 use self::body::FileBody;
 use self::conditions::{Span, Tag};
@@ -55,15 +58,36 @@ enum Missing {
 
 impl Dir {
     /// # Errors
-    /// It is no folder, or may not be read.
+    /// It is no folder, may not be read, or this kernel keeps nobody beneath it.
     pub(super) fn new(config: &DirConfig) -> Result<Self, Unusable> {
-        match std::fs::read_dir(&config.folder) {
-            Ok(_) => Ok(Self(Arc::new(config.clone()))),
-            Err(error) => Err(Unusable(format!(
-                "--dir {} cannot be served: {error}; make the folder, or name another",
-                config.folder.display()
-            ))),
-        }
+        let dir = Self(Arc::new(config.clone()));
+        let unusable = |error: io::Error, fix| {
+            let folder = config.folder.display();
+            Unusable(format!("--dir {folder} cannot be served: {error}; {fix}"))
+        };
+        std::fs::read_dir(&config.folder)
+            .map_err(|error| unusable(error, "make the folder, or name another"))?;
+        let tried = dir.root().and_then(|root| dir.beneath(&root, Path::new(".")));
+        tried
+            .map_err(|error| unusable(error.into(), "openat2 is needed, of Linux 5.6 or newer"))?;
+        Ok(dir)
+    }
+
+    fn root(&self) -> Result<OwnedFd, Errno> {
+        let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(CWD, &self.0.folder, folder, Mode::empty())
+    }
+
+    /// Opens what is in the folder.
+    fn beneath(&self, root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
+        let resolve = if self.0.follow_symlinks {
+            ResolveFlags::NO_MAGICLINKS
+        } else {
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS
+        };
+        // Not to wait for the other end of a pipe.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        openat2(root, path, flags, Mode::empty(), resolve)
     }
 
     /// What is to be said to a request.
@@ -81,7 +105,9 @@ impl Dir {
             Err(Missing::IsFolder) => {
                 // Relative, so that no path can be taken for another host.
                 let last = path.rsplit('/').next().unwrap_or_default();
-                let to = [(header::LOCATION, format!("./{last}/"))];
+                let query = request.uri.query().map(|query| format!("?{query}"));
+                let to = format!("./{last}/{}", query.unwrap_or_default());
+                let to = [(header::LOCATION, to)];
                 (StatusCode::MOVED_PERMANENTLY, to).into_response()
             }
             Err(Missing::NotHere) => not_found(),
@@ -103,16 +129,9 @@ impl Dir {
     }
 
     fn open(&self, path: &Path, accepted: &str) -> Result<Found, Missing> {
-        let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat(CWD, &self.0.folder, folder, Mode::empty()).map_err(missing)?;
-        let beneath =
-            if self.0.follow_symlinks { ResolveFlags::empty() } else { ResolveFlags::BENEATH };
+        let root = self.root().map_err(missing)?;
         let open = |path: &Path| {
-            // Not to wait for the other end of a pipe.
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-            let resolve = beneath | ResolveFlags::NO_MAGICLINKS;
-            let file = openat2(&root, path, flags, Mode::empty(), resolve).map_err(missing)?;
-            let file = File::from(file);
+            let file = File::from(self.beneath(&root, path).map_err(missing)?);
             let about = file.metadata().map_err(Missing::Failed)?;
             Ok((file, about))
         };
@@ -189,8 +208,7 @@ impl Found {
     }
 }
 
-fn missing(error: rustix::io::Errno) -> Missing {
-    use rustix::io::Errno;
+fn missing(error: Errno) -> Missing {
     // XDEV: it would lead out of the folder.
     let not_here = [
         Errno::NOENT,

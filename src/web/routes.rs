@@ -52,7 +52,10 @@ async fn content(State(node): State<Arc<Node>>, request: Request) -> Response {
     }
     let _under_way = node.begin();
     let mut answer = match &node.content {
-        Some(Content::Dir(dir)) => dir.answer(&request.into_parts().0).await,
+        Some(Content::Dir(dir)) => match read_in_time(request).await {
+            Ok(request) => dir.answer(&request.into_parts().0).await,
+            Err(late) => late,
+        },
         Some(Content::Front(app)) => front::pass_on(app, request).await,
         None => return nothing().await.into_response(),
     };
@@ -140,10 +143,11 @@ async fn nothing() -> impl IntoResponse {
 
 /// Reads the body and drops it piece by piece. An answer to an unread body makes the server close the
 /// connection, and who has sent the body may lose the answer.
-async fn read(request: Request) -> Request {
+async fn read_in_time(request: Request) -> Result<Request, Response> {
     let (parts, mut body) = request.into_parts();
-    while let Some(Ok(_)) = body.frame().await {}
-    Request::from_parts(parts, Body::empty())
+    let read = async { while let Some(Ok(_)) = body.frame().await {} };
+    timeout(BODY_MAX, read).await.map_err(|_| StatusCode::REQUEST_TIMEOUT.into_response())?;
+    Ok(Request::from_parts(parts, Body::empty()))
 }
 
 /// What every answer carries: who gave it, that it must not be kept (a phone that shows a kept one
@@ -152,9 +156,9 @@ async fn sign(State(node): State<Arc<Node>>, request: Request, next: Next) -> Re
     let path = request.uri().path();
     let counted = !path.starts_with("/.picluster/");
     let _under_way = counted.then(|| node.begin());
-    let mut answer = match timeout(BODY_MAX, read(request)).await {
+    let mut answer = match read_in_time(request).await {
         Ok(request) => next.run(request).await,
-        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+        Err(late) => late,
     };
     if counted {
         node.answered.classes.add(answer.status().as_u16());

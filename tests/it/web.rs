@@ -276,7 +276,7 @@ fn folder(name: &str, follow_symlinks: bool) -> Ada {
     put("app.js.gz", "gz");
     put("app.js.br", "br");
     put(".env", "secret");
-    for (target, link) in [("/etc/passwd", "out"), ("ten.txt", "in")] {
+    for (target, link) in [("/etc/passwd", "out"), ("ten.txt", "in"), ("sub", "linked")] {
         let _ = std::os::unix::fs::symlink(target, folder.join(link));
     }
     let serves = Serves::Dir(DirConfig { folder, follow_symlinks });
@@ -311,8 +311,21 @@ async fn a_folder_is_served_with_types_ranges_and_tags() {
         assert_eq!(got, body);
         assert!(head.contains("text/javascript") && head.contains("vary: accept-encoding"));
     }
-    let (head, _) = get(ada.addr, "POST /ten.txt", "Content-Length: 0\r\n").await;
-    assert!(head.starts_with("http/1.1 405") && head.contains("allow: get, head"), "{head}");
+    let (head, _) = get(ada.addr, "GET /sub?a=1", "").await;
+    assert!(head.contains("location: ./sub/?a=1\r"), "{head}");
+    let mut stream = TcpStream::connect(ada.addr).await.unwrap();
+    for method in ["POST", "PUT", "DELETE"] {
+        // Its body was read, so that the connection goes on.
+        let head =
+            format!("{method} /ten.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&[b'x'; 100_000]).await.unwrap();
+        let mut said = String::new();
+        while !said.ends_with("only GET and HEAD\n") {
+            said.push(char::from(stream.read_u8().await.unwrap()));
+        }
+        assert!(said.starts_with("HTTP/1.1 405") && said.contains("allow: GET, HEAD"), "{said}");
+    }
     let (_, health) = get(ada.addr, "GET /.picluster/health", "").await;
     assert!(health.contains(r#""state":"up""#), "{health}");
 }
@@ -330,13 +343,127 @@ async fn no_way_leads_out_of_a_folder_nor_to_what_is_hidden() {
         "/out",
         "/nothing",
         "/.picluster/x",
+        "//etc/passwd",
+        "/sub/..;/.env",
+        "/ten.txt/",
+        "/ten.txt%00",
+        "/%00",
+        "/%2fetc%2fpasswd",
+        "/sub%2findex.html",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/..%252fx",
+        "/in",
+        "/linked/",
+        "/linked/index.html",
+        "http://x/../etc/passwd",
     ] {
         let (head, _) = get(ada.addr, &format!("GET {path}"), "").await;
         assert!(head.starts_with("http/1.1 404"), "{path}: {head}");
     }
-    assert_eq!(get(ada.addr, "GET /in", "").await.1, "0123456789", "a link within");
     let ada = folder("followed", true);
     assert!(get(ada.addr, "GET /out", "").await.1.contains("root:"));
+    assert_eq!(get(ada.addr, "GET /in", "").await.1, "0123456789");
+    assert_eq!(get(ada.addr, "GET /linked/", "").await.1, "<p>sub");
+    assert!(get(ada.addr, "GET /.env", "").await.0.starts_with("http/1.1 404"));
+}
+
+#[tokio::test]
+async fn a_folder_that_is_a_link_shows_what_the_link_leads_to_now() {
+    let (old, new, link) = (place("old"), place("new"), place("current"));
+    let _gone = [Gone("old"), Gone("new")];
+    for (folder, text) in [(&old, "old"), (&new, "new")] {
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join("index.html"), text).unwrap();
+    }
+    std::os::unix::fs::symlink(&old, &link).unwrap();
+    let serves = Serves::Dir(DirConfig { folder: link.clone(), follow_symlinks: false });
+    let ada = start(&WebConfig { serves, ..config("127.0.0.1:0") });
+    assert_eq!(get(ada.addr, "GET /", "").await.1, "old");
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(&new, &link).unwrap();
+    assert_eq!(get(ada.addr, "GET /", "").await.1, "new");
+    std::fs::remove_file(&link).unwrap();
+    assert!(get(ada.addr, "GET /", "").await.0.starts_with("http/1.1 404"));
+}
+
+const BIG_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Asks for the big file; the connection, after the head was read.
+async fn big(addr: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(b"GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        head.push(char::from(stream.read_u8().await.unwrap()));
+    }
+    assert!(head.contains(&format!("content-length: {BIG_BYTES}\r")), "{head}");
+    stream
+}
+
+#[tokio::test]
+async fn a_file_that_changes_while_it_is_sent_never_ends_as_another_length() {
+    let ada = folder("changing", false);
+    let _gone = Gone("changing");
+    let path = place("changing").join("big");
+    let file = std::fs::File::create(&path).unwrap();
+    file.set_len(BIG_BYTES).unwrap();
+    let received = async |mut stream: TcpStream| {
+        let (mut bytes, mut piece) = (0, vec![0; 64 * 1024]);
+        while let Ok(read @ 1..) = stream.read(&mut piece).await {
+            bytes += read as u64;
+        }
+        bytes
+    };
+    // Replaced, as an editor and rsync do it: the old one is sent to its end.
+    let stream = big(ada.addr).await;
+    std::fs::write(place("changing").join("other"), "short").unwrap();
+    std::fs::rename(place("changing").join("other"), &path).unwrap();
+    assert_eq!(received(stream).await, BIG_BYTES);
+    assert_eq!(get(ada.addr, "GET /big", "").await.1, "short");
+    // Longer: what was promised. Shorter: the connection breaks, so that nobody takes it for whole.
+    let file = std::fs::File::create(&path).unwrap();
+    file.set_len(BIG_BYTES).unwrap();
+    let stream = big(ada.addr).await;
+    file.set_len(2 * BIG_BYTES).unwrap();
+    assert_eq!(received(stream).await, BIG_BYTES);
+    file.set_len(BIG_BYTES).unwrap();
+    let stream = big(ada.addr).await;
+    file.set_len(BIG_BYTES / 2).unwrap();
+    assert!(received(stream).await < BIG_BYTES);
+}
+
+#[tokio::test]
+async fn big_files_that_nobody_takes_cost_a_piece_each() {
+    let folder = place("big");
+    let _gone = Gone("big");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::File::create(folder.join("big")).unwrap().set_len(BIG_BYTES).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut node = std::process::Command::new(env!("CARGO_BIN_EXE_picluster"))
+        .args(["web", "--loopback", "--drain", "0s", "--log-level", "error", "--dir"])
+        .arg(&folder)
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .spawn()
+        .unwrap();
+    let addr = SocketAddr::from(([127, 0, 0, 1], port));
+    while TcpStream::connect(addr).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let resident_kib = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", node.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    let before = resident_kib();
+    let mut streams = Vec::new();
+    for _ in 0..50 {
+        streams.push(big(addr).await);
+    }
+    let more = resident_kib() - before;
+    crate::lab::say(&format!("50 clients that take nothing of a big file: {more} KiB"));
+    assert!(more < 50 * 512, "{more} KiB");
+    node.kill().unwrap();
+    node.wait().unwrap();
 }
 
 /// A node in front of an application that is one connection at a time of the test's own.
