@@ -319,7 +319,7 @@ async fn a_folder_is_served_with_types_ranges_and_tags() {
         let head =
             format!("{method} /ten.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(&[b'x'; 100_000]).await.unwrap();
+        stream.write_all(&vec![b'x'; 100_000]).await.unwrap();
         let mut said = String::new();
         while !said.ends_with("only GET and HEAD\n") {
             said.push(char::from(stream.read_u8().await.unwrap()));
