@@ -20,7 +20,7 @@ use crate::discovery::membership::{self, Membership};
 use crate::identity::{self, Hardware, Role};
 use crate::listen::{self, Accept};
 use crate::metrics::Counts;
-use crate::node::{Advertisement, NodeId};
+use crate::node::{Advertisement, NodeId, Offer};
 use crate::outlet::unbuffered;
 use crate::pool;
 use crate::proxy::access::{AccessLog, Writer};
@@ -245,6 +245,7 @@ fn adverts(
         cluster: config.discovery.cluster.clone(),
         health: None,
         ctl: None,
+        offer: Offer::default(),
     };
     let balancer = Advert::Balancer { id: id.clone(), port: admin_addr.port(), txt };
     let host = Advert::ClusterHost { id: id.clone(), port: addr.port() };

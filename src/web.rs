@@ -133,6 +133,7 @@ impl Web {
             cluster,
             health: None,
             ctl: None,
+            offer: config.offer.clone(),
         };
         Advert::Node { id, port: self.addr.port(), txt }
     }

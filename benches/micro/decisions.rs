@@ -23,6 +23,7 @@ fn members(count: u64, share: impl Fn(u64) -> Share) -> Vec<Member> {
             endpoint: ([10, 0, (epoch / 250) as u8, (epoch % 250) as u8], 8080).into(),
             boot: None,
             source: Source::Mdns,
+            offer: Arc::default(),
         },
         health: Health::Up,
         why: "answered the last probe".to_owned(),

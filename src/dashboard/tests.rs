@@ -54,6 +54,7 @@ fn member(name: &str, health: Health, why: &str) -> Member {
             endpoint: "10.0.0.5:8080".parse().unwrap(),
             boot: None,
             source: Source::Mdns,
+            offer: Arc::default(),
         },
         health,
         why: why.into(),

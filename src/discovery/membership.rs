@@ -13,6 +13,7 @@ mod claim;
 mod event;
 mod holder;
 mod names;
+mod offers;
 mod probe;
 mod schedule;
 mod seat;

@@ -9,7 +9,7 @@ use super::event::What;
 use super::standing::Standing;
 use super::way::Way;
 use crate::health::Health;
-use crate::node::Boot;
+use crate::node::{Boot, Offer};
 use crate::pi::Pi;
 use crate::pool::Counters;
 
@@ -43,6 +43,8 @@ pub(super) struct Holder {
     pub(super) counters: Arc<Counters>,
     /// How its board is, as it said last.
     pub(super) pi: Arc<Mutex<Option<Pi>>>,
+    /// What this start of it offers; written by [`Claim::settle`](super::claim::Claim::settle).
+    pub(super) offer: Arc<Offer>,
     /// The health as it was last told, and since when it is that.
     pub(super) shown: Health,
     pub(super) since: Duration,
@@ -72,6 +74,7 @@ impl Holder {
             name: None,
             counters: Arc::default(),
             pi: Arc::default(),
+            offer: Arc::default(),
             shown: Health::Starting,
             since: cx.now,
             advertised: true,

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::health::{Health, Outcome};
-use crate::node::{Advertisement, Boot};
+use crate::node::{Advertisement, Boot, Offer};
 use crate::pool::Member;
 
 /// A table, its clock, and what answers at which address.
@@ -43,6 +43,7 @@ fn sighting(instance: &str, id: Option<&str>, endpoints: &[SocketAddr]) -> Sight
         cluster: "default".to_owned(),
         health: None,
         ctl: None,
+        offer: Offer::default(),
     };
     let (instance, target) = (instance.to_owned(), "host".to_owned());
     Sighting { instance, target, endpoints: endpoints.to_vec(), advertisement }

@@ -110,6 +110,7 @@ fn member(claim: &Claim, holder: &Holder, id: NodeId, name: String) -> Option<Me
             endpoint: way.target.endpoint,
             boot: holder.boot,
             source: claim.source,
+            offer: Arc::clone(&holder.offer),
         },
         health: holder.shown,
         why: if goodbye { "said goodbye and is draining".to_owned() } else { holder.why(way) },

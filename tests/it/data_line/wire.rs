@@ -298,6 +298,7 @@ pub(super) fn member(
             endpoint,
             boot: None,
             source: Source::Mdns,
+            offer: Arc::default(),
         },
         health: Health::Up,
         why: String::new(),
