@@ -279,3 +279,125 @@ impl Services {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::{Node, NodeId, Offer, Source};
+    use crate::pool::{Share, channel};
+
+    fn member(epoch: u64, service: &str, routes: (&[&str], &str)) -> Member {
+        let (hosts, path) = routes;
+        let offer = Offer {
+            service: service.to_owned(),
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+            path: path.to_owned(),
+            ..Offer::default()
+        };
+        Member {
+            node: Node {
+                id: NodeId::new(&format!("node{epoch}")).expect("a legal id"),
+                name: format!("node{epoch}"),
+                hostname: "raspberrypi".to_owned(),
+                endpoint: ([10, 0, 0, 1], 8080).into(),
+                boot: None,
+                source: Source::Mdns,
+                offer: Arc::new(offer),
+            },
+            health: Health::Up,
+            why: String::new(),
+            since: Duration::ZERO,
+            advertised: true,
+            last_resort: false,
+            silent: false,
+            left_silent: None,
+            share: Share::WHOLE,
+            epoch,
+            counters: Arc::default(),
+            pi: Arc::default(),
+        }
+    }
+
+    const ALL: (&[&str], &str) = (&[], "/");
+    const BLOG: (&[&str], &str) = (&["blog.local"], "/");
+
+    /// Whose a request for this host is, in the pool of these members after those before.
+    fn owner(pool: &Pool, host: &str) -> Option<String> {
+        let mut epochs = pool.of(pool.route(host, "/")?)?.members().iter();
+        epochs.next().map(|member| member.node.offer.service.clone())
+    }
+
+    #[test]
+    fn one_service_that_takes_everything_is_the_whole_pool() {
+        let (publisher, watch) = channel();
+        for service in ["default", "blog"] {
+            publisher
+                .publish(vec![member(1, service, ALL), member(2, service, ALL)], Duration::ZERO);
+            let pool = watch.borrow();
+            assert!(pool.services().is_one());
+            let to = pool.route("any", "/x").expect("it takes all");
+            assert!(std::ptr::eq(pool.of(to).expect("it is there"), &raw const **pool));
+        }
+    }
+
+    #[test]
+    fn a_route_stays_with_the_first_until_its_last_node_is_gone() {
+        let (publisher, watch) = channel();
+        let publish = |members| publisher.publish(members, Duration::ZERO);
+        let shop = |epoch| member(epoch, "shop", BLOG);
+        let blog = |epoch| member(epoch, "blog", BLOG);
+        let who = || owner(&watch.borrow(), "blog.local");
+        // Of two that come at once, the one that proved itself first.
+        let new = publish(vec![shop(2), blog(1)]);
+        assert_eq!(new.len(), 1);
+        assert_eq!(new[0].to_string(), "shop names the route of blog, which keeps it: blog.local");
+        assert_eq!(who().as_deref(), Some("blog"));
+        // Told once.
+        assert_eq!(publish(vec![shop(2), blog(1), blog(3)]), []);
+        assert_eq!(watch.borrow().services().conflicts().len(), 1);
+        publish(vec![shop(2), blog(3)]);
+        assert_eq!(who().as_deref(), Some("blog"), "a younger node of it is still there");
+        publish(vec![shop(2)]);
+        assert_eq!(who().as_deref(), Some("shop"));
+        assert_eq!(publish(vec![shop(2), blog(4)]).len(), 1);
+        assert_eq!(who().as_deref(), Some("shop"), "and it stays");
+    }
+
+    #[test]
+    fn a_service_without_a_node_keeps_its_routes_for_a_while() {
+        let (publisher, watch) = channel();
+        publisher.publish(vec![member(1, "default", ALL), member(2, "blog", BLOG)], Duration::ZERO);
+        let to = watch.borrow().route("blog.local", "/").expect("a route");
+        let later = Duration::from_secs(1);
+        publisher.publish(vec![member(1, "default", ALL)], later);
+        assert_eq!(watch.borrow().route("blog.local", "/"), Some(to));
+        let members = watch.borrow().of(to).map(|pool| (pool.members().len(), pool.last_usable()));
+        assert_eq!(members, Some((0, Some(later))));
+        publisher.publish(vec![member(1, "default", ALL)], later + REMEMBERED_FOR);
+        assert_eq!(owner(&watch.borrow(), "blog.local").as_deref(), Some("default"));
+        assert!(watch.borrow().of(to).is_none());
+    }
+
+    #[test]
+    fn who_has_not_proved_itself_names_no_route() {
+        let (publisher, watch) = channel();
+        let forged = Member { health: Health::Starting, ..member(2, "evil", BLOG) };
+        publisher.publish(vec![member(1, "default", ALL), forged], Duration::ZERO);
+        assert_eq!(owner(&watch.borrow(), "blog.local").as_deref(), Some("default"));
+    }
+
+    #[test]
+    fn the_nodes_of_a_service_share_the_routes_of_all_of_them() {
+        let (publisher, watch) = channel();
+        let wiki = (&[][..], "/wiki");
+        publisher.publish(vec![member(1, "blog", BLOG), member(2, "blog", wiki)], Duration::ZERO);
+        let pool = watch.borrow();
+        for (host, target) in [("blog.local", "/"), ("any", "/wiki/x")] {
+            let to = pool.route(host, target).expect("a route");
+            assert_eq!(pool.of(to).expect("its pool").members().len(), 2);
+        }
+        assert_eq!(pool.route("any", "/"), None);
+        let routes: Vec<_> = pool.services().routes().map(|(r, s)| format!("{r} {s}")).collect();
+        assert_eq!(routes, ["/wiki blog", "blog.local blog"]);
+    }
+}

@@ -15,7 +15,7 @@ use super::probe::{HEALTH_PATH, ProbeResult, judge};
 use super::way::{Target, Way};
 use crate::config::{ENDPOINTS_MAX, FORGET_AFTER};
 use crate::health::{Health, Outcome, Thresholds};
-use crate::node::{Advertisement, NodeId, Sighting, Source, printable};
+use crate::node::{Advertisement, NodeId, Offer, Sighting, Source, printable};
 
 /// A way that does not answer is dropped after this long, unless a node is known by it and still
 /// advertised there. Its source proposes it again if it is still there.
@@ -31,9 +31,16 @@ pub(super) struct Context<'a> {
     pub(super) limits: &'a Thresholds,
     /// Whether the table has room for one more node.
     pub(super) room: bool,
-    /// The nodes that had a share of the requests when this began.
-    pub(super) usable: usize,
+    /// What the nodes offer that had a share of the requests when this began.
+    pub(super) usable: &'a [Arc<Offer>],
     pub(super) now: Duration,
+}
+
+impl Context<'_> {
+    /// How many nodes of the service of this offer had a share of the requests.
+    pub(super) fn usable(&self, offer: &Offer) -> usize {
+        self.usable.iter().filter(|other| other.service == offer.service).count()
+    }
 }
 
 #[derive(Debug)]
@@ -293,7 +300,8 @@ impl Claim {
         for holder in &mut self.holders {
             let way = self.ways.iter().find(|way| way.key == holder.active);
             let proved = way.is_some_and(|way| way.record.good() >= cx.limits.rise);
-            cx.ledger.changed |= holder.standing.advance(holder.shown, proved, cx.usable, cx.now);
+            let usable = cx.usable(&holder.offer);
+            cx.ledger.changed |= holder.standing.advance(holder.shown, proved, usable, cx.now);
         }
         self.settle(cx);
     }

@@ -144,7 +144,8 @@ impl Holder {
         }
         let health = self.standing.over(way.health());
         if self.proven && health != self.shown {
-            self.standing.turned(self.shown, health, cx.usable, cx.now);
+            let usable = cx.usable(&self.offer);
+            self.standing.turned(self.shown, health, usable, cx.now);
             self.tell(health, way, foreign, cx);
             self.shown = health;
             self.since = cx.now;
