@@ -96,7 +96,9 @@ impl Line {
             log(&event);
         }
         if let Some(members) = self.table.view() {
-            self.publisher.publish(members, now);
+            for conflict in self.publisher.publish(members, now) {
+                warn!("{conflict}; give one of them another --host or --path");
+            }
         }
     }
 

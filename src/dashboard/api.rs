@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::metrics;
-use crate::pool::{Member, Pool};
+use crate::pool::{self, Member, Pool};
+use crate::route;
 
 const SCHEMA: &str = "picluster/1";
 
@@ -16,6 +17,25 @@ pub(super) struct Nodes {
     schema: &'static str,
     cluster: String,
     nodes: Vec<Node>,
+    routes: Vec<Route>,
+    conflicts: Vec<Conflict>,
+}
+
+/// A route, and whose it is. No host is any.
+#[derive(Debug, Serialize)]
+struct Route {
+    host: Option<String>,
+    path: String,
+    service: String,
+}
+
+/// A route that a service names in vain.
+#[derive(Debug, Serialize)]
+struct Conflict {
+    host: Option<String>,
+    path: String,
+    service: String,
+    kept_by: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -33,6 +53,9 @@ struct Node {
     requests: u64,
     failures: u64,
     weight: f64,
+    service: String,
+    hosts: Vec<String>,
+    path: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,11 +70,24 @@ pub(super) fn counts(counts: &metrics::Counts) -> Counts<'_> {
 
 pub(super) fn nodes(cluster: &str, pool: &Pool, now: Duration) -> Nodes {
     let nodes = pool.members().iter().map(|member| node(member, now)).collect();
-    Nodes { schema: SCHEMA, cluster: cluster.to_owned(), nodes }
+    let routes = pool.services().routes().map(route).collect();
+    let conflicts = pool.services().conflicts().iter().map(conflict).collect();
+    Nodes { schema: SCHEMA, cluster: cluster.to_owned(), nodes, routes, conflicts }
+}
+
+fn route((route, service): (&route::Route, &str)) -> Route {
+    let route::Route { host, path } = route.clone();
+    Route { host, path, service: service.to_owned() }
+}
+
+fn conflict(conflict: &pool::Conflict) -> Conflict {
+    let pool::Conflict { route, kept_by, service } = conflict;
+    let (host, path) = (route.host.clone(), route.path.clone());
+    Conflict { host, path, service: service.to_string(), kept_by: kept_by.to_string() }
 }
 
 fn node(member: &Member, now: Duration) -> Node {
-    let Member { node, health, why, since, advertised, share, counters, .. } = member;
+    let Member { node, health, why, since, advertised, counters, .. } = member;
     Node {
         id: node.id.to_string(),
         name: node.name.clone(),
@@ -65,6 +101,9 @@ fn node(member: &Member, now: Duration) -> Node {
         inflight: counters.inflight.load(Relaxed),
         requests: counters.requests.load(Relaxed),
         failures: counters.failures.load(Relaxed),
-        weight: share.weight(),
+        weight: member.weight(),
+        service: node.offer.service.clone(),
+        hosts: node.offer.hosts.clone(),
+        path: node.offer.path.clone(),
     }
 }

@@ -9,7 +9,7 @@ use super::teach;
 use crate::badge::Badge;
 use crate::health::Health;
 use crate::html::{Page, escape, grouped, span};
-use crate::pool::{Member, Pool};
+use crate::pool::{Conflict, Member, Pool};
 
 const CSS: &str = include_str!("page.css");
 const REFRESH_S: u32 = 2;
@@ -17,12 +17,12 @@ const REFRESH_S: u32 = 2;
 pub(super) fn render(cluster: &str, pool: &Pool, now: Duration, failed: u64) -> String {
     let members = pool.members();
     let total: u64 = members.iter().map(|member| member.counters.requests.load(Relaxed)).sum();
-    let numbers = numbers(pool, total, failed);
+    let (numbers, conflicts) = (numbers(pool, total, failed), conflicts(pool));
     let content = if members.is_empty() { empty(cluster) } else { table(members, total, now) };
     let cluster_html = escape(cluster);
     let body = format!(
         "<header><h1>picluster</h1><p>cluster <b>{cluster_html}</b>, up {}</p></header>\n\
-         <main>\n{numbers}{content}</main>",
+         <main>\n{conflicts}{numbers}{content}</main>",
         span(now.as_secs())
     );
     let title = format!("{}/{} up - picluster", up(pool), members.len());
@@ -35,6 +35,14 @@ pub(super) fn render(cluster: &str, pool: &Pool, now: Duration, failed: u64) -> 
         body: &body,
     };
     page.render()
+}
+
+/// The routes that services name in vain.
+fn conflicts(pool: &Pool) -> String {
+    let line = |conflict: &Conflict| {
+        format!("<p class=\"conflict\" role=\"alert\">{}</p>\n", escape(&conflict.to_string()))
+    };
+    pool.services().conflicts().iter().map(line).collect()
 }
 
 /// Nodes that are up, those on trial included.
