@@ -4,17 +4,18 @@
 //! published. Nothing on the request path ever waits for this task.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use crate::discovery::membership::{Event, Membership, What};
 use crate::discovery::probe::{Asked, Kept, STALLED};
+use crate::journal::{Entry, Journal};
 use crate::metrics::Counts;
-use crate::node::Change;
-use crate::pool::Publisher;
+use crate::node::{Change, NodeId};
+use crate::pool::{Conflict, Publisher};
 use crate::proxy::Feedback;
 
 pub mod mdns;
@@ -28,6 +29,17 @@ const BATCH: usize = 64;
 /// With an empty table nothing is due; it is looked at anyway.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Drain a node, or end that.
+#[derive(Debug)]
+pub struct Order {
+    /// The node, by the id that is shown.
+    pub id: NodeId,
+    /// To drain it, or to end that.
+    pub drain: bool,
+    /// Told once it is published: from then on no request is sent otherwise.
+    pub done: oneshot::Sender<()>,
+}
+
 /// What the line reads from and where it publishes.
 pub struct Line {
     /// The table, empty at first.
@@ -36,12 +48,16 @@ pub struct Line {
     pub changes: mpsc::Receiver<Change>,
     /// What traffic says.
     pub feedback: mpsc::Receiver<Feedback>,
+    /// What somebody on this machine wants drained, or no longer.
+    pub orders: mpsc::Receiver<Order>,
     /// Where the pool is published.
     pub publisher: Publisher,
     /// The zero of all times in the table and the pool.
     pub started: Instant,
     /// Where events are counted.
     pub counts: Arc<Counts>,
+    /// Where they are written for people.
+    pub journal: Journal,
 }
 
 impl Line {
@@ -50,7 +66,7 @@ impl Line {
         let mut probes = JoinSet::new();
         let mut kept = Kept::new(self.table.cluster());
         let mut rng = fastrand::Rng::new();
-        let (mut changes, mut feedback) = (Vec::new(), Vec::new());
+        let (mut changes, mut feedback, mut done) = (Vec::new(), Vec::new(), None);
         loop {
             // What has come is taken first: after a stall of ours the table would give up probes whose
             // answers wait here.
@@ -62,10 +78,16 @@ impl Line {
                 probes.spawn(kept.ask(probe));
             }
             self.report(now);
+            // Who asked may be gone.
+            let _ = done.take().map(|done: oneshot::Sender<()>| done.send(()));
             let wake = self.table.next_wake(now).map_or(now + IDLE, |wake| wake.max(now));
             tokio::select! {
                 n = self.changes.recv_many(&mut changes, BATCH) => if n == 0 { return },
                 n = self.feedback.recv_many(&mut feedback, BATCH) => if n == 0 { return },
+                Some(order) = self.orders.recv() => {
+                    self.table.drain(&order.id, order.drain, self.started.elapsed());
+                    done = Some(order.done);
+                }
                 Some(asked) = probes.join_next() => self.probed(&mut kept, asked.ok()),
                 () = tokio::time::sleep(wake - now) => {}
             }
@@ -86,18 +108,24 @@ impl Line {
     fn probed(&mut self, kept: &mut Kept, asked: Option<Asked>) {
         let Some(mut asked) = asked else { return };
         kept.keep(&mut asked);
+        self.counts.probes.add(asked.result.as_str());
+        self.counts.probe_times.add(asked.took);
         self.table.probed(asked.ticket, &asked.result, self.started.elapsed());
     }
 
-    /// Logs and counts what happened and publishes what changed.
+    /// Logs, counts and writes down what happened and publishes what changed.
     fn report(&mut self, now: Duration) {
         for event in self.table.events() {
             self.count(event.what);
             log(&event);
+            if !event.what.is_detail() {
+                self.journal.write(entry(event));
+            }
         }
         if let Some(members) = self.table.view() {
             for conflict in self.publisher.publish(members, now) {
                 warn!("{conflict}; give one of them another --host or --path");
+                self.journal.write(claimed_in_vain(conflict));
             }
         }
     }
@@ -107,6 +135,29 @@ impl Line {
         if let What::Ejected(cause) = what {
             self.counts.ejections.add(cause.as_str());
         }
+    }
+}
+
+fn entry(event: Event) -> Entry {
+    Entry {
+        number: 0,
+        at: SystemTime::now(),
+        node: event.node,
+        what: event.what.beside_the_name(),
+        detail: event.detail,
+        warning: event.what.is_warning(),
+    }
+}
+
+fn claimed_in_vain(conflict: Conflict) -> Entry {
+    let Conflict { route, kept_by, service } = conflict;
+    Entry {
+        number: 0,
+        at: SystemTime::now(),
+        node: service.to_string(),
+        what: "names a route that is taken",
+        detail: format!("{route} belongs to {kept_by}"),
+        warning: true,
     }
 }
 

@@ -13,14 +13,15 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::LbConfig;
-use crate::dashboard::{self, Admin, teach};
+use crate::dashboard::{self, Admin, Live, teach};
 use crate::discovery::Line;
 use crate::discovery::mdns::{Advert, Advertiser, Browser, Trust};
 use crate::discovery::membership::{self, Membership};
 use crate::identity::{self, Hardware, Role};
+use crate::journal::Journal;
 use crate::listen::{self, Accept};
 use crate::metrics::Counts;
-use crate::node::{Advertisement, NodeId, Offer};
+use crate::node::{Advertisement, NodeId, Offer, SERVICE};
 use crate::outlet::unbuffered;
 use crate::pool;
 use crate::proxy::access::{AccessLog, Writer};
@@ -46,6 +47,9 @@ const CONNECTIONS_FEW: usize = 1024;
 /// Outcomes that wait for the discovery task; beyond that traffic's words are lost, and probes find
 /// out.
 const FEEDBACK_MAX: usize = 1024;
+
+/// Orders to drain that wait for the discovery task; who gives more waits with his own.
+const ORDERS_MAX: usize = 16;
 
 /// Runs the balancer until `shutdown` asks for its end.
 ///
@@ -108,11 +112,12 @@ impl Lb {
         let (publisher, pool) = pool::channel();
         let (feedback, from_traffic) = mpsc::channel(FEEDBACK_MAX);
         let (changes, from_sources) = mpsc::channel(CHANGES_MAX);
+        let (orders, from_people) = mpsc::channel(ORDERS_MAX);
 
         let hostname = identity::hostname();
         let via = identity::default_name(&hostname, &id);
         let Files { bounds, admin: admin_connections, kept } = share_files(&config);
-        let counts = Arc::new(Counts::default());
+        let (counts, journal) = (Arc::new(Counts::default()), Journal::default());
         let (access_log, mut writer) = start_access_log(&config, &counts)?;
         let settings = Arc::new(Settings {
             limits: config.limits.clone(),
@@ -142,8 +147,9 @@ impl Lb {
         .context("failed to start the workers")?;
 
         let own = move |node: &NodeId, port| hardware.node_id(Role::Web, port) == *node;
+        let trust = trust(&config, addr, admin_addr);
         let _browser =
-            Browser::start(&config.discovery, trust(&config, addr, admin_addr), own, changes);
+            Browser::start(&config.discovery, SERVICE, trust, own, changes, Arc::clone(&counts));
         let adverts = adverts(&config, &id, hostname, addr, admin_addr);
         // The tools and the name share one advertiser; where the ports are bound apart, the wider
         // one decides.
@@ -156,9 +162,11 @@ impl Lb {
             }),
             changes: from_sources,
             feedback: from_traffic,
+            orders: from_people,
             publisher,
             started,
             counts: Arc::clone(&counts),
+            journal: journal.clone(),
         };
         let admin = serve_admin(
             admin,
@@ -168,7 +176,10 @@ impl Lb {
                 cluster: config.discovery.cluster.clone(),
                 started: started.into(),
                 shutdown: shutdown.clone(),
+                orders,
                 counts,
+                journal,
+                live: Live::default(),
             },
         );
         info!(%id, name = %via, listen = %addr, admin = %admin_addr, cluster = %config.discovery.cluster, "balancing");
@@ -296,6 +307,9 @@ async fn serve_admin(
 ) -> anyhow::Result<()> {
     let accept =
         Accept::new(listener, connections_max).context("failed to start the admin port")?;
-    listen::serve(accept, dashboard::router(admin), pending()).await;
+    tokio::select! {
+        () = dashboard::sample(admin.clone()) => {}
+        () = listen::serve(accept, dashboard::router(admin), pending()) => {}
+    }
     Ok(())
 }

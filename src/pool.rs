@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::health::{ERRORS_IN_A_ROW, Health, Outcome};
+use crate::metrics::Classes;
 use crate::metrics::histogram::Histogram;
 use crate::node::Node;
 use crate::pi::Pi;
@@ -29,6 +30,8 @@ pub struct Counters {
     pub inflight: AtomicU32,
     /// Client answers begun from this node; no probes, no failed attempts.
     pub requests: AtomicU64,
+    /// Those in `requests`, by the class of their status.
+    pub classes: Classes,
     /// Attempts that ended without a whole response head, and answers that broke off.
     pub failures: AtomicU64,
     /// When the node last answered anything, in milliseconds since the process started plus one;
@@ -118,10 +121,11 @@ impl Member {
         self.share.weight() * f64::from(self.node.offer.weight)
     }
 
-    /// Counts an answer that begins, at `now` (since the process started), so long after the request
-    /// was there.
-    pub(crate) fn answered(&self, now: Duration, took: Duration) {
+    /// Counts an answer of this status that begins, at `now` (since the process started), so long
+    /// after the request was there.
+    pub(crate) fn answered(&self, status: u16, now: Duration, took: Duration) {
         self.counters.latency.add(took);
+        self.counters.classes.add(status);
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         self.counters.answered_ms.store(now.as_millis() as u64 + 1, Ordering::Relaxed);
     }

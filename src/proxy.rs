@@ -235,9 +235,9 @@ impl Worker {
     }
 
     /// Counts an answer that begins, to a request that was there since `came`.
-    fn answered(&self, member: &Member, came: Instant) {
+    fn answered(&self, member: &Member, status: u16, came: Instant) {
         let now = Instant::now();
-        member.answered(now - self.settings.started, now - came);
+        member.answered(status, now - self.settings.started, now - came);
     }
 
     /// The head of an answer came from this member.

@@ -2,7 +2,9 @@
 //! losing a request. It knows no balancer; its advertisement is the only word it sends out.
 
 mod accepts;
+mod drain;
 mod facts;
+mod metrics;
 mod page;
 mod routes;
 
@@ -90,8 +92,12 @@ struct Node {
     cluster: String,
     /// Set once by the stop, read by every answer.
     draining: AtomicBool,
+    /// Somebody on this machine wants no new requests here; it may be taken back. See `drain`.
+    drained: AtomicBool,
     /// Answers begun, health answers not counted. Written by the handlers, read by the page.
     served: AtomicU64,
+    /// What is told of those.
+    answered: metrics::Served,
     started: Instant,
 }
 
@@ -108,7 +114,9 @@ impl Web {
             identity: Identity::new(config, addr.port()),
             cluster: config.discovery.cluster.clone(),
             draining: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
             served: AtomicU64::new(0),
+            answered: metrics::Served::default(),
             started: Instant::now(),
         };
         let accept =
@@ -199,7 +207,13 @@ impl Node {
         tracing::info!("draining");
     }
 
+    /// The word of its health.
+    fn state(&self) -> &'static str {
+        if self.is_draining() { "draining" } else { "up" }
+    }
+
     fn is_draining(&self) -> bool {
-        self.draining.load(std::sync::atomic::Ordering::Relaxed)
+        use std::sync::atomic::Ordering::Relaxed;
+        self.draining.load(Relaxed) || self.drained.load(Relaxed)
     }
 }

@@ -59,6 +59,7 @@ type Exchanged = Result<(ProbeResult, Option<Connection>), ProbeResult>;
 pub(super) struct Asked {
     pub(super) ticket: ProbeTicket,
     pub(super) result: ProbeResult,
+    pub(super) took: Duration,
     endpoint: SocketAddr,
     connection: Option<Connection>,
 }
@@ -84,6 +85,7 @@ impl Kept {
 }
 
 async fn ask(probe: Probe, kept: Option<Connection>, cluster: Arc<str>) -> Asked {
+    let began = Instant::now();
     let mut answer = in_time(&probe, kept, &cluster).await;
     if answer.as_ref().is_err_and(|late| *late > STALLED) {
         // Once: a machine that stalls all the time must not take the dead for living.
@@ -94,7 +96,8 @@ async fn ask(probe: Probe, kept: Option<Connection>, cluster: Arc<str>) -> Asked
         Ok(Err(result)) => (result, None),
         Err(_) => (ProbeResult::TimedOut, None),
     };
-    Asked { ticket: probe.ticket, result, endpoint: probe.endpoint, connection }
+    let Probe { ticket, endpoint, .. } = probe;
+    Asked { ticket, result, took: began.elapsed(), endpoint, connection }
 }
 
 /// One exchange within the probe's time. If it does not end in it, the error is how late that was

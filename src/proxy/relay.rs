@@ -94,7 +94,7 @@ impl Attempt<'_> {
         self.client.entry.answered(answer.status);
         self.worker.heard(self.member, answer.status);
         if answer.switches {
-            self.worker.answered(self.member, self.request.came);
+            self.worker.answered(self.member, answer.status, self.request.came);
             let client = Box::pin(self.switch(&answer)).await;
             let Answer { status, draining, .. } = answer;
             return Ok(Relayed { client, status, reusable: false, draining });

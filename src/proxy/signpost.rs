@@ -32,6 +32,7 @@ pub(crate) fn html(pool: &Pool) -> String {
         title: "Nothing is served at this address - picluster",
         icon_href: &Badge::of("picluster").icon_href(),
         refresh_s: None,
+        script: None,
         css: CSS,
         body: &body,
     };

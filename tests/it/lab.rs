@@ -41,7 +41,7 @@ pub(crate) use inside::{Manner, Program, command};
 pub(crate) use load::{Failure, Load, Report};
 pub(crate) use mdns::{Advert, goodbye};
 pub(crate) use pi::{Dials, Pi};
-pub(crate) use process::Process;
+pub(crate) use process::{Pipes, Process};
 pub(crate) use recorder::{Arrival, Recorder};
 pub(crate) use shell::{PATH, is_installed};
 pub(crate) use tunnels::Tunnels;

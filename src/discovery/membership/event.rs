@@ -97,6 +97,14 @@ impl What {
         }
     }
 
+    /// The same beside the node's name, for people who watch the page.
+    pub fn beside_the_name(self) -> &'static str {
+        match self {
+            Self::Joined => "joined (mDNS)",
+            _ => self.as_str().strip_prefix("node ").unwrap_or(self.as_str()),
+        }
+    }
+
     /// Whether somebody should do something about it.
     pub fn is_warning(self) -> bool {
         matches!(self, Self::Lost | Self::Cloned | Self::Renamed | Self::FalseGoodbye)

@@ -13,6 +13,9 @@ use crate::node::{Boot, Offer};
 use crate::pi::Pi;
 use crate::pool::Counters;
 
+/// Why a node is not used that somebody on this machine has drained.
+pub(super) const DRAINED_HERE: &str = "drained here";
+
 /// A goodbye that was heard and has not been contradicted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Farewell {
@@ -54,6 +57,8 @@ pub(super) struct Holder {
     pub(super) farewell: Option<Farewell>,
     /// Its last word was that it is draining.
     pub(super) drained: bool,
+    /// Somebody on this machine has drained it; written where ids are given.
+    pub(super) drained_here: bool,
     /// The epoch it had by a way that answered nothing when it was left.
     pub(super) left_silent: Option<u64>,
     /// What requests have shown of it.
@@ -81,6 +86,7 @@ impl Holder {
             absent_since: cx.now,
             farewell: None,
             drained: false,
+            drained_here: false,
             left_silent: None,
             standing: Standing::default(),
         }
@@ -157,6 +163,24 @@ impl Holder {
     /// Why it is what it is, as a sentence for people.
     pub(super) fn why(&self, way: &Way) -> String {
         self.standing.why(self.standing.over(way.health())).unwrap_or_else(|| way.why.clone())
+    }
+
+    /// What is shown of it: its health, and why. Who is drained here but would serve is draining.
+    pub(super) fn said(&self, way: &Way) -> (Health, String) {
+        let why = match (self.shown, self.farewell) {
+            (Health::Up, _) if self.drained_here => {
+                return (Health::Draining, DRAINED_HERE.to_owned());
+            }
+            (Health::Draining, Some(_)) => "said goodbye and is draining".to_owned(),
+            _ => self.why(way),
+        };
+        let why = if self.drained_here { format!("{why}; {DRAINED_HERE}") } else { why };
+        (self.shown, why)
+    }
+
+    /// Whether it has a share of the requests.
+    pub(super) fn has_share(&self) -> bool {
+        !self.drained_here && self.standing.has_share(self.shown)
     }
 
     fn tell(&self, health: Health, way: &Way, foreign: bool, cx: &mut Context<'_>) {

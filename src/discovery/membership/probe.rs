@@ -72,6 +72,25 @@ pub enum ProbeResult {
     NotHttp(String),
 }
 
+impl ProbeResult {
+    /// The word by which results are counted.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Node { state: NodeState::Up, .. } => "up",
+            Self::Node { state: NodeState::Draining, .. } => "draining",
+            Self::Node { state: NodeState::AppDown, .. } => "app_down",
+            Self::OtherCluster(_) => "other_cluster",
+            Self::Status(..500) => "http",
+            Self::Status(_) => "http_5xx",
+            Self::Refused => "connect_refused",
+            Self::Unreachable(_) => "unreachable",
+            Self::TimedOut => "answer_timeout",
+            Self::Closed => "closed",
+            Self::NotHttp(_) => "not_http",
+        }
+    }
+}
+
 /// Who a result proves to be there.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Proof {

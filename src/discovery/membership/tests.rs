@@ -1,6 +1,7 @@
 //! The rules of the table, a scenario each. The simulation in `tests/it` looks for their gaps.
 
 mod bounds;
+mod drain;
 mod foreign;
 mod names;
 mod traffic;

@@ -35,11 +35,13 @@ impl Membership {
     /// so never the last one. The nodes are those of its service.
     fn errs_alone(&self, node: &Holder) -> bool {
         let (mut peers, mut alike, mut out, mut all) = (0, 0, 0, 0);
-        for holder in self.holders().filter(|holder| holder.offer.service == node.offer.service) {
+        let is_peer =
+            |holder: &Holder| !holder.drained_here && holder.offer.service == node.offer.service;
+        for holder in self.holders().filter(|holder| is_peer(holder)) {
             let is_out = holder.standing.is_out(holder.shown);
             out += usize::from(is_out);
             all += usize::from(is_out || holder.shown == Health::Up);
-            if holder.epoch != node.epoch && holder.standing.has_share(holder.shown) {
+            if holder.epoch != node.epoch && holder.has_share() {
                 peers += 1;
                 alike += usize::from(holder.counters.errors.load(Ordering::Relaxed) > 0);
             }
@@ -53,7 +55,7 @@ impl Membership {
 
     /// What the nodes offer that have a share of the requests.
     pub(super) fn usable(&self) -> Vec<Arc<Offer>> {
-        let usable = self.holders().filter(|holder| holder.standing.has_share(holder.shown));
+        let usable = self.holders().filter(|holder| holder.has_share());
         usable.map(|holder| Arc::clone(&holder.offer)).collect()
     }
 
