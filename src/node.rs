@@ -131,7 +131,7 @@ pub struct Advertisement {
     /// `ctl`: the port that answers `/.picluster/health` when it is not the SRV port.
     pub ctl: Option<u16>,
     /// `app host path strip weight lb`: see [`Offer`].
-    pub offer: Offer,
+    pub offer: Arc<Offer>,
 }
 
 /// Why a TXT record makes no candidate.
@@ -180,7 +180,7 @@ impl Advertisement {
             ctl: value("ctl")
                 .map(|v| v.parse().ok().filter(|port| *port != 0).ok_or(malformed("ctl")))
                 .transpose()?,
-            offer: Offer::parse(value)?,
+            offer: Arc::new(Offer::parse(value)?),
         })
     }
 
@@ -315,14 +315,14 @@ mod tests {
             cluster: "red".to_owned(),
             health: Some("/up".to_owned()),
             ctl: Some(9000),
-            offer: Offer {
+            offer: Arc::new(Offer {
                 service: "blog".to_owned(),
                 hosts: vec!["blog.local".to_owned(), "www.example".to_owned()],
                 path: "/blog".to_owned(),
                 strip: true,
                 weight: 100,
                 balance: Some("p2c".to_owned()),
-            },
+            }),
         };
         let txt = node.to_txt();
         let record: Vec<_> = txt.iter().map(|(key, value)| (*key, value.as_str())).collect();
@@ -330,6 +330,6 @@ mod tests {
         let foreign = parse(&[("v", "1"), ("id", ""), ("cluster", ""), ("colour", "blue")]);
         let foreign = foreign.unwrap();
         assert_eq!((foreign.id, foreign.cluster.as_str()), (None, DEFAULT_CLUSTER));
-        assert_eq!(foreign.offer, Offer::default());
+        assert_eq!(*foreign.offer, Offer::default());
     }
 }

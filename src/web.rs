@@ -141,7 +141,7 @@ impl Web {
             cluster,
             health: None,
             ctl: None,
-            offer: config.offer.clone(),
+            offer: Arc::new(config.offer.clone()),
         };
         Advert::Node { id, port: self.addr.port(), txt }
     }

@@ -28,7 +28,7 @@ pub(super) struct Line {
 pub(super) enum Raw {
     /// Be a node: serve this machine's name, be found by the balancer
     #[command(after_help = WEB_EXAMPLES)]
-    Web(Web),
+    Web(Box<Web>),
     /// Be the balancer: find the nodes, share the requests among them
     #[command(after_help = LB_EXAMPLES)]
     Lb(Box<Lb>),

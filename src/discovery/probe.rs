@@ -261,7 +261,7 @@ mod tests {
     use super::*;
     use crate::discovery::membership::{HEALTH_PATH, Membership, Settings};
     use crate::health::Thresholds;
-    use crate::node::{Advertisement, Change, DEFAULT_CLUSTER, Offer, Sighting, Source};
+    use crate::node::{Advertisement, Change, DEFAULT_CLUSTER, Sighting, Source};
 
     const BODY: &str = r#"{"schema":"picluster/1","id":"aaaaaaaaaaaaa","name":"ada","boot":"00000000000000ff","state":"up","nonce":null}"#;
 
@@ -279,7 +279,7 @@ mod tests {
             cluster,
             health: None,
             ctl: None,
-            offer: Offer::default(),
+            offer: Arc::default(),
         };
         let sighting = Sighting {
             instance: "x".to_owned(),

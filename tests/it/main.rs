@@ -23,6 +23,7 @@ mod metrics;
 mod neighbours;
 mod page;
 mod real_servers;
+mod routes;
 mod simulation;
 mod slow;
 mod web;

@@ -16,17 +16,17 @@ pub(super) struct Offers(Vec<(Option<Boot>, Arc<Offer>)>);
 
 impl Offers {
     /// A source's word of a start.
-    pub(super) fn heard(&mut self, boot: Option<Boot>, offer: &Offer, holders: &[Holder]) {
+    pub(super) fn heard(&mut self, boot: Option<Boot>, offer: &Arc<Offer>, holders: &[Holder]) {
         let held = |boot: Option<Boot>| holders.iter().any(|h| h.proven && h.boot == boot);
         match self.0.iter_mut().find(|(of, _)| *of == boot) {
             Some((of, known)) => {
                 let settled = of.is_some() && held(*of);
-                if !settled && **known != *offer {
-                    *known = Arc::new(offer.clone());
+                if !settled {
+                    *known = Arc::clone(offer);
                 }
             }
             None => {
-                self.0.push((boot, Arc::new(offer.clone())));
+                self.0.push((boot, Arc::clone(offer)));
                 let free = |(of, _): &(Option<Boot>, _)| !held(*of);
                 if self.0.iter().filter(|known| free(known)).count() > OFFERS_MAX {
                     let oldest = self.0.iter().position(free);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use picluster::discovery::membership::ProbeTicket;
 use picluster::discovery::membership::{Membership, NodeState, Probe, ProbeResult, Settings};
 use picluster::health::Thresholds;
-use picluster::node::{Advertisement, Boot, Change, NodeId, Offer, Sighting, Source};
+use picluster::node::{Advertisement, Boot, Change, NodeId, Sighting, Source};
 use picluster::pool::{self, Publisher, Watch};
 
 use super::checks::Checks;
@@ -101,7 +101,7 @@ pub(super) fn advertisement(id: Option<NodeId>) -> Advertisement {
         cluster,
         health: None,
         ctl: None,
-        offer: Offer::default(),
+        offer: Arc::default(),
     }
 }
 
