@@ -17,6 +17,7 @@ use crate::metrics::Counts;
 use crate::node::{Change, NodeId};
 use crate::pool::{Conflict, Publisher};
 use crate::proxy::Feedback;
+use crate::systemd::Pulse;
 
 pub mod mdns;
 pub mod membership;
@@ -58,6 +59,8 @@ pub struct Line {
     pub counts: Arc<Counts>,
     /// Where they are written for people.
     pub journal: Journal,
+    /// Shows that the line goes round.
+    pub pulse: Pulse,
 }
 
 impl Line {
@@ -88,6 +91,7 @@ impl Line {
                     self.table.drain(&order.id, order.drain, self.started.elapsed());
                     done = Some(order.done);
                 }
+                () = self.pulse.answer() => {}
                 Some(asked) = probes.join_next() => self.probed(&mut kept, asked.ok()),
                 () = tokio::time::sleep(wake - now) => {}
             }
@@ -172,5 +176,40 @@ fn log(event: &Event) {
         debug!(%node, endpoint, detail, "{what}");
     } else {
         info!(%node, endpoint, detail, "{what}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::membership::Settings;
+    use crate::health::Thresholds;
+    use crate::systemd::Pulses;
+
+    #[tokio::test]
+    async fn a_line_that_goes_round_answers_and_one_that_is_not_polled_does_not() {
+        let pulses = Pulses::default();
+        let (_changes_from, changes) = mpsc::channel(1);
+        let (_feedback_from, feedback) = mpsc::channel(1);
+        let settings =
+            Settings { cluster: "default".to_owned(), thresholds: Thresholds::default() };
+        let line = Line {
+            table: Membership::new(settings),
+            changes,
+            feedback,
+            orders: mpsc::channel(1).1,
+            publisher: crate::pool::channel().0,
+            started: Instant::now(),
+            counts: Arc::default(),
+            journal: Journal::default(),
+            pulse: pulses.part("discovery"),
+        };
+        pulses.ask();
+        assert_eq!(pulses.silent().as_deref(), Some("discovery"));
+        let run = tokio::spawn(line.run());
+        while pulses.silent().is_some() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!run.is_finished());
     }
 }

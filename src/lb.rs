@@ -2,6 +2,7 @@
 //! leaves without losing a request.
 
 mod names;
+mod status;
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -14,6 +15,7 @@ use anyhow::{Context, bail};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use self::status::Status;
 use crate::config::LbConfig;
 use crate::dashboard::{self, Admin, Live, teach};
 use crate::discovery::Line;
@@ -31,6 +33,7 @@ use crate::proxy::{Settings, Teaching, Worker};
 use crate::server::buffer::Memory;
 use crate::server::{Bounds, Phase, Workers};
 use crate::shutdown::Shutdown;
+use crate::systemd::{Manager, Pulses};
 
 /// Changes that wait for the discovery task. A full channel holds the source back, which keeps the
 /// newest word of each instance.
@@ -141,8 +144,9 @@ impl Lb {
             counts: Arc::clone(&counts),
             access_log,
         });
+        let (manager, pulses) = (Manager::find(), Pulses::default());
         let (phase, watched) = watch::channel(Phase::Serving);
-        let mut workers = Workers::start(clients, bounds, &watched, {
+        let mut workers = Workers::start(clients, bounds, &watched, &pulses, {
             let pool = pool.clone();
             move || Worker::start(Arc::clone(&settings), pool.clone())
         })
@@ -173,7 +177,9 @@ impl Lb {
             started,
             counts: Arc::clone(&counts),
             journal: journal.clone(),
+            pulse: pulses.part("discovery"),
         };
+        let mut status = Status::new(pool.clone());
         let admin = serve_admin(
             admin,
             admin_connections,
@@ -189,6 +195,7 @@ impl Lb {
             },
         );
         info!(%id, name = %via, listen = %addr, admin = %admin_addr, cluster = %config.discovery.cluster, "balancing");
+        manager.ready();
 
         let leave = async {
             tokio::select! {
@@ -197,6 +204,7 @@ impl Lb {
                 never = watch(&mut writer) => match never {},
             }
             info!("draining");
+            manager.stopping();
             advertiser.goodbye().await;
             let _ = phase.send(Phase::Draining(Instant::now() + config.drain));
             workers.join().await;
@@ -209,6 +217,7 @@ impl Lb {
         tokio::select! {
             left = leave => left,
             () = line.run() => bail!("the discovery of nodes ended before its time"),
+            never = manager.attend(&pulses, || status.line()) => match never {},
             ended = admin => ended.and_then(|()| bail!("the admin port ended before its time")),
         }
     }

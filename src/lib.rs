@@ -21,7 +21,7 @@
 //! |---|---|
 //! | 1, words | [`badge`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`pi`] [`retry`] [`route`] |
 //! | 2, views | [`journal`] [`metrics`] [`picker`] [`pool`] |
-//! | 3, edges | [`ask`] [`identity`] [`listen`] [`outlet`] [`process`] [`server`] [`shutdown`] [`terminal`] |
+//! | 3, edges | [`ask`] [`board`] [`identity`] [`listen`] [`outlet`] [`process`] [`server`] [`shutdown`] [`systemd`] [`terminal`] |
 //! | 4, lines | [`dashboard`] [`discovery`] [`proxy`] [`survey`] |
 //! | 5, programs | [`cli`] [`demo`] [`drain`] [`lb`] [`nodes`] [`status`] [`web`] |
 
@@ -42,12 +42,14 @@ pub mod picker;
 pub mod pool;
 // Floor 3, edges: the outside world, one file a kind.
 pub mod ask;
+pub mod board;
 pub mod identity;
 pub mod listen;
 pub mod outlet;
 pub mod process;
 pub mod server;
 pub mod shutdown;
+pub mod systemd;
 pub mod terminal;
 // Floor 4, lines: discovery, the data path, the page that shows both, and a look from outside.
 pub mod dashboard;

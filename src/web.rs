@@ -17,12 +17,14 @@ use anyhow::Context;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::board::Board;
 use crate::config::WebConfig;
 use crate::discovery::mdns::{Advert, Advertiser};
 use crate::identity::{self, Hardware, Role};
 use crate::listen::{self, Accept};
 use crate::node::{Advertisement, Boot, NodeId};
 use crate::shutdown::Shutdown;
+use crate::systemd::{Manager, Pulses};
 
 /// How long new connections are still taken after the health said draining. A balancer asks every
 /// 1.1 s at most and waits 250 ms for the answer, so it has heard it by then.
@@ -90,6 +92,7 @@ struct Node {
     identity: Identity,
     /// A balancer of another cluster lets go of it, also when mDNS's word was lost.
     cluster: String,
+    board: Board,
     /// Set once by the stop, read by every answer.
     draining: AtomicBool,
     /// Somebody on this machine wants no new requests here; it may be taken back. See `drain`.
@@ -113,6 +116,7 @@ impl Web {
         let node = Node {
             identity: Identity::new(config, addr.port()),
             cluster: config.discovery.cluster.clone(),
+            board: Board::new("/"),
             draining: AtomicBool::new(false),
             drained: AtomicBool::new(false),
             served: AtomicU64::new(0),
@@ -165,6 +169,8 @@ impl Web {
         let Self { node, accept, addr, drain } = self;
         let Identity { id, name, .. } = &node.identity;
         tracing::info!(%id, %name, listen = %addr, "serving");
+        let manager = Manager::find();
+        manager.ready();
 
         let (stop_listening, stopped) = oneshot::channel::<()>();
         let app = routes::router(Arc::clone(&node));
@@ -174,13 +180,18 @@ impl Web {
         let stop = async {
             shutdown.requested().await;
             node.drain();
+            manager.stopping();
             // A goodbye that hangs must not hold up the end: who missed it asks our health.
             let _ = tokio::join!(timeout(LINGER, goodbye), sleep(LINGER));
             let _ = stop_listening.send(());
             sleep(drain).await;
         };
+        // All of it runs on this thread: whoever hangs keeps the watchdog unfed too.
+        let parts = Pulses::default();
+        let attended = manager.attend(&parts, || node.status(addr.port()));
         tokio::select! {
             () = server => {}
+            never = attended => match never {},
             () = stop => tracing::warn!(?drain, "gave up on requests that still run"),
         }
         tracing::info!(%id, %name, "stopped");
@@ -210,6 +221,14 @@ impl Node {
     /// The word of its health.
     fn state(&self) -> &'static str {
         if self.is_draining() { "draining" } else { "up" }
+    }
+
+    /// How it is, in one line, for `systemctl status`.
+    fn status(&self, port: u16) -> String {
+        let name = &self.identity.name;
+        let requests = self.served.load(std::sync::atomic::Ordering::Relaxed);
+        let draining = if self.is_draining() { "; draining" } else { "" };
+        format!("serving as {name} on :{port}; {requests} requests{draining}")
     }
 
     fn is_draining(&self) -> bool {

@@ -22,6 +22,7 @@ use crate::metrics::Counts;
 use crate::node::{Change, LB_SERVICE, SERVICE, Sighting};
 use crate::pool;
 use crate::proxy::Feedback;
+use crate::systemd::Pulses;
 
 /// After the first balancer's answer: how many there are is known by then.
 const COMPANY: Duration = Duration::from_millis(300);
@@ -78,6 +79,8 @@ impl Outlook {
             started: Instant::now(),
             counts,
             journal: Journal::default(),
+            // Nobody asks whether it lives: it is gone with the command.
+            pulse: Pulses::default().part("discovery"),
         };
         let mut table = JoinSet::new();
         table.spawn(line.run());

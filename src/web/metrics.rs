@@ -5,10 +5,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::Node;
-use super::facts::{Facts, Power};
 use crate::metrics::exposition::Families;
 use crate::metrics::{Classes, board};
-use crate::pi::Pi;
 use crate::process;
 
 /// What is counted of the requests; those for health and metrics are not.
@@ -50,13 +48,7 @@ pub(super) fn tell(families: &mut Families<'_>, node: &Node) -> fmt::Result {
     families.gauge("picluster_web_uptime_seconds", help, node.started.elapsed().as_secs_f64())?;
     let help = "1 while the node is about to stop.";
     families.gauge("picluster_web_draining", help, u32::from(node.is_draining()))?;
-    board::tell(families, &[(&[], pi(node))])
-}
-
-fn pi(node: &Node) -> Pi {
-    let Facts { temperature_c, power, .. } = Facts::gather(node, None, None);
-    let under_voltage = power.map(|power| power == Power::Low);
-    Pi { temperature_c, under_voltage, ..Pi::default() }
+    board::tell(families, &[(&[], node.board.health())])
 }
 
 #[cfg(test)]

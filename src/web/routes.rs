@@ -21,6 +21,7 @@ use super::{Node, drain, metrics, page};
 use crate::discovery::membership::HEALTH_PATH;
 use crate::listen::LocalAddr;
 use crate::metrics::{METRICS_PATH, exposition};
+use crate::pi::Pi;
 
 /// The body of a request may take this long. Bytes that trickle in are no excuse.
 const BODY_MAX: Duration = Duration::from_secs(10);
@@ -73,6 +74,7 @@ struct Health<'a> {
     boot: String,
     state: &'static str,
     cluster: &'a str,
+    pi: Pi,
     #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<String>,
 }
@@ -95,6 +97,7 @@ async fn health(
         boot: identity.boot.to_string(),
         state: node.state(),
         cluster: &node.cluster,
+        pi: node.board.health(),
         nonce,
     };
     (status, Json(health)).into_response()

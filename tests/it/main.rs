@@ -6,6 +6,8 @@ mod lab;
 
 mod allocations;
 mod bad_input;
+mod board;
+mod boot;
 mod cli;
 mod closing;
 mod commands;
@@ -24,6 +26,7 @@ mod neighbours;
 mod page;
 mod real_servers;
 mod routes;
+mod service;
 mod simulation;
 mod slow;
 mod web;

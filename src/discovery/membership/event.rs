@@ -44,6 +44,10 @@ pub enum What {
     FalseGoodbye,
     /// A node was absent and silent for so long that it was taken off the list.
     Forgotten,
+    /// A node's board has too little power, or is throttled.
+    BoardTrouble,
+    /// That is over.
+    BoardWell,
     /// A candidate was not taken.
     Refused,
     /// What is advertised is not there, or is somebody else.
@@ -92,6 +96,8 @@ impl What {
             Self::Renamed => "node shown under another name",
             Self::FalseGoodbye => "goodbye of a node that still answers",
             Self::Forgotten => "node forgotten",
+            Self::BoardTrouble => "node's board is in trouble",
+            Self::BoardWell => "node's board is well again",
             Self::Refused => "candidate not taken",
             Self::Faulty => "advertised, but not usable",
         }
@@ -107,7 +113,10 @@ impl What {
 
     /// Whether somebody should do something about it.
     pub fn is_warning(self) -> bool {
-        matches!(self, Self::Lost | Self::Cloned | Self::Renamed | Self::FalseGoodbye)
+        matches!(
+            self,
+            Self::Lost | Self::Cloned | Self::Renamed | Self::FalseGoodbye | Self::BoardTrouble
+        )
     }
 
     /// Whether it is of interest only to who looks for a fault.

@@ -1,7 +1,7 @@
 //! Who holds an id: one machine in one of its starts, reached by one active way.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::claim::Context;
@@ -24,6 +24,10 @@ pub(super) struct Farewell {
     /// node itself said that it is draining.
     pub(super) doubted: bool,
 }
+
+/// Between two words about the trouble of one board: a supply at its limit fails and recovers every few
+/// seconds.
+const TROUBLE_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Holder {
@@ -48,6 +52,8 @@ pub(super) struct Holder {
     pub(super) pi: Arc<Mutex<Option<Pi>>>,
     /// What this start of it offers; written by [`Claim::settle`](super::claim::Claim::settle).
     pub(super) offer: Arc<Offer>,
+    /// Its board's trouble as it was last told, and when that was.
+    trouble: (bool, Option<Duration>),
     /// The health as it was last told, and since when it is that.
     pub(super) shown: Health,
     pub(super) since: Duration,
@@ -80,6 +86,7 @@ impl Holder {
             counters: Arc::default(),
             pi: Arc::default(),
             offer: Arc::default(),
+            trouble: (false, None),
             shown: Health::Starting,
             since: cx.now,
             advertised: true,
@@ -158,6 +165,20 @@ impl Holder {
             cx.ledger.changed = true;
         }
         true
+    }
+
+    /// Takes in how its board is. A board that is held back gets a smaller share, at once: its clients
+    /// would wait for it. A trouble is told when it begins and when it ends, a flickering one seldom.
+    pub(super) fn hear_of_its_board(&mut self, pi: Option<&Pi>, cx: &mut Context<'_>) {
+        cx.ledger.changed |= self.standing.runs_at(pi.map_or(4, Pi::quarters));
+        let trouble = pi.and_then(Pi::trouble);
+        let (told, at) = self.trouble;
+        if told != trouble.is_some() && at.is_none_or(|at| cx.now >= at + TROUBLE_TOLD_EVERY) {
+            self.trouble = (!told, Some(cx.now));
+            let what = if told { What::BoardWell } else { What::BoardTrouble };
+            cx.ledger.tell(what, self, None, trouble.unwrap_or_default());
+        }
+        *self.pi.lock().unwrap_or_else(PoisonError::into_inner) = pi.cloned();
     }
 
     /// Why it is what it is, as a sentence for people.

@@ -1,5 +1,6 @@
 //! The rules of the table, a scenario each. The simulation in `tests/it` looks for their gaps.
 
+mod board;
 mod bounds;
 mod drain;
 mod foreign;
@@ -31,7 +32,7 @@ fn at(host: u8) -> SocketAddr {
 
 fn node(id: &str, name: &str, boot: u64, state: NodeState) -> ProbeResult {
     let id = NodeId::new(id).unwrap();
-    ProbeResult::Node { id, name: name.to_owned(), boot: Boot(boot), state }
+    ProbeResult::Node { id, name: name.to_owned(), boot: Boot(boot), state, pi: None }
 }
 
 fn up(id: &str, boot: u64) -> ProbeResult {
