@@ -95,7 +95,7 @@ pub fn parse(
     let args = with_role_as_command(args.into_iter().collect(), env)?;
     let line = Line::try_parse_from(&args).map_err(|error| stop(&error, &args))?;
     let checked = match line.command {
-        Raw::Web(web) => check::web(web, env),
+        Raw::Web(web) => check::web(*web, env),
         Raw::Lb(lb) => check::lb(*lb, env),
         Raw::Demo(demo) => check::demo(demo),
         Raw::Nodes(nodes) => check::nodes(&nodes, env),

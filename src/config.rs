@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::health::Thresholds;
-use crate::node::NodeId;
+use crate::node::{NodeId, Offer};
 
 /// The most nodes the table holds. A Pi cluster has dozens; the bound keeps a flood out of memory.
 pub const NODES_MAX: usize = 256;
@@ -83,6 +83,9 @@ pub struct WebConfig {
     pub id: Option<NodeId>,
     /// How long a request that runs may take once the node stops. Default 30 s.
     pub drain: Duration,
+    /// Which application it serves, and which requests that takes. Default all that has no other
+    /// route, with the weight 1.
+    pub offer: Offer,
     /// How to take part in discovery.
     pub discovery: DiscoveryConfig,
 }

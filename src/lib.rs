@@ -19,7 +19,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 1, words | [`badge`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`pi`] [`retry`] |
+//! | 1, words | [`badge`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`pi`] [`retry`] [`route`] |
 //! | 2, views | [`journal`] [`metrics`] [`picker`] [`pool`] |
 //! | 3, edges | [`ask`] [`board`] [`identity`] [`listen`] [`outlet`] [`process`] [`server`] [`shutdown`] [`systemd`] [`terminal`] |
 //! | 4, lines | [`dashboard`] [`discovery`] [`proxy`] [`survey`] |
@@ -34,6 +34,7 @@ pub mod html;
 pub mod node;
 pub mod pi;
 pub mod retry;
+pub mod route;
 // Floor 2, views: what the request path reads, and what is counted of it.
 pub mod journal;
 pub mod metrics;

@@ -5,6 +5,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use self::offer::Offer;
+
+pub mod offer;
+
 /// The DNS-SD service type under which nodes advertise the port that takes requests.
 pub const SERVICE: &str = "_picluster._tcp.local.";
 
@@ -106,10 +110,12 @@ pub struct Node {
     pub boot: Option<Boot>,
     /// Who proposed it.
     pub source: Source,
+    /// Which application it serves.
+    pub offer: Arc<Offer>,
 }
 
-/// What a TXT record says, checked. Keys reserved for later (`app host path strip weight lb proto
-/// pk`) and unknown keys are ignored.
+/// What a TXT record says, checked. Keys reserved for later (`proto pk`) and unknown keys
+/// are ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advertisement {
     /// `id`: present for a picluster node, absent for a foreign device.
@@ -124,6 +130,8 @@ pub struct Advertisement {
     pub health: Option<String>,
     /// `ctl`: the port that answers `/.picluster/health` when it is not the SRV port.
     pub ctl: Option<u16>,
+    /// `app host path strip weight lb`: see [`Offer`].
+    pub offer: Arc<Offer>,
 }
 
 /// Why a TXT record makes no candidate.
@@ -172,6 +180,7 @@ impl Advertisement {
             ctl: value("ctl")
                 .map(|v| v.parse().ok().filter(|port| *port != 0).ok_or(malformed("ctl")))
                 .transpose()?,
+            offer: Arc::new(Offer::parse(value)?),
         })
     }
 
@@ -185,6 +194,7 @@ impl Advertisement {
         put("cluster", (self.cluster != DEFAULT_CLUSTER).then(|| self.cluster.clone()));
         put("health", self.health.clone());
         put("ctl", self.ctl.map(|port| port.to_string()));
+        self.offer.to_txt(put);
         txt
     }
 }
@@ -274,6 +284,21 @@ mod tests {
             ("ctl", "65536"),
             ("ctl", "-1"),
             ("ctl", "http"),
+            ("app", "a b"),
+            ("app", long.as_str()),
+            ("host", "a b.local"),
+            ("host", "10.0.0.1"),
+            ("host", "blog.local:80"),
+            ("host", "a.local,"),
+            ("host", "a.b,".repeat(17).trim_end_matches(',')),
+            ("path", "blog"),
+            ("path", "/a/../b"),
+            ("path", "/a b"),
+            ("path", "/.picluster"),
+            ("strip", "yes"),
+            ("weight", "0"),
+            ("weight", "101"),
+            ("weight", "heavy"),
         ] {
             let error = parse(&[("v", "1"), (key, value)]).unwrap_err();
             let told = error.to_string();
@@ -290,6 +315,14 @@ mod tests {
             cluster: "red".to_owned(),
             health: Some("/up".to_owned()),
             ctl: Some(9000),
+            offer: Arc::new(Offer {
+                service: "blog".to_owned(),
+                hosts: vec!["blog.local".to_owned(), "www.example".to_owned()],
+                path: "/blog".to_owned(),
+                strip: true,
+                weight: 100,
+                balance: Some("p2c".to_owned()),
+            }),
         };
         let txt = node.to_txt();
         let record: Vec<_> = txt.iter().map(|(key, value)| (*key, value.as_str())).collect();
@@ -297,5 +330,6 @@ mod tests {
         let foreign = parse(&[("v", "1"), ("id", ""), ("cluster", ""), ("colour", "blue")]);
         let foreign = foreign.unwrap();
         assert_eq!((foreign.id, foreign.cluster.as_str()), (None, DEFAULT_CLUSTER));
+        assert_eq!(*foreign.offer, Offer::default());
     }
 }

@@ -115,6 +115,7 @@ mod tests {
                 endpoint: ([10, 0, 0, 1], 8080).into(),
                 boot: None,
                 source: Source::Mdns,
+                offer: Arc::default(),
             },
             health,
             why: String::new(),

@@ -13,15 +13,17 @@ use tokio::sync::{Notify, mpsc};
 use tracing::debug;
 
 use crate::config::{Limits, TrustedProxies};
+use crate::h1::RequestHead;
 use crate::health::Outcome;
 use crate::metrics::{self, Counts};
 use crate::picker::{self, NoPick, Pick};
-use crate::pool::{self, Member, Pool};
+use crate::pool::{self, Destination, Member, Pool};
 use crate::proxy::access::{AccessLog, CLIENT_LEFT, Desk, Entry};
 use crate::proxy::client::{Client, Next, Request, gone};
 use crate::proxy::reject::Reject;
 use crate::proxy::relay::{Broken, Relayed};
 use crate::proxy::scratch::Scratch;
+use crate::proxy::spelling::has_dot_segment;
 use crate::proxy::upstream::{ConnectFailed, Kept, Taken};
 use crate::retry::{self, Attempt, Failure, Reason, RetryPolicy, Safety, Verdict};
 use crate::server::buffer::{Buffers, Memory};
@@ -37,6 +39,8 @@ mod reject;
 mod relay;
 mod reset;
 mod scratch;
+mod signpost;
+mod spelling;
 mod timer;
 mod tunnel;
 mod upload;
@@ -211,6 +215,20 @@ impl Worker {
         self.settings.started.elapsed()
     }
 
+    /// The newest pool.
+    fn pool(&self) -> Arc<Pool> {
+        Arc::clone(&self.pool.borrow())
+    }
+
+    /// Where a request goes; `None` if no route takes it.
+    fn route(&self, head: &RequestHead<'_>) -> Result<Option<Destination>, Reject> {
+        let pool = self.pool.borrow();
+        if pool.services().by_path() && has_dot_segment(head.target) {
+            return Err(Reject::DotSegment);
+        }
+        Ok(pool.route(head.host.unwrap_or_default(), head.target))
+    }
+
     /// Tells the table what traffic saw. A full channel loses it: probes will see the same.
     fn tell(&self, epoch: u64, outcome: Outcome) {
         let _ = self.settings.feedback.try_send((epoch, outcome));
@@ -274,6 +292,10 @@ impl Worker {
                         }
                         () = gone(&client.stream) => Err(None),
                     };
+                    let lost = matches!(acquired, Err(Some(Reject::NoRoute)));
+                    if lost && self.routes_anew(client, &mut request) {
+                        continue;
+                    }
                     if std::mem::take(&mut tries.waits) {
                         self.count_end_of_hold(acquired.as_ref().err().copied());
                     }
@@ -319,6 +341,11 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Looks for the route of a request once more. Right after the start more routes may be heard of.
+    fn routes_anew(&self, client: &Client, request: &mut Request) -> bool {
+        client.route_again(self, request) || self.now() < START_GRACE
     }
 
     /// After a whole answer: keeps the node's connection if it can take another request.
@@ -419,7 +446,7 @@ impl Worker {
         let until = tokio::time::Instant::now() + CLEARED_WITHIN;
         loop {
             let published = self.published.notified();
-            if self.pool.borrow().fell_with_others(died, since) {
+            if self.of_request(request, |pool| pool.fell_with_others(died, since)) == Some(true) {
                 return true;
             }
             if tokio::time::timeout_at(until, published).await.is_err() {
@@ -457,7 +484,10 @@ impl Worker {
         entry: &mut Entry,
     ) -> Result<(TcpStream, Pick, bool), Reject> {
         loop {
-            let picked = self.pick(request, tries);
+            let Some(picked) = self.pick(request, tries) else {
+                Box::pin(self.await_a_route(request)).await;
+                return Err(Reject::NoRoute);
+            };
             let pick = match picked {
                 Ok(pick) => pick,
                 Err(NoPick::AllTried) => {
@@ -465,7 +495,7 @@ impl Worker {
                     continue;
                 }
                 Err(NoPick::NoneKnown | NoPick::NoneUsable) => {
-                    Box::pin(self.hold(tries)).await?;
+                    Box::pin(self.hold(request, tries)).await?;
                     continue;
                 }
             };
@@ -477,7 +507,7 @@ impl Worker {
             if let Some(stream) = kept {
                 return Ok((stream, pick, true));
             }
-            match Box::pin(self.connect(pick, tries, entry)).await {
+            match Box::pin(self.connect(request, pick, tries, entry)).await {
                 Ok((stream, pick)) => return Ok((stream, pick, false)),
                 Err(failed) => self.connect_failed(failed, tries, entry),
             }
@@ -485,20 +515,27 @@ impl Worker {
     }
 
     /// A member for the next attempt. One on trial gets only what can be sent again whatever becomes of
-    /// it: it is idempotent, its body is held whole, and no attempt before has failed.
-    fn pick(&self, request: &Request, tries: &Tries) -> Result<Pick, NoPick> {
+    /// it: it is idempotent, its body is held whole, and no attempt before has failed. `None`: no route
+    /// takes the request, or the one that did is gone.
+    fn pick(&self, request: &Request, tries: &Tries) -> Option<Result<Pick, NoPick>> {
         let pool = self.pool.borrow();
+        let pool = pool.of(request.to?)?;
         if !pool.trials().is_empty() {
             let upload = &request.upload;
             let may_die =
                 request.safety == Safety::Idempotent && upload.is_held() && upload.has_come();
             let trial =
-                (may_die && tries.count == 0).then(|| picker::pick_trial(&pool, &tries.tried));
+                (may_die && tries.count == 0).then(|| picker::pick_trial(pool, &tries.tried));
             if let Some(pick) = trial.flatten() {
-                return Ok(pick);
+                return Some(Ok(pick));
             }
         }
-        picker::pick(&pool, &tries.tried)
+        Some(picker::pick(pool, &tries.tried))
+    }
+
+    /// Looks at the members for a request, if there is a route for it.
+    fn of_request<T>(&self, request: &Request, look: impl FnOnce(&Pool) -> T) -> Option<T> {
+        self.pool.borrow().of(request.to?).map(look)
     }
 
     fn take_kept(&self, safety: Safety, pick: &Pick) -> Option<TcpStream> {
@@ -520,13 +557,14 @@ impl Worker {
 
     async fn connect(
         &self,
+        request: &Request,
         pick: Pick,
         tries: &mut Tries,
         entry: &mut Entry,
     ) -> Result<(TcpStream, Pick), ConnectFailed> {
         let mut tried = tries.tried.clone();
         tried.push(pick.member().epoch);
-        let next = || picker::pick(&self.pool.borrow(), &tried).ok();
+        let next = || self.of_request(request, |pool| picker::pick(pool, &tried).ok()).flatten();
         let lost = |failed| self.connect_failed(failed, tries, entry);
         upstream::connect(pick, &self.settings.limits, &self.kept, next, lost).await
     }
@@ -560,9 +598,9 @@ impl Worker {
     }
 
     /// No node takes requests: waits for the next published pool, if one is worth waiting for.
-    async fn hold(&self, tries: &mut Tries) -> Result<(), Reject> {
+    async fn hold(&self, request: &Request, tries: &mut Tries) -> Result<(), Reject> {
         let now = self.now();
-        let last_usable = self.pool.borrow().last_usable();
+        let last_usable = self.of_request(request, Pool::last_usable).flatten();
         let worth_it = last_usable.is_some_and(|at| now.saturating_sub(at) < HOLD_MEMORY);
         let until = if worth_it { now + self.settings.hold } else { START_GRACE };
         let until = *tries.hold_until.get_or_insert(until);
@@ -579,6 +617,16 @@ impl Worker {
         }
         tries.tried.clear();
         Ok(())
+    }
+
+    /// Right after the start more routes may be heard of.
+    async fn await_a_route(&self, request: &Request) {
+        if let (None, Some(left)) = (request.to, START_GRACE.checked_sub(self.now())) {
+            tokio::select! {
+                () = self.published.notified() => {}
+                () = tokio::time::sleep(left) => {}
+            }
+        }
     }
 
     /// A wait for a usable node is over, and well unless it failed: with a reject, or without,

@@ -145,6 +145,7 @@ impl Web {
             cluster,
             health: None,
             ctl: None,
+            offer: Arc::new(config.offer.clone()),
         };
         Advert::Node { id, port: self.addr.port(), txt }
     }

@@ -28,7 +28,7 @@ fn request_rewrite(bencher: Bencher<'_, '_>) {
         out.clear();
         write_request(
             &head,
-            Added { forwarding: &forwarding, via: "front", request_id: 7 },
+            Added { forwarding: &forwarding, via: "front", request_id: 7, strip: 0 },
             &mut out,
         );
         black_box(out.len())

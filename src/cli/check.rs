@@ -14,7 +14,8 @@ use crate::config::{self, DiscoveryConfig, LbConfig, Limits, TrustedProxies, Web
 use crate::demo::{self, DemoConfig};
 use crate::drain::{DrainConfig, Whose};
 use crate::health::Thresholds;
-use crate::node;
+use crate::node::offer::TXT_BYTES_MAX;
+use crate::node::{self, Offer};
 use crate::nodes::{Form, NodesConfig};
 use crate::status::StatusConfig;
 use crate::survey;
@@ -46,6 +47,7 @@ pub(super) fn web(raw: flags::Web, env: Env<'_>) -> Result<Invocation, Refusal> 
         name: settings.common("name", raw.name)?.map(Given::node_name).transpose()?,
         id: id.map(Given::id).transpose()?,
         drain: settings.drain(&raw.common)?,
+        offer: settings.offer(raw.offer)?,
         discovery: settings.discovery(&raw.common)?,
     };
     settings.invocation(Command::Web(config), raw.common)
@@ -242,6 +244,36 @@ impl Settings<'_> {
             ipv6: ipv6 || self.common("ipv6", None)?.map_or(Ok(false), Given::switch)?,
             loopback,
         })
+    }
+
+    fn offer(&self, raw: flags::Offer) -> Result<Offer, Refusal> {
+        let path = self.own("path", raw.path)?.map(Given::path).transpose()?;
+        let strip = self.own_switch("strip", raw.strip)?;
+        if strip && path.as_ref().is_none_or(|path| path == "/") {
+            return Err(Refusal(
+                "--strip needs a path to cut off; add --path, for example --path /blog".to_owned(),
+            ));
+        }
+        let default = Offer::default();
+        let service = self.own("service", raw.service)?;
+        let hosts = self.own("host", joined(&raw.host))?;
+        let weight = self.own("weight", raw.weight)?.map(Given::weight).transpose()?;
+        let offer = Offer {
+            service: service.map_or(Ok(default.service), Given::service_name)?,
+            hosts: hosts.map_or(Ok(default.hosts), Given::hosts)?,
+            path: path.unwrap_or(default.path),
+            strip,
+            weight: weight.unwrap_or(default.weight),
+            balance: None,
+        };
+        let bytes = offer.txt_bytes();
+        if bytes > TXT_BYTES_MAX {
+            return Err(Refusal(format!(
+                "--service, --host and --path together are too long for an advertisement: {bytes} \
+                 bytes of {TXT_BYTES_MAX}; give fewer or shorter hosts"
+            )));
+        }
+        Ok(offer)
     }
 
     fn trusted_proxies(

@@ -28,7 +28,7 @@ pub(super) struct Line {
 pub(super) enum Raw {
     /// Be a node: serve this machine's name, be found by the balancer
     #[command(after_help = WEB_EXAMPLES)]
-    Web(Web),
+    Web(Box<Web>),
     /// Be the balancer: find the nodes, share the requests among them
     #[command(after_help = LB_EXAMPLES)]
     Lb(Box<Lb>),
@@ -60,6 +60,33 @@ pub(super) struct Web {
     pub(super) name: Option<String>,
     #[command(flatten)]
     pub(super) common: Common,
+    #[command(flatten)]
+    pub(super) offer: Offer,
+}
+
+/// What a node offers.
+#[derive(Args, Debug)]
+#[command(next_help_heading = OFFER)]
+pub(super) struct Offer {
+    /// Serve this application; nodes of one service stand
+    /// in for each other [default: default]
+    #[arg(long, value_name = "NAME", verbatim_doc_comment)]
+    pub(super) service: Option<String>,
+    /// Take the requests for this host, for example
+    /// blog.local; may be repeated [default: any]
+    #[arg(long, value_name = "NAME", verbatim_doc_comment)]
+    pub(super) host: Vec<String>,
+    /// Take what lies at this path or below it
+    /// [default: /]
+    #[arg(long, value_name = "PATH", verbatim_doc_comment)]
+    pub(super) path: Option<String>,
+    /// Cut this path off before the application sees it
+    #[arg(long)]
+    pub(super) strip: bool,
+    /// Take so many requests for one of a node that
+    /// weighs 1; up to 100 [default: 1]
+    #[arg(long, value_name = "N", verbatim_doc_comment)]
+    pub(super) weight: Option<String>,
 }
 
 /// The flags of `picluster lb`.
@@ -261,6 +288,7 @@ pub(super) fn commands_with(flag: &str) -> Vec<String> {
 }
 
 const CLUSTER: &str = "Cluster";
+const OFFER: &str = "Several applications on one cluster";
 const LOG: &str = "Log (on stderr)";
 const LIMITS: &str = "At most so long or so many (default); a TIME is 250ms, 5s, 2m, 1h ...";
 
@@ -302,6 +330,8 @@ Examples:
   picluster web                          serve the hostname at port 8080
   picluster web --name ada               call it ada
   picluster web --listen :9000 --cluster red
+  picluster web --service blog --host blog.local
+  picluster web --service wiki --path /wiki --strip
   curl http://127.0.0.1:8080/            what it serves
 
 Environment: every flag has a twin, and the flag wins. Those of web alone are

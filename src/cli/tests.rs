@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::{AccessLogForm, Limits};
 use crate::drain::Whose;
-use crate::node::DEFAULT_CLUSTER;
+use crate::node::{DEFAULT_CLUSTER, Offer};
 use crate::nodes::Form;
 
 type Vars<'a> = &'a [(&'a str, &'a str)];
@@ -131,6 +131,37 @@ fn a_flag_wins_over_the_environment_and_that_over_the_default() {
     assert_eq!(by_flags.listen.to_string(), "[::]:83");
     assert_eq!(by_flags.discovery.cluster, "blue");
     assert_eq!(by_flags.discovery.interfaces, ["a", "b", "c"]);
+}
+
+#[test]
+fn what_a_node_offers_is_set_by_flags_or_variables() {
+    assert_eq!(web("web", &[]).offer, Offer::default());
+    let flags =
+        "web --service blog --host Blog.local. --host a.example --path /blog/ --strip --weight 3";
+    let vars: Vars<'_> = &[
+        ("PICLUSTER_WEB_SERVICE", "blog"),
+        ("PICLUSTER_WEB_HOST", "a.example, blog.local"),
+        ("PICLUSTER_WEB_PATH", "/blog"),
+        ("PICLUSTER_WEB_STRIP", "1"),
+        ("PICLUSTER_WEB_WEIGHT", "3"),
+    ];
+    let offer = Offer {
+        service: "blog".to_owned(),
+        hosts: vec!["a.example".to_owned(), "blog.local".to_owned()],
+        path: "/blog".to_owned(),
+        strip: true,
+        weight: 3,
+        balance: None,
+    };
+    assert_eq!(web(flags, &[]).offer, offer);
+    assert_eq!(web("web", vars).offer, offer);
+}
+
+#[test]
+fn an_offer_that_fits_no_advertisement_is_refused() {
+    let hosts: Vec<_> = (0..16).map(|n| format!("--host number-{n}.blog.local")).collect();
+    let text = refused(&format!("web {}", hosts.join(" ")), &[]);
+    assert!(text.ends_with("give fewer or shorter hosts"), "{text}");
 }
 
 #[test]
@@ -318,6 +349,28 @@ fn a_bad_flag_is_refused_in_one_sentence_that_names_it_and_the_fix() {
             "--proxy-protocol needs to know from whom: add --trusted-proxy with the address \
              of your proxy, for example --trusted-proxy 10.0.0.7",
         ),
+        (
+            "web --service a/b",
+            "--service \"a/b\" is no service name: 1 to 32 letters, digits and . _ -; \
+             for example --service blog",
+        ),
+        (
+            "web --host 10.0.0.1",
+            "--host \"10.0.0.1\" is no name of a host: letters, digits, - and dots, no port and \
+             no address; for example --host blog.local",
+        ),
+        (
+            "web --path wiki",
+            "--path \"wiki\" is no path of a route: / and names of letters, digits and \
+             . _ ~ @ + -, without .. and .picluster; for example --path /wiki",
+        ),
+        (
+            "web --path /a/../b",
+            "--path \"/a/../b\" is no path of a route: / and names of letters, digits and \
+             . _ ~ @ + -, without .. and .picluster; for example --path /blog",
+        ),
+        ("web --strip", "--strip needs a path to cut off; add --path, for example --path /blog"),
+        ("web --weight 0", "--weight \"0\" is out of range; write a number from 1 to 100"),
         ("lb --workers 0", "--workers \"0\" is out of range; write a number from 1 to 256"),
         ("lb --workers two", "--workers \"two\" is no such number; write a number from 1 to 256"),
         (

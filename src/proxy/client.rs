@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::config::HEAD_BYTES_MAX;
 use crate::h1::{self, RequestHead, Slots, Version};
+use crate::pool::Destination;
 use crate::proxy::Worker;
 use crate::proxy::access::{CLIENT_LEFT, Entry};
 use crate::proxy::headers::{self, Added, Forwarding, is_offered};
@@ -57,6 +58,8 @@ pub(crate) struct Request {
     pub(crate) upload: Upload,
     /// The same in all attempts.
     id: RequestId,
+    /// Where it goes; `None` if no route takes it.
+    pub(crate) to: Option<Destination>,
     /// Marks the rendering of its head in the worker's scratch.
     pub(crate) ticket: u64,
     pub(crate) came: Instant,
@@ -220,6 +223,7 @@ impl Client {
         if headers::hops_left(&head) == Some(0) {
             return Err(Reject::LastHop { trace: head.method == "TRACE" });
         }
+        let to = worker.route(&head)?;
         let bytes_max = worker.settings.limits.body_bytes;
         let mut upload =
             Upload::new(head.framing, head.len, &self.inbox, bytes_max).map_err(Reject::Refused)?;
@@ -229,10 +233,11 @@ impl Client {
         let id: RequestId = fastrand::u128(..).to_ne_bytes();
         entry.goes_as(|| self.forwarding.request_id(&head, u128::from_ne_bytes(id)));
         let ticket = worker.scratch.render(|out| {
-            headers::write_request(&head, self.added(worker, id), out);
+            headers::write_request(&head, self.added(worker, id, to), out);
         });
         Ok(Some(Request {
             id,
+            to,
             safety: safety(&head),
             is_head: head.method == "HEAD",
             http10: head.version == Version::Http10,
@@ -253,10 +258,18 @@ impl Client {
 
     /// Renders the head of the present request again, for another attempt.
     pub(crate) fn render_again(&self, worker: &Worker, request: &mut Request) {
-        let added = self.added(worker, request.id);
+        let added = self.added(worker, request.id, request.to);
         request.ticket = self.head_again(request.upload.head_len(), |head| {
             worker.scratch.render(|out| headers::write_request(head, added, out))
         });
+    }
+
+    /// Looks up the present request's route by the newest pool. Says whether there is one.
+    pub(crate) fn route_again(&self, worker: &Worker, request: &mut Request) -> bool {
+        let head_len = request.upload.head_len();
+        request.to = self.head_again(head_len, |head| worker.route(head).ok().flatten());
+        self.render_again(worker, request);
+        request.to.is_some()
     }
 
     /// Whether the present request offers to switch to this.
@@ -266,9 +279,15 @@ impl Client {
     }
 
     /// What each of this client's requests is given on its way.
-    fn added<'a>(&'a self, worker: &'a Worker, id: RequestId) -> Added<'a> {
+    fn added<'a>(
+        &'a self,
+        worker: &'a Worker,
+        id: RequestId,
+        to: Option<Destination>,
+    ) -> Added<'a> {
         let request_id = u128::from_ne_bytes(id);
-        Added { forwarding: &self.forwarding, via: &worker.settings.via, request_id }
+        let strip = to.map_or(0, |to| to.strip.into());
+        Added { forwarding: &self.forwarding, via: &worker.settings.via, request_id, strip }
     }
 
     /// Old clients end a body with an empty line too many (RFC 9112 section 2.2). Left where it is,
@@ -323,14 +342,15 @@ impl Client {
         close: bool,
     ) -> Next {
         worker.count(reject);
+        let pool = worker.pool();
         let answer = Answer {
             head_only,
             html,
             http10,
             close,
             now: SystemTime::now(),
-            teaching_html: &worker.settings.teaching.html,
-            teaching_text: &worker.settings.teaching.text,
+            teaching: &worker.settings.teaching,
+            pool: &pool,
         };
         let mut out = Vec::new();
         let body_bytes = reject.write(&answer, &mut out);

@@ -165,6 +165,8 @@ pub struct Added<'a> {
     pub via: &'a str,
     /// Drawn once a request, so that all its attempts have the same.
     pub request_id: u128,
+    /// So many bytes of its target, the path of its route, go no further.
+    pub strip: usize,
 }
 
 /// Writes the request as the node gets it: HTTP/1.1, Host first, the client's end-to-end fields in
@@ -174,13 +176,14 @@ pub struct Added<'a> {
 /// what a trusted proxy says is kept. `x-picluster-*`, which is between balancer and node, is
 /// nobody's to send.
 pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>) {
-    let Added { forwarding, via, request_id } = added;
+    let Added { forwarding, via, request_id, strip } = added;
+    let (prefix, target) = stripped(head.target, strip);
     let passes = |name| match fate(name) {
         Fate::Passes => true,
         Fate::IsBelieved => forwarding.trusted,
         Fate::IsContinued | Fate::Ends => false,
     };
-    append_request_line(out, head.method, head.target);
+    append_request_line(out, head.method, target);
     append_field(out, "Host", head.host.unwrap_or_default().as_bytes());
     let hops_left = hops_left(head);
     for field in head.fields.end_to_end().filter(|field| passes(field.name)) {
@@ -201,6 +204,9 @@ pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>
         append_field(out, "Upgrade", protocols);
     }
     forwarding.append(head, out);
+    if !prefix.is_empty() {
+        append_field(out, "X-Forwarded-Prefix", prefix.as_bytes());
+    }
     if forwarding.believed_id(head).is_none() {
         append_field(out, REQUEST_ID, &hex(request_id));
     }
@@ -211,6 +217,18 @@ pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>
     });
     out.extend_from_slice(via.as_bytes());
     out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// A target without the first bytes of its path, and these. What is left begins with one slash: a
+/// second one would make a host of the first segment where an application sends its client on.
+fn stripped(target: &str, strip: usize) -> (&str, &str) {
+    let (prefix, rest) = target.split_at_checked(strip).unwrap_or(("", target));
+    if prefix.is_empty() || !rest.starts_with('/') {
+        // Empty, or a query: its slash is written with the request line.
+        return (prefix, if rest.is_empty() { "/" } else { rest });
+    }
+    let slashes = rest.bytes().take_while(|&b| b == b'/').count();
+    (prefix, &rest[slashes - 1..])
 }
 
 /// How many more hops a request may make. The limit is for those that ask about the way itself
@@ -365,7 +383,8 @@ mod tests {
         let head = parse_request(text.as_bytes(), 0, &mut slots).expect("valid").expect("whole");
         let mut out = Vec::new();
         let forwarding = Forwarding::new(ip.parse().expect("an address"), trusted);
-        let added = Added { forwarding: &forwarding, via: "front", request_id: 0x0123_4567_89ab };
+        let added =
+            Added { forwarding: &forwarding, via: "front", request_id: 0x0123_4567_89ab, strip: 0 };
         write_request(&head, added, &mut out);
         String::from_utf8(out).expect("the inputs are text")
     }

@@ -4,6 +4,8 @@ use std::time::SystemTime;
 
 use crate::h1::Refusal;
 use crate::metrics;
+use crate::pool::Pool;
+use crate::proxy::{Teaching, signpost};
 use crate::retry::{Failure, Reason};
 use crate::server::OverLimit;
 
@@ -24,6 +26,10 @@ pub(crate) enum Reject {
     SlowBody,
     /// The request asks for `/.picluster/..`, which is between balancer and node.
     Private,
+    /// No route takes the request: the answer lists those there are.
+    NoRoute,
+    /// The path could be read as another's, where services are told apart by their paths.
+    DotSegment,
     /// The request came through this balancer before.
     Loop,
     /// An OPTIONS or TRACE that may go no further (`Max-Forwards: 0`): it is ours to answer.
@@ -50,7 +56,8 @@ impl Reject {
             Self::OverLimit(OverLimit::Client) => 429,
             Self::OverLimit(OverLimit::All) | Self::NoMemory => 503,
             Self::SlowHead | Self::SlowBody => 408,
-            Self::Private => 404,
+            Self::Private | Self::NoRoute => 404,
+            Self::DotSegment => 400,
             Self::Loop => 508,
             Self::LastHop { trace: false } => 200,
             Self::LastHop { trace: true } => 405,
@@ -71,6 +78,8 @@ impl Reject {
             Self::SlowHead => "slow_head",
             Self::SlowBody => "slow_body",
             Self::Private => "private",
+            Self::NoRoute => "no_route",
+            Self::DotSegment => "dot_segment",
             Self::Loop => "loop",
             Self::LastHop { .. } => "last_hop",
             Self::NoNodeYet => "no_node_yet",
@@ -95,6 +104,8 @@ impl Reject {
             Self::SlowHead => "the request head did not come in time",
             Self::SlowBody => "the request body did not come in time",
             Self::Private => "nothing is served under /.picluster/ here",
+            Self::NoRoute => "no application of this network takes this address",
+            Self::DotSegment => "a path with . or .. in it could be read as another application's",
             Self::LastHop { .. } => "this is the last hop the request may make",
             Self::Loop => "this request came through this balancer before",
             Self::NoNodeYet => "no node has joined this cluster yet",
@@ -148,9 +159,16 @@ impl Reject {
         let status = self.status();
         let reason = Self::reason(status);
         let (media, body) = match (self, answer.html) {
-            (Self::NoNodeYet, true) => ("text/html", answer.teaching_html.to_owned()),
-            (Self::NoNodeYet, false) => ("text/plain", answer.teaching_text.to_owned()),
-            (other, _) => ("text/plain", format!("{status} {reason}: {}\n", other.sentence())),
+            (Self::NoNodeYet, true) => ("text/html", answer.teaching.html.clone()),
+            (Self::NoNodeYet, false) => ("text/plain", answer.teaching.text.clone()),
+            (Self::NoRoute, true) => ("text/html", signpost::html(answer.pool)),
+            (other, _) => {
+                let mut text = format!("{status} {reason}: {}\n", other.sentence());
+                if other == Self::NoRoute {
+                    text.push_str(&signpost::text(answer.pool));
+                }
+                ("text/plain", text)
+            }
         };
         let retry = if matches!(status, 429 | 503) { "Retry-After: 1\r\n" } else { "" };
         // RFC 9110 sections 15.5.6 and 9.3.7: a 405, and the answer to an OPTIONS, says what is
@@ -191,9 +209,10 @@ pub(crate) struct Answer<'a> {
     pub(crate) close: bool,
     /// For its `Date`.
     pub(crate) now: SystemTime,
-    /// The page and the text of an empty cluster.
-    pub(crate) teaching_html: &'a str,
-    pub(crate) teaching_text: &'a str,
+    /// What an empty cluster answers.
+    pub(crate) teaching: &'a Teaching,
+    /// Whose routes are listed.
+    pub(crate) pool: &'a Pool,
 }
 
 #[cfg(test)]
@@ -208,8 +227,8 @@ mod tests {
             http10: false,
             close: true,
             now: SystemTime::UNIX_EPOCH,
-            teaching_html: "<p>teach",
-            teaching_text: "teach\n",
+            teaching: &Teaching { html: "<p>teach".to_owned(), text: "teach\n".to_owned() },
+            pool: &Pool::default(),
         };
         reject.write(&answer, &mut out);
         String::from_utf8(out).expect("our own answers are text")

@@ -59,6 +59,7 @@ mod tests {
     use crate::config::{DiscoveryConfig, WebConfig};
     use crate::metrics::documented::{promised, told};
     use crate::metrics::exposition::{Form, render};
+    use crate::node::Offer;
     use crate::web::Web;
 
     #[tokio::test]
@@ -71,7 +72,9 @@ mod tests {
         };
         let listen = "127.0.0.1:0".parse().unwrap();
         let drain = Duration::ZERO;
-        let web = Web::bind(&WebConfig { listen, name: None, id: None, drain, discovery }).unwrap();
+        let offer = Offer::default();
+        let web = Web::bind(&WebConfig { listen, name: None, id: None, drain, offer, discovery })
+            .unwrap();
         let page = render(Form::Text, move |families| tell(families, &web.node));
         let mut promised = promised(&["Both", "Boards", "Node"]);
         // It tells of its own board, under no name.

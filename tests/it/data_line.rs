@@ -14,6 +14,7 @@ mod pipelining;
 mod refusals;
 mod retries;
 mod rotation;
+mod routes;
 mod streams;
 mod trusted;
 mod tunnels;
