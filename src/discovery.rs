@@ -87,11 +87,7 @@ impl Line {
             tokio::select! {
                 n = self.changes.recv_many(&mut changes, BATCH) => if n == 0 { return },
                 n = self.feedback.recv_many(&mut feedback, BATCH) => if n == 0 { return },
-                // Who gave up waiting was told that it failed: then it is not done either.
-                Some(order) = self.orders.recv() => if !order.done.is_closed() {
-                    self.table.drain(&order.id, order.drain, self.started.elapsed());
-                    done = Some(order.done);
-                },
+                Some(order) = self.orders.recv() => done = self.carry_out(order),
                 () = self.pulse.answer() => {}
                 Some(asked) = probes.join_next() => self.probed(&mut kept, asked.ok()),
                 () = tokio::time::sleep(wake - now) => {}
@@ -107,6 +103,17 @@ impl Line {
                 self.table.observed(epoch, outcome, now);
             }
         }
+    }
+
+    /// Gives who is to be told once it is published. Who gave up waiting was told that it failed: then
+    /// it is not done either.
+    fn carry_out(&mut self, order: Order) -> Option<oneshot::Sender<()>> {
+        let Order { id, drain, done } = order;
+        if done.is_closed() {
+            return None;
+        }
+        self.table.drain(&id, drain, self.started.elapsed());
+        Some(done)
     }
 
     /// A probe whose task failed gives no result; the table counts it as unanswered in time.
@@ -187,11 +194,10 @@ mod tests {
     use crate::health::Thresholds;
     use crate::systemd::Pulses;
 
-    #[tokio::test]
-    async fn a_line_that_goes_round_answers_and_one_that_is_not_polled_does_not() {
-        let pulses = Pulses::default();
-        let (_changes_from, changes) = mpsc::channel(1);
-        let (_feedback_from, feedback) = mpsc::channel(1);
+    /// A line and what it ends with.
+    fn line(pulses: &Pulses) -> (Line, (mpsc::Sender<Change>, mpsc::Sender<Feedback>)) {
+        let (changes_from, changes) = mpsc::channel(1);
+        let (feedback_from, feedback) = mpsc::channel(1);
         let settings =
             Settings { cluster: "default".to_owned(), thresholds: Thresholds::default() };
         let line = Line {
@@ -205,6 +211,26 @@ mod tests {
             journal: Journal::default(),
             pulse: pulses.part("discovery"),
         };
+        (line, (changes_from, feedback_from))
+    }
+
+    #[tokio::test]
+    async fn an_order_whose_giver_gave_up_is_not_carried_out() {
+        let (mut line, _ends) = line(&Pulses::default());
+        let (done, told) = oneshot::channel();
+        let id = NodeId::new("ada").unwrap();
+        let wanted = line.carry_out(Order { id: id.clone(), drain: true, done });
+        assert!(wanted.is_some());
+        drop(told);
+        let (done, told) = oneshot::channel();
+        drop(told);
+        assert!(line.carry_out(Order { id, drain: false, done }).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_line_that_goes_round_answers_and_one_that_is_not_polled_does_not() {
+        let pulses = Pulses::default();
+        let (line, _ends) = line(&pulses);
         pulses.ask();
         assert_eq!(pulses.silent().as_deref(), Some("discovery"));
         let run = tokio::spawn(line.run());

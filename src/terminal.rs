@@ -90,7 +90,7 @@ impl Screen {
     }
 
     /// Draws these lines over what was there. None may be wider than the screen. False as for
-    /// [`print`].
+    /// [`print()`].
     ///
     /// # Errors
     /// Of the device.

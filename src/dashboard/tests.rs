@@ -293,6 +293,17 @@ async fn a_watcher_that_was_slow_is_told_the_newest_only() {
 }
 
 #[tokio::test]
+async fn watchers_leave_room_for_others() {
+    let (_publisher, pool) = pool::channel();
+    let admin = Admin { live: Live::new(16), ..admin(pool) };
+    let mut watchers: Vec<_> = (0..14).map(|_| live::events(&admin)).collect();
+    assert!(watchers.iter().all(|answer| answer.status() == StatusCode::OK));
+    assert_eq!(live::events(&admin).status(), StatusCode::SERVICE_UNAVAILABLE);
+    watchers.pop();
+    assert_eq!(live::events(&admin).status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn other_methods_and_paths_are_refused() {
     let bench = bench().await;
     assert!(bench.ask("DELETE /api/v1/nodes").await.starts_with("HTTP/1.1 405"));
