@@ -10,11 +10,16 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::balance::Balance;
 use crate::health::{ERRORS_IN_A_ROW, Health, Outcome};
 use crate::metrics::histogram::Histogram;
 use crate::node::Node;
 use crate::pi::Pi;
+use crate::pool::expected::Expected;
+use crate::pool::room::Room;
 
+mod expected;
+pub(crate) mod room;
 mod turns;
 
 /// The live numbers of one node, written by the workers, read by the API.
@@ -36,6 +41,8 @@ pub struct Counters {
     pub errors: AtomicU32,
     /// From the whole head of the request to the head of this node's answer, of those in `requests`.
     pub latency: Histogram,
+    /// How long the node is expected to take until the head of its answer.
+    pub expected: Expected,
 }
 
 /// How much of the rotation a member takes while it is up.
@@ -63,6 +70,15 @@ impl Share {
     /// Whether it is a trial.
     pub fn is_trial(&self) -> bool {
         matches!(self, Self::Trial(_))
+    }
+
+    /// What a member that stands in line has of it. One on trial stands there only when nobody else
+    /// does.
+    pub(crate) fn quarters(&self) -> u8 {
+        match self {
+            Self::Trial(_) => 4,
+            Self::Quarters(quarters) => (*quarters).clamp(1, 4),
+        }
     }
 }
 
@@ -101,8 +117,11 @@ pub struct Member {
 
 impl Member {
     /// Counts an answer that begins, at `now` (since the process started), so long after the request
-    /// was there.
-    pub(crate) fn answered(&self, now: Duration, took: Duration) {
+    /// was there. `alone` is whether that was this node's time alone: nothing else was waited for.
+    pub(crate) fn answered(&self, now: Duration, took: Duration, alone: bool) {
+        if alone {
+            self.counters.expected.add(now, took);
+        }
         self.counters.latency.add(took);
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         self.counters.answered_ms.store(now.as_millis() as u64 + 1, Ordering::Relaxed);
@@ -153,6 +172,8 @@ pub struct Pool {
     turns: Vec<u16>,
     rotation: Arc<AtomicUsize>,
     last_usable: Option<Duration>,
+    balance: Balance,
+    room: Option<Arc<Room>>,
 }
 
 impl Pool {
@@ -222,6 +243,16 @@ impl Pool {
     pub(crate) fn turn(&self) -> usize {
         self.rotation.fetch_add(1, Ordering::Relaxed)
     }
+
+    /// How requests are shared among the members.
+    pub fn balance(&self) -> &Balance {
+        &self.balance
+    }
+
+    /// How many requests each may have, if that is bounded.
+    pub(crate) fn room(&self) -> Option<&Arc<Room>> {
+        self.room.as_ref()
+    }
 }
 
 /// The side that publishes; owned by the discovery line's one task.
@@ -229,6 +260,8 @@ impl Pool {
 pub struct Publisher {
     sender: watch::Sender<Arc<Pool>>,
     rotation: Arc<AtomicUsize>,
+    balance: Balance,
+    room: Option<Arc<Room>>,
 }
 
 /// The side that reads. Cheap to clone, one for each worker.
@@ -239,10 +272,16 @@ pub fn channel() -> (Publisher, Watch) {
     let rotation = Arc::new(AtomicUsize::new(0));
     let (sender, watch) =
         watch::channel(Arc::new(Pool { rotation: Arc::clone(&rotation), ..Pool::default() }));
-    (Publisher { sender, rotation }, watch)
+    (Publisher { sender, rotation, balance: Balance::default(), room: None }, watch)
 }
 
 impl Publisher {
+    /// From the next pool on requests are shared like this, and no member has more than
+    /// `inflight_max` at once.
+    pub fn balancing(self, balance: Balance, inflight_max: Option<u32>) -> Self {
+        Self { balance, room: inflight_max.map(|max| Arc::new(Room::new(max))), ..self }
+    }
+
     /// Publishes these members as of `now` (since the process started).
     pub fn publish(&self, mut members: Vec<Member>, now: Duration) {
         members.sort_by(|a, b| a.node.name.cmp(&b.node.name));
@@ -277,6 +316,8 @@ impl Publisher {
             turns,
             rotation: Arc::clone(&self.rotation),
             last_usable,
+            balance: self.balance.clone(),
+            room: self.room.clone(),
         }));
     }
 }

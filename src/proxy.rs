@@ -3,11 +3,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tracing::debug;
@@ -15,9 +17,10 @@ use tracing::debug;
 use crate::config::{Limits, TrustedProxies};
 use crate::health::Outcome;
 use crate::metrics::{self, Counts};
-use crate::picker::{self, NoPick, Pick};
+use crate::picker::{self, Asked, NoPick, Pick};
 use crate::pool::{self, Member, Pool};
 use crate::proxy::access::{AccessLog, CLIENT_LEFT, Desk, Entry};
+use crate::proxy::affinity::Affinity;
 use crate::proxy::client::{Client, Next, Request, gone};
 use crate::proxy::reject::Reject;
 use crate::proxy::relay::{Broken, Relayed};
@@ -28,6 +31,7 @@ use crate::server::buffer::{Buffers, Memory};
 use crate::server::{Handler, Life};
 
 pub mod access;
+mod affinity;
 mod client;
 mod download;
 pub mod headers;
@@ -78,6 +82,8 @@ pub struct Settings {
     pub hold: Duration,
     /// Whether answers name their node.
     pub node_header: bool,
+    /// Whether clients stay with the node that answered them first.
+    pub sticky: bool,
     /// Whose word about the client counts.
     pub trusted_proxies: TrustedProxies,
     /// Our pseudonym in `Via`; unique per balancer.
@@ -118,6 +124,7 @@ pub struct Worker {
     kept: Kept,
     buffers: Buffers,
     scratch: Scratch,
+    rng: RefCell<Rng>,
     /// The worker's part of the access log.
     desk: Option<Rc<Desk>>,
     /// Requests under way, and how many of them are replays.
@@ -183,6 +190,7 @@ impl Worker {
             settings,
             buffers,
             scratch: Scratch::default(),
+            rng: RefCell::new(Rng::new()),
             active: Rc::default(),
             replaying: Rc::default(),
         });
@@ -216,10 +224,11 @@ impl Worker {
         let _ = self.settings.feedback.try_send((epoch, outcome));
     }
 
-    /// Counts an answer that begins, to a request that was there since `came`.
-    fn answered(&self, member: &Member, came: Instant) {
+    /// Counts an answer that begins, to a request that was there since `came`, and whether only this
+    /// member was waited for since.
+    fn answered(&self, member: &Member, came: Instant, alone: bool) {
         let now = Instant::now();
-        member.answered(now - self.settings.started, now - came);
+        member.answered(now - self.settings.started, now - came, alone);
     }
 
     /// The head of an answer came from this member.
@@ -288,6 +297,7 @@ impl Worker {
                         }
                     }
                 };
+                request.at_once &= tries.last.is_none() && tries.hold_until.is_none();
                 client.entry.connected(&pick.member().node.name);
                 let to = To { epoch: pick.member().epoch, reused, on_trial: pick.is_trial() };
                 match relay::attempt(self, client, &mut request, &mut node, pick.member()).await {
@@ -457,9 +467,14 @@ impl Worker {
         entry: &mut Entry,
     ) -> Result<(TcpStream, Pick, bool), Reject> {
         loop {
-            let picked = self.pick(request, tries);
+            let picked = match self.pick(request, &tries.tried, tries.count == 0) {
+                Err(NoPick::AllBusy) => Box::pin(self.wait_for_room(request, tries)).await?,
+                picked => picked,
+            };
             let pick = match picked {
                 Ok(pick) => pick,
+                // There was room, and it is gone again.
+                Err(NoPick::AllBusy) => continue,
                 Err(NoPick::AllTried) => {
                     Box::pin(self.next_round(request, tries)).await?;
                     continue;
@@ -477,7 +492,7 @@ impl Worker {
             if let Some(stream) = kept {
                 return Ok((stream, pick, true));
             }
-            match Box::pin(self.connect(pick, tries, entry)).await {
+            match Box::pin(self.connect(pick, request, tries, entry)).await {
                 Ok((stream, pick)) => return Ok((stream, pick, false)),
                 Err(failed) => self.connect_failed(failed, tries, entry),
             }
@@ -485,20 +500,27 @@ impl Worker {
     }
 
     /// A member for the next attempt. One on trial gets only what can be sent again whatever becomes of
-    /// it: it is idempotent, its body is held whole, and no attempt before has failed.
-    fn pick(&self, request: &Request, tries: &Tries) -> Result<Pick, NoPick> {
+    /// it: it is idempotent, its body is held whole, and no attempt before has failed (`first`). Nor
+    /// does it get the client of another.
+    fn pick(&self, request: &Request, tried: &[u64], first: bool) -> Result<Pick, NoPick> {
         let pool = self.pool.borrow();
-        if !pool.trials().is_empty() {
+        let asked = self.asked(request, tried);
+        if !pool.trials().is_empty() && first && picker::stuck(&pool, &asked).is_none() {
             let upload = &request.upload;
             let may_die =
                 request.safety == Safety::Idempotent && upload.is_held() && upload.has_come();
-            let trial =
-                (may_die && tries.count == 0).then(|| picker::pick_trial(&pool, &tries.tried));
+            let trial = may_die.then(|| picker::pick_trial(&pool, tried));
             if let Some(pick) = trial.flatten() {
                 return Ok(pick);
             }
         }
-        picker::pick(&pool, &tries.tried)
+        picker::choose(&pool, &asked, &mut self.rng.borrow_mut())
+    }
+
+    /// What the choice of a member goes by. The clock was read when the request came.
+    fn asked<'a>(&self, request: &Request, tried: &'a [u64]) -> Asked<'a> {
+        let Affinity { key, stuck } = request.affinity;
+        Asked { tried, key, stuck, came: request.came - self.settings.started }
     }
 
     fn take_kept(&self, safety: Safety, pick: &Pick) -> Option<TcpStream> {
@@ -521,12 +543,14 @@ impl Worker {
     async fn connect(
         &self,
         pick: Pick,
+        request: &Request,
         tries: &mut Tries,
         entry: &mut Entry,
     ) -> Result<(TcpStream, Pick), ConnectFailed> {
         let mut tried = tries.tried.clone();
         tried.push(pick.member().epoch);
-        let next = || picker::pick(&self.pool.borrow(), &tried).ok();
+        let asked = self.asked(request, &tried);
+        let next = || picker::choose(&self.pool.borrow(), &asked, &mut self.rng.borrow_mut()).ok();
         let lost = |failed| self.connect_failed(failed, tries, entry);
         upstream::connect(pick, &self.settings.limits, &self.kept, next, lost).await
     }
@@ -579,6 +603,40 @@ impl Worker {
         }
         tries.tried.clear();
         Ok(())
+    }
+
+    /// Every node that might be picked has as many requests as it may: waits, as for a node, until one
+    /// of them ends.
+    async fn wait_for_room(
+        &self,
+        request: &Request,
+        tries: &mut Tries,
+    ) -> Result<Result<Pick, NoPick>, Reject> {
+        let now = self.now();
+        let until = *tries.hold_until.get_or_insert(now + self.settings.hold);
+        let Some(room) = self.pool.borrow().room().cloned() else {
+            return Ok(Err(NoPick::AllBusy));
+        };
+        let _held = Held::new(&self.settings)?;
+        if !std::mem::replace(&mut tries.waits, true) {
+            self.settings.counts.holds.add();
+        }
+        let mut over = pin!(tokio::time::sleep(until.saturating_sub(now)));
+        let mut waiting = room.wait();
+        loop {
+            let published = self.published.notified();
+            let mut next = pin!(waiting.next());
+            next.as_mut().enable();
+            match self.pick(request, &tries.tried, tries.count == 0) {
+                Err(NoPick::AllBusy) => waiting.pass_on(),
+                picked => return Ok(picked),
+            }
+            tokio::select! {
+                () = next => {}
+                () = published => {}
+                () = over.as_mut() => return Err(Reject::AllBusy),
+            }
+        }
     }
 
     /// A wait for a usable node is over, and well unless it failed: with a reject, or without,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Member, Share};
+use super::Member;
 
 /// A number that 1, 2, 3 and 4 divide: the beat on which turns of all weights fall.
 const BEAT: u32 = 12;
@@ -14,16 +14,8 @@ const BEAT: u32 = 12;
 /// `(2j + 1) / 2w` of it. So between two turns of one member every other one has had its part of
 /// turns, rounded down or up: what smooth weighted round robin is about.
 pub(super) fn of(line: &[Arc<Member>]) -> Vec<u16> {
-    let quarters: Vec<u8> = line.iter().map(|member| quarters(&member.share)).collect();
+    let quarters: Vec<u8> = line.iter().map(|member| member.share.quarters()).collect();
     spread(&quarters)
-}
-
-/// Members on trial stand in line only when nobody else does.
-fn quarters(share: &Share) -> u8 {
-    match share {
-        Share::Trial(_) => 4,
-        Share::Quarters(quarters) => (*quarters).clamp(1, 4),
-    }
 }
 
 fn spread(quarters: &[u8]) -> Vec<u16> {

@@ -13,6 +13,7 @@ use crate::config::HEAD_BYTES_MAX;
 use crate::h1::{self, RequestHead, Slots, Version};
 use crate::proxy::Worker;
 use crate::proxy::access::{CLIENT_LEFT, Entry};
+use crate::proxy::affinity::Affinity;
 use crate::proxy::headers::{self, Added, Forwarding, is_offered};
 use crate::proxy::introduction::{self, Introduced, Unintroduced};
 use crate::proxy::private::is_private;
@@ -55,6 +56,9 @@ pub(crate) struct Request {
     /// It offers to switch protocols.
     pub(crate) upgrade: bool,
     pub(crate) upload: Upload,
+    pub(super) affinity: Affinity,
+    /// Nothing but its first node was waited for: its body came with its head, no attempt has failed.
+    pub(super) at_once: bool,
     /// The same in all attempts.
     id: RequestId,
     /// Marks the rendering of its head in the worker's scratch.
@@ -226,6 +230,13 @@ impl Client {
         if head.expect_continue {
             upload.await_continue();
         }
+        let affinity = Affinity::read(
+            &head,
+            worker.pool.borrow().balance(),
+            worker.settings.sticky,
+            self.forwarding.client(),
+            || self.forwarding.named_client(&head, proxies),
+        );
         let id: RequestId = fastrand::u128(..).to_ne_bytes();
         entry.goes_as(|| self.forwarding.request_id(&head, u128::from_ne_bytes(id)));
         let ticket = worker.scratch.render(|out| {
@@ -238,7 +249,9 @@ impl Client {
             http10: head.version == Version::Http10,
             keep_alive: head.keep_alive,
             upgrade: headers::offered(&head).is_some(),
+            at_once: upload.has_come(),
             upload,
+            affinity,
             ticket,
             came: Instant::now(),
         }))
