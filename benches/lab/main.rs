@@ -28,6 +28,7 @@ mod it {
     pub(crate) mod lab;
 }
 
+mod balance;
 mod clones;
 #[path = "../common/cpu.rs"]
 #[expect(dead_code, reason = "each program is looked at alone")]
@@ -72,7 +73,7 @@ struct Group {
     run: fn(&Effort, &Lab, &mut Table),
 }
 
-const GROUPS: [Group; 8] = [
+const GROUPS: [Group; 9] = [
     Group { name: "join", run: starts::run },
     Group { name: "start", run: starts::balancer },
     Group { name: "clones", run: clones::run },
@@ -80,6 +81,7 @@ const GROUPS: [Group; 8] = [
     Group { name: "loss-term", run: losses::term },
     Group { name: "loss-cable", run: losses::cable },
     Group { name: "loss-frozen", run: losses::frozen },
+    Group { name: "balance", run: balance::run },
     Group { name: "rest", run: rest::run },
 ];
 
