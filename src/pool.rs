@@ -71,15 +71,6 @@ impl Share {
     pub fn is_trial(&self) -> bool {
         matches!(self, Self::Trial(_))
     }
-
-    /// What a member that stands in line has of it. One on trial stands there only when nobody else
-    /// does.
-    pub(crate) fn quarters(&self) -> u8 {
-        match self {
-            Self::Trial(_) => 4,
-            Self::Quarters(quarters) => (*quarters).clamp(1, 4),
-        }
-    }
 }
 
 /// One node in a pool.
@@ -116,6 +107,16 @@ pub struct Member {
 }
 
 impl Member {
+    /// Its turns in a round of the rotation, as quarters, and its weight to every other policy. On trial
+    /// it has turns only when nobody else has.
+    pub(crate) fn quarters(&self) -> u32 {
+        let share = match self.share {
+            Share::Trial(_) => 4,
+            Share::Quarters(quarters) => quarters.clamp(1, 4),
+        };
+        u32::from(share)
+    }
+
     /// Counts an answer that begins, at `now` (since the process started), so long after the request
     /// was there. `alone` is whether that was this node's time alone: nothing else was waited for.
     pub(crate) fn answered(&self, now: Duration, took: Duration, alone: bool) {

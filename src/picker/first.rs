@@ -13,7 +13,7 @@ use crate::pool::Member;
 pub(super) fn choose<'a>(open: &Open<'a>, rng: &mut Rng) -> Option<&'a Arc<Member>> {
     let whole = open.pool.room().map_or(FIRST_INFLIGHT, |room| room.inflight_max());
     let bound = |member: &Member| {
-        let quarters = u64::from(whole) * u64::from(member.share.quarters());
+        let quarters = u64::from(whole) * u64::from(member.quarters());
         quarters.div_ceil(4)
     };
     let has_room = |member: &&Arc<Member>| u64::from(inflight(member)) < bound(member);

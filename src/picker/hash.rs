@@ -20,7 +20,7 @@ pub fn key(text: &[u8]) -> u64 {
 /// moves its own keys and no others, and those to all the others alike.
 pub(super) fn choose<'a>(open: &Open<'a>, key: u64) -> Option<&'a Arc<Member>> {
     let line = open.line();
-    let quarters = |member: &Member| u64::from(member.share.quarters());
+    let quarters = |member: &Member| u64::from(member.quarters());
     let (all, whole) = line.iter().fold((1, 0), |(all, whole), member| {
         (all + u64::from(inflight(member)), whole + quarters(member))
     });
@@ -41,7 +41,7 @@ pub(super) fn choose<'a>(open: &Open<'a>, key: u64) -> Option<&'a Arc<Member>> {
 fn distance(key: u64, member: &Member) -> f64 {
     let number = mixed(key ^ member.node.id.mark().get()) >> 11;
     let even = (number as f64 + 0.5) / (1_u64 << 53) as f64;
-    -even.ln() / f64::from(member.share.quarters())
+    -even.ln() / f64::from(member.quarters())
 }
 
 /// Every bit of the result depends on every bit of the number (the finaliser of splitmix64).

@@ -10,31 +10,26 @@ use crate::pool::Member;
 /// The open member with the fewest requests for its weight. Among equals it is the next in turn, so
 /// that a cluster with nothing to do goes round like round robin.
 ///
-/// A member with `q` quarters of a share stands in `q` of four choices: with few requests under way
-/// most members have none, and counting alone would make them all equal.
+/// A member with half the weight of the heaviest stands in half of the choices: with few requests under
+/// way most members have none, and counting alone would make them all equal.
 pub(super) fn choose<'a>(open: &Open<'a>, rng: &mut Rng) -> Option<&'a Arc<Member>> {
-    let level = rng.u8(0..4);
-    let stands = |member: &&Arc<Member>| member.share.quarters() > level;
-    lightest(open, stands).or_else(|| lightest(open, |_| true))
+    let heaviest = open.members().map(|member| member.quarters()).max()?;
+    let level = rng.u32(0..heaviest);
+    lightest(open, |member| member.quarters() > level)
 }
 
-fn lightest<'a>(
-    open: &Open<'a>,
-    stands: impl Fn(&&Arc<Member>) -> bool,
-) -> Option<&'a Arc<Member>> {
+fn lightest<'a>(open: &Open<'a>, stands: impl Fn(&Member) -> bool) -> Option<&'a Arc<Member>> {
     let line = open.line();
-    let turn = open.pool.turn().checked_rem(line.len())?;
-    let (before, from) = line.split_at(turn);
+    let (before, from) = line.split_at(open.pool.turn() % line.len());
     from.iter()
         .chain(before)
-        .filter(|member| open.has(member))
-        .filter(stands)
+        .filter(|member| stands(member) && open.has(member))
         .min_by_key(|member| load(member))
 }
 
-/// The requests of a member for its weight: 4, 3, 2 and 1 divide 12.
+/// The requests of a member for its weight, as a fraction with 32 binary places.
 fn load(member: &Member) -> u64 {
-    u64::from(inflight(member)) * 12 / u64::from(member.share.quarters())
+    (u64::from(inflight(member)) << 32) / u64::from(member.quarters())
 }
 
 #[cfg(test)]

@@ -14,17 +14,17 @@ const BEAT: u32 = 12;
 /// `(2j + 1) / 2w` of it. So between two turns of one member every other one has had its part of
 /// turns, rounded down or up: what smooth weighted round robin is about.
 pub(super) fn of(line: &[Arc<Member>]) -> Vec<u16> {
-    let quarters: Vec<u8> = line.iter().map(|member| member.share.quarters()).collect();
+    let quarters: Vec<u32> = line.iter().map(|member| member.quarters()).collect();
     spread(&quarters)
 }
 
-fn spread(quarters: &[u8]) -> Vec<u16> {
+fn spread(quarters: &[u32]) -> Vec<u16> {
     if quarters.windows(2).all(|pair| pair[0] == pair[1]) {
         return Vec::new();
     }
     let turns = (0..).zip(quarters).flat_map(|(at, quarters)| {
-        let step = BEAT / u32::from(*quarters);
-        (0..u32::from(*quarters)).map(move |turn| ((2 * turn + 1) * step, at))
+        let step = BEAT / quarters;
+        (0..*quarters).map(move |turn| ((2 * turn + 1) * step, at))
     });
     let mut turns: Vec<(u32, u16)> = turns.collect();
     turns.sort_unstable();
@@ -54,7 +54,7 @@ mod tests {
     proptest! {
         #[test]
         fn each_window_of_a_round_gives_each_its_weight_and_gaps_are_even(
-            quarters in proptest::collection::vec(1_u8..=4, 2..40),
+            quarters in proptest::collection::vec(1_u32..=4, 2..40),
         ) {
             let round = spread(&quarters);
             prop_assume!(!round.is_empty());
@@ -63,7 +63,7 @@ mod tests {
             for window in endless.windows(round.len()) {
                 for (at, weight) in quarters.iter().enumerate() {
                     let turns = window.iter().filter(|turn| **turn == at).count();
-                    prop_assert_eq!(turns, usize::from(*weight));
+                    prop_assert_eq!(turns, *weight as usize);
                 }
             }
             for (at, own) in quarters.iter().enumerate() {
@@ -72,8 +72,8 @@ mod tests {
                     let between = &endless[gap[0] + 1..gap[1]];
                     for (other, weight) in quarters.iter().enumerate().filter(|(n, _)| *n != at) {
                         let had = between.iter().filter(|turn| **turn == other).count();
-                        let least = usize::from(weight / own);
-                        let most = usize::from(weight.div_ceil(*own));
+                        let least = (weight / own) as usize;
+                        let most = weight.div_ceil(*own) as usize;
                         prop_assert!((least..=most).contains(&had), "{own} {weight}: {had}");
                     }
                 }
