@@ -27,6 +27,9 @@ use self::flags::{Line, Raw, SHORT};
 use self::values::{Env, Given, Refusal};
 use crate::config::{LbConfig, WebConfig};
 use crate::demo::DemoConfig;
+use crate::drain::DrainConfig;
+use crate::nodes::NodesConfig;
+use crate::status::StatusConfig;
 
 /// What was asked for, all of it checked.
 #[derive(Clone, Debug)]
@@ -49,6 +52,12 @@ pub enum Command {
     Lb(LbConfig),
     /// `picluster demo`.
     Demo(DemoConfig),
+    /// `picluster nodes`.
+    Nodes(NodesConfig),
+    /// `picluster status`.
+    Status(StatusConfig),
+    /// `picluster drain` and `picluster undrain`.
+    Drain(DrainConfig),
 }
 
 /// How to log. Always to stderr.
@@ -89,6 +98,10 @@ pub fn parse(
         Raw::Web(web) => check::web(web, env),
         Raw::Lb(lb) => check::lb(*lb, env),
         Raw::Demo(demo) => check::demo(demo),
+        Raw::Nodes(nodes) => check::nodes(&nodes, env),
+        Raw::Status(status) => check::status(&status, env),
+        Raw::Drain(drain) => check::drain(drain, true, env),
+        Raw::Undrain(drain) => check::drain(drain, false, env),
     };
     Ok(checked?)
 }
@@ -153,7 +166,7 @@ impl From<Refusal> for Stop {
 fn stop(error: &clap::Error, args: &[OsString]) -> Stop {
     let command = args.get(1).and_then(|arg| arg.to_str()).filter(|arg| !arg.starts_with('-'));
     let see = match command {
-        Some(command @ ("web" | "lb" | "demo")) => format!("see `picluster {command} --help`"),
+        Some(command) if flags::is_command(command) => format!("see `picluster {command} --help`"),
         _ => "see `picluster --help`".to_owned(),
     };
     let context = |kind| match error.get(kind) {

@@ -2,7 +2,13 @@
 //! the published pool and what the workers count, and decides nothing.
 
 mod api;
+mod board;
+mod drain;
+mod live;
+mod metrics;
+mod minute;
 mod page;
+mod targets;
 pub mod teach;
 
 use std::fmt;
@@ -10,16 +16,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::discovery::Order;
+use crate::journal::Journal;
+use crate::listen::Insider;
 use crate::metrics::Counts;
+use crate::metrics::exposition;
 use crate::pool;
 use crate::shutdown::Shutdown;
+
+pub use live::{Live, sample};
+
+/// The page is one file: it asks nobody but this balancer for anything.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+                      img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'";
+
+/// The lines of the journal that are shown, the newest.
+const JOURNAL_SHOWN: u64 = 24;
 
 /// What the admin port shows.
 #[derive(Clone)]
@@ -32,8 +52,14 @@ pub struct Admin {
     pub started: Instant,
     /// Requested while the balancer drains; `/readyz` is 503 from then on.
     pub shutdown: Shutdown,
+    /// Where nodes are drained and undrained.
+    pub orders: mpsc::Sender<Order>,
     /// What goes wrong, counted by cause.
     pub counts: Arc<Counts>,
+    /// What happened lately.
+    pub journal: Journal,
+    /// What watchers are told; filled by [`sample`].
+    pub live: Live,
 }
 
 impl Admin {
@@ -48,12 +74,17 @@ impl fmt::Debug for Admin {
     }
 }
 
-/// The routes of the admin port. Reading only; any other method gets a 405.
+/// The routes of the admin port. Everybody on the network may read; `drain` says who may act.
 pub fn router(admin: Admin) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/api/v1/nodes", get(nodes))
+        .route("/api/v1/events", get(events))
         .route("/api/v1/counts", get(counts))
+        .route("/metrics", get(metrics))
+        .route("/prometheus/targets", get(targets))
+        .route("/api/v1/nodes/{node}/drain", post(drain::drain))
+        .route("/api/v1/nodes/{node}/undrain", post(drain::undrain))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; the page is at /\n"))
@@ -61,18 +92,36 @@ pub fn router(admin: Admin) -> Router {
         .with_state(Arc::new(admin))
 }
 
-async fn index(State(admin): State<Arc<Admin>>) -> Html<String> {
-    let pool = Arc::clone(&admin.pool.borrow());
-    Html(page::render(&admin.cluster, &pool, admin.now(), admin.counts.requests_failed.get()))
+async fn index(
+    State(admin): State<Arc<Admin>>,
+    uri: Uri,
+    insider: Result<Insider, (StatusCode, &'static str)>,
+) -> Html<String> {
+    let kiosk = uri.query().is_some_and(|query| query.split('&').any(|word| word == "kiosk"));
+    let may_act = insider.is_ok();
+    Html(page::render(&api::state(&admin), page::Look { kiosk, may_act }))
 }
 
 async fn nodes(State(admin): State<Arc<Admin>>) -> Response {
-    let pool = Arc::clone(&admin.pool.borrow());
-    Json(api::nodes(&admin.cluster, &pool, admin.now())).into_response()
+    Json(api::nodes(&admin)).into_response()
+}
+
+async fn events(State(admin): State<Arc<Admin>>) -> Response {
+    live::events(&admin)
 }
 
 async fn counts(State(admin): State<Arc<Admin>>) -> Response {
     Json(api::counts(&admin.counts)).into_response()
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    let (pool, counts) = (Arc::clone(&admin.pool.borrow()), Arc::clone(&admin.counts));
+    exposition::answer(&headers, move |families| metrics::tell(families, &pool, &counts))
+}
+
+async fn targets(State(admin): State<Arc<Admin>>) -> Response {
+    let pool = Arc::clone(&admin.pool.borrow());
+    Json(targets::targets(&admin.cluster, &pool)).into_response()
 }
 
 /// Whether requests sent here now would find a node.
@@ -98,6 +147,7 @@ async fn fresh(mut answer: Response) -> Response {
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -4,18 +4,20 @@
 //! published. Nothing on the request path ever waits for this task.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use crate::discovery::membership::{Event, Membership, What};
 use crate::discovery::probe::{Asked, Kept, STALLED};
+use crate::journal::{Entry, Journal};
 use crate::metrics::Counts;
-use crate::node::Change;
+use crate::node::{Change, NodeId};
 use crate::pool::Publisher;
 use crate::proxy::Feedback;
+use crate::systemd::Pulse;
 
 pub mod mdns;
 pub mod membership;
@@ -28,6 +30,17 @@ const BATCH: usize = 64;
 /// With an empty table nothing is due; it is looked at anyway.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// Drain a node, or end that.
+#[derive(Debug)]
+pub struct Order {
+    /// The node, by the id that is shown.
+    pub id: NodeId,
+    /// To drain it, or to end that.
+    pub drain: bool,
+    /// Told once it is published: from then on no request is sent otherwise.
+    pub done: oneshot::Sender<()>,
+}
+
 /// What the line reads from and where it publishes.
 pub struct Line {
     /// The table, empty at first.
@@ -36,12 +49,18 @@ pub struct Line {
     pub changes: mpsc::Receiver<Change>,
     /// What traffic says.
     pub feedback: mpsc::Receiver<Feedback>,
+    /// What somebody on this machine wants drained, or no longer.
+    pub orders: mpsc::Receiver<Order>,
     /// Where the pool is published.
     pub publisher: Publisher,
     /// The zero of all times in the table and the pool.
     pub started: Instant,
     /// Where events are counted.
     pub counts: Arc<Counts>,
+    /// Where they are written for people.
+    pub journal: Journal,
+    /// Shows that the line goes round.
+    pub pulse: Pulse,
 }
 
 impl Line {
@@ -50,7 +69,7 @@ impl Line {
         let mut probes = JoinSet::new();
         let mut kept = Kept::new(self.table.cluster());
         let mut rng = fastrand::Rng::new();
-        let (mut changes, mut feedback) = (Vec::new(), Vec::new());
+        let (mut changes, mut feedback, mut done) = (Vec::new(), Vec::new(), None);
         loop {
             // What has come is taken first: after a stall of ours the table would give up probes whose
             // answers wait here.
@@ -62,10 +81,17 @@ impl Line {
                 probes.spawn(kept.ask(probe));
             }
             self.report(now);
+            // Who asked may be gone.
+            let _ = done.take().map(|done: oneshot::Sender<()>| done.send(()));
             let wake = self.table.next_wake(now).map_or(now + IDLE, |wake| wake.max(now));
             tokio::select! {
                 n = self.changes.recv_many(&mut changes, BATCH) => if n == 0 { return },
                 n = self.feedback.recv_many(&mut feedback, BATCH) => if n == 0 { return },
+                Some(order) = self.orders.recv() => {
+                    self.table.drain(&order.id, order.drain, self.started.elapsed());
+                    done = Some(order.done);
+                }
+                () = self.pulse.answer() => {}
                 Some(asked) = probes.join_next() => self.probed(&mut kept, asked.ok()),
                 () = tokio::time::sleep(wake - now) => {}
             }
@@ -86,14 +112,19 @@ impl Line {
     fn probed(&mut self, kept: &mut Kept, asked: Option<Asked>) {
         let Some(mut asked) = asked else { return };
         kept.keep(&mut asked);
+        self.counts.probes.add(asked.result.as_str());
+        self.counts.probe_times.add(asked.took);
         self.table.probed(asked.ticket, &asked.result, self.started.elapsed());
     }
 
-    /// Logs and counts what happened and publishes what changed.
+    /// Logs, counts and writes down what happened and publishes what changed.
     fn report(&mut self, now: Duration) {
         for event in self.table.events() {
             self.count(event.what);
             log(&event);
+            if !event.what.is_detail() {
+                self.journal.write(entry(event));
+            }
         }
         if let Some(members) = self.table.view() {
             self.publisher.publish(members, now);
@@ -108,6 +139,17 @@ impl Line {
     }
 }
 
+fn entry(event: Event) -> Entry {
+    Entry {
+        number: 0,
+        at: SystemTime::now(),
+        node: event.node,
+        what: event.what.beside_the_name(),
+        detail: event.detail,
+        warning: event.what.is_warning(),
+    }
+}
+
 fn log(event: &Event) {
     let Event { what, node, endpoint, detail } = event;
     let endpoint = endpoint.map(tracing::field::display);
@@ -119,5 +161,40 @@ fn log(event: &Event) {
         debug!(%node, endpoint, detail, "{what}");
     } else {
         info!(%node, endpoint, detail, "{what}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::membership::Settings;
+    use crate::health::Thresholds;
+    use crate::systemd::Pulses;
+
+    #[tokio::test]
+    async fn a_line_that_goes_round_answers_and_one_that_is_not_polled_does_not() {
+        let pulses = Pulses::default();
+        let (_changes_from, changes) = mpsc::channel(1);
+        let (_feedback_from, feedback) = mpsc::channel(1);
+        let settings =
+            Settings { cluster: "default".to_owned(), thresholds: Thresholds::default() };
+        let line = Line {
+            table: Membership::new(settings),
+            changes,
+            feedback,
+            orders: mpsc::channel(1).1,
+            publisher: crate::pool::channel().0,
+            started: Instant::now(),
+            counts: Arc::default(),
+            journal: Journal::default(),
+            pulse: pulses.part("discovery"),
+        };
+        pulses.ask();
+        assert_eq!(pulses.silent().as_deref(), Some("discovery"));
+        let run = tokio::spawn(line.run());
+        while pulses.silent().is_some() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!run.is_finished());
     }
 }

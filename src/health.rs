@@ -29,6 +29,10 @@ pub enum Health {
 }
 
 impl Health {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Starting, Self::Up, Self::Suspect, Self::Ejected, Self::Down, Self::Draining];
+
     /// The word the API uses.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -12,8 +12,11 @@ pub struct Page<'a> {
     pub title: &'a str,
     /// The `href` of the icon; never a path, see [`crate::badge::Badge::icon_href`].
     pub icon_href: &'a str,
-    /// After this many seconds the page asks again; `None` leaves that to the reader.
+    /// After this many seconds the page asks again, where no script runs if it has one; `None` leaves
+    /// that to the reader.
     pub refresh_s: Option<u32>,
+    /// A script at the end of the body; without `</script` in it.
+    pub script: Option<&'a str>,
     /// The style sheet, after the common one.
     pub css: &'a str,
     /// What stands between `<body>` and `</body>`.
@@ -26,14 +29,20 @@ impl Page<'_> {
         let Self { icon_href, css, body, .. } = self;
         let title = escape(self.title);
         let refresh = self.refresh_s.map_or_else(String::new, |seconds| {
-            format!("<meta http-equiv=\"refresh\" content=\"{seconds}\">\n")
+            let meta = format!("<meta http-equiv=\"refresh\" content=\"{seconds}\">");
+            match self.script {
+                Some(_) => format!("<noscript>{meta}</noscript>\n"),
+                None => meta + "\n",
+            }
         });
+        let script =
+            self.script.map_or_else(String::new, |script| format!("<script>\n{script}</script>\n"));
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n{refresh}<title>{title}</title>\n\
              <link rel=\"icon\" href=\"{icon_href}\">\n<style>\n{COMMON_CSS}{css}</style>\n\
-             </head>\n<body>\n{body}\n</body>\n</html>\n"
+             </head>\n<body>\n{body}\n{script}</body>\n</html>\n"
         )
     }
 }
@@ -90,8 +99,19 @@ mod tests {
     fn markup_in_a_name_stays_text() {
         assert_eq!(escape("<b a=\"1\" b='2'>&"), "&lt;b a=&quot;1&quot; b=&#39;2&#39;&gt;&amp;");
         assert_eq!(escape("pi-4"), "pi-4");
-        let page = Page { title: "<x>", icon_href: "data:,", refresh_s: None, css: "", body: "" };
-        assert!(page.render().contains("<title>&lt;x&gt;</title>"));
+        let plain = Page {
+            title: "<x>",
+            icon_href: "data:,",
+            refresh_s: Some(2),
+            script: None,
+            css: "",
+            body: "",
+        };
+        assert!(plain.render().contains("<title>&lt;x&gt;</title>"));
+        assert!(plain.render().contains("\n<meta http-equiv=\"refresh\""));
+        let scripted = Page { script: Some("go()\n"), ..plain };
+        assert!(scripted.render().contains("<noscript><meta http-equiv=\"refresh\""));
+        assert!(scripted.render().contains("<script>\ngo()\n</script>\n</body>"));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The balancer: finds nodes, serves HTTP through them, shows what it knows on the admin port, and
 //! leaves without losing a request.
 
+mod status;
+
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
@@ -12,15 +14,17 @@ use anyhow::{Context, bail};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use self::status::Status;
 use crate::config::LbConfig;
-use crate::dashboard::{self, Admin, teach};
+use crate::dashboard::{self, Admin, Live, teach};
 use crate::discovery::Line;
 use crate::discovery::mdns::{Advert, Advertiser, Browser, Trust};
 use crate::discovery::membership::{self, Membership};
 use crate::identity::{self, Hardware, Role};
+use crate::journal::Journal;
 use crate::listen::{self, Accept};
 use crate::metrics::Counts;
-use crate::node::{Advertisement, NodeId};
+use crate::node::{Advertisement, NodeId, SERVICE};
 use crate::outlet::unbuffered;
 use crate::pool;
 use crate::proxy::access::{AccessLog, Writer};
@@ -28,6 +32,7 @@ use crate::proxy::{Settings, Teaching, Worker};
 use crate::server::buffer::Memory;
 use crate::server::{Bounds, Phase, Workers};
 use crate::shutdown::Shutdown;
+use crate::systemd::{Manager, Pulses};
 
 /// Changes that wait for the discovery task. A full channel holds the source back, which keeps the
 /// newest word of each instance.
@@ -46,6 +51,9 @@ const CONNECTIONS_FEW: usize = 1024;
 /// Outcomes that wait for the discovery task; beyond that traffic's words are lost, and probes find
 /// out.
 const FEEDBACK_MAX: usize = 1024;
+
+/// Orders to drain that wait for the discovery task; who gives more waits with his own.
+const ORDERS_MAX: usize = 16;
 
 /// Runs the balancer until `shutdown` asks for its end.
 ///
@@ -109,11 +117,12 @@ impl Lb {
         let publisher = publisher.balancing(config.balance.clone(), config.inflight_max);
         let (feedback, from_traffic) = mpsc::channel(FEEDBACK_MAX);
         let (changes, from_sources) = mpsc::channel(CHANGES_MAX);
+        let (orders, from_people) = mpsc::channel(ORDERS_MAX);
 
         let hostname = identity::hostname();
         let via = identity::default_name(&hostname, &id);
         let Files { bounds, admin: admin_connections, kept } = share_files(&config);
-        let counts = Arc::new(Counts::default());
+        let (counts, journal) = (Arc::new(Counts::default()), Journal::default());
         let (access_log, mut writer) = start_access_log(&config, &counts)?;
         let settings = Arc::new(Settings {
             limits: config.limits.clone(),
@@ -136,16 +145,18 @@ impl Lb {
             counts: Arc::clone(&counts),
             access_log,
         });
+        let (manager, pulses) = (Manager::find(), Pulses::default());
         let (phase, watched) = watch::channel(Phase::Serving);
-        let mut workers = Workers::start(clients, bounds, &watched, {
+        let mut workers = Workers::start(clients, bounds, &watched, &pulses, {
             let pool = pool.clone();
             move || Worker::start(Arc::clone(&settings), pool.clone())
         })
         .context("failed to start the workers")?;
 
         let own = move |node: &NodeId, port| hardware.node_id(Role::Web, port) == *node;
+        let trust = trust(&config, addr, admin_addr);
         let _browser =
-            Browser::start(&config.discovery, trust(&config, addr, admin_addr), own, changes);
+            Browser::start(&config.discovery, SERVICE, trust, own, changes, Arc::clone(&counts));
         let adverts = adverts(&config, &id, hostname, addr, admin_addr);
         // The tools and the name share one advertiser; where the ports are bound apart, the wider
         // one decides.
@@ -158,10 +169,14 @@ impl Lb {
             }),
             changes: from_sources,
             feedback: from_traffic,
+            orders: from_people,
             publisher,
             started,
             counts: Arc::clone(&counts),
+            journal: journal.clone(),
+            pulse: pulses.part("discovery"),
         };
+        let mut status = Status::new(pool.clone());
         let admin = serve_admin(
             admin,
             admin_connections,
@@ -170,10 +185,14 @@ impl Lb {
                 cluster: config.discovery.cluster.clone(),
                 started: started.into(),
                 shutdown: shutdown.clone(),
+                orders,
                 counts,
+                journal,
+                live: Live::default(),
             },
         );
         info!(%id, name = %via, listen = %addr, admin = %admin_addr, cluster = %config.discovery.cluster, balance = %config.balance, "balancing");
+        manager.ready();
 
         let leave = async {
             tokio::select! {
@@ -182,6 +201,7 @@ impl Lb {
                 never = watch(&mut writer) => match never {},
             }
             info!("draining");
+            manager.stopping();
             advertiser.goodbye().await;
             let _ = phase.send(Phase::Draining(Instant::now() + config.drain));
             workers.join().await;
@@ -194,6 +214,7 @@ impl Lb {
         tokio::select! {
             left = leave => left,
             () = line.run() => bail!("the discovery of nodes ended before its time"),
+            never = manager.attend(&pulses, || status.line()) => match never {},
             ended = admin => ended.and_then(|()| bail!("the admin port ended before its time")),
         }
     }
@@ -297,6 +318,9 @@ async fn serve_admin(
 ) -> anyhow::Result<()> {
     let accept =
         Accept::new(listener, connections_max).context("failed to start the admin port")?;
-    listen::serve(accept, dashboard::router(admin), pending()).await;
+    tokio::select! {
+        () = dashboard::sample(admin.clone()) => {}
+        () = listen::serve(accept, dashboard::router(admin), pending()) => {}
+    }
     Ok(())
 }

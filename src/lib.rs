@@ -21,9 +21,9 @@
 //! |---|---|
 //! | 1, words | [`badge`] [`balance`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`pi`] [`retry`] |
 //! | 2, views | [`journal`] [`metrics`] [`picker`] [`pool`] |
-//! | 3, edges | [`identity`] [`listen`] [`outlet`] [`server`] [`shutdown`] |
-//! | 4, lines | [`dashboard`] [`discovery`] [`proxy`] |
-//! | 5, programs | [`cli`] [`demo`] [`lb`] [`web`] |
+//! | 3, edges | [`ask`] [`board`] [`identity`] [`listen`] [`outlet`] [`process`] [`server`] [`shutdown`] [`systemd`] [`terminal`] |
+//! | 4, lines | [`dashboard`] [`discovery`] [`proxy`] [`survey`] |
+//! | 5, programs | [`cli`] [`demo`] [`drain`] [`lb`] [`nodes`] [`status`] [`web`] |
 
 // Floor 1, words: plain types and rules; no tokio, no clock, no I/O.
 pub mod badge;
@@ -41,17 +41,26 @@ pub mod metrics;
 pub mod picker;
 pub mod pool;
 // Floor 3, edges: the outside world, one file a kind.
+pub mod ask;
+pub mod board;
 pub mod identity;
 pub mod listen;
 pub mod outlet;
+pub mod process;
 pub mod server;
 pub mod shutdown;
-// Floor 4, lines: discovery, the data path, and the page that shows both.
+pub mod systemd;
+pub mod terminal;
+// Floor 4, lines: discovery, the data path, the page that shows both, and a look from outside.
 pub mod dashboard;
 pub mod discovery;
 pub mod proxy;
+pub mod survey;
 // Floor 5, programs: one file a subcommand, named as typed.
 pub mod cli;
 pub mod demo;
+pub mod drain;
 pub mod lb;
+pub mod nodes;
+pub mod status;
 pub mod web;

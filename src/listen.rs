@@ -4,6 +4,7 @@
 mod accept;
 mod files;
 mod handshakes;
+mod insider;
 mod owner;
 mod serve;
 
@@ -12,9 +13,10 @@ use std::{fmt, io};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-pub use accept::{Accept, LocalAddr};
-pub use files::room;
+pub use accept::{Accept, LocalAddr, PeerAddr};
+pub use files::{files_max, room};
 pub(crate) use handshakes::{begin_no_handshake, next_queued};
+pub use insider::Insider;
 pub use owner::{Owner, owner, udp_owner};
 pub use serve::serve;
 

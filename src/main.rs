@@ -2,10 +2,11 @@
 //!
 //! | exit code | means | systemd |
 //! |---|---|---|
-//! | 0 | ended as asked | starts it again (`Restart=always`) |
+//! | 0 | ended as asked; `status`: all is well | starts it again (`Restart=always`) |
+//! | 2 | `status`: nothing serves | is not for systemd |
 //! | 64 | the command line or the environment is wrong | does not try again |
-//! | 69 | an address cannot be listened on | tries again |
-//! | 1 | anything else, a second signal included | tries again |
+//! | 69 | an address cannot be listened on; who was to be asked does not answer | tries again |
+//! | 1 | anything else, a second signal included; `status`: there are warnings | tries again |
 
 use std::env;
 use std::fs;
@@ -21,7 +22,9 @@ use anyhow::{Context, anyhow};
 use picluster::cli::{self, Command, Invocation, LogFormat, Logging, Stop};
 use picluster::listen::ListenError;
 use picluster::outlet::{Outlet, Page, unbuffered};
-use picluster::{demo, lb, shutdown, web};
+use picluster::status::Verdict;
+use picluster::survey::Unavailable;
+use picluster::{demo, drain, lb, nodes, shutdown, status, web};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn run(invocation: Invocation) -> ExitCode {
-    let in_plain_words = matches!(invocation.command, Command::Demo(_));
+    let in_plain_words = !matches!(invocation.command, Command::Web(_) | Command::Lb(_));
     let log = match start_log(invocation.logging) {
         Ok(log) => log,
         Err(error) => {
@@ -71,7 +74,7 @@ fn run(invocation: Invocation) -> ExitCode {
         ended
     });
     let code = match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             if in_plain_words {
                 let _ = writeln!(io::stderr(), "picluster: {error:#}");
@@ -86,7 +89,7 @@ fn run(invocation: Invocation) -> ExitCode {
 }
 
 /// Runs the program until it ends by itself, by a signal, or at once by a second signal.
-async fn program(invocation: Invocation) -> anyhow::Result<()> {
+async fn program(invocation: Invocation) -> anyhow::Result<u8> {
     let (trigger, shutdown) = shutdown::channel();
     trigger.on_signals().context("failed to listen for signals")?;
     if invocation.exit_with_stdin {
@@ -95,10 +98,20 @@ async fn program(invocation: Invocation) -> anyhow::Result<()> {
     let mut aborted = shutdown.clone();
     let program = async {
         match invocation.command {
-            Command::Web(config) => web::run(config, shutdown).await,
-            Command::Lb(config) => lb::run(config, shutdown).await,
-            Command::Demo(config) => demo::run(config, shutdown).await,
+            Command::Web(config) => web::run(config, shutdown).await?,
+            Command::Lb(config) => lb::run(config, shutdown).await?,
+            Command::Demo(config) => demo::run(config, shutdown).await?,
+            Command::Nodes(config) => nodes::run(config, shutdown).await?,
+            Command::Drain(config) => drain::run(config).await?,
+            Command::Status(config) => {
+                return Ok(match status::run(config, shutdown).await? {
+                    Verdict::Well => 0,
+                    Verdict::Warnings => 1,
+                    Verdict::Down => 2,
+                });
+            }
         }
+        Ok(0)
     };
     tokio::select! {
         ended = program => ended,
@@ -108,7 +121,8 @@ async fn program(invocation: Invocation) -> anyhow::Result<()> {
 
 /// See the table at the top.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.downcast_ref::<ListenError>().is_some() { UNAVAILABLE } else { FAILURE }
+    let unavailable = error.is::<ListenError>() || error.is::<Unavailable>();
+    if unavailable { UNAVAILABLE } else { FAILURE }
 }
 
 /// Logs to stderr, panics included. Never in colour: there is nothing to switch off for NO_COLOR.

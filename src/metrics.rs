@@ -11,9 +11,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Serialize, Serializer};
 
+use crate::metrics::histogram::Histogram;
 use crate::retry::{Failure, Reason};
 
+pub mod board;
+#[cfg(test)]
+pub(crate) mod documented;
+pub mod exposition;
 pub mod histogram;
+
+/// Where a node tells its metrics: beside its health, in the space that belongs to no application.
+pub const METRICS_PATH: &str = "/.picluster/metrics";
 
 /// All counts since the start. The names of the fields are those of the API.
 #[derive(Debug, Default, Serialize)]
@@ -42,6 +50,68 @@ pub struct Counts {
     pub ejections: ByCause,
     /// Lines of the access log that were not written.
     pub access_log_lines_dropped: Count,
+    /// Probes that ended, by how they did.
+    pub probes: ByCause,
+    /// How long they took, those without an answer included.
+    #[serde(skip)]
+    pub probe_times: Histogram,
+    /// What came of listening for nodes.
+    pub mdns: Mdns,
+}
+
+/// What is counted of the daemon that listens for nodes. The daemon itself tells nothing of packets.
+#[derive(Debug, Default, Serialize)]
+pub struct Mdns {
+    /// Words about instances that it passed on, by kind.
+    pub events: ByCause,
+    /// Advertisements that could not be used, each time they were heard, by reason.
+    pub ignored: ByCause,
+    /// Addresses of such that may not be connected to, each time they were heard, by reason.
+    pub addresses_refused: ByCause,
+    /// How often the daemon was replaced, by reason.
+    pub restarts: ByCause,
+    /// Records in its cache, as of the last look, a second ago at most.
+    pub records: Level,
+}
+
+/// A number as of the last time that somebody looked.
+#[derive(Debug, Default)]
+pub struct Level(AtomicU64);
+
+impl Level {
+    /// It is this now.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// As it was.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Serialize for Level {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(self.get())
+    }
+}
+
+/// Answers by the class of their status.
+#[derive(Debug, Default)]
+pub struct Classes([Count; 5]);
+
+impl Classes {
+    const WORDS: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+    /// One more of this status. What is above 599 has no class of its own and is an error as well.
+    pub fn add(&self, status: u16) {
+        self.0[usize::from(status / 100).clamp(1, 5) - 1].add();
+    }
+
+    /// Each class with its count.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Self::WORDS.into_iter().zip(self.0.iter().map(Count::get))
+    }
 }
 
 /// A number that only grows.
@@ -151,6 +221,16 @@ mod tests {
         assert_eq!(json["retries"], serde_json::json!({}));
         assert_eq!(json["access_log_lines_dropped"], 7);
         assert_eq!((counts.rejects.get("b"), counts.rejects.get("c")), (2, 0));
+    }
+
+    #[test]
+    fn each_status_has_a_class() {
+        let classes = Classes::default();
+        for status in [101, 200, 299, 304, 499, 500, 999] {
+            classes.add(status);
+        }
+        let counts: Vec<_> = classes.all().collect();
+        assert_eq!(counts, [("1xx", 1), ("2xx", 2), ("3xx", 1), ("4xx", 1), ("5xx", 2)]);
     }
 
     #[test]

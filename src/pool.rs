@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::balance::Balance;
 use crate::health::{ERRORS_IN_A_ROW, Health, Outcome};
+use crate::metrics::Classes;
 use crate::metrics::histogram::Histogram;
 use crate::node::Node;
 use crate::pi::Pi;
@@ -31,6 +32,8 @@ pub struct Counters {
     pub inflight: AtomicU32,
     /// Client answers begun from this node; no probes, no failed attempts.
     pub requests: AtomicU64,
+    /// Those in `requests`, by the class of their status.
+    pub classes: Classes,
     /// Attempts that ended without a whole response head, and answers that broke off.
     pub failures: AtomicU64,
     /// When the node last answered anything, in milliseconds since the process started plus one;
@@ -117,13 +120,16 @@ impl Member {
         u32::from(share)
     }
 
-    /// Counts an answer that begins, at `now` (since the process started), so long after the request
-    /// was there. `alone` is whether that was this node's time alone: nothing else was waited for.
-    pub(crate) fn answered(&self, now: Duration, took: Duration, alone: bool) {
-        if alone {
-            self.counters.expected.add(now, took);
-        }
+    /// Takes in how long an answer took to begin for which nothing but this member was waited.
+    pub(crate) fn took(&self, now: Duration, took: Duration) {
+        self.counters.expected.add(now, took);
+    }
+
+    /// Counts an answer of this status that begins, at `now` (since the process started), so long
+    /// after the request was there.
+    pub(crate) fn answered(&self, status: u16, now: Duration, took: Duration) {
         self.counters.latency.add(took);
+        self.counters.classes.add(status);
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         self.counters.answered_ms.store(now.as_millis() as u64 + 1, Ordering::Relaxed);
     }

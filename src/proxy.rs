@@ -226,9 +226,13 @@ impl Worker {
 
     /// Counts an answer that begins, to a request that was there since `came`, and whether only this
     /// member was waited for since.
-    fn answered(&self, member: &Member, came: Instant, alone: bool) {
+    fn answered(&self, member: &Member, status: u16, came: Instant, alone: bool) {
         let now = Instant::now();
-        member.answered(now - self.settings.started, now - came, alone);
+        let (at, took) = (now - self.settings.started, now - came);
+        member.answered(status, at, took);
+        if alone {
+            member.took(at, took);
+        }
     }
 
     /// The head of an answer came from this member.

@@ -32,6 +32,7 @@ use self::crowd::Crowd;
 pub(crate) use self::crowd::OverLimit;
 use self::spread::{Handed, Spread};
 use crate::listen::{begin_no_handshake, is_of_one_connection, next_queued};
+use crate::systemd::Pulses;
 
 /// How long an idle connection may stay once the workers drain: a request that is on its way when
 /// the end begins is still answered, with `Connection: close`.
@@ -79,7 +80,8 @@ pub struct Workers {
 
 impl Workers {
     /// Starts one worker for each listener. `make` builds the handler on the worker's own thread.
-    /// `bounds` holds for all of them together.
+    /// `bounds` holds for all of them together. Each is a part of `pulses` of its own: one that a
+    /// handler blocks serves none of its connections.
     ///
     /// # Errors
     /// A thread or a runtime that cannot be made.
@@ -87,6 +89,7 @@ impl Workers {
         listeners: Vec<TcpListener>,
         bounds: Bounds,
         phase: &watch::Receiver<Phase>,
+        pulses: &Pulses,
         make: impl Fn() -> Rc<H> + Clone + Send + 'static,
     ) -> io::Result<Self> {
         let crowd = Arc::new(Crowd::new(bounds));
@@ -98,6 +101,8 @@ impl Workers {
             let (phase, make) = (phase.clone(), make.clone());
             let (crowd, spread) = (Arc::clone(&crowd), Arc::clone(&spread));
             let closing = Arc::clone(&closing);
+            let name = format!("worker-{index}");
+            let mut pulse = pulses.part(name.as_str());
             let alive = Alive(alive.clone());
             let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
             let run = move || {
@@ -110,12 +115,16 @@ impl Workers {
                 let _ = ready.send(told);
                 let Some((runtime, listener)) = ours else { return };
                 runtime.block_on(async {
+                    tokio::task::spawn_local(async move {
+                        loop {
+                            pulse.answer().await;
+                        }
+                    });
                     let books = Rc::new(Books::new(crowd, spread, index));
                     let worker = Worker { handler: make(), books, closing };
                     worker.run(listener, handed, phase).await;
                 });
             };
-            let name = format!("worker-{index}");
             thread::Builder::new().name(name).spawn(run)?;
             is_ready.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
         }
@@ -341,6 +350,45 @@ mod tests {
         }
     }
 
+    /// Blocks its whole worker with a connection until the other side of the channel is dropped.
+    struct Blocker(std::sync::mpsc::Receiver<()>);
+
+    impl Handler for Blocker {
+        async fn serve(self: Rc<Self>, _stream: TcpStream, _: SocketAddr, _life: Life) {
+            let _ = self.0.recv();
+        }
+    }
+
+    #[test]
+    fn a_worker_that_its_handler_blocks_answers_for_nothing_until_it_goes_on() {
+        let listeners = crate::listen::bind_shared(([127, 0, 0, 1], 0).into(), "--listen", 1);
+        let listeners = listeners.unwrap();
+        let addr = listeners[0].local_addr().unwrap();
+        let bounds =
+            Bounds { connections: 9, per_client: 9, wait: KEEPALIVE, spare: 9, advice: "" };
+        let (_phase, watched) = watch::channel(Phase::Serving);
+        let (release, blocked) = std::sync::mpsc::channel();
+        let blocked = Arc::new(Mutex::new(Some(blocked)));
+        let pulses = Pulses::default();
+        let make = move || Rc::new(Blocker(blocked.lock().unwrap().take().unwrap()));
+        let workers = Workers::start(listeners, bounds, &watched, &pulses, make).unwrap();
+        let asked = || {
+            pulses.ask();
+            let until = Instant::now() + Duration::from_millis(500);
+            while pulses.silent().is_some() && Instant::now() < until {
+                thread::yield_now();
+            }
+            pulses.silent()
+        };
+        let becomes = |expected: Option<&str>| while asked().as_deref() != expected {};
+        becomes(None);
+        let client = std::net::TcpStream::connect(addr).unwrap();
+        becomes(Some("worker-0"));
+        drop(release);
+        becomes(None);
+        drop((client, workers));
+    }
+
     #[test]
     fn a_few_connections_are_spread_over_all_workers_and_stay_when_they_drain() {
         let listeners = crate::listen::bind_shared(([127, 0, 0, 1], 0).into(), "--listen", 4);
@@ -352,7 +400,8 @@ mod tests {
         let held = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&held);
         let make = move || Rc::new(Holder(Arc::clone(&noted)));
-        let workers = Workers::start(listeners, bounds, &watched, make).unwrap();
+        let workers =
+            Workers::start(listeners, bounds, &watched, &Pulses::default(), make).unwrap();
         let clients: Vec<_> = (1..=8)
             .map(|count| {
                 let client = std::net::TcpStream::connect(addr).unwrap();

@@ -2,7 +2,9 @@
 //! losing a request. It knows no balancer; its advertisement is the only word it sends out.
 
 mod accepts;
+mod drain;
 mod facts;
+mod metrics;
 mod page;
 mod routes;
 
@@ -15,12 +17,14 @@ use anyhow::Context;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::board::Board;
 use crate::config::WebConfig;
 use crate::discovery::mdns::{Advert, Advertiser};
 use crate::identity::{self, Hardware, Role};
 use crate::listen::{self, Accept};
 use crate::node::{Advertisement, Boot, NodeId};
 use crate::shutdown::Shutdown;
+use crate::systemd::{Manager, Pulses};
 
 /// How long new connections are still taken after the health said draining. A balancer asks every
 /// 1.1 s at most and waits 250 ms for the answer, so it has heard it by then.
@@ -88,10 +92,15 @@ struct Node {
     identity: Identity,
     /// A balancer of another cluster lets go of it, also when mDNS's word was lost.
     cluster: String,
+    board: Board,
     /// Set once by the stop, read by every answer.
     draining: AtomicBool,
+    /// Somebody on this machine wants no new requests here; it may be taken back. See `drain`.
+    drained: AtomicBool,
     /// Answers begun, health answers not counted. Written by the handlers, read by the page.
     served: AtomicU64,
+    /// What is told of those.
+    answered: metrics::Served,
     started: Instant,
 }
 
@@ -107,8 +116,11 @@ impl Web {
         let node = Node {
             identity: Identity::new(config, addr.port()),
             cluster: config.discovery.cluster.clone(),
+            board: Board::new("/"),
             draining: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
             served: AtomicU64::new(0),
+            answered: metrics::Served::default(),
             started: Instant::now(),
         };
         let accept =
@@ -156,6 +168,8 @@ impl Web {
         let Self { node, accept, addr, drain } = self;
         let Identity { id, name, .. } = &node.identity;
         tracing::info!(%id, %name, listen = %addr, "serving");
+        let manager = Manager::find();
+        manager.ready();
 
         let (stop_listening, stopped) = oneshot::channel::<()>();
         let app = routes::router(Arc::clone(&node));
@@ -165,13 +179,18 @@ impl Web {
         let stop = async {
             shutdown.requested().await;
             node.drain();
+            manager.stopping();
             // A goodbye that hangs must not hold up the end: who missed it asks our health.
             let _ = tokio::join!(timeout(LINGER, goodbye), sleep(LINGER));
             let _ = stop_listening.send(());
             sleep(drain).await;
         };
+        // All of it runs on this thread: whoever hangs keeps the watchdog unfed too.
+        let parts = Pulses::default();
+        let attended = manager.attend(&parts, || node.status(addr.port()));
         tokio::select! {
             () = server => {}
+            never = attended => match never {},
             () = stop => tracing::warn!(?drain, "gave up on requests that still run"),
         }
         tracing::info!(%id, %name, "stopped");
@@ -198,7 +217,21 @@ impl Node {
         tracing::info!("draining");
     }
 
+    /// The word of its health.
+    fn state(&self) -> &'static str {
+        if self.is_draining() { "draining" } else { "up" }
+    }
+
+    /// How it is, in one line, for `systemctl status`.
+    fn status(&self, port: u16) -> String {
+        let name = &self.identity.name;
+        let requests = self.served.load(std::sync::atomic::Ordering::Relaxed);
+        let draining = if self.is_draining() { "; draining" } else { "" };
+        format!("serving as {name} on :{port}; {requests} requests{draining}")
+    }
+
     fn is_draining(&self) -> bool {
-        self.draining.load(std::sync::atomic::Ordering::Relaxed)
+        use std::sync::atomic::Ordering::Relaxed;
+        self.draining.load(Relaxed) || self.drained.load(Relaxed)
     }
 }

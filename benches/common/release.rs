@@ -6,6 +6,11 @@ use std::process::Command;
 
 use crate::lab;
 
+/// What a shell runs first that starts a program of the lab, so that it starts this binary instead.
+pub(crate) fn instead(binary: &str) -> String {
+    format!("shift\nset -- {binary} \"$@\"\n")
+}
+
 /// Builds it, at the place where the lab looks for it. Says why if it cannot.
 pub(crate) fn build() -> bool {
     if cfg!(debug_assertions) {

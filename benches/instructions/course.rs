@@ -2,6 +2,7 @@
 
 use crate::lab::{Advert, Balancer, Lab, Program};
 use crate::node;
+use crate::release;
 
 #[path = "../common/typical.rs"]
 #[expect(dead_code, reason = "only the request of it is used here")]
@@ -82,7 +83,7 @@ impl Course {
                 lab.pi(name).web().args(&["--name", name]).start();
             }
         }
-        let script = format!("shift\nset -- {binary} \"$@\"\n{script}");
+        let script = release::instead(binary) + script;
         let lb = lab.pi("front").lb().args(&["--workers", "1"]).after(&script).start();
         lb.wait_for_nodes(NAMES.len());
         lb

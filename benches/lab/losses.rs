@@ -10,8 +10,8 @@ use crate::table::{Table, failed};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A balancer and three nodes, of which `ada` goes.
-struct Cluster {
-    lb: Balancer,
+pub(crate) struct Cluster {
+    pub(crate) lb: Balancer,
     ada: Process,
 }
 
@@ -97,7 +97,7 @@ fn gets(
 }
 
 impl Cluster {
-    fn start(lab: &Lab) -> Self {
+    pub(crate) fn start(lab: &Lab) -> Self {
         let lb = lab.pi("front").lb().start();
         let ada = lab.pi("ada").web().start();
         lab.pi("bob").web().start();

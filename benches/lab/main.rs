@@ -5,6 +5,7 @@
 //! cargo bench --bench lab -- join loss       the groups whose name holds one of the words
 //! cargo bench --bench lab -- --quick         fewer and shorter rounds, to see that it works
 //! cargo bench --bench lab -- --long          also what the clones are after 260 s
+//! cargo bench --bench lab -- spread --binary PATH   also how another build spreads its clients
 //! ```
 //!
 //! Each figure stands beside what is asked of it (its bar) and beside the requests that failed while
@@ -28,11 +29,20 @@ mod it {
     pub(crate) mod lab;
 }
 
+#[path = "../common/asks.rs"]
+mod asks;
 mod balance;
+#[path = "../common/client.rs"]
+mod client;
 mod clones;
 #[path = "../common/cpu.rs"]
 #[expect(dead_code, reason = "each program is looked at alone")]
 mod cpu;
+mod crowd;
+#[path = "../common/files.rs"]
+mod files;
+#[path = "../common/load.rs"]
+mod load;
 mod losses;
 #[path = "../common/release.rs"]
 mod release;
@@ -43,7 +53,9 @@ mod rest;
 #[path = "../common/spread.rs"]
 mod spread;
 mod starts;
+mod storm;
 mod table;
+mod workers;
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,6 +70,8 @@ use table::Table;
 struct Effort {
     quick: bool,
     long: bool,
+    /// Another build of the program, to compare with.
+    binary: Option<String>,
 }
 
 impl Effort {
@@ -73,7 +87,7 @@ struct Group {
     run: fn(&Effort, &Lab, &mut Table),
 }
 
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 11] = [
     Group { name: "join", run: starts::run },
     Group { name: "start", run: starts::balancer },
     Group { name: "clones", run: clones::run },
@@ -82,20 +96,31 @@ const GROUPS: [Group; 9] = [
     Group { name: "loss-cable", run: losses::cable },
     Group { name: "loss-frozen", run: losses::frozen },
     Group { name: "balance", run: balance::run },
+    Group { name: "storm", run: storm::run },
+    Group { name: "spread", run: workers::run },
     Group { name: "rest", run: rest::run },
 ];
 
 fn main() -> ExitCode {
-    if lab::run_program() {
+    if lab::run_program() || client::run_if_asked() || crowd::run_if_asked() {
         return ExitCode::SUCCESS;
     }
     if !release::build() {
         return ExitCode::FAILURE;
     }
-    let (flags, words): (Vec<_>, Vec<_>) =
-        std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
-    let has = |flag: &str| flags.iter().any(|given| given == flag);
-    let effort = Effort { quick: has("--quick"), long: has("--long") };
+    files::raise_limit();
+    let (mut effort, mut words) = (Effort { quick: false, long: false, binary: None }, Vec::new());
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--quick" => effort.quick = true,
+            "--long" => effort.long = true,
+            "--binary" => effort.binary = args.next(),
+            // Cargo adds one of its own.
+            flag if flag.starts_with("--") => {}
+            _ => words.push(arg),
+        }
+    }
     let wanted = |group: &&Group| {
         words.is_empty() || words.iter().any(|word| group.name.contains(word.as_str()))
     };

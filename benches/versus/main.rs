@@ -29,16 +29,24 @@ mod it {
     pub(crate) mod lab;
 }
 
+#[path = "../common/asks.rs"]
+mod asks;
+#[path = "../common/client.rs"]
+#[expect(dead_code, reason = "clients and `wrk` are waited for alike")]
 mod client;
 #[path = "../common/cpu.rs"]
 mod cpu;
+#[path = "../common/files.rs"]
+mod files;
 mod ground;
+#[path = "../common/load.rs"]
 mod load;
 #[path = "../common/node.rs"]
 mod node;
 mod options;
 mod product;
 #[path = "../common/release.rs"]
+#[expect(dead_code, reason = "only one build is compared with the others")]
 mod release;
 #[path = "../common/report.rs"]
 mod report;
@@ -87,7 +95,7 @@ fn main() -> ExitCode {
         lab::unavailable(&format!("NOT MEASURED: not installed: {}", missing.join(", ")));
         return ExitCode::SUCCESS;
     }
-    raise_open_files();
+    files::raise_limit();
     All::measure(&options).tell(&options)
 }
 
@@ -172,12 +180,4 @@ impl All {
         }
         if self.is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
-}
-
-/// The programs inherit it: a balancer has two files open for each client.
-fn raise_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    // If it fails, the errors are counted beside the rates.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
+use crate::asks::{Asks, Size};
 use crate::client::{Clients, Does};
 use crate::ground::{Ground, Rival};
 use crate::product::Product;
-use crate::workload::{Asks, Size};
 
 pub(crate) const CLIENTS: usize = 5_000;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::asks::Asks;
 use crate::client::{self, Clients, Does};
 use crate::cpu::{Cpu, Used};
 use crate::ground::{Ground, Rival};
@@ -12,7 +13,7 @@ use crate::load::Load;
 use crate::options::Options;
 use crate::product::Product;
 use crate::spread::Spread;
-use crate::workload::{Asks, Workload};
+use crate::workload::Workload;
 use crate::wrk;
 
 /// Long enough to open the connections to the nodes and to fill the caches.

@@ -1,6 +1,6 @@
 //! What is asked of the balancers, by how many, and before which nodes.
 
-use serde::{Deserialize, Serialize};
+use crate::asks::{Asks, Size};
 
 /// One course of requests.
 pub(crate) struct Workload {
@@ -12,26 +12,6 @@ pub(crate) struct Workload {
     pub(crate) scene: Scene,
     /// Caddy costs several times as much as the others; to see that once or twice is enough.
     pub(crate) with_caddy: bool,
-}
-
-/// What every client does over and over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Asks {
-    /// A GET of so many bytes, over a kept connection.
-    Get(Size),
-    /// A GET of 13 bytes over a connection of its own.
-    Anew,
-    /// A POST of 64 KiB, over a kept connection; the answer has 13 bytes.
-    Post,
-    /// A message through a WebSocket, that comes back.
-    Echo,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Size {
-    Bytes13,
-    KiB64,
-    MiB1,
 }
 
 /// What the balancers stand before, and how they are set. Workloads of one scene share its programs.
@@ -130,15 +110,5 @@ impl Workload {
     /// How much longer its turns are: connecting thousands of clients must not be most of a turn.
     pub(crate) fn length(&self) -> u64 {
         if self.clients > 1_000 { 3 } else { 1 }
-    }
-}
-
-impl Asks {
-    pub(crate) fn path(self) -> &'static str {
-        match self {
-            Self::Get(Size::KiB64) => "/64kib",
-            Self::Get(Size::MiB1) => "/1mib",
-            _ => "/",
-        }
     }
 }

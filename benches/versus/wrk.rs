@@ -1,16 +1,16 @@
 //! `wrk`, the load at saturation: one request at a time on each connection, as fast as they are answered.
 
+use crate::asks::Asks;
 use crate::lab::Pi;
 use crate::load::Load;
 use crate::product::write;
-use crate::workload::Asks;
 
 /// Says at the end in one line what was met, times in microseconds, and then the errors by their kinds.
 const SCRIPT: &str = r#"
 function done(summary, latency)
     local p = function(percent) return latency:percentile(percent) end
-    print(string.format("@wrk %d %d %d %d %d",
-        summary.requests, summary.duration, p(50), p(99), p(99.9)))
+    print(string.format("@wrk %d %d %d %d %d %d",
+        summary.requests, summary.duration, p(50), p(99), p(99.9), latency.max))
     for kind, count in pairs(summary.errors) do print("@error " .. count .. " " .. kind) end
 end
 "#;
@@ -41,7 +41,7 @@ pub(crate) fn argv(server: &str, asks: Asks, clients: usize, seconds: u64) -> Ve
 pub(crate) fn read(text: &str) -> Option<Load> {
     let line = text.lines().find_map(|line| line.strip_prefix("@wrk "))?;
     let numbers: Vec<f64> = line.split(' ').filter_map(|number| number.parse().ok()).collect();
-    let [answers, us, p50, p99, p999] = numbers[..] else { return None };
+    let [answers, us, p50, p99, p999, worst] = numbers[..] else { return None };
     let error = |line: &str| {
         let (count, kind) = line.strip_prefix("@error ")?.split_once(' ')?;
         Some((kind.to_owned(), count.parse().ok().filter(|count| *count > 0)?))
@@ -53,5 +53,6 @@ pub(crate) fn read(text: &str) -> Option<Load> {
         p50_ms: p50 / 1e3,
         p99_ms: p99 / 1e3,
         p999_ms: p999 / 1e3,
+        worst_ms: worst / 1e3,
     })
 }

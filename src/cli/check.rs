@@ -1,6 +1,6 @@
 //! From raw flags and the environment to checked configurations: each setting's default and range.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::thread;
 use std::time::Duration;
@@ -13,8 +13,12 @@ use super::{Command, Invocation, LogFormat, Logging};
 use crate::balance::Balance;
 use crate::config::{self, DiscoveryConfig, LbConfig, Limits, TrustedProxies, WebConfig};
 use crate::demo::{self, DemoConfig};
+use crate::drain::{DrainConfig, Whose};
 use crate::health::Thresholds;
 use crate::node;
+use crate::nodes::{Form, NodesConfig};
+use crate::status::StatusConfig;
+use crate::survey;
 
 /// A node or balancer that takes longer than this to stop is not stopping.
 const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
@@ -102,15 +106,79 @@ pub(super) fn lb(raw: flags::Lb, env: Env<'_>) -> Result<Invocation, Refusal> {
 /// Checks `picluster demo`. It has no twins in the environment: it is typed, not installed.
 pub(super) fn demo(raw: flags::Demo) -> Result<Invocation, Refusal> {
     let nodes = raw.nodes.map(|text| Given::flag("nodes", text).count(&(1..=demo::NODES_MAX)));
-    Ok(Invocation {
-        command: Command::Demo(DemoConfig {
-            nodes: nodes.transpose()?.unwrap_or(3),
-            verbose: raw.verbose,
-        }),
-        // It talks for itself; the children's logs are their own.
-        logging: Logging { format: LogFormat::Text, level: LevelFilter::ERROR },
-        exit_with_stdin: false,
+    // The children's logs are their own.
+    Ok(typed(Command::Demo(DemoConfig {
+        nodes: nodes.transpose()?.unwrap_or(3),
+        verbose: raw.verbose,
+    })))
+}
+
+/// Checks `picluster nodes`.
+pub(super) fn nodes(raw: &flags::Nodes, env: Env<'_>) -> Result<Invocation, Refusal> {
+    let form = match (raw.watch, raw.json, raw.names) {
+        (false, false, false) => Form::Table,
+        (true, false, false) => Form::Watch,
+        (false, true, false) => Form::Json,
+        (false, false, true) => Form::Names,
+        _ => {
+            let one = "--watch, --json and --names exclude each other; choose one";
+            return Err(Refusal(one.to_owned()));
+        }
+    };
+    Ok(typed(Command::Nodes(NodesConfig { survey: look(&raw.look, env)?, form })))
+}
+
+/// Checks `picluster status`.
+pub(super) fn status(raw: &flags::Status, env: Env<'_>) -> Result<Invocation, Refusal> {
+    let survey = look(&raw.look, env)?;
+    Ok(typed(Command::Status(StatusConfig { survey, json: raw.json })))
+}
+
+fn look(raw: &flags::Look, env: Env<'_>) -> Result<survey::Settings, Refusal> {
+    let settings = Settings { role: "LB", env };
+    let admin = raw.admin.clone().map(|text| Given::flag("admin", text).address()).transpose()?;
+    Ok(survey::Settings {
+        discovery: settings.hearing(raw.cluster.clone(), &raw.interface, false, raw.loopback)?,
+        admin: admin.map(from_here),
     })
+}
+
+/// Checks `picluster drain` and `picluster undrain`.
+pub(super) fn drain(raw: flags::Drain, drain: bool, env: Env<'_>) -> Result<Invocation, Refusal> {
+    let verb = if drain { "drain" } else { "undrain" };
+    let whose = match (raw.node, raw.port, raw.admin) {
+        (Some(_), Some(_), _) => {
+            let own = format!("--port is for this machine's own node: `picluster {verb} --port N`");
+            return Err(Refusal(own));
+        }
+        (None, _, Some(_)) => {
+            let which =
+                format!("--admin needs to know which node: `picluster {verb} NODE --admin ..`");
+            return Err(Refusal(which));
+        }
+        (None, Some(port), None) => Whose::Own(from_here(Given::flag("port", port).address()?)),
+        (None, None, None) => {
+            let settings = Settings { role: "WEB", env };
+            Whose::Own(from_here(settings.address("listen", None, 8080)?))
+        }
+        (Some(node), None, admin) => {
+            let settings = Settings { role: "LB", env };
+            Whose::At(from_here(settings.address("admin", admin, 7070)?), node)
+        }
+    };
+    Ok(typed(Command::Drain(DrainConfig { whose, drain })))
+}
+
+/// Where a program of this machine reaches what listens there.
+fn from_here(listener: SocketAddr) -> SocketAddr {
+    let port = listener.port();
+    if listener.ip().is_unspecified() { (Ipv4Addr::LOCALHOST, port).into() } else { listener }
+}
+
+/// A command that is typed and talks for itself.
+fn typed(command: Command) -> Invocation {
+    let logging = Logging { format: LogFormat::Text, level: LevelFilter::ERROR };
+    Invocation { command, logging, exit_with_stdin: false }
 }
 
 /// Where a role's settings come from.
@@ -169,13 +237,23 @@ impl Settings<'_> {
     }
 
     fn discovery(&self, raw: &flags::Common) -> Result<DiscoveryConfig, Refusal> {
-        let cluster = self.common("cluster", raw.cluster.clone())?;
-        let interfaces = self.common("interface", joined(&raw.interface))?;
+        self.hearing(raw.cluster.clone(), &raw.interface, raw.ipv6, raw.loopback)
+    }
+
+    fn hearing(
+        &self,
+        cluster: Option<String>,
+        interfaces: &[String],
+        ipv6: bool,
+        loopback: bool,
+    ) -> Result<DiscoveryConfig, Refusal> {
+        let cluster = self.common("cluster", cluster)?;
+        let interfaces = self.common("interface", joined(interfaces))?;
         Ok(DiscoveryConfig {
             cluster: cluster.map_or(Ok(node::DEFAULT_CLUSTER.to_owned()), Given::cluster_name)?,
             interfaces: interfaces.map_or(Ok(Vec::new()), Given::interfaces)?,
-            ipv6: raw.ipv6 || self.common("ipv6", None)?.map_or(Ok(false), Given::switch)?,
-            loopback: raw.loopback,
+            ipv6: ipv6 || self.common("ipv6", None)?.map_or(Ok(false), Given::switch)?,
+            loopback,
         })
     }
 

@@ -35,6 +35,16 @@ pub(super) enum Raw {
     /// Try it here: a balancer and three nodes on this one machine
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(Demo),
+    /// Which nodes there are, from any machine of the network
+    #[command(after_help = NODES_EXAMPLES)]
+    Nodes(Nodes),
+    /// Is all well? Exits with 0 if so, 1 if not quite, 2 if not at all
+    Status(Status),
+    /// Give a node no new requests: this Pi's own, or NODE at this balancer
+    #[command(after_help = DRAIN_EXAMPLES)]
+    Drain(Drain),
+    /// The end of `drain`
+    Undrain(Drain),
 }
 
 /// The flags of `picluster web`.
@@ -187,6 +197,72 @@ pub(super) struct Demo {
     pub(super) verbose: bool,
 }
 
+/// The flags of `picluster nodes`.
+#[derive(Args, Debug)]
+pub(super) struct Nodes {
+    /// Look again each second, in place
+    #[arg(long)]
+    pub(super) watch: bool,
+    /// Print what the balancer's API says
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print a name a line and nothing else
+    #[arg(long)]
+    pub(super) names: bool,
+    #[command(flatten)]
+    pub(super) look: Look,
+}
+
+/// The flags of `picluster status`.
+#[derive(Args, Debug)]
+pub(super) struct Status {
+    /// Print it as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) look: Look,
+}
+
+/// Where to look.
+#[derive(Args, Debug)]
+pub(super) struct Look {
+    /// Look at this cluster [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub(super) cluster: Option<String>,
+    /// Use only these interfaces, for example eth0,wlan0
+    /// [default: all real ones]
+    #[arg(long, value_name = "IF", verbatim_doc_comment)]
+    pub(super) interface: Vec<String>,
+    /// Ask the balancer whose page is here
+    /// [default: the one that mDNS finds]
+    #[arg(long, value_name = "ADDR:PORT", verbatim_doc_comment)]
+    pub(super) admin: Option<String>,
+    #[arg(long, hide = true)]
+    pub(super) loopback: bool,
+}
+
+/// The flags of `picluster drain` and `picluster undrain`.
+#[derive(Args, Debug)]
+pub(super) struct Drain {
+    /// A node by its name or id, at the balancer of this machine
+    /// [default: this machine's own node, at every balancer]
+    #[arg(value_name = "NODE", verbatim_doc_comment)]
+    pub(super) node: Option<String>,
+    /// Without NODE: the port of this machine's node
+    /// [default: 8080]
+    #[arg(long, value_name = "PORT", verbatim_doc_comment)]
+    pub(super) port: Option<String>,
+    /// With NODE: the balancer's page is here
+    /// [default: :7070]
+    #[arg(long, value_name = "ADDR:PORT", verbatim_doc_comment)]
+    pub(super) admin: Option<String>,
+}
+
+/// Whether there is a command of this name.
+pub(super) fn is_command(name: &str) -> bool {
+    Line::command().get_subcommands().any(|command| command.get_name() == name)
+}
+
 /// The commands that have a flag of this name: `--hold` belongs to `lb`.
 pub(super) fn commands_with(flag: &str) -> Vec<String> {
     let has = |command: &clap::Command| {
@@ -200,7 +276,7 @@ const CLUSTER: &str = "Cluster";
 const LOG: &str = "Log (on stderr)";
 const LIMITS: &str = "At most so long or so many (default); a TIME is 250ms, 5s, 2m, 1h ...";
 
-/// All commands: `web, lb, demo`.
+/// All commands: `web, lb, demo` and so on.
 pub(super) fn commands() -> String {
     let line = Line::command();
     let names: Vec<_> = line.get_subcommands().map(clap::Command::get_name).collect();
@@ -214,6 +290,7 @@ picluster makes one web address of a few machines. What shall this one be?
   picluster web     a node: serves its name, and is found by itself
   picluster lb      the balancer: finds the nodes and shares requests among them
   picluster demo    both and more, here and now, to see how it works
+  picluster status  is all well? `picluster nodes` lists the nodes
 
 `picluster --help` tells more.
 ";
@@ -271,4 +348,28 @@ and says what to try with them. Ctrl-C ends all.
 Examples:
   picluster demo
   picluster demo --nodes 6 --verbose
+";
+
+const NODES_EXAMPLES: &str = "\
+Asks the balancer, which it finds by mDNS. Without one it says what the nodes
+themselves advertise.
+
+Examples:
+  picluster nodes --watch
+  for node in $(picluster nodes --names); do echo \"$node\"; done
+  picluster nodes --json | jq '.nodes[] | select(.state != \"up\") | .why'
+
+Environment: PICLUSTER_CLUSTER and PICLUSTER_INTERFACE, as for web and lb.
+";
+
+const DRAIN_EXAMPLES: &str = "\
+A drained node finishes what it has and gets nothing new while others can serve.
+
+Examples:
+  picluster drain                        on a node: before work on this Pi
+  picluster undrain                      it serves again; so after a restart
+  picluster drain ada                    on the balancer: no requests for ada
+
+Environment: PICLUSTER_WEB_LISTEN in place of --port, PICLUSTER_LB_ADMIN in
+place of --admin, as web and lb have them.
 ";

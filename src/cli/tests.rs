@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::*;
 use crate::balance::Balance;
 use crate::config::{AccessLogForm, Limits};
+use crate::drain::Whose;
 use crate::node::DEFAULT_CLUSTER;
+use crate::nodes::Form;
 
 type Vars<'a> = &'a [(&'a str, &'a str)];
 
@@ -26,6 +28,17 @@ fn web(line: &str, vars: Vars<'_>) -> WebConfig {
 fn lb(line: &str, vars: Vars<'_>) -> LbConfig {
     match typed(line, vars).unwrap().command {
         Command::Lb(config) => config,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whom a drain is told to, and of which node.
+fn drains(line: &str, vars: Vars<'_>) -> (String, Option<String>) {
+    match typed(line, vars).unwrap().command {
+        Command::Drain(DrainConfig { whose: Whose::Own(at), .. }) => (at.to_string(), None),
+        Command::Drain(DrainConfig { whose: Whose::At(at, node), .. }) => {
+            (at.to_string(), Some(node))
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -86,7 +99,8 @@ fn the_help_says_the_defaults_that_are_taken() {
 
 #[test]
 fn every_help_fits_80_columns() {
-    for line in ["--help", "web --help", "lb --help", "demo --help"] {
+    for command in ["", "web", "lb", "demo", "nodes", "status", "drain", "undrain"] {
+        let line = &format!("{command} --help");
         let Err(Stop::Asked(help)) = typed(line, &[]) else { panic!("{line}") };
         for text in help.lines() {
             assert!(text.chars().count() <= 80, "{line}: {text}");
@@ -355,7 +369,7 @@ fn a_bad_flag_is_refused_in_one_sentence_that_names_it_and_the_fix() {
              see `picluster web --help`",
         ),
         ("dem", "there is no command dem; did you mean `picluster demo`?"),
-        ("xyz", "there is no command xyz; there are web, lb, demo"),
+        ("xyz", "there is no command xyz; there are web, lb, demo, nodes, status, drain, undrain"),
         ("--role x", "--role \"x\" is no role; write --role web or --role lb"),
         ("--role", "--role needs a value: write --role web or --role lb"),
         ("web --role lb", "`picluster web` already says what to run; leave out --role"),
@@ -415,4 +429,41 @@ fn a_variable_that_is_not_utf8_is_refused() {
 fn nothing_typed_gets_the_commands_and_is_no_success() {
     assert_eq!(typed("", &[]).unwrap_err(), Stop::Refused(SHORT.to_owned()));
     assert_eq!(typed("", &[("PICLUSTER_ROLE", "")]).unwrap_err(), Stop::Refused(SHORT.to_owned()));
+}
+
+#[test]
+fn a_drain_goes_to_this_machines_own_node_or_balancer_wherever_it_listens() {
+    let ada = || Some("ada".to_owned());
+    for (line, vars, at, node) in [
+        ("drain", &[][..], "127.0.0.1:8080", None),
+        ("undrain", &[("PICLUSTER_WEB_LISTEN", ":9000")][..], "127.0.0.1:9000", None),
+        ("drain --port 81", &[("PICLUSTER_WEB_LISTEN", ":9000")], "127.0.0.1:81", None),
+        ("drain", &[("PICLUSTER_WEB_LISTEN", "[::1]:80")], "[::1]:80", None),
+        ("drain ada", &[("PICLUSTER_WEB_LISTEN", ":9000")], "127.0.0.1:7070", ada()),
+        ("drain ada", &[("PICLUSTER_LB_ADMIN", "[::]:7171")], "127.0.0.1:7171", ada()),
+        ("undrain ada --admin 7272", &[("PICLUSTER_LB_ADMIN", ":1")], "127.0.0.1:7272", ada()),
+    ] {
+        assert_eq!(drains(line, vars), (at.to_owned(), node), "{line} {vars:?}");
+    }
+    assert!(refused("drain ada --port 80", &[]).contains("this machine's own node"));
+    assert!(refused("undrain --admin 80", &[]).contains("`picluster undrain NODE"));
+}
+
+#[test]
+fn the_nodes_are_told_in_one_form() {
+    for (line, form) in [
+        ("nodes", Form::Table),
+        ("nodes --watch", Form::Watch),
+        ("nodes --json", Form::Json),
+        ("nodes --names --cluster red", Form::Names),
+    ] {
+        match typed(line, &[("PICLUSTER_CLUSTER", "red")]).unwrap().command {
+            Command::Nodes(config) => {
+                assert_eq!((config.form, config.survey.admin), (form, None), "{line}");
+                assert_eq!(config.survey.discovery.cluster, "red");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(refused("nodes --watch --json", &[]).contains("choose one"));
 }

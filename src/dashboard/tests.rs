@@ -1,18 +1,25 @@
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
+use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::health::Health;
+use crate::journal::Entry;
 use crate::node::{Node, NodeId, Source};
+use crate::pi::Pi;
 use crate::pool::{Member, Publisher, Share};
 use crate::shutdown::{self, Trigger};
+
+mod metrics;
 
 struct Bench {
     addr: SocketAddr,
     publisher: Publisher,
     trigger: Trigger,
+    journal: Journal,
 }
 
 async fn bench() -> Bench {
@@ -21,17 +28,26 @@ async fn bench() -> Bench {
     counts.rejects.add("no_node_now");
     let (publisher, pool) = pool::channel();
     let (trigger, shutdown) = shutdown::channel();
-    let admin = Admin {
+    let admin = Admin { shutdown, counts: Arc::new(counts), ..admin(pool) };
+    let journal = admin.journal.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(sample(admin.clone()));
+    tokio::spawn(async move { axum::serve(listener, router(admin)).await });
+    Bench { addr, publisher, trigger, journal }
+}
+
+fn admin(pool: pool::Watch) -> Admin {
+    Admin {
         pool,
         cluster: "default".into(),
         started: Instant::now(),
-        shutdown,
-        counts: Arc::new(counts),
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router(admin)).await });
-    Bench { addr, publisher, trigger }
+        shutdown: shutdown::channel().1,
+        orders: mpsc::channel(1).0,
+        counts: Arc::default(),
+        journal: Journal::default(),
+        live: Live::default(),
+    }
 }
 
 impl Bench {
@@ -45,7 +61,7 @@ impl Bench {
     }
 }
 
-fn member(name: &str, health: Health, why: &str) -> Member {
+pub(super) fn member(name: &str, health: Health, why: &str) -> Member {
     Member {
         node: Node {
             id: NodeId::new("b2fkq7aaaaaaa").unwrap(),
@@ -91,13 +107,17 @@ async fn the_api_carries_every_field_of_the_contract() {
     assert!(answer.contains("content-type: application/json"), "{answer}");
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     let mut json: serde_json::Value = serde_json::from_str(body).unwrap();
-    assert!(json["nodes"][0]["since_s"].take().is_f64());
+    assert!(json["nodes"][0]["since_s"].take().is_f64() && json["uptime_s"].take().is_u64());
+    assert!(json["nodes"][0]["beats"].take().is_string());
     let expected = serde_json::json!({
-        "schema": "picluster/1", "cluster": "default", "nodes": [{
+        "schema": "picluster/1", "cluster": "default", "uptime_s": null,
+        "requests_served": 0, "requests_failed": 3,
+        "nodes": [{
             "id": "b2fkq7aaaaaaa", "name": "ada", "hostname": "raspberrypi",
             "endpoint": "10.0.0.5:8080", "state": "up", "why": "answers", "since_s": null,
             "advertised": true, "source": "mdns", "inflight": 0, "requests": 0, "failures": 0,
-            "weight": 1.0,
+            "weight": 1.0, "rate": 0.0, "beats": null,
+            "board": [{ "text": "n/a", "level": "plain" }],
         }],
     });
     assert_eq!(json, expected);
@@ -112,27 +132,134 @@ async fn the_counts_are_told_under_names_that_stay() {
         "schema": "picluster/1", "counts": {
             "requests_failed": 3, "retries": {}, "retries_free": {}, "gave_up": {}, "holds": 0,
             "holds_ended": {}, "rejects": { "no_node_now": 1 }, "answers_cut": {},
-            "node_events": {}, "ejections": {}, "access_log_lines_dropped": 0,
+            "node_events": {}, "ejections": {}, "access_log_lines_dropped": 0, "probes": {},
+            "mdns": {
+                "events": {}, "ignored": {}, "addresses_refused": {}, "restarts": {}, "records": 0,
+            },
         },
     });
     assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap(), expected);
+}
+
+/// The markup of a page, without its own style and script.
+fn markup(page: &str) -> &str {
+    let (_, markup) = page.split_once("</style>").unwrap();
+    markup.split_once("<script>").unwrap().0
 }
 
 #[tokio::test]
 async fn the_page_escapes_what_came_from_the_wire() {
     let bench = bench().await;
     let why = "connection refused on <img src=x onerror=alert(1)>";
-    bench.publisher.publish(vec![member("<script>", Health::Ejected, why)], Duration::ZERO);
+    let hostile = member("<script>", Health::Ejected, why);
+    *hostile.pi.lock().unwrap() = Some(Pi { model: Some("<hr>".into()), ..Pi::default() });
+    bench.publisher.publish(vec![hostile], Duration::ZERO);
+    bench.journal.write(entry("<br>"));
     let page = bench.ask("GET /").await;
-    assert!(page.contains("&lt;script&gt;") && page.contains("&lt;img"), "{page}");
-    assert!(!page.contains("<script") && !page.contains("<img"));
-    assert!(page.contains("<dt>failed requests</dt><dd>3</dd>"));
+    let markup = markup(&page);
+    for text in ["&lt;script&gt;", "&lt;img", "&lt;hr&gt;", "&lt;br&gt;"] {
+        assert!(markup.contains(text), "{text}: {page}");
+    }
+    for tag in ["<script", "<img", "<hr", "<br"] {
+        assert!(!markup.contains(tag), "{tag}: {page}");
+    }
+    assert!(page.contains("<dt>failed requests since the start</dt><dd>3</dd>"));
+}
+
+#[tokio::test]
+async fn the_page_is_one_small_file_that_fetches_nothing_from_elsewhere() {
+    let bench = bench().await;
+    let four = ["ada", "bob", "cyd", "dee"].map(|name| member(name, Health::Up, "answers"));
+    bench.publisher.publish(four.into(), Duration::ZERO);
+    let page = bench.ask("GET /").await;
+    assert!(page.len() < 40_000, "{}", page.len());
+    for word in ["src=", "url(", "//", "@import"] {
+        let found = page.match_indices(word).map(|(at, _)| &page[at..]);
+        let foreign = found.filter(|rest| !rest.starts_with("// ")).collect::<Vec<_>>();
+        assert!(
+            foreign.iter().all(|rest| rest.starts_with("//www.w3.org/2000/svg")),
+            "{foreign:#?}"
+        );
+    }
+    assert!(page.contains("<noscript><meta http-equiv=\"refresh\""));
+}
+
+#[test]
+fn only_who_is_on_this_machine_is_offered_to_drain() {
+    let (publisher, pool) = pool::channel();
+    publisher.publish(vec![member("ada", Health::Up, "answers")], Duration::ZERO);
+    let state = api::state(&admin(pool));
+    let seen = |look| page::render(&state, look);
+    assert!(!seen(page::Look::default()).contains("<button"));
+    assert!(seen(page::Look { may_act: true, kiosk: false }).contains("<button"));
 }
 
 #[tokio::test]
 async fn the_empty_page_teaches_the_next_command() {
     let page = bench().await.ask("GET /").await;
+    assert!(page.contains("<section id=\"empty\">"), "{page}");
     assert!(page.contains("picluster web</code>"), "{page}");
+}
+
+fn entry(node: &str) -> Entry {
+    Entry {
+        number: 0,
+        at: SystemTime::now(),
+        node: node.into(),
+        what: "joined (mDNS)",
+        detail: String::new(),
+        warning: false,
+    }
+}
+
+/// Reads events until one holds, and gives it.
+async fn wait_for(stream: &mut TcpStream, what: impl Fn(&serde_json::Value) -> bool) -> Duration {
+    let (began, mut seen) = (Instant::now(), String::new());
+    loop {
+        let mut bytes = [0; 4096];
+        let n = stream.read(&mut bytes).await.unwrap();
+        assert!(n > 0, "the events ended: {seen}");
+        seen += std::str::from_utf8(&bytes[..n]).unwrap();
+        let states = seen.lines().filter_map(|line| line.strip_prefix("data: "));
+        // The last one may not be whole yet.
+        let states = states.filter_map(|state| serde_json::from_str(state).ok());
+        if states.into_iter().any(|state| what(&state)) {
+            return began.elapsed();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watcher_is_told_at_once_of_nodes_and_of_the_journal() {
+    let bench = bench().await;
+    let mut watcher = TcpStream::connect(bench.addr).await.unwrap();
+    watcher.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    wait_for(&mut watcher, |state| state["nodes"].as_array().is_some_and(Vec::is_empty)).await;
+    bench.publisher.publish(vec![member("ada", Health::Up, "answers")], Duration::ZERO);
+    bench.journal.write(entry("ada"));
+    let told = wait_for(&mut watcher, |state| {
+        state["nodes"][0]["name"] == "ada" && state["journal"][0]["what"] == "joined (mDNS)"
+    });
+    assert!(told.await < Duration::from_secs(1));
+    wait_for(&mut watcher, |state| state["nodes"][0]["beats"] == "i").await;
+}
+
+#[tokio::test]
+async fn a_watcher_that_was_slow_is_told_the_newest_only() {
+    let (publisher, pool) = pool::channel();
+    let admin = admin(pool);
+    let mut body = live::events(&admin).into_body();
+    tokio::spawn(sample(admin.clone()));
+    let mut next = async || {
+        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        String::from_utf8(frame.to_vec()).unwrap()
+    };
+    assert!(next().await.starts_with("retry: 1000\nid: 1\nevent: state\ndata: {"));
+    for name in ["ada", "bob", "cyd"] {
+        publisher.publish(vec![member(name, Health::Up, "answers")], Duration::ZERO);
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    assert!(next().await.contains("\"name\":\"cyd\""));
 }
 
 #[tokio::test]

@@ -21,6 +21,16 @@ pub use advert::Advert;
 pub use advertise::Advertiser;
 pub use browse::Browser;
 pub use filter::Trust;
+use interfaces::{Interfaces, Purpose, Rule};
+
+use crate::config::DiscoveryConfig;
+
+/// Why nothing is heard on this machine, as a sentence with the fix; `None` if mDNS works here as far
+/// as can be told.
+pub fn obstacle(config: &DiscoveryConfig) -> Option<String> {
+    let held = daemon::obstacle();
+    held.or_else(|| Interfaces::new(Rule::new(config, Purpose::Hear)).obstacle())
+}
 
 /// The host name a balancer claims, so that nobody types an address.
 pub const CLUSTER_HOST: &str = "picluster.local.";

@@ -10,6 +10,7 @@
 //! change what routes.
 
 mod claim;
+mod drain;
 mod event;
 mod holder;
 mod names;
@@ -110,6 +111,8 @@ pub struct Membership {
     disturbed: Option<Duration>,
     tidied: Duration,
     intake: Intake,
+    /// Taken out of the rotation on this machine, by the ids that are shown. See `drain`.
+    drained_here: BTreeSet<NodeId>,
 }
 
 impl Membership {
@@ -124,6 +127,7 @@ impl Membership {
             disturbed: None,
             tidied: Duration::ZERO,
             intake: Intake::default(),
+            drained_here: BTreeSet::new(),
         }
     }
 

@@ -13,7 +13,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::config::PROBE_ANSWER_BYTES_MAX;
 use crate::discovery::membership::{NodeState, Probe, ProbeResult, ProbeTicket};
 use crate::node::{Boot, NodeId};
+use crate::pi::Pi;
 
 /// A kept connection that was not asked over for this long is closed. Stand-bys are asked every
 /// 10 s.
@@ -59,6 +60,7 @@ type Exchanged = Result<(ProbeResult, Option<Connection>), ProbeResult>;
 pub(super) struct Asked {
     pub(super) ticket: ProbeTicket,
     pub(super) result: ProbeResult,
+    pub(super) took: Duration,
     endpoint: SocketAddr,
     connection: Option<Connection>,
 }
@@ -84,6 +86,7 @@ impl Kept {
 }
 
 async fn ask(probe: Probe, kept: Option<Connection>, cluster: Arc<str>) -> Asked {
+    let began = Instant::now();
     let mut answer = in_time(&probe, kept, &cluster).await;
     if answer.as_ref().is_err_and(|late| *late > STALLED) {
         // Once: a machine that stalls all the time must not take the dead for living.
@@ -94,7 +97,8 @@ async fn ask(probe: Probe, kept: Option<Connection>, cluster: Arc<str>) -> Asked
         Ok(Err(result)) => (result, None),
         Err(_) => (ProbeResult::TimedOut, None),
     };
-    Asked { ticket: probe.ticket, result, endpoint: probe.endpoint, connection }
+    let Probe { ticket, endpoint, .. } = probe;
+    Asked { ticket, result, took: began.elapsed(), endpoint, connection }
 }
 
 /// One exchange within the probe's time. If it does not end in it, the error is how late that was
@@ -196,6 +200,14 @@ struct Document<'a> {
     /// Absent where a node does not say it; its advertisement did.
     #[serde(borrow)]
     cluster: Option<std::borrow::Cow<'a, str>>,
+    /// Absent where a node does not say it.
+    #[serde(default, deserialize_with = "lenient")]
+    pi: Option<Pi>,
+}
+
+/// How a node's board is does not decide whether the node is well: what cannot be read of it is unknown.
+fn lenient<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Pi>, D::Error> {
+    Ok(Pi::deserialize(serde_json::Value::deserialize(from)?).ok().map(Pi::checked))
 }
 
 /// Reads the answer's body as a health document; `None` if it is another.
@@ -230,6 +242,7 @@ fn read(body: &[u8], cluster: &str) -> Option<ProbeResult> {
         name: document.name.into_owned(),
         boot: Boot::parse(document.boot)?,
         state,
+        pi: document.pi,
     })
 }
 
@@ -438,6 +451,23 @@ mod tests {
         };
         assert_eq!(says("red"), Some(ProbeResult::OtherCluster("red".to_owned())));
         assert!(matches!(says("blue"), Some(ProbeResult::Node { .. })));
+    }
+
+    #[test]
+    fn a_board_is_read_within_bounds_and_never_spoils_the_answer() {
+        let says = |pi: &str| {
+            let body = BODY.replace("\"up\"", &format!("\"up\",\"pi\":{pi}"));
+            match read(body.as_bytes(), DEFAULT_CLUSTER) {
+                Some(ProbeResult::Node { pi, .. }) => pi,
+                other => panic!("{pi}: {other:?}"),
+            }
+        };
+        let pi = says(r#"{"model":"a\u0007b","throttled":true,"speed":0.5,"later":[1]}"#).unwrap();
+        assert_eq!((pi.model.as_deref(), pi.quarters()), (Some("a-b"), 2));
+        assert_eq!(says(r#"{"temperature_c":4e9,"speed":-1}"#), Some(Pi::default()));
+        for odd in ["null", "7", r#"{"speed":"fast"}"#, "[[]]"] {
+            assert_eq!(says(odd), None, "{odd}");
+        }
     }
 
     #[test]

@@ -151,6 +151,10 @@ impl Accept {
 #[derive(Clone, Copy, Debug)]
 pub struct LocalAddr(pub Option<SocketAddr>);
 
+/// Where a connection's client is; `None` where the system does not tell.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerAddr(pub Option<SocketAddr>);
+
 /// One accepted connection; counts against the bound while it lives.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -171,6 +175,11 @@ impl Connection {
     /// The address of this machine that its client connected to.
     pub(super) fn local_addr(&self) -> Option<SocketAddr> {
         self.stream.local_addr().ok()
+    }
+
+    /// The address its client connected from.
+    pub(super) fn peer_addr(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
     }
 
     fn silence_max(&self) -> Duration {

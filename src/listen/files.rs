@@ -15,13 +15,22 @@ const RESERVED_PER_WORKER: usize = 4;
 ///
 /// A login shell starts with 1,024, a relic of `select`; whoever does not use that may have all.
 pub fn room(workers: usize) -> Option<usize> {
-    // Not getrlimit(2): a system call filter may refuse it, and rustix takes it for infallible.
-    let (soft, hard) = limits(&fs::read_to_string("/proc/self/limits").ok()?)?;
+    let (soft, hard) = limits(&table()?)?;
     let raised = soft < hard
         && setrlimit(Resource::Nofile, Rlimit { current: Some(hard), maximum: Some(hard) }).is_ok();
     let limit = if raised { hard } else { soft };
     let reserved = RESERVED + RESERVED_PER_WORKER * workers;
     Some(usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(reserved))
+}
+
+/// How many files this process may have open now, all in all.
+pub fn files_max() -> Option<u64> {
+    limits(&table()?).map(|(soft, _)| soft)
+}
+
+/// Not getrlimit(2): a system call filter may refuse it, and rustix takes it for infallible.
+fn table() -> Option<String> {
+    fs::read_to_string("/proc/self/limits").ok()
 }
 
 /// The line `Max open files  1024  524288  files` of `/proc/PID/limits`, see proc_pid_limits(5).
@@ -53,9 +62,8 @@ mod tests {
     #[test]
     fn the_soft_limit_is_raised_to_the_hard_one() {
         let room = room(3).unwrap();
-        let table = fs::read_to_string("/proc/self/limits").unwrap();
-        let (soft, hard) = limits(&table).unwrap();
-        assert_eq!(soft, hard);
+        let (soft, hard) = limits(&table().unwrap()).unwrap();
+        assert_eq!((soft, files_max()), (hard, Some(hard)));
         assert_eq!(room, usize::try_from(hard).unwrap_or(usize::MAX) - RESERVED - 12);
     }
 }

@@ -12,7 +12,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::time::sleep;
 
-use super::accept::{Accept, Connection, LocalAddr};
+use super::accept::{Accept, Connection, LocalAddr, PeerAddr};
 use crate::config::HEAD_BYTES_MAX;
 
 /// The head of a request may take this long. Bytes that trickle in are no excuse.
@@ -55,8 +55,9 @@ impl Connections {
     }
 
     fn spawn(&self, connection: Connection) {
-        let local = ConnectInfo(LocalAddr(connection.local_addr()));
-        let service = TowerToHyperService::new(self.router.clone().layer(Extension(local)));
+        let local = Extension(ConnectInfo(LocalAddr(connection.local_addr())));
+        let peer = Extension(ConnectInfo(PeerAddr(connection.peer_addr())));
+        let service = TowerToHyperService::new(self.router.clone().layer(local).layer(peer));
         let mut http1 = http1::Builder::new();
         // Without it hyper reads ahead 400 KB for each client that never ends its head.
         http1.max_buf_size(HEAD_BYTES_MAX).timer(TokioTimer::new()).header_read_timeout(HEAD_MAX);

@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Buckets: two an octave. The first takes all up to [`LEAST_US`], the last all that is longer than
-/// the one before it, some 65 s.
+/// Buckets: two an octave. The first takes all up to 128 microseconds, the last all that is longer
+/// than the one before it, some 65 s.
 pub const BUCKETS: usize = 40;
 
 /// The upper bound of the first bucket, in microseconds.

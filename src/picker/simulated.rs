@@ -59,7 +59,7 @@ fn run(
         while let Some(Reverse((at, number))) = under_way.peek().copied().filter(|r| r.0.0 <= now) {
             under_way.pop();
             let (pick, came): (Pick, Duration) = picks[number].take().expect("it ends once");
-            pick.member().answered(at, at - came, true);
+            pick.member().took(at, at - came);
             seen.waits.push(at - came);
             seen.answers[pick.member().epoch as usize - 1] += 1;
         }

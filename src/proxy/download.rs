@@ -100,7 +100,7 @@ impl Download<'_> {
     pub(super) fn begin(&mut self) -> Result<bool, Stopped> {
         self.take()?;
         self.answer.head_sent = true;
-        self.worker.answered(self.member, self.came, self.at_once);
+        self.worker.answered(self.member, self.answer.status, self.came, self.at_once);
         let Unsent { head, left, plain } = &mut self.unsent;
         let body = if self.answer.unchunk { &plain[..] } else { &self.inbox.filled()[..*left] };
         let sent = self.worker.scratch.send(body, self.to_client.as_ref());

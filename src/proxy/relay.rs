@@ -95,7 +95,8 @@ impl Attempt<'_> {
         self.client.entry.answered(answer.status);
         self.worker.heard(self.member, answer.status);
         if answer.switches {
-            self.worker.answered(self.member, self.request.came, self.request.at_once);
+            let Request { came, at_once, .. } = *self.request;
+            self.worker.answered(self.member, answer.status, came, at_once);
             let client = Box::pin(self.switch(&answer)).await;
             let Answer { status, draining, .. } = answer;
             return Ok(Relayed { client, status, reusable: false, draining });

@@ -41,7 +41,15 @@ pub(super) fn render(title: &str, facts: &Facts) -> String {
          {warning}<dl>\n{facts_html}</dl>\n</main>\n\
          <footer>{next}</footer>"
     );
-    Page { title, icon_href: &badge.icon_href(), refresh_s: None, css: &css, body: &body }.render()
+    let page = Page {
+        title,
+        icon_href: &badge.icon_href(),
+        refresh_s: None,
+        script: None,
+        css: &css,
+        body: &body,
+    };
+    page.render()
 }
 
 /// By how many characters the style sheet divides the width: short names do not grow past the

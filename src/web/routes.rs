@@ -17,9 +17,11 @@ use tokio::time::timeout;
 
 use super::accepts::Form;
 use super::facts::Facts;
-use super::{Node, page};
+use super::{Node, drain, metrics, page};
 use crate::discovery::membership::HEALTH_PATH;
 use crate::listen::LocalAddr;
+use crate::metrics::{METRICS_PATH, exposition};
+use crate::pi::Pi;
 
 /// The body of a request may take this long. Bytes that trickle in are no excuse.
 const BODY_MAX: Duration = Duration::from_secs(10);
@@ -31,6 +33,9 @@ pub(super) fn router(node: Arc<Node>) -> Router {
     Router::new()
         .route("/", any(name))
         .route(HEALTH_PATH, get(health))
+        .route(METRICS_PATH, get(scrape))
+        .route("/.picluster/drain", drain::route(true))
+        .route("/.picluster/undrain", drain::route(false))
         .fallback(nothing)
         .layer(from_fn_with_state(Arc::clone(&node), sign))
         .with_state(node)
@@ -69,6 +74,7 @@ struct Health<'a> {
     boot: String,
     state: &'static str,
     cluster: &'a str,
+    pi: Pi,
     #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<String>,
 }
@@ -78,11 +84,7 @@ async fn health(
     State(node): State<Arc<Node>>,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
-    let (status, state) = if node.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else {
-        (StatusCode::OK, "up")
-    };
+    let status = if node.is_draining() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     // A query nobody can read asks for no echo; how the node is does not depend on it.
     let nonce = asked.ok().and_then(|Query(asked)| asked.nonce).filter(|nonce| {
         nonce.len() <= NONCE_BYTES_MAX && nonce.bytes().all(|b| b.is_ascii_graphic())
@@ -93,11 +95,16 @@ async fn health(
         id: identity.id.as_str(),
         name: &identity.name,
         boot: identity.boot.to_string(),
-        state,
+        state: node.state(),
         cluster: &node.cluster,
+        pi: node.board.health(),
         nonce,
     };
     (status, Json(health)).into_response()
+}
+
+async fn scrape(State(node): State<Arc<Node>>, headers: HeaderMap) -> Response {
+    exposition::answer(&headers, move |families| metrics::tell(families, &node))
 }
 
 async fn nothing() -> impl IntoResponse {
@@ -115,13 +122,19 @@ async fn read(request: Request) -> Request {
 /// What every answer carries: who gave it, that it must not be kept (a phone that shows a kept one
 /// "proves" that balancing fails), and while draining that the connection ends with it.
 async fn sign(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
-    if request.uri().path() != HEALTH_PATH {
+    let path = request.uri().path();
+    let counted = !path.starts_with("/.picluster/");
+    let _under_way = counted.then(|| node.answered.begin());
+    if counted {
         node.served.fetch_add(1, Ordering::Relaxed);
     }
     let mut answer = match timeout(BODY_MAX, read(request)).await {
         Ok(request) => next.run(request).await,
         Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
     };
+    if counted {
+        node.answered.classes.add(answer.status().as_u16());
+    }
     let headers = answer.headers_mut();
     if let Ok(name) = HeaderValue::from_str(&node.identity.name) {
         headers.insert("x-picluster-node", name);

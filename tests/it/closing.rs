@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use picluster::listen::{self, Accept};
 use picluster::server::{Bounds, Handler, Life, Phase, Workers};
+use picluster::systemd::Pulses;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 
@@ -47,7 +48,9 @@ fn whoever_is_connected_when_workers_end_is_answered() {
         let (phase, watched) = watch::channel(Phase::Serving);
         let wait = Duration::from_secs(5);
         let bounds = Bounds { connections: 1024, per_client: 1024, wait, spare: 16, advice: "" };
-        let workers = Workers::start(listeners, bounds, &watched, || Rc::new(Greeter)).unwrap();
+        let workers =
+            Workers::start(listeners, bounds, &watched, &Pulses::default(), || Rc::new(Greeter))
+                .unwrap();
         none_is_reset(port, || {
             phase.send(Phase::Draining(Instant::now() + wait)).unwrap();
         });

@@ -13,10 +13,11 @@ use std::path::Path;
 use words::{Scan, scan};
 
 /// Who alone may name a crate: the file of this name and the folder beside it.
-const OWNERS: [(&str, &str); 5] = [
+const OWNERS: [(&str, &str); 6] = [
     ("clap", "cli"),
     ("httparse", "h1"),
     ("mdns_sd", "discovery/mdns"),
+    ("prometheus_client", "metrics/exposition"),
     ("rustls", "tls"),
     ("tokio_rustls", "tls"),
 ];

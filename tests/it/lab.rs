@@ -41,13 +41,12 @@ pub(crate) use inside::{Manner, Program, command};
 pub(crate) use load::{Failure, Load, Report};
 pub(crate) use mdns::{Advert, goodbye};
 pub(crate) use pi::{Dials, Pi};
-pub(crate) use process::Process;
+pub(crate) use process::{Pipes, Process};
 pub(crate) use recorder::{Arrival, Recorder};
-pub(crate) use shell::{PATH, is_installed};
+pub(crate) use shell::{PATH, Shell, is_installed};
 pub(crate) use tunnels::Tunnels;
 
 use courier::Courier;
-use shell::Shell;
 
 /// How long a scenario waits for what must come before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);

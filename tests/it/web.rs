@@ -249,3 +249,40 @@ async fn a_head_that_is_longer_than_any_is_refused_before_it_is_whole() {
     let mut other = TcpStream::connect(ada.addr).await.unwrap();
     assert_eq!(ask(&mut other, "GET /", "").await.1, "ada\n");
 }
+
+/// A POST as a program of this machine sends it; the head of the answer and its body.
+async fn post(addr: SocketAddr, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n",
+        addr.port()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn a_node_that_is_drained_by_hand_says_so_and_goes_on_until_it_is_taken_back() {
+    let ada = start(&config("[::]:0"));
+    let v4 = SocketAddr::from(([127, 0, 0, 1], ada.addr.port()));
+    for addr in [v4, ada.addr] {
+        for _ in 0..2 {
+            let (head, body) = post(addr, "/.picluster/drain").await;
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+            assert!(body.contains("\"name\":\"ada\",\"state\":\"draining\""), "{body}");
+        }
+        let (head, body) = get(addr, "GET /.picluster/health", "").await;
+        assert!(head.starts_with("http/1.1 503") && body.contains("\"draining\""), "{head} {body}");
+        let (head, body) = get(addr, "GET /", "").await;
+        assert!(head.contains("x-picluster-state: draining") && body == "ada\n", "{head} {body}");
+        let (_, body) = post(addr, "/.picluster/undrain").await;
+        assert!(body.contains("\"state\":\"up\""), "{body}");
+        let (head, _) = get(addr, "GET /", "").await;
+        assert!(head.starts_with("http/1.1 200") && !head.contains("draining"), "{head}");
+    }
+    assert!(get(v4, "GET /.picluster/drain", "").await.0.starts_with("http/1.1 405"));
+    assert!(get(v4, "POST /.picluster/drain", "").await.0.starts_with("http/1.1 403"));
+}

@@ -1,4 +1,4 @@
-//! Hears of nodes: browses for their service and proposes what passes the filter.
+//! Hears of nodes, or of balancers: browses for their service and proposes what passes the filter.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,14 +10,15 @@ use tokio::time::{sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::daemon::{
-    Daemon, Delays, MEASURE_EVERY, is_full, jittered, port_is_free, recv, warn_unheard,
+    Daemon, Delays, MEASURE_EVERY, is_full, jittered, port_is_free, records, recv, warn_unheard,
 };
 use super::filter::Trust;
 use super::hearing::{Hearing, instance_label};
 use super::interfaces::{Interfaces, Purpose, Rule};
 use super::outbox::Outbox;
 use crate::config::DiscoveryConfig;
-use crate::node::{Change, NodeId, SERVICE, Source};
+use crate::metrics::Counts;
+use crate::node::{Change, NodeId, Source};
 
 /// When to browse again; the last repeats. A node that fell silent for over two minutes is not asked
 /// for by itself any more, browsing again heals that within 0.2 s.
@@ -35,7 +36,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts to browse. `own` says whether an id at a port is that of a node of this machine (see
+    /// Starts to browse for this service. `own` says whether an id at a port is that of a node of this machine (see
     /// [`Hardware::node_id`](crate::identity::Hardware::node_id)); such a node may be at a loopback
     /// address. A full `changes` never blocks: the newest word of each instance waits.
     ///
@@ -46,14 +47,24 @@ impl Browser {
     /// Outside a tokio runtime.
     pub fn start(
         config: &DiscoveryConfig,
+        service: &'static str,
         trust: Trust,
         own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
         changes: mpsc::Sender<Change>,
+        counts: Arc<Counts>,
     ) -> Self {
         let interfaces = Interfaces::new(Rule::new(config, Purpose::Hear));
-        let hearing = Hearing::new(Arc::clone(&interfaces), trust, own);
-        let browsing =
-            Browsing { interfaces, hearing, outbox: Outbox::default(), found: 0, deaf: false };
+        let hearing =
+            Hearing::new(service, Arc::clone(&interfaces), trust, own, Arc::clone(&counts));
+        let browsing = Browsing {
+            service,
+            interfaces,
+            hearing,
+            outbox: Outbox::default(),
+            found: 0,
+            deaf: false,
+            counts,
+        };
         Self { task: tokio::spawn(browsing.run(changes)) }
     }
 }
@@ -77,6 +88,7 @@ enum End {
 }
 
 struct Browsing {
+    service: &'static str,
     interfaces: Arc<Interfaces>,
     hearing: Hearing,
     outbox: Outbox,
@@ -84,6 +96,7 @@ struct Browsing {
     found: u32,
     /// The daemon said that it listens on no interface.
     deaf: bool,
+    counts: Arc<Counts>,
 }
 
 impl Browsing {
@@ -98,15 +111,18 @@ impl Browsing {
             match end {
                 End::Closed => return,
                 End::Full => {
+                    self.counts.mdns.restarts.add("cache_full");
                     debug!("mdns cache full, starting over");
                     sleep(RECYCLE_AFTER).await;
                 }
                 End::Deaf => {
+                    self.counts.mdns.restarts.add("no_interface");
                     let wait = delays.next();
                     warn_unheard(wait);
                     sleep(wait).await;
                 }
                 End::Failed(error) => {
+                    self.counts.mdns.restarts.add("failed");
                     let wait = delays.next();
                     warn!(
                         %error, retry_in = ?wait,
@@ -124,7 +140,7 @@ impl Browsing {
         // The balancer's advertiser finds the same, and tells.
         port_is_free(false).await;
         let (daemon, monitor) = Daemon::start(&self.interfaces)?;
-        let mut events = daemon.browse(SERVICE)?;
+        let mut events = daemon.browse(self.service)?;
         // The receiver before the current one, until the daemon has dropped its end: a departure may
         // still be in it.
         let mut before: Option<Receiver<ServiceEvent>> = None;
@@ -150,7 +166,9 @@ impl Browsing {
                 },
                 metrics = recv(measured.as_ref()) => {
                     measured = None;
-                    if metrics.is_some_and(|metrics| is_full(&metrics)) {
+                    let Some(metrics) = metrics else { continue };
+                    self.counts.mdns.records.set(records(&metrics).max(0) as u64);
+                    if is_full(&metrics) {
                         return Ok(End::Full);
                     }
                 },
@@ -161,7 +179,7 @@ impl Browsing {
                         return Ok(End::Deaf);
                     }
                     deaf_before = self.deaf;
-                    before = Some(std::mem::replace(&mut events, daemon.browse(SERVICE)?));
+                    before = Some(std::mem::replace(&mut events, daemon.browse(self.service)?));
                 },
                 event = monitor.recv_async() => match event {
                     Ok(event) => self.on_daemon(&event),
@@ -177,8 +195,8 @@ impl Browsing {
                         // The subscription died: its channel was full. Asking anew from an empty
                         // cache, or the replay would fill it again.
                         debug!("mdns subscription lost, browsing anew");
-                        daemon.stop_browse(SERVICE)?;
-                        events = daemon.browse(SERVICE)?;
+                        daemon.stop_browse(self.service)?;
+                        events = daemon.browse(self.service)?;
                     }
                 },
             }
@@ -204,18 +222,24 @@ impl Browsing {
 
     fn on_service(&mut self, event: ServiceEvent) {
         let now = Instant::now();
+        let events = &self.counts.mdns.events;
         match event {
             ServiceEvent::ServiceResolved(service) => {
+                events.add("resolved");
                 if let Some(sighting) = self.hearing.sighting(&service, now) {
                     self.outbox.push(Change::Seen(Source::Mdns, sighting), now);
                 }
             }
             ServiceEvent::ServiceRemoved(_, fullname) => {
-                if let Some(instance) = instance_label(&fullname) {
+                events.add("removed");
+                if let Some(instance) = instance_label(&fullname, self.service) {
                     self.outbox.push(Change::Left(Source::Mdns, instance.to_owned()), now);
                 }
             }
-            ServiceEvent::ServiceFound(..) => self.found += 1,
+            ServiceEvent::ServiceFound(..) => {
+                events.add("found");
+                self.found += 1;
+            }
             // The only place where the daemon tells how many interfaces it listens on.
             ServiceEvent::SearchStarted(text) => self.deaf = text.contains(" on 0 interfaces"),
             _ => {}

@@ -131,10 +131,17 @@ impl Delays {
 
 /// Whether a daemon's cache has outgrown its bound.
 pub(super) fn is_full(metrics: &Metrics) -> bool {
-    let count = |key: &str| metrics.get(key).copied().unwrap_or(0);
-    let records = ["cached-ptr", "cached-srv", "cached-addr", "cached-txt", "cached-nsec"];
-    let records = records.into_iter().map(count).fold(0_i64, i64::saturating_add);
-    records > RECORDS_MAX || count("timer") > TIMERS_MAX
+    records(metrics) > RECORDS_MAX || count(metrics, "timer") > TIMERS_MAX
+}
+
+/// How many records a daemon has cached.
+pub(super) fn records(metrics: &Metrics) -> i64 {
+    let kinds = ["cached-ptr", "cached-srv", "cached-addr", "cached-txt", "cached-nsec"];
+    kinds.into_iter().map(|kind| count(metrics, kind)).fold(0, i64::saturating_add)
+}
+
+fn count(metrics: &Metrics, key: &str) -> i64 {
+    metrics.get(key).copied().unwrap_or(0)
 }
 
 /// The next of a receiver that may not be there, then waits for ever; `None` when its sender is gone.
@@ -175,17 +182,23 @@ pub(super) async fn port_is_free(aloud: bool) {
     while let Err(error) = bind_5353() {
         if aloud && Instant::now() >= say_at {
             say_at += delays.next();
-            let owner =
-                udp_owner(MDNS_PORT).map_or("another program".to_owned(), |o| o.to_string());
-            warn!(
-                %error,
-                "no mdns: udp port 5353 is held by {owner}, which does not share it, so nodes and \
-                 balancers do not find each other; stop it (`sudo ss -ulpn sport = 5353` shows whose \
-                 it is), no restart is needed here"
-            );
+            warn!(%error, "no mdns: {}; no restart is needed here", held());
         }
         sleep(PORT_CHECK_EVERY).await;
     }
+}
+
+/// Why no daemon could start here, if none could.
+pub(super) fn obstacle() -> Option<String> {
+    bind_5353().is_err().then(held)
+}
+
+fn held() -> String {
+    let owner = udp_owner(MDNS_PORT).map_or("another program".to_owned(), |o| o.to_string());
+    format!(
+        "udp port 5353 is held by {owner}, which does not share it, so nodes and balancers do not \
+         find each other; stop it (`sudo ss -ulpn sport = 5353` shows whose it is)"
+    )
 }
 
 /// Binds the port the way mdns-sd does, to learn the error that it keeps to itself.

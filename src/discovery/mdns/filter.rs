@@ -45,6 +45,20 @@ pub(super) enum Refusal {
     OffLink,
 }
 
+impl Refusal {
+    /// The word by which refusals are counted.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::NoHost => "no_host",
+            Self::Metadata => "metadata",
+            Self::Loopback => "loopback",
+            Self::SelfAssigned => "self_assigned",
+            Self::Ourselves => "ourselves",
+            Self::OffLink => "off_link",
+        }
+    }
+}
+
 /// The endpoints at `port` that may be tried, best first, at most [`ENDPOINTS_MAX`]. `own` says that
 /// the advertised id is that of a node of this machine.
 pub(super) fn endpoints(

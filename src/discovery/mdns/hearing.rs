@@ -10,7 +10,8 @@ use tracing::{debug, warn};
 
 use super::filter::{Heard, Refusal, Trust, endpoints, judge};
 use super::interfaces::{Interfaces, Link};
-use crate::node::{Advertisement, NodeId, SERVICE, Sighting, TxtError, printable};
+use crate::metrics::Counts;
+use crate::node::{Advertisement, NodeId, Sighting, TxtError, printable};
 
 /// The most instances whose warning is remembered; of a flood the first few are enough.
 const WARNED_MAX: usize = 64;
@@ -29,36 +30,43 @@ const WARN_APART: Duration = Duration::from_secs(1);
 
 /// Judges what was heard.
 pub(super) struct Hearing {
+    service: &'static str,
     interfaces: Arc<Interfaces>,
     trust: Trust,
     own: Own,
     warned: Warned,
     without_txt: WithoutTxt,
+    counts: Arc<Counts>,
 }
 
 impl Hearing {
     pub(super) fn new(
+        service: &'static str,
         interfaces: Arc<Interfaces>,
         trust: Trust,
         own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
+        counts: Arc<Counts>,
     ) -> Self {
         Self {
+            service,
             interfaces,
             trust,
             own: Box::new(own),
             warned: Warned::default(),
             without_txt: WithoutTxt::default(),
+            counts,
         }
     }
 
     /// What a resolved service says, if it can be used.
     pub(super) fn sighting(&mut self, service: &ResolvedService, now: Instant) -> Option<Sighting> {
-        let instance = instance_label(&service.fullname)?;
+        let instance = instance_label(&service.fullname, self.service)?;
         let txt = &service.txt_properties;
         let value = |key: &str| std::str::from_utf8(txt.get_property_val(key)??).ok();
         let advertisement = match Advertisement::parse(value) {
             Ok(advertisement) => advertisement,
             Err(error @ TxtError::NotYet) => {
+                self.counts.mdns.ignored.add("txt_missing");
                 if self.without_txt.for_long(instance, now)
                     && self.warned.may(instance, &error.to_string(), now)
                 {
@@ -71,6 +79,9 @@ impl Hearing {
                 return None;
             }
             Err(error) => {
+                let version = matches!(error, TxtError::Version(_));
+                let reason = if version { "txt_version" } else { "txt_malformed" };
+                self.counts.mdns.ignored.add(reason);
                 let (may, instance) =
                     (self.warned.may(instance, &error.to_string(), now), printable(instance, 63));
                 if may {
@@ -93,6 +104,7 @@ impl Hearing {
         let own = advertisement.id.as_ref().is_some_and(local);
         let endpoints = endpoints(&self.trust, &links, &heard, service.port, own);
         if endpoints.is_empty() {
+            self.counts.mdns.ignored.add("no_address");
             self.explain(instance, service.port, own, &heard, now);
             return None;
         }
@@ -111,6 +123,7 @@ impl Hearing {
             let Err(refusal) = judge(&self.trust, &links, heard, port, own) else {
                 continue;
             };
+            self.counts.mdns.addresses_refused.add(refusal.as_str());
             let instance_text = printable(instance, 63);
             debug!(instance = instance_text, ip = %heard.ip, ?refusal, "address refused");
             if refusal == Refusal::OffLink
@@ -181,10 +194,10 @@ impl Warned {
 
 /// The instance label of a full name. mdns-sd hands names out as they were on the wire, without
 /// escapes, so dots and backslashes in the label are its own and only the type is cut off.
-pub(super) fn instance_label(fullname: &str) -> Option<&str> {
-    let split = fullname.len().checked_sub(SERVICE.len() + 1)?;
+pub(super) fn instance_label<'a>(fullname: &'a str, service: &str) -> Option<&'a str> {
+    let split = fullname.len().checked_sub(service.len() + 1)?;
     let (label, rest) = fullname.split_at_checked(split)?;
-    let is_service = rest.strip_prefix('.').is_some_and(|ty| ty.eq_ignore_ascii_case(SERVICE));
+    let is_service = rest.strip_prefix('.').is_some_and(|ty| ty.eq_ignore_ascii_case(service));
     (is_service && !label.is_empty()).then_some(label)
 }
 
@@ -207,16 +220,17 @@ fn heard(address: &ScopedIp) -> Heard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::SERVICE;
 
     #[test]
     fn an_instance_label_may_hold_anything() {
         for label in ["pc-abc", "My NAS", "a.b", r"back\slash", r"dot\.ted", "küche", "_tcp"] {
             let fullname = format!("{label}.{SERVICE}");
-            assert_eq!(instance_label(&fullname), Some(label));
+            assert_eq!(instance_label(&fullname, SERVICE), Some(label));
         }
-        assert_eq!(instance_label("x._PiCluster._TCP.Local."), Some("x"));
+        assert_eq!(instance_label("x._PiCluster._TCP.Local.", SERVICE), Some("x"));
         for other in ["", SERVICE, &format!(".{SERVICE}"), "x._http._tcp.local.", "ü_picluster"] {
-            assert_eq!(instance_label(other), None, "{other}");
+            assert_eq!(instance_label(other, SERVICE), None, "{other}");
         }
     }
 

@@ -44,6 +44,10 @@ pub enum What {
     FalseGoodbye,
     /// A node was absent and silent for so long that it was taken off the list.
     Forgotten,
+    /// A node's board has too little power, or is throttled.
+    BoardTrouble,
+    /// That is over.
+    BoardWell,
     /// A candidate was not taken.
     Refused,
     /// What is advertised is not there, or is somebody else.
@@ -92,14 +96,27 @@ impl What {
             Self::Renamed => "node shown under another name",
             Self::FalseGoodbye => "goodbye of a node that still answers",
             Self::Forgotten => "node forgotten",
+            Self::BoardTrouble => "node's board is in trouble",
+            Self::BoardWell => "node's board is well again",
             Self::Refused => "candidate not taken",
             Self::Faulty => "advertised, but not usable",
         }
     }
 
+    /// The same beside the node's name, for people who watch the page.
+    pub fn beside_the_name(self) -> &'static str {
+        match self {
+            Self::Joined => "joined (mDNS)",
+            _ => self.as_str().strip_prefix("node ").unwrap_or(self.as_str()),
+        }
+    }
+
     /// Whether somebody should do something about it.
     pub fn is_warning(self) -> bool {
-        matches!(self, Self::Lost | Self::Cloned | Self::Renamed | Self::FalseGoodbye)
+        matches!(
+            self,
+            Self::Lost | Self::Cloned | Self::Renamed | Self::FalseGoodbye | Self::BoardTrouble
+        )
     }
 
     /// Whether it is of interest only to who looks for a fault.

@@ -1,7 +1,7 @@
 //! Who holds an id: one machine in one of its starts, reached by one active way.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::claim::Context;
@@ -13,6 +13,9 @@ use crate::node::Boot;
 use crate::pi::Pi;
 use crate::pool::Counters;
 
+/// Why a node is not used that somebody on this machine has drained.
+pub(super) const DRAINED_HERE: &str = "drained here";
+
 /// A goodbye that was heard and has not been contradicted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Farewell {
@@ -21,6 +24,10 @@ pub(super) struct Farewell {
     /// node itself said that it is draining.
     pub(super) doubted: bool,
 }
+
+/// Between two words about the trouble of one board: a supply at its limit fails and recovers every few
+/// seconds.
+const TROUBLE_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Holder {
@@ -43,6 +50,8 @@ pub(super) struct Holder {
     pub(super) counters: Arc<Counters>,
     /// How its board is, as it said last.
     pub(super) pi: Arc<Mutex<Option<Pi>>>,
+    /// Its board's trouble as it was last told, and when that was.
+    trouble: (bool, Option<Duration>),
     /// The health as it was last told, and since when it is that.
     pub(super) shown: Health,
     pub(super) since: Duration,
@@ -52,6 +61,8 @@ pub(super) struct Holder {
     pub(super) farewell: Option<Farewell>,
     /// Its last word was that it is draining.
     pub(super) drained: bool,
+    /// Somebody on this machine has drained it; written where ids are given.
+    pub(super) drained_here: bool,
     /// The epoch it had by a way that answered nothing when it was left.
     pub(super) left_silent: Option<u64>,
     /// What requests have shown of it.
@@ -72,12 +83,14 @@ impl Holder {
             name: None,
             counters: Arc::default(),
             pi: Arc::default(),
+            trouble: (false, None),
             shown: Health::Starting,
             since: cx.now,
             advertised: true,
             absent_since: cx.now,
             farewell: None,
             drained: false,
+            drained_here: false,
             left_silent: None,
             standing: Standing::default(),
         }
@@ -150,9 +163,41 @@ impl Holder {
         true
     }
 
+    /// Takes in how its board is. A board that is held back gets a smaller share, at once: its clients
+    /// would wait for it. A trouble is told when it begins and when it ends, a flickering one seldom.
+    pub(super) fn hear_of_its_board(&mut self, pi: Option<&Pi>, cx: &mut Context<'_>) {
+        cx.ledger.changed |= self.standing.runs_at(pi.map_or(4, Pi::quarters));
+        let trouble = pi.and_then(Pi::trouble);
+        let (told, at) = self.trouble;
+        if told != trouble.is_some() && at.is_none_or(|at| cx.now >= at + TROUBLE_TOLD_EVERY) {
+            self.trouble = (!told, Some(cx.now));
+            let what = if told { What::BoardWell } else { What::BoardTrouble };
+            cx.ledger.tell(what, self, None, trouble.unwrap_or_default());
+        }
+        *self.pi.lock().unwrap_or_else(PoisonError::into_inner) = pi.cloned();
+    }
+
     /// Why it is what it is, as a sentence for people.
     pub(super) fn why(&self, way: &Way) -> String {
         self.standing.why(self.standing.over(way.health())).unwrap_or_else(|| way.why.clone())
+    }
+
+    /// What is shown of it: its health, and why. Who is drained here but would serve is draining.
+    pub(super) fn said(&self, way: &Way) -> (Health, String) {
+        let why = match (self.shown, self.farewell) {
+            (Health::Up, _) if self.drained_here => {
+                return (Health::Draining, DRAINED_HERE.to_owned());
+            }
+            (Health::Draining, Some(_)) => "said goodbye and is draining".to_owned(),
+            _ => self.why(way),
+        };
+        let why = if self.drained_here { format!("{why}; {DRAINED_HERE}") } else { why };
+        (self.shown, why)
+    }
+
+    /// Whether it has a share of the requests.
+    pub(super) fn has_share(&self) -> bool {
+        !self.drained_here && self.standing.has_share(self.shown)
     }
 
     fn tell(&self, health: Health, way: &Way, foreign: bool, cx: &mut Context<'_>) {

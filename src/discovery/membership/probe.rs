@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::health::Outcome;
 use crate::node::{Boot, NodeId, is_node_name, printable};
+use crate::pi::Pi;
 
 /// The path at which a picluster node answers for its health.
 pub const HEALTH_PATH: &str = "/.picluster/health";
@@ -42,7 +43,7 @@ pub enum NodeState {
 }
 
 /// What came of a probe.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ProbeResult {
     /// A picluster health document, whatever its status was.
     Node {
@@ -54,6 +55,8 @@ pub enum ProbeResult {
         boot: Boot,
         /// How it is.
         state: NodeState,
+        /// How its board is, if it says so; within bounds.
+        pi: Option<Pi>,
     },
     /// A picluster node that belongs to this other cluster now.
     OtherCluster(String),
@@ -72,13 +75,34 @@ pub enum ProbeResult {
     NotHttp(String),
 }
 
+impl ProbeResult {
+    /// The word by which results are counted.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Node { state: NodeState::Up, .. } => "up",
+            Self::Node { state: NodeState::Draining, .. } => "draining",
+            Self::Node { state: NodeState::AppDown, .. } => "app_down",
+            Self::OtherCluster(_) => "other_cluster",
+            Self::Status(..500) => "http",
+            Self::Status(_) => "http_5xx",
+            Self::Refused => "connect_refused",
+            Self::Unreachable(_) => "unreachable",
+            Self::TimedOut => "answer_timeout",
+            Self::Closed => "closed",
+            Self::NotHttp(_) => "not_http",
+        }
+    }
+}
+
 /// Who a result proves to be there.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Proof {
     /// `None` for a foreign device.
     pub(super) boot: Option<Boot>,
     /// The name it goes by; `None` for a foreign device.
     pub(super) name: Option<String>,
+    /// How its board is, if it says so.
+    pub(super) pi: Option<Pi>,
 }
 
 /// A result, judged.
@@ -107,7 +131,7 @@ pub(super) fn judge(
             stranger: true,
             ..failed(Outcome::Refused, format!("another node ({id}) answers on {asked}"))
         },
-        ProbeResult::Node { name, boot, state, .. } => {
+        ProbeResult::Node { name, boot, state, pi, .. } => {
             let (outcome, why) = match state {
                 NodeState::Up => (Outcome::Healthy, "answered the last probe"),
                 NodeState::Draining => (Outcome::Draining, "says that it is draining"),
@@ -116,7 +140,7 @@ pub(super) fn judge(
             let legal = is_node_name(name);
             let name = if legal { name.clone() } else { printable(name, 63) };
             let name = if name.is_empty() { expected.to_string() } else { name };
-            let proof = Some(Proof { boot: Some(*boot), name: Some(name) });
+            let proof = Some(Proof { boot: Some(*boot), name: Some(name), pi: pi.clone() });
             Verdict { outcome, proof, stranger: false, why: why.to_owned() }
         }
         ProbeResult::OtherCluster(_) if foreign => judge_status(200, asked, foreign),
@@ -148,7 +172,7 @@ fn judge_status(status: u16, asked: SocketAddr, foreign: bool) -> Verdict {
         (true, _) => (Outcome::Failing, format!("answered with status {status} on {asked}")),
         (false, _) => (Outcome::Broken, format!("{asked} answers, but not as a picluster node")),
     };
-    let proof = foreign.then_some(Proof { boot: None, name: None });
+    let proof = foreign.then_some(Proof { boot: None, name: None, pi: None });
     Verdict { outcome, proof, stranger: false, why }
 }
 
@@ -166,7 +190,7 @@ mod tests {
     }
 
     fn node(name: &str, state: NodeState) -> ProbeResult {
-        ProbeResult::Node { id: id("a"), name: name.to_owned(), boot: Boot(1), state }
+        ProbeResult::Node { id: id("a"), name: name.to_owned(), boot: Boot(1), state, pi: None }
     }
 
     #[test]

@@ -135,6 +135,7 @@ impl Claim {
             holder.wanted.clone_from(name);
             cx.ledger.changed = true;
         }
+        holder.hear_of_its_board(proof.pi.as_ref(), cx);
         match outcome {
             Outcome::Draining => holder.drained = true,
             Outcome::Healthy => {

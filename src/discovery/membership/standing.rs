@@ -1,5 +1,6 @@
 //! What requests have shown of a node, laid over what probes say of its address: ejections that a
-//! good probe does not end, the trial of a node that is back, and the share that grows after it.
+//! good probe does not end, the trial of a node that is back, the share that grows after it, and the
+//! smaller one of a board that is throttled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +51,8 @@ pub(super) struct Standing {
     failed_trials: u32,
     /// Since when requests break off in a row, as far as that was told.
     breaking: Option<Duration>,
+    /// The quarters of its full speed that its board lacks, 0 to 3.
+    lacking: u8,
 }
 
 /// How it gets its share.
@@ -99,9 +102,17 @@ impl Standing {
     pub(super) fn share(&self, shown: Health) -> Share {
         match &self.course {
             Course::Trial { taken, .. } if shown == Health::Up => Share::Trial(Arc::clone(taken)),
-            Course::Slow { quarters, .. } if shown == Health::Up => Share::Quarters(*quarters),
-            _ => Share::WHOLE,
+            Course::Slow { quarters, .. } if shown == Health::Up => {
+                Share::Quarters((*quarters).min(4 - self.lacking))
+            }
+            _ => Share::Quarters(4 - self.lacking),
         }
+    }
+
+    /// Its board runs at so many quarters of its full speed. True if that changes what is shown.
+    pub(super) fn runs_at(&mut self, quarters: u8) -> bool {
+        let lacking = 4 - quarters.clamp(1, 4);
+        std::mem::replace(&mut self.lacking, lacking) != lacking
     }
 
     /// A sentence for people, if there is more to say than what probes say.
@@ -111,8 +122,12 @@ impl Standing {
             (Health::Up, Course::Trial { .. }, _) => {
                 "answers again; gets one request at a time until one is answered".to_owned()
             }
-            (Health::Up, Course::Slow { quarters, .. }, _) => {
+            (Health::Up, Course::Slow { quarters, .. }, _) if *quarters <= 4 - self.lacking => {
                 format!("answers again; gets {} % of its share for now", u32::from(*quarters) * 25)
+            }
+            (Health::Up, ..) if self.lacking > 0 => {
+                let part = ["three quarters", "half", "a quarter"][usize::from(self.lacking) - 1];
+                format!("up; throttled, so it gets {part} of a share")
             }
             (Health::Up, Course::Untried, _) => {
                 "answers probes again; no request came to try it with".to_owned()

@@ -1,6 +1,8 @@
 //! The rules of the table, a scenario each. The simulation in `tests/it` looks for their gaps.
 
+mod board;
 mod bounds;
+mod drain;
 mod foreign;
 mod names;
 mod traffic;
@@ -28,7 +30,7 @@ fn at(host: u8) -> SocketAddr {
 
 fn node(id: &str, name: &str, boot: u64, state: NodeState) -> ProbeResult {
     let id = NodeId::new(id).unwrap();
-    ProbeResult::Node { id, name: name.to_owned(), boot: Boot(boot), state }
+    ProbeResult::Node { id, name: name.to_owned(), boot: Boot(boot), state, pi: None }
 }
 
 fn up(id: &str, boot: u64) -> ProbeResult {

@@ -34,11 +34,11 @@ impl Membership {
     /// so never the last one.
     fn errs_alone(&self, epoch: u64) -> bool {
         let (mut peers, mut alike, mut out, mut all) = (0, 0, 0, 0);
-        for holder in self.holders() {
+        for holder in self.holders().filter(|holder| !holder.drained_here) {
             let is_out = holder.standing.is_out(holder.shown);
             out += usize::from(is_out);
             all += usize::from(is_out || holder.shown == Health::Up);
-            if holder.epoch != epoch && holder.standing.has_share(holder.shown) {
+            if holder.epoch != epoch && holder.has_share() {
                 peers += 1;
                 alike += usize::from(holder.counters.errors.load(Ordering::Relaxed) > 0);
             }
@@ -52,7 +52,7 @@ impl Membership {
 
     /// The nodes that have a share of the requests.
     pub(super) fn usable(&self) -> usize {
-        self.holders().filter(|holder| holder.standing.has_share(holder.shown)).count()
+        self.holders().filter(|holder| holder.has_share()).count()
     }
 
     /// When time alone changes what a node gets.

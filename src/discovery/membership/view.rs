@@ -54,6 +54,7 @@ impl Membership {
         for (key, at, id, suffix) in self.give_ids() {
             let claim = self.claims.get_mut(&key).expect("listed a moment ago");
             let holder = &mut claim.holders[at];
+            holder.drained_here = self.drained_here.contains(&id);
             let wanted = match &suffix {
                 Some(suffix) => names::suffixed(&holder.wanted, suffix),
                 None => holder.wanted.clone(),
@@ -74,7 +75,7 @@ impl Membership {
 
     /// Everyone that is shown, with an id of its own and the suffix that a clone's name gets too.
     /// Who proved itself first comes first.
-    fn give_ids(&self) -> Vec<(NodeId, usize, NodeId, Option<String>)> {
+    pub(super) fn give_ids(&self) -> Vec<(NodeId, usize, NodeId, Option<String>)> {
         let candidates = self.claims.values().filter(|claim| claim.is_candidate()).count();
         let shown = |claim: &&Claim| !claim.is_candidate() || candidates <= STARTING_SHOWN_MAX;
         let mut given: BTreeSet<NodeId> = BTreeSet::new();
@@ -101,7 +102,7 @@ impl Membership {
 fn member(claim: &Claim, holder: &Holder, id: NodeId, name: String) -> Option<Member> {
     let way: &Way = claim.way(holder.active)?;
     let suspect = holder.shown == Health::Suspect;
-    let goodbye = holder.farewell.is_some() && holder.shown == Health::Draining;
+    let (health, why) = holder.said(way);
     Some(Member {
         node: Node {
             id,
@@ -111,12 +112,15 @@ fn member(claim: &Claim, holder: &Holder, id: NodeId, name: String) -> Option<Me
             boot: holder.boot,
             source: claim.source,
         },
-        health: holder.shown,
-        why: if goodbye { "said goodbye and is draining".to_owned() } else { holder.why(way) },
+        health,
+        why,
         since: holder.since,
         advertised: holder.advertised,
         last_resort: holder.proven
-            && (way.last_resort || suspect || holder.standing.is_out(holder.shown)),
+            && (way.last_resort
+                || suspect
+                || (holder.drained_here && holder.shown == Health::Up)
+                || holder.standing.is_out(holder.shown)),
         silent: (holder.shown == Health::Down || suspect) && way.silent,
         left_silent: holder.left_silent,
         share: holder.standing.share(holder.shown),

@@ -16,6 +16,7 @@ use picluster::proxy::access::AccessLog;
 use picluster::proxy::{Feedback, Settings, Teaching, Worker};
 use picluster::server::buffer::Memory;
 use picluster::server::{Bounds, Phase, Workers};
+use picluster::systemd::Pulses;
 use tokio::sync::{mpsc, watch};
 
 use super::wire::{ANY_ID, PATIENCE, Puppet, Wire, member};
@@ -118,7 +119,7 @@ impl Front {
             spare: 16,
             advice: "",
         };
-        let workers = Workers::start(listeners, bounds, &watched, {
+        let workers = Workers::start(listeners, bounds, &watched, &Pulses::default(), {
             let (settings, pool) = (Arc::clone(&settings), pool.clone());
             move || Worker::start(Arc::clone(&settings), pool.clone())
         });

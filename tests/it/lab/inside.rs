@@ -36,6 +36,8 @@ pub(crate) enum Program {
     Hold5353,
     /// Connections on which nothing is ever said.
     Silence { server: std::net::SocketAddr, connections: usize },
+    /// Clients that watch a balancer's events.
+    Watchers { admin: std::net::SocketAddr, count: usize },
     /// Notes which requests arrive at its Pi.
     Record,
     /// A node that is well until it is told otherwise.
@@ -80,6 +82,7 @@ pub(super) fn run_if_asked() -> bool {
         Program::Odd { port, manner } => be_odd(port, &manner),
         Program::Hold5353 => hold_5353(),
         Program::Silence { server, connections } => be_silent(server, connections),
+        Program::Watchers { admin, count } => watch(admin, count),
         Program::Record => recorder::run(),
         Program::Fickle { name, address } => fickle::run(&name, address),
         Program::Tunnels { server, count } => tunnels::run(server, count),
@@ -182,6 +185,21 @@ fn be_silent(server: std::net::SocketAddr, connections: usize) {
     let connect = |_| TcpStream::connect(server).expect("it listens");
     let _silent: Vec<_> = (0..connections).map(connect).collect();
     log("all are connected");
+    loop {
+        pause(Duration::from_secs(60));
+    }
+}
+
+fn watch(admin: std::net::SocketAddr, count: usize) {
+    let watch = |_| -> std::io::Result<()> {
+        let mut stream = TcpStream::connect(admin)?;
+        stream.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: lab\r\n\r\n")?;
+        stream.read_exact(&mut [0; 64])?;
+        std::thread::spawn(move || std::io::copy(&mut stream, &mut std::io::sink()));
+        Ok(())
+    };
+    (0..count).try_for_each(watch).expect("each is told");
+    log("all watch");
     loop {
         pause(Duration::from_secs(60));
     }

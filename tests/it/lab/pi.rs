@@ -1,6 +1,6 @@
 //! One Pi: a network namespace with its cable, its addresses, its hostname and its own `/run`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
@@ -127,6 +127,14 @@ impl Pi {
         holder
     }
 
+    /// So many watchers of a balancer's events, none of which ever looks away; all have been told
+    /// something when this returns.
+    pub(crate) fn watch(&self, admin: SocketAddr, count: usize) -> Process {
+        let watchers = self.program(&Program::Watchers { admin, count }, 0);
+        watchers.wait_for_log("all watch");
+        watchers
+    }
+
     /// Sends mDNS packets as no honest responder would, until the lab ends.
     pub(crate) fn attack(&self, attack: &Program) -> Process {
         self.program(attack, 0)
@@ -155,6 +163,18 @@ impl Pi {
     pub(crate) fn start(&self, argv: &[&str]) -> Process {
         let argv = argv.iter().map(ToString::to_string).collect();
         Process::start(self, Spec { argv, ..Spec::default() })
+    }
+
+    /// Starts a tool that answers in lines that begin with `@lab `.
+    pub(crate) fn start_spoken_with(
+        &self,
+        argv: &[&str],
+        env: &[(&str, &str)],
+    ) -> (Process, Pipes) {
+        let argv = argv.iter().map(ToString::to_string).collect();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let env = env.iter().map(owned).collect();
+        Process::start_piped(self, Spec { argv, env, port: 0 })
     }
 
     /// Pulls the cable: no carrier, addresses stay, as in the first seconds on a real Pi.

@@ -57,7 +57,7 @@ struct Seen {
 }
 
 /// A helper's two pipes: it ends when the first is dropped, and answers in lines on the second.
-pub(super) type Pipes = (ChildStdin, mpsc::Receiver<String>);
+pub(crate) type Pipes = (ChildStdin, mpsc::Receiver<String>);
 
 impl Process {
     /// Starts a program; does not wait for anything.

@@ -40,7 +40,7 @@ const PI: &str = r#"
     sh -c 'echo "@lab pid $$" >&2; exec "$@"' sh "$@"
     exit $?"#;
 
-pub(super) struct Shell {
+pub(crate) struct Shell {
     holder: u32,
     conversation: Mutex<Option<Conversation>>,
 }
@@ -53,9 +53,18 @@ struct Conversation {
 
 impl Shell {
     pub(super) fn open() -> Result<Self, String> {
+        Self::open_as(&["--user", "--map-root-user"], SETUP)
+    }
+
+    /// One whose root is the machine's own, and which sets up this in place of a lab.
+    pub(crate) fn of_root(setup: &str) -> Result<Self, String> {
+        Self::open_as(&[], setup)
+    }
+
+    fn open_as(user: &[&str], setup: &str) -> Result<Self, String> {
         let mut child = Command::new("unshare")
-            .args(["--user", "--map-root-user", "--net", "--mount", "--pid"])
-            .args(["--fork", "--kill-child", "--", "sh"])
+            .args(user)
+            .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--", "sh"])
             .env_clear()
             .env("PATH", PATH)
             .stdin(Stdio::piped())
@@ -69,7 +78,7 @@ impl Shell {
             answers: BufReader::new(answers.expect("stdout is piped")),
             child,
         };
-        match conversation.run(SETUP) {
+        match conversation.run(setup) {
             Ok(_) => Ok(Self {
                 holder: conversation.child.id(),
                 conversation: Mutex::new(Some(conversation)),
@@ -83,7 +92,7 @@ impl Shell {
     }
 
     /// Runs a script as the lab's root, on the bridge's side; it must succeed.
-    pub(super) fn run(&self, script: &str) -> String {
+    pub(crate) fn run(&self, script: &str) -> String {
         let mut conversation = lock(&self.conversation);
         let conversation = conversation.as_mut().expect("the lab is open");
         match conversation.run(script) {
@@ -109,7 +118,7 @@ impl Shell {
 
     /// Ends the lab: its first process is killed, and the kernel ends and reaps all others before
     /// that one counts as gone.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         if let Some(mut conversation) = lock(&self.conversation).take() {
             let _ = conversation.child.kill();
             let _ = conversation.child.wait();

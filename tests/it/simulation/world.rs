@@ -84,7 +84,7 @@ impl Machine {
         match &self.id {
             Some(id) if !to_foreign => {
                 let (id, name, boot) = (id.clone(), self.name.clone(), self.boot);
-                ProbeResult::Node { id, name, boot, state }
+                ProbeResult::Node { id, name, boot, state, pi: None }
             }
             _ if self.state == State::AppDown => ProbeResult::Status(503),
             _ => ProbeResult::Status(401),

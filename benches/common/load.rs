@@ -16,6 +16,7 @@ pub(crate) struct Load {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) p999_ms: f64,
+    pub(crate) worst_ms: f64,
 }
 
 impl Load {
@@ -33,6 +34,7 @@ impl Load {
             p50_ms: percentile(50.0),
             p99_ms: percentile(99.0),
             p999_ms: percentile(99.9),
+            worst_ms: percentile(100.0),
         }
     }
 }

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::asks::Asks;
 use crate::lab::{self, Pi, Process, pause};
 use crate::load::{Errors, Load};
-use crate::workload::Asks;
 
 /// What stands before what they do, as JSON.
 const WORD: &str = "be-clients";
@@ -59,10 +59,14 @@ impl Clients {
         vec![binary, WORD.to_owned(), serde_json::to_string(self).expect("clients are JSON")]
     }
 
+    /// Starts them.
+    pub(crate) fn start(&self, pi: &Pi) -> Process {
+        pi.start(&self.argv().iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     /// Starts those who stay; all are silent when this returns.
-    pub(crate) fn stay(&self, client: &Pi) -> Process {
-        let argv = self.argv();
-        let process = client.start(&argv.iter().map(String::as_str).collect::<Vec<_>>());
+    pub(crate) fn stay(&self, pi: &Pi) -> Process {
+        let process = self.start(pi);
         process.wait_for_log("all are silent");
         process
     }
@@ -156,6 +160,12 @@ pub(crate) fn run_if_asked() -> bool {
     let clients: Clients = serde_json::from_str(clients).expect("the benchmark writes JSON");
     clients.run();
     true
+}
+
+/// Waits for the end of clients; gives what they met.
+pub(crate) fn met(clients: &Process) -> Load {
+    let text = clients.output();
+    read(&text).unwrap_or_else(|| panic!("the clients wrote\n{text}"))
 }
 
 /// What they wrote.

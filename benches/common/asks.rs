@@ -1,0 +1,33 @@
+//! What a client asks.
+
+use serde::{Deserialize, Serialize};
+
+/// What every client does over and over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Asks {
+    /// A GET of so many bytes, over a kept connection.
+    Get(Size),
+    /// A GET of 13 bytes over a connection of its own.
+    Anew,
+    /// A POST of 64 KiB, over a kept connection; the answer has 13 bytes.
+    Post,
+    /// A message through a WebSocket, that comes back.
+    Echo,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Size {
+    Bytes13,
+    KiB64,
+    MiB1,
+}
+
+impl Asks {
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Get(Size::KiB64) => "/64kib",
+            Self::Get(Size::MiB1) => "/1mib",
+            _ => "/",
+        }
+    }
+}

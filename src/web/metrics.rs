@@ -1,0 +1,92 @@
+//! What a web node tells Prometheus: what it answered, and how its board is. A balancer tells the
+//! rest, as it sees it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use super::Node;
+use crate::metrics::exposition::Families;
+use crate::metrics::{Classes, board};
+use crate::process;
+
+/// What is counted of the requests; those for health and metrics are not.
+#[derive(Debug, Default)]
+pub(super) struct Served {
+    /// Answers, by the class of their status.
+    pub(super) classes: Classes,
+    under_way: AtomicU32,
+}
+
+impl Served {
+    /// Counts a request as under way until the guard is dropped: a client may go before its answer.
+    pub(super) fn begin(&self) -> UnderWay<'_> {
+        self.under_way.fetch_add(1, Relaxed);
+        UnderWay(self)
+    }
+}
+
+/// A request that is not answered yet.
+pub(super) struct UnderWay<'a>(&'a Served);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Tells everything.
+pub(super) fn tell(families: &mut Families<'_>, node: &Node) -> fmt::Result {
+    process::tell(families)?;
+    let mut family = families.counters("picluster_web_requests", "Requests answered.")?;
+    for (class, count) in node.answered.classes.all() {
+        family.add(&[("class", class)], count)?;
+    }
+    let help = "Requests that are not answered yet.";
+    let under_way = node.answered.under_way.load(Relaxed);
+    families.gauge("picluster_web_requests_in_flight", help, under_way)?;
+    let help = "Since the node started, whatever the clock of its board says.";
+    families.gauge("picluster_web_uptime_seconds", help, node.started.elapsed().as_secs_f64())?;
+    let help = "1 while the node is about to stop.";
+    families.gauge("picluster_web_draining", help, u32::from(node.is_draining()))?;
+    board::tell(families, &[(&[], node.board.health())])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{DiscoveryConfig, WebConfig};
+    use crate::metrics::documented::{promised, told};
+    use crate::metrics::exposition::{Form, render};
+    use crate::web::Web;
+
+    #[tokio::test]
+    async fn the_documentation_has_every_metric_of_a_node_and_no_other() {
+        let discovery = DiscoveryConfig {
+            cluster: "default".into(),
+            interfaces: Vec::new(),
+            ipv6: false,
+            loopback: true,
+        };
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let drain = Duration::ZERO;
+        let web = Web::bind(&WebConfig { listen, name: None, id: None, drain, discovery }).unwrap();
+        let page = render(Form::Text, move |families| tell(families, &web.node));
+        let mut promised = promised(&["Both", "Boards", "Node"]);
+        // It tells of its own board, under no name.
+        for (_, labels) in promised.values_mut() {
+            labels.retain(|label| label != "id" && label != "node");
+        }
+        assert_eq!(told(&page), promised, "{page}");
+    }
+
+    #[test]
+    fn a_request_is_in_flight_until_its_guard_is_dropped() {
+        let served = Served::default();
+        let guard = served.begin();
+        assert_eq!(served.under_way.load(Relaxed), 1);
+        drop(guard);
+        assert_eq!(served.under_way.load(Relaxed), 0);
+    }
+}
