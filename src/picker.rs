@@ -113,6 +113,15 @@ pub struct Asked<'a> {
 /// Chooses the member for this request by the pool's policy: one that was not tried yet, by epoch.
 /// Usable members come first; those of last resort only when no member is usable.
 pub fn choose(pool: &Pool, asked: &Asked<'_>, rng: &mut Rng) -> Result<Pick, NoPick> {
+    match (asked.stuck, pool.balance()) {
+        (None, Balance::RoundRobin) => pick(pool, asked.tried),
+        _ => choose_otherwise(pool, asked, rng),
+    }
+}
+
+/// Apart from the ordinary choice, so that it costs that one nothing.
+#[inline(never)]
+fn choose_otherwise(pool: &Pool, asked: &Asked<'_>, rng: &mut Rng) -> Result<Pick, NoPick> {
     if let Some(member) = stuck(pool, asked) {
         return Pick::new(pool, member).ok_or(NoPick::AllBusy);
     }

@@ -21,6 +21,7 @@ pub(super) struct Affinity {
 impl Affinity {
     /// Reads what is gone by, and nothing else. `client` is the address from which the request
     /// comes, and `named` the one that a trusted proxy names.
+    #[inline(never)]
     pub(super) fn read(
         head: &RequestHead<'_>,
         balance: &Balance,
@@ -57,6 +58,7 @@ fn cookie<'b>(head: &RequestHead<'b>, name: &str) -> Option<&'b [u8]> {
 
 /// Appends the field that makes a client stick to the node of this mark until its browser ends. No
 /// page needs to read it, and no other site needs to send it.
+#[inline(never)]
 pub(super) fn append_cookie(mark: Mark, out: &mut Vec<u8>) {
     let field = format!("Set-Cookie: {COOKIE}={mark}; Path=/; HttpOnly; SameSite=Lax\r\n");
     out.extend_from_slice(field.as_bytes());

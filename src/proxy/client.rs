@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
+use crate::balance::Balance;
 use crate::config::HEAD_BYTES_MAX;
 use crate::h1::{self, RequestHead, Slots, Version};
 use crate::proxy::Worker;
@@ -230,13 +231,16 @@ impl Client {
         if head.expect_continue {
             upload.await_continue();
         }
-        let affinity = Affinity::read(
-            &head,
-            worker.pool.borrow().balance(),
-            worker.settings.sticky,
-            self.forwarding.client(),
-            || self.forwarding.named_client(&head, proxies),
-        );
+        let affinity = {
+            let (pool, sticky) = (worker.pool.borrow(), worker.settings.sticky);
+            let named = || self.forwarding.named_client(&head, proxies);
+            match pool.balance() {
+                balance if sticky || matches!(balance, Balance::Hash(_)) => {
+                    Affinity::read(&head, balance, sticky, self.forwarding.client(), named)
+                }
+                _ => Affinity::default(),
+            }
+        };
         let id: RequestId = fastrand::u128(..).to_ne_bytes();
         entry.goes_as(|| self.forwarding.request_id(&head, u128::from_ne_bytes(id)));
         let ticket = worker.scratch.render(|out| {
