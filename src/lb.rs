@@ -115,6 +115,7 @@ impl Lb {
         let (addr, admin_addr) = (self.addr()?, self.admin_addr()?);
         let Self { config, clients, admin, hardware, id } = self;
         let (publisher, pool) = pool::channel();
+        let publisher = publisher.balancing(config.balance.clone(), config.inflight_max);
         let (feedback, from_traffic) = mpsc::channel(FEEDBACK_MAX);
         let (changes, from_sources) = mpsc::channel(CHANGES_MAX);
         let (orders, from_people) = mpsc::channel(ORDERS_MAX);
@@ -128,6 +129,7 @@ impl Lb {
             limits: config.limits.clone(),
             hold: config.hold,
             node_header: config.node_header,
+            sticky: config.sticky,
             trusted_proxies: config.trusted_proxies.clone(),
             via: via.clone(),
             teaching: Teaching {
@@ -194,7 +196,7 @@ impl Lb {
                 live: Live::new(admin_connections),
             },
         );
-        info!(%id, name = %via, listen = %addr, admin = %admin_addr, cluster = %config.discovery.cluster, "balancing");
+        info!(%id, name = %via, listen = %addr, admin = %admin_addr, cluster = %config.discovery.cluster, balance = %config.balance, "balancing");
         manager.ready();
 
         let leave = async {

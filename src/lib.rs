@@ -19,7 +19,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 1, words | [`badge`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`pi`] [`retry`] [`route`] |
+//! | 1, words | [`badge`] [`balance`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`pi`] [`retry`] [`route`] |
 //! | 2, views | [`journal`] [`metrics`] [`picker`] [`pool`] |
 //! | 3, edges | [`ask`] [`board`] [`identity`] [`listen`] [`outlet`] [`process`] [`server`] [`shutdown`] [`systemd`] [`terminal`] |
 //! | 4, lines | [`dashboard`] [`discovery`] [`proxy`] [`survey`] |
@@ -27,6 +27,7 @@
 
 // Floor 1, words: plain types and rules; no tokio, no clock, no I/O.
 pub mod badge;
+pub mod balance;
 pub mod config;
 pub mod h1;
 pub mod health;

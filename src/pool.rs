@@ -10,14 +10,19 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::balance::Balance;
 use crate::health::{ERRORS_IN_A_ROW, Health, Outcome};
 use crate::metrics::Classes;
 use crate::metrics::histogram::Histogram;
 use crate::node::Node;
 use crate::pi::Pi;
+use crate::pool::expected::Expected;
+use crate::pool::room::Room;
 
 pub use self::services::{Conflict, Destination, Services};
 
+mod expected;
+pub(crate) mod room;
 mod services;
 mod turns;
 
@@ -42,6 +47,8 @@ pub struct Counters {
     pub errors: AtomicU32,
     /// From the whole head of the request to the head of this node's answer, of those in `requests`.
     pub latency: Histogram,
+    /// How long the node is expected to take until the head of its answer.
+    pub expected: Expected,
 }
 
 /// How much of the rotation a member takes while it is up.
@@ -107,7 +114,7 @@ pub struct Member {
 
 impl Member {
     /// Its turns in a round of the rotation, as quarters: what it weighs, as far as it has its share. On
-    /// trial it has turns only when nobody else has.
+    /// trial it has turns only when nobody else has. To every other policy it is the weight.
     pub(crate) fn quarters(&self) -> u32 {
         let share = match self.share {
             Share::Trial(_) => 4,
@@ -119,6 +126,11 @@ impl Member {
     /// What it weighs, as far as it has its share: 1 is a whole share of an ordinary node, 0 a trial.
     pub fn weight(&self) -> f64 {
         self.share.weight() * f64::from(self.node.offer.weight)
+    }
+
+    /// Takes in how long an answer took to begin for which nothing but this member was waited.
+    pub(crate) fn took(&self, now: Duration, took: Duration) {
+        self.counters.expected.add(now, took);
     }
 
     /// Counts an answer of this status that begins, at `now` (since the process started), so long
@@ -165,6 +177,27 @@ impl Member {
     }
 }
 
+/// How members share the requests.
+#[derive(Clone, Debug, Default)]
+struct Sharing {
+    balance: Balance,
+    /// How many requests each may have, if that is bounded.
+    room: Option<Arc<Room>>,
+}
+
+impl Sharing {
+    /// As the one of these members wants it that joined first, of those that say what they want.
+    fn among(&self, members: &[Arc<Member>]) -> Self {
+        let proven = members.iter().filter(|member| member.health != Health::Starting);
+        let wanted = proven.filter_map(|member| {
+            Some((member.epoch, Balance::parse(member.node.offer.balance.as_deref()?)?))
+        });
+        let first = wanted.min_by_key(|(epoch, _)| *epoch);
+        let balance = first.map_or_else(|| self.balance.clone(), |(_, balance)| balance);
+        Self { balance, room: self.room.clone() }
+    }
+}
+
 /// An immutable view of the cluster, or of the members of one service in it.
 #[derive(Debug, Default)]
 pub struct Pool {
@@ -175,6 +208,7 @@ pub struct Pool {
     turns: Vec<u16>,
     rotation: Arc<AtomicUsize>,
     last_usable: Option<Duration>,
+    sharing: Sharing,
     services: Services,
 }
 
@@ -184,6 +218,7 @@ impl Pool {
         members: Vec<Arc<Member>>,
         rotation: Arc<AtomicUsize>,
         last_usable: Option<Duration>,
+        sharing: &Sharing,
     ) -> Self {
         let those = |test: &dyn Fn(&Member) -> bool| -> Vec<_> {
             members.iter().filter(|member| test(member)).cloned().collect()
@@ -202,8 +237,17 @@ impl Pool {
             last_resort = those(&spare);
         }
         let turns = turns::of(&usable);
-        let services = Services::default();
-        Self { members, usable, trials, last_resort, turns, rotation, last_usable, services }
+        Self {
+            sharing: sharing.among(&members),
+            members,
+            usable,
+            trials,
+            last_resort,
+            turns,
+            rotation,
+            last_usable,
+            services: Services::default(),
+        }
     }
 
     /// The services of the cluster.
@@ -296,6 +340,16 @@ impl Pool {
     pub(crate) fn turn(&self) -> usize {
         self.rotation.fetch_add(1, Ordering::Relaxed)
     }
+
+    /// How requests are shared among the members.
+    pub fn balance(&self) -> &Balance {
+        &self.sharing.balance
+    }
+
+    /// How many requests each may have, if that is bounded.
+    pub(crate) fn room(&self) -> Option<&Arc<Room>> {
+        self.sharing.room.as_ref()
+    }
 }
 
 /// The side that publishes; owned by the discovery line's one task.
@@ -303,6 +357,7 @@ impl Pool {
 pub struct Publisher {
     sender: watch::Sender<Arc<Pool>>,
     rotation: Arc<AtomicUsize>,
+    sharing: Sharing,
 }
 
 /// The side that reads. Cheap to clone, one for each worker.
@@ -313,24 +368,31 @@ pub fn channel() -> (Publisher, Watch) {
     let rotation = Arc::new(AtomicUsize::new(0));
     let (sender, watch) =
         watch::channel(Arc::new(Pool { rotation: Arc::clone(&rotation), ..Pool::default() }));
-    (Publisher { sender, rotation }, watch)
+    (Publisher { sender, rotation, sharing: Sharing::default() }, watch)
 }
 
 impl Publisher {
+    /// From the next pool on requests are shared like this unless a service says how its own are, and
+    /// no member has more than `inflight_max` at once.
+    pub fn balancing(self, balance: Balance, inflight_max: Option<u32>) -> Self {
+        let room = inflight_max.map(|max| Arc::new(Room::new(max)));
+        Self { sharing: Sharing { balance, room }, ..self }
+    }
+
     /// Publishes these members as of `now` (since the process started). Gives the conflicts between
     /// services that are new.
     pub fn publish(&self, mut members: Vec<Member>, now: Duration) -> Vec<Conflict> {
         members.sort_by(|a, b| a.node.name.cmp(&b.node.name));
         let members: Vec<_> = members.into_iter().map(Arc::new).collect();
         let before = Arc::clone(&self.sender.borrow());
-        let services = before.services.next(&members, now);
+        let services = before.services.next(&members, &self.sharing, now);
         let known = before.services.conflicts();
         let conflicts = services.conflicts().iter().filter(|conflict| !known.contains(conflict));
         let conflicts = conflicts.cloned().collect();
         let is_usable = members.iter().any(|member| member.health == Health::Up);
         let last_usable =
             if is_usable || !before.usable.is_empty() { Some(now) } else { before.last_usable };
-        let pool = Pool::new(members, Arc::clone(&self.rotation), last_usable);
+        let pool = Pool::new(members, Arc::clone(&self.rotation), last_usable, &self.sharing);
         self.sender.send_replace(Arc::new(Pool { services, ..pool }));
         conflicts
     }

@@ -3,23 +3,28 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tracing::debug;
 
+use crate::balance::Balance;
 use crate::config::{Limits, TrustedProxies};
 use crate::h1::RequestHead;
 use crate::health::Outcome;
 use crate::metrics::{self, Counts};
-use crate::picker::{self, NoPick, Pick};
+use crate::picker::{self, Asked, NoPick, Pick};
 use crate::pool::{self, Destination, Member, Pool};
 use crate::proxy::access::{AccessLog, CLIENT_LEFT, Desk, Entry};
+use crate::proxy::affinity::Affinity;
 use crate::proxy::client::{Client, Next, Request, gone};
+use crate::proxy::headers::Forwarding;
 use crate::proxy::reject::Reject;
 use crate::proxy::relay::{Broken, Relayed};
 use crate::proxy::scratch::Scratch;
@@ -30,6 +35,7 @@ use crate::server::buffer::{Buffers, Memory};
 use crate::server::{Handler, Life};
 
 pub mod access;
+mod affinity;
 mod client;
 mod download;
 pub mod headers;
@@ -82,6 +88,8 @@ pub struct Settings {
     pub hold: Duration,
     /// Whether answers name their node.
     pub node_header: bool,
+    /// Whether clients stay with the node that answered them first.
+    pub sticky: bool,
     /// Whose word about the client counts.
     pub trusted_proxies: TrustedProxies,
     /// Our pseudonym in `Via`; unique per balancer.
@@ -122,6 +130,7 @@ pub struct Worker {
     kept: Kept,
     buffers: Buffers,
     scratch: Scratch,
+    rng: RefCell<Rng>,
     /// The worker's part of the access log.
     desk: Option<Rc<Desk>>,
     /// Requests under way, and how many of them are replays.
@@ -187,6 +196,7 @@ impl Worker {
             settings,
             buffers,
             scratch: Scratch::default(),
+            rng: RefCell::new(Rng::new()),
             active: Rc::default(),
             replaying: Rc::default(),
         });
@@ -220,13 +230,30 @@ impl Worker {
         Arc::clone(&self.pool.borrow())
     }
 
-    /// Where a request goes; `None` if no route takes it.
-    fn route(&self, head: &RequestHead<'_>) -> Result<Option<Destination>, Reject> {
+    /// Where a request of this client goes, and what of it decides its node there; `None` if no route
+    /// takes it.
+    fn route(
+        &self,
+        head: &RequestHead<'_>,
+        forwarding: &Forwarding,
+    ) -> Result<Option<(Destination, Affinity)>, Reject> {
         let pool = self.pool.borrow();
         if pool.services().by_path() && has_dot_segment(head.target) {
             return Err(Reject::DotSegment);
         }
-        Ok(pool.route(head.host.unwrap_or_default(), head.target))
+        let Some(to) = pool.route(head.host.unwrap_or_default(), head.target) else {
+            return Ok(None);
+        };
+        let (balance, sticky) = (pool.of(to).map(Pool::balance), self.settings.sticky);
+        let affinity = match balance {
+            Some(balance) if sticky || matches!(balance, Balance::Hash(_)) => {
+                let service = pool.services().name(to).filter(|_| sticky);
+                let named = || forwarding.named_client(head, &self.settings.trusted_proxies);
+                Affinity::read(head, balance, service, forwarding.client(), named)
+            }
+            _ => Affinity::default(),
+        };
+        Ok(Some((to, affinity)))
     }
 
     /// Tells the table what traffic saw. A full channel loses it: probes will see the same.
@@ -234,10 +261,15 @@ impl Worker {
         let _ = self.settings.feedback.try_send((epoch, outcome));
     }
 
-    /// Counts an answer that begins, to a request that was there since `came`.
-    fn answered(&self, member: &Member, status: u16, came: Instant) {
+    /// Counts an answer that begins, to a request that was there since `came`, and whether only this
+    /// member was waited for since.
+    fn answered(&self, member: &Member, status: u16, came: Instant, alone: bool) {
         let now = Instant::now();
-        member.answered(status, now - self.settings.started, now - came);
+        let (at, took) = (now - self.settings.started, now - came);
+        member.answered(status, at, took);
+        if alone {
+            member.took(at, took);
+        }
     }
 
     /// The head of an answer came from this member.
@@ -310,6 +342,7 @@ impl Worker {
                         }
                     }
                 };
+                request.at_once &= tries.last.is_none() && tries.hold_until.is_none();
                 client.entry.connected(&pick.member().node.name);
                 let to = To { epoch: pick.member().epoch, reused, on_trial: pick.is_trial() };
                 match relay::attempt(self, client, &mut request, &mut node, pick.member()).await {
@@ -484,12 +517,18 @@ impl Worker {
         entry: &mut Entry,
     ) -> Result<(TcpStream, Pick, bool), Reject> {
         loop {
-            let Some(picked) = self.pick(request, tries) else {
+            let picked = match self.pick(request, tries) {
+                Some(Err(NoPick::AllBusy)) => Box::pin(self.wait_for_room(request, tries)).await?,
+                picked => picked,
+            };
+            let Some(picked) = picked else {
                 Box::pin(self.await_a_route(request)).await;
                 return Err(Reject::NoRoute);
             };
             let pick = match picked {
                 Ok(pick) => pick,
+                // There was room, and it is gone again.
+                Err(NoPick::AllBusy) => continue,
                 Err(NoPick::AllTried) => {
                     Box::pin(self.next_round(request, tries)).await?;
                     continue;
@@ -515,22 +554,29 @@ impl Worker {
     }
 
     /// A member for the next attempt. One on trial gets only what can be sent again whatever becomes of
-    /// it: it is idempotent, its body is held whole, and no attempt before has failed. `None`: no route
-    /// takes the request, or the one that did is gone.
+    /// it: it is idempotent, its body is held whole, and no attempt before has failed. Nor does it get
+    /// the client of another. `None`: no route takes the request, or the one that did is gone.
     fn pick(&self, request: &Request, tries: &Tries) -> Option<Result<Pick, NoPick>> {
         let pool = self.pool.borrow();
         let pool = pool.of(request.to?)?;
-        if !pool.trials().is_empty() {
+        let asked = self.asked(request, &tries.tried);
+        let first = tries.count == 0;
+        if !pool.trials().is_empty() && first && picker::stuck(pool, &asked).is_none() {
             let upload = &request.upload;
             let may_die =
                 request.safety == Safety::Idempotent && upload.is_held() && upload.has_come();
-            let trial =
-                (may_die && tries.count == 0).then(|| picker::pick_trial(pool, &tries.tried));
+            let trial = may_die.then(|| picker::pick_trial(pool, asked.tried));
             if let Some(pick) = trial.flatten() {
                 return Some(Ok(pick));
             }
         }
-        Some(picker::pick(pool, &tries.tried))
+        Some(picker::choose(pool, &asked, &mut self.rng.borrow_mut()))
+    }
+
+    /// What the choice of a member goes by. The clock was read when the request came.
+    fn asked<'a>(&self, request: &Request, tried: &'a [u64]) -> Asked<'a> {
+        let Affinity { key, stuck } = request.affinity;
+        Asked { tried, key, stuck, came: request.came - self.settings.started }
     }
 
     /// Looks at the members for a request, if there is a route for it.
@@ -564,7 +610,12 @@ impl Worker {
     ) -> Result<(TcpStream, Pick), ConnectFailed> {
         let mut tried = tries.tried.clone();
         tried.push(pick.member().epoch);
-        let next = || self.of_request(request, |pool| picker::pick(pool, &tried).ok()).flatten();
+        let asked = self.asked(request, &tried);
+        let next = || {
+            let choose =
+                |pool: &Pool| picker::choose(pool, &asked, &mut self.rng.borrow_mut()).ok();
+            self.of_request(request, choose).flatten()
+        };
         let lost = |failed| self.connect_failed(failed, tries, entry);
         upstream::connect(pick, &self.settings.limits, &self.kept, next, lost).await
     }
@@ -625,6 +676,40 @@ impl Worker {
             tokio::select! {
                 () = self.published.notified() => {}
                 () = tokio::time::sleep(left) => {}
+            }
+        }
+    }
+
+    /// Every node that might be picked has as many requests as it may: waits, as for a node, until one
+    /// of them ends.
+    async fn wait_for_room(
+        &self,
+        request: &Request,
+        tries: &mut Tries,
+    ) -> Result<Option<Result<Pick, NoPick>>, Reject> {
+        let now = self.now();
+        let until = *tries.hold_until.get_or_insert(now + self.settings.hold);
+        let Some(room) = self.pool.borrow().room().cloned() else {
+            return Ok(Some(Err(NoPick::AllBusy)));
+        };
+        let _held = Held::new(&self.settings)?;
+        if !std::mem::replace(&mut tries.waits, true) {
+            self.settings.counts.holds.add();
+        }
+        let mut over = pin!(tokio::time::sleep(until.saturating_sub(now)));
+        let mut waiting = room.wait();
+        loop {
+            let published = self.published.notified();
+            let mut next = pin!(waiting.next());
+            next.as_mut().enable();
+            match self.pick(request, tries) {
+                Some(Err(NoPick::AllBusy)) => waiting.pass_on(),
+                picked => return Ok(picked),
+            }
+            tokio::select! {
+                () = next => {}
+                () = published => {}
+                () = over.as_mut() => return Err(Reject::AllBusy),
             }
         }
     }

@@ -52,7 +52,12 @@ fn answer_rewrite(bencher: Bencher<'_, '_>) {
         let bytes = black_box(ANSWER.as_bytes());
         let head = parse_response(bytes, 0, &mut slots, false).unwrap().unwrap();
         out.clear();
-        let form = AnswerForm { close: false, http10: false, node: Some("raspberrypi-3f9a21") };
+        let form = AnswerForm {
+            close: false,
+            http10: false,
+            node: Some("raspberrypi-3f9a21"),
+            sticks_to: None,
+        };
         write_answer(&head, form, &mut out);
         black_box(out.len())
     });

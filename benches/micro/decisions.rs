@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
+use picluster::balance::Balance;
 use picluster::health::Health;
 use picluster::node::{Node, NodeId, Offer, Source};
-use picluster::picker;
+use picluster::picker::{self, Asked};
 use picluster::pool::{self, Member, Share};
 use picluster::retry::{self, Attempt, Failure, RetryPolicy, Safety};
 
@@ -92,6 +93,39 @@ fn bench_route(
     bencher.bench_local(|| {
         let to = pool.route(black_box(host), black_box(target)).unwrap();
         black_box(pool.of(to).unwrap());
+    });
+}
+
+/// By the other policies, for a key that is another each time.
+#[divan::bench(args = [3, NODES])]
+fn choose_least_requests(bencher: Bencher<'_, '_>, nodes: u64) {
+    choose(bencher, "least-requests", nodes);
+}
+
+#[divan::bench(args = [3, NODES])]
+fn choose_p2c(bencher: Bencher<'_, '_>, nodes: u64) {
+    choose(bencher, "p2c", nodes);
+}
+
+#[divan::bench(args = [3, NODES])]
+fn choose_hash(bencher: Bencher<'_, '_>, nodes: u64) {
+    choose(bencher, "hash", nodes);
+}
+
+#[divan::bench(args = [3, NODES])]
+fn choose_first(bencher: Bencher<'_, '_>, nodes: u64) {
+    choose(bencher, "first", nodes);
+}
+
+fn choose(bencher: Bencher<'_, '_>, policy: &str, nodes: u64) {
+    let (publisher, watch) = pool::channel();
+    let publisher = publisher.balancing(Balance::parse(policy).unwrap(), None);
+    publisher.publish(members(nodes, |_| Share::WHOLE), Duration::ZERO);
+    let (pool, mut rng) = (watch.borrow(), fastrand::Rng::with_seed(1));
+    let mut asked = Asked { came: Duration::from_secs(1), ..Asked::default() };
+    bencher.bench_local(|| {
+        asked.key += 1;
+        picker::choose(black_box(&pool), &asked, &mut rng).unwrap().member().epoch
     });
 }
 

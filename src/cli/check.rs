@@ -10,6 +10,7 @@ use tracing::level_filters::LevelFilter;
 use super::flags;
 use super::values::{self, Env, Given, Refusal};
 use super::{Command, Invocation, LogFormat, Logging};
+use crate::balance::Balance;
 use crate::config::{self, DiscoveryConfig, LbConfig, Limits, TrustedProxies, WebConfig};
 use crate::demo::{self, DemoConfig};
 use crate::drain::{DrainConfig, Whose};
@@ -34,6 +35,9 @@ const WORKERS: RangeInclusive<usize> = 1..=256;
 
 /// The kernel's own bound on descriptors is below the upper end.
 const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
+
+/// None at all would be 0, and a million is as good as no bound.
+const INFLIGHT: RangeInclusive<usize> = 1..=1_000_000;
 
 /// None at all would be 0; nobody has a petabyte to send.
 const BODY_BYTES: RangeInclusive<u64> = 0..=1 << 50;
@@ -79,6 +83,15 @@ pub(super) fn lb(raw: flags::Lb, env: Env<'_>) -> Result<Invocation, Refusal> {
         allow_off_link: settings.own_switch("allow-off-link", raw.allow_off_link)?,
         node_header: !settings.own_switch("no-node-header", raw.no_node_header)?,
         trusted_proxies: settings.trusted_proxies(&raw.trusted_proxy, raw.proxy_protocol)?,
+        balance: settings
+            .own("balance", raw.balance)?
+            .map_or(Ok(Balance::default()), Given::balance)?,
+        inflight_max: settings
+            .own("max-inflight", raw.limits.max_inflight.clone())?
+            .map(|given| given.count(&INFLIGHT))
+            .transpose()?
+            .map(|count| count as u32),
+        sticky: settings.own_switch("sticky", raw.sticky)?,
         hold: settings.own_time("hold", raw.limits.hold.clone(), Duration::from_secs(5), &HOLD)?,
         drain: settings.drain(&raw.common)?,
         access_log: settings

@@ -102,6 +102,15 @@ pub(super) struct Lb {
     /// Worker threads [default: one for each core]
     #[arg(long, value_name = "N")]
     pub(super) workers: Option<String>,
+    /// Share requests so: round-robin, least-requests,
+    /// p2c, hash[:header=NAME|:cookie=NAME] or first
+    /// [default: round-robin]
+    #[arg(long, value_name = "POLICY", verbatim_doc_comment)]
+    pub(super) balance: Option<String>,
+    /// Keep each client at the node that answered it
+    /// first, by a cookie, while that node is there
+    #[arg(long, verbatim_doc_comment)]
+    pub(super) sticky: bool,
     /// Do not say in X-Picluster-Node which node answered
     #[arg(long)]
     pub(super) no_node_header: bool,
@@ -190,6 +199,9 @@ pub(super) struct Limits {
     /// Both: leave a WebSocket silent (1h)
     #[arg(long, value_name = "TIME")]
     pub(super) tunnel_idle: Option<String>,
+    /// Requests at a node; more wait (no limit)
+    #[arg(long, value_name = "N")]
+    pub(super) max_inflight: Option<String>,
     /// Client connections at once (10000)
     #[arg(long, value_name = "N")]
     pub(super) max_connections: Option<String>,
@@ -347,13 +359,14 @@ Examples:
   picluster lb --listen :8000            without sudo: a port above 1023
   picluster lb --cluster red --interface eth0
   picluster lb --trusted-proxy 10.0.0.7 --proxy-protocol
+  picluster lb --balance p2c             mixed Pis: the quicker ones get more
 
 Environment: every flag has a twin, and the flag wins. Those of lb alone are
 PICLUSTER_LB_..., the others PICLUSTER_...; what only switches on takes 1 or 0:
   PICLUSTER_LB_LISTEN=:8000   PICLUSTER_LB_ADMIN=127.0.0.1:7070
   PICLUSTER_LB_HOLD=10s       PICLUSTER_LB_ALLOW_OFF_LINK=1
   PICLUSTER_LB_TRUSTED_PROXY=10.0.0.7,fd00::/8
-  PICLUSTER_LB_ACCESS_LOG=json
+  PICLUSTER_LB_ACCESS_LOG=json  PICLUSTER_LB_BALANCE=p2c
   PICLUSTER_CLUSTER=red       PICLUSTER_INTERFACE=eth0,wlan0
   PICLUSTER_ID=...            an id in place of the one made from the hardware
 ";

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::balance::Balance;
 use crate::config::{AccessLogForm, Limits};
 use crate::drain::Whose;
 use crate::node::{DEFAULT_CLUSTER, Offer};
@@ -65,6 +66,7 @@ fn without_flags_every_setting_has_its_documented_default() {
     assert_eq!(lb.listen.to_string(), "[::]:80");
     assert_eq!(lb.admin.to_string(), "[::]:7070");
     assert_eq!(lb.access_log, None);
+    assert_eq!((lb.balance, lb.inflight_max, lb.sticky), (Balance::RoundRobin, None, false));
     assert!(lb.workers >= 1 && lb.claim_name && lb.node_header && !lb.allow_off_link);
     assert_eq!(lb.hold, Duration::from_secs(5));
     assert_eq!(format!("{:?}", lb.limits), format!("{:?}", Limits::default()));
@@ -182,6 +184,9 @@ fn every_setting_of_the_balancer_has_its_twin() {
             ("PICLUSTER_LB_TRUSTED_PROXY", "10.0.0.7, fd00::/8"),
             ("PICLUSTER_LB_PROXY_PROTOCOL", "1"),
             ("PICLUSTER_LB_ACCESS_LOG", "json"),
+            ("PICLUSTER_LB_BALANCE", "hash:cookie=sid"),
+            ("PICLUSTER_LB_STICKY", "1"),
+            ("PICLUSTER_LB_MAX_INFLIGHT", "21"),
             ("PICLUSTER_LB_HOLD", "0s"),
             ("PICLUSTER_LB_HEAD_TIMEOUT", "11s"),
             ("PICLUSTER_LB_KEEP_ALIVE", "12s"),
@@ -198,6 +203,8 @@ fn every_setting_of_the_balancer_has_its_twin() {
     assert_eq!((config.admin.to_string().as_str(), config.workers), ("127.0.0.1:9", 3));
     assert!(!config.node_header && config.allow_off_link && config.hold.is_zero());
     assert_eq!(config.access_log, Some(AccessLogForm::Json));
+    assert_eq!(config.balance.to_string(), "hash:cookie=sid");
+    assert_eq!((config.sticky, config.inflight_max), (true, Some(21)));
     assert!(config.trusted_proxies.proxy_protocol);
     let trusted = |ip: &str| config.trusted_proxies.contains(ip.parse().unwrap());
     assert!(trusted("10.0.0.7") && trusted("::ffff:10.0.0.7") && trusted("fd12::1"));
@@ -386,6 +393,15 @@ fn a_bad_flag_is_refused_in_one_sentence_that_names_it_and_the_fix() {
         (
             "lb --access-log yes",
             "--access-log \"yes\" is no form of the access log; write text or json",
+        ),
+        (
+            "lb --balance fastest",
+            "--balance \"fastest\" is no policy; write round-robin, least-requests, p2c, hash, \
+             hash:header=NAME, hash:cookie=NAME or first",
+        ),
+        (
+            "lb --max-inflight 0",
+            "--max-inflight \"0\" is out of range; write a number from 1 to 1000000",
         ),
         ("web --log xml", "--log \"xml\" is no form of the log; write text or json"),
         (

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
 use super::LogFormat;
+use crate::balance::{self, Balance};
 use crate::config::{self, AccessLogForm};
 use crate::node::offer::{self, HOSTS_MAX, WEIGHTS};
 use crate::node::{self, NodeId};
@@ -278,6 +279,12 @@ impl Given {
             let fix = format!("write 10.0.0.7, or a network by its first address: {example}");
             self.refuse("is no address and no network", &fix)
         })
+    }
+
+    /// How requests are shared.
+    pub(super) fn balance(self) -> Result<Balance, Refusal> {
+        Balance::parse(&self.text)
+            .ok_or_else(|| self.refuse("is no policy", &format!("write {}", balance::KNOWN)))
     }
 
     /// The form of the log.

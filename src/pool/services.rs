@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use super::{Member, Pool};
+use super::{Member, Pool, Sharing};
 use crate::config::NODES_MAX;
 use crate::health::Health;
 use crate::route::{Route, Table};
@@ -144,6 +144,11 @@ impl Services {
         Some(Destination { service: held.key, strip: if held.strip { len as u8 } else { 0 } })
     }
 
+    /// The name of the service to which a request goes.
+    pub fn name(&self, to: Destination) -> Option<&str> {
+        self.find(to.service).map(|service| &*service.name)
+    }
+
     /// Whether the whole cluster is one service, or nothing yet.
     pub(super) fn is_one(&self) -> bool {
         self.only.is_some()
@@ -171,7 +176,7 @@ impl Services {
     }
 
     /// The services of these members, as of `now`. A member that has not proved itself names nothing.
-    pub(super) fn next(&self, members: &[Arc<Member>], now: Duration) -> Self {
+    pub(super) fn next(&self, members: &[Arc<Member>], sharing: &Sharing, now: Duration) -> Self {
         let proven = || members.iter().filter(|member| member.health != Health::Starting);
         let mut next = Self { last_key: self.last_key, ..Self::default() };
         let room = self.list.len() <= SERVICES_MAX;
@@ -201,7 +206,7 @@ impl Services {
         next.only = next.takes_all();
         next.by_path = next.routes.keys().any(|route| route.path != "/");
         next.table = Table::new(next.routes.iter().map(|(route, held)| (route, *held)));
-        next.fill(members, now);
+        next.fill(members, sharing, now);
         next
     }
 
@@ -263,7 +268,7 @@ impl Services {
     }
 
     /// Gives each service its members.
-    fn fill(&mut self, members: &[Arc<Member>], now: Duration) {
+    fn fill(&mut self, members: &[Arc<Member>], sharing: &Sharing, now: Duration) {
         let several = self.only.is_none();
         for service in &mut self.list {
             let of = |member: &&Arc<Member>| *member.node.offer.service == *service.name;
@@ -274,7 +279,7 @@ impl Services {
             }
             if several {
                 let rotation = Arc::clone(&service.rotation);
-                service.pool = Pool::new(members, rotation, service.last_usable);
+                service.pool = Pool::new(members, rotation, service.last_usable, sharing);
             }
         }
     }

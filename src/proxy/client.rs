@@ -14,6 +14,7 @@ use crate::h1::{self, RequestHead, Slots, Version};
 use crate::pool::Destination;
 use crate::proxy::Worker;
 use crate::proxy::access::{CLIENT_LEFT, Entry};
+use crate::proxy::affinity::Affinity;
 use crate::proxy::headers::{self, Added, Forwarding, is_offered};
 use crate::proxy::introduction::{self, Introduced, Unintroduced};
 use crate::proxy::private::is_private;
@@ -56,6 +57,9 @@ pub(crate) struct Request {
     /// It offers to switch protocols.
     pub(crate) upgrade: bool,
     pub(crate) upload: Upload,
+    pub(super) affinity: Affinity,
+    /// Nothing but its first node was waited for: its body came with its head, no attempt has failed.
+    pub(super) at_once: bool,
     /// The same in all attempts.
     id: RequestId,
     /// Where it goes; `None` if no route takes it.
@@ -223,7 +227,7 @@ impl Client {
         if headers::hops_left(&head) == Some(0) {
             return Err(Reject::LastHop { trace: head.method == "TRACE" });
         }
-        let to = worker.route(&head)?;
+        let (to, affinity) = worker.route(&head, &self.forwarding)?.unzip();
         let bytes_max = worker.settings.limits.body_bytes;
         let mut upload =
             Upload::new(head.framing, head.len, &self.inbox, bytes_max).map_err(Reject::Refused)?;
@@ -243,7 +247,9 @@ impl Client {
             http10: head.version == Version::Http10,
             keep_alive: head.keep_alive,
             upgrade: headers::offered(&head).is_some(),
+            at_once: upload.has_come(),
             upload,
+            affinity: affinity.unwrap_or_default(),
             ticket,
             came: Instant::now(),
         }))
@@ -267,7 +273,9 @@ impl Client {
     /// Looks up the present request's route by the newest pool. Says whether there is one.
     pub(crate) fn route_again(&self, worker: &Worker, request: &mut Request) -> bool {
         let head_len = request.upload.head_len();
-        request.to = self.head_again(head_len, |head| worker.route(head).ok().flatten());
+        let route = self.head_again(head_len, |head| worker.route(head, &self.forwarding));
+        let (to, affinity) = route.ok().flatten().unzip();
+        (request.to, request.affinity) = (to, affinity.unwrap_or_default());
         self.render_again(worker, request);
         request.to.is_some()
     }

@@ -8,6 +8,8 @@ use crate::h1::{
     Field, Fields, Framing, RequestHead, ResponseHead, Version, append_field, append_number,
     append_request_line, append_status_line,
 };
+use crate::node::Mark;
+use crate::proxy::affinity;
 
 /// Who sends the requests of a connection: what they all say of it is rendered once, and copied
 /// into each.
@@ -339,6 +341,8 @@ pub struct AnswerForm<'a> {
     pub http10: bool,
     /// The name of the node that gave it, unless that is switched off.
     pub node: Option<&'a str>,
+    /// The node that the client shall stick to from now on, if it does not yet, and its service.
+    pub sticks_to: Option<(&'a str, Mark)>,
 }
 
 /// Writes the answer's head as the client gets it: the node's end-to-end fields in their order,
@@ -356,6 +360,9 @@ pub fn write_answer(head: &ResponseHead<'_>, form: AnswerForm<'_>, out: &mut Vec
     }
     if let Some(node) = form.node {
         append_field(out, NODE_HEADER, node.as_bytes());
+    }
+    if let Some((service, mark)) = form.sticks_to {
+        affinity::append_cookie(service, mark, out);
     }
     if let Some(protocol) = head.upgrade {
         append_field(out, "Connection", b"upgrade");
@@ -532,7 +539,7 @@ mod tests {
     #[test]
     fn the_node_header_is_set_not_appended() {
         let text = "HTTP/1.1 200 OK\r\nx-picluster-node: forged\r\nContent-Length: 0\r\n\r\n";
-        let form = AnswerForm { close: false, http10: false, node: Some("ada") };
+        let form = AnswerForm { close: false, http10: false, node: Some("ada"), sticks_to: None };
         let expected = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Picluster-Node: ada\r\n\r\n";
         assert_eq!(answer(text, form), expected);
         let off = AnswerForm { node: None, ..form };
@@ -542,7 +549,7 @@ mod tests {
     #[test]
     fn a_client_of_1_0_gets_no_chunks_and_hears_what_becomes_of_the_connection() {
         let text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let form = AnswerForm { close: true, http10: true, node: None };
+        let form = AnswerForm { close: true, http10: true, node: None, sticks_to: None };
         assert_eq!(answer(text, form), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
         let kept = AnswerForm { close: false, ..form };
         let got = answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", kept);
@@ -551,7 +558,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_names_protocols_says_close_too_and_a_101_does_not() {
-        let form = AnswerForm { close: true, http10: false, node: None };
+        let form = AnswerForm { close: true, http10: false, node: None, sticks_to: None };
         let fields = "Connection: upgrade\r\nUpgrade: a\r\n";
         let got = answer(&format!("HTTP/1.1 426 \r\n{fields}Content-Length: 0\r\n\r\n"), form);
         assert!(got.ends_with(&format!("\r\n{fields}Connection: close\r\n\r\n")), "{got}");

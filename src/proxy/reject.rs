@@ -41,6 +41,8 @@ pub(crate) enum Reject {
     NoNodeYet,
     /// There were nodes; none came back within the hold.
     NoNodeNow,
+    /// There are nodes, and each had as many requests as it may until the hold was over.
+    AllBusy,
     /// As many requests wait for a node as may.
     TooManyHeld,
     /// Every attempt failed; how the last one did, and why there was no other.
@@ -61,7 +63,7 @@ impl Reject {
             Self::Loop => 508,
             Self::LastHop { trace: false } => 200,
             Self::LastHop { trace: true } => 405,
-            Self::NoNodeYet | Self::NoNodeNow | Self::TooManyHeld => 503,
+            Self::NoNodeYet | Self::NoNodeNow | Self::AllBusy | Self::TooManyHeld => 503,
             Self::Failed(Failure::AnswerTimeout, _) => 504,
             Self::Failed(..) => 502,
         }
@@ -84,6 +86,7 @@ impl Reject {
             Self::LastHop { .. } => "last_hop",
             Self::NoNodeYet => "no_node_yet",
             Self::NoNodeNow => "no_node_now",
+            Self::AllBusy => "all_busy",
             Self::TooManyHeld => "too_many_held",
             Self::Failed(failure, _) => metrics::failure(failure),
         }
@@ -110,6 +113,7 @@ impl Reject {
             Self::Loop => "this request came through this balancer before",
             Self::NoNodeYet => "no node has joined this cluster yet",
             Self::NoNodeNow => "no node answers at the moment; please try again",
+            Self::AllBusy => "all nodes are busy; please try again",
             Self::TooManyHeld => "too many requests wait for a node; please try again",
             Self::Failed(Failure::Refused | Failure::Unreachable, _) => "no node could be reached",
             Self::Failed(Failure::ConnectTimeout, _) => "no node could be reached in time",

@@ -34,7 +34,7 @@ fn an_answer_is_read_and_written_without_an_allocation() {
         let mut slots = Slots::new();
         let head = parse_response(ANSWER.as_bytes(), 0, &mut slots, false).unwrap().unwrap();
         out.clear();
-        let form = AnswerForm { close: false, http10: false, node: Some("ada") };
+        let form = AnswerForm { close: false, http10: false, node: Some("ada"), sticks_to: None };
         write_answer(&head, form, out);
     };
     assert_allocates_nothing(rewrite);

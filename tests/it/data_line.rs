@@ -2,6 +2,7 @@
 //! hand, and raw connections on both sides that are held to exact bytes.
 
 mod access;
+mod balancing;
 mod bulk;
 mod ending;
 mod framing;

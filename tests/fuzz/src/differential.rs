@@ -118,7 +118,7 @@ fn check_response(bytes: &[u8], head_request: bool) {
 
     for form in [(false, false), (true, false), (true, true)] {
         let (close, http10) = form;
-        let form = AnswerForm { close, http10, node: Some("ada") };
+        let form = AnswerForm { close, http10, node: Some("ada"), sticks_to: None };
         let mut sent = Vec::new();
         write_answer(&head, form, &mut sent);
         let fields = parsed_response(&sent, &head);
