@@ -364,7 +364,7 @@ mod tests {
                 path: "/blog".to_owned(),
                 strip: true,
                 weight: 100,
-                balance: Some("p2c".to_owned()),
+                balance: Some(crate::balance::Balance::P2c),
             }),
         };
         let txt = node.to_txt();

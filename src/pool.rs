@@ -189,11 +189,10 @@ impl Sharing {
     /// As the one of these members wants it that joined first, of those that say what they want.
     fn among(&self, members: &[Arc<Member>]) -> Self {
         let proven = members.iter().filter(|member| member.health != Health::Starting);
-        let wanted = proven.filter_map(|member| {
-            Some((member.epoch, Balance::parse(member.node.offer.balance.as_deref()?)?))
-        });
+        let wanted =
+            proven.filter_map(|member| Some((member.epoch, member.node.offer.balance.as_ref()?)));
         let first = wanted.min_by_key(|(epoch, _)| *epoch);
-        let balance = first.map_or_else(|| self.balance.clone(), |(_, balance)| balance);
+        let balance = first.map_or(&self.balance, |(_, balance)| balance).clone();
         Self { balance, room: self.room.clone() }
     }
 }

@@ -277,7 +277,7 @@ impl Settings<'_> {
             path: path.unwrap_or(default.path),
             strip,
             weight: weight.unwrap_or(default.weight),
-            balance: None,
+            balance: self.own("balance", raw.balance)?.map(Given::balance).transpose()?,
         };
         let bytes = offer.txt_bytes();
         if bytes > TXT_BYTES_MAX {

@@ -87,6 +87,10 @@ pub(super) struct Offer {
     /// weighs 1; up to 100 [default: 1]
     #[arg(long, value_name = "N", verbatim_doc_comment)]
     pub(super) weight: Option<String>,
+    /// Have requests shared among the nodes of this
+    /// service so, whatever the balancer's --balance
+    #[arg(long, value_name = "POLICY", verbatim_doc_comment)]
+    pub(super) balance: Option<String>,
 }
 
 /// The flags of `picluster lb`.

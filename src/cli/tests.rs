@@ -138,14 +138,15 @@ fn a_flag_wins_over_the_environment_and_that_over_the_default() {
 #[test]
 fn what_a_node_offers_is_set_by_flags_or_variables() {
     assert_eq!(web("web", &[]).offer, Offer::default());
-    let flags =
-        "web --service blog --host Blog.local. --host a.example --path /blog/ --strip --weight 3";
+    let flags = "web --service blog --host Blog.local. --host a.example --path /blog/ --strip \
+                 --weight 3 --balance p2c";
     let vars: Vars<'_> = &[
         ("PICLUSTER_WEB_SERVICE", "blog"),
         ("PICLUSTER_WEB_HOST", "a.example, blog.local"),
         ("PICLUSTER_WEB_PATH", "/blog"),
         ("PICLUSTER_WEB_STRIP", "1"),
         ("PICLUSTER_WEB_WEIGHT", "3"),
+        ("PICLUSTER_WEB_BALANCE", "p2c"),
     ];
     let offer = Offer {
         service: "blog".to_owned(),
@@ -153,7 +154,7 @@ fn what_a_node_offers_is_set_by_flags_or_variables() {
         path: "/blog".to_owned(),
         strip: true,
         weight: 3,
-        balance: None,
+        balance: Some(Balance::P2c),
     };
     assert_eq!(web(flags, &[]).offer, offer);
     assert_eq!(web("web", vars).offer, offer);

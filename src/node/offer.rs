@@ -3,7 +3,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::{TxtError, printable};
+use super::TxtError;
+use crate::balance::Balance;
 use crate::route::{self, Route};
 
 /// The service of everybody who did not say another (`app` absent in TXT).
@@ -31,8 +32,9 @@ pub struct Offer {
     pub strip: bool,
     /// `weight`: how many turns of the rotation it has for one of a node that says nothing.
     pub weight: u8,
-    /// `lb`: how requests are shared among the nodes of its service, in the words of `--balance`.
-    pub balance: Option<String>,
+    /// `lb`: how requests are shared among the nodes of its service, whatever the balancer's flag. Who
+    /// does not know the policy goes by the flag.
+    pub balance: Option<Balance>,
 }
 
 impl Default for Offer {
@@ -71,7 +73,7 @@ impl Offer {
                 Some(_) => return Err(malformed("strip")),
             },
             weight: value("weight").map_or(Some(1), weight).ok_or(malformed("weight"))?,
-            balance: value("lb").map(|words| printable(words, 64)),
+            balance: value("lb").and_then(Balance::parse),
         })
     }
 
@@ -82,7 +84,7 @@ impl Offer {
         put("path", (self.path != "/").then(|| self.path.clone()));
         put("strip", self.strip.then(|| "1".to_owned()));
         put("weight", (self.weight != 1).then(|| self.weight.to_string()));
-        put("lb", self.balance.clone());
+        put("lb", self.balance.as_ref().map(ToString::to_string));
     }
 
     /// The bytes it takes of a TXT record: each key with its value and a byte for the length.

@@ -288,6 +288,7 @@ impl Services {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::balance::Balance;
     use crate::node::{Node, NodeId, Offer, Source};
     use crate::pool::{Share, channel};
 
@@ -330,6 +331,28 @@ mod tests {
     fn owner(pool: &Pool, host: &str) -> Option<String> {
         let mut epochs = pool.of(pool.route(host, "/")?)?.members().iter();
         epochs.next().map(|member| member.node.offer.service.clone())
+    }
+
+    #[test]
+    fn a_service_is_balanced_as_its_first_node_wants_and_else_as_the_balancer_says() {
+        let (publisher, watch) = channel();
+        let publisher = publisher.balancing(Balance::First, None);
+        let wants = |epoch, service, routes, words| {
+            let mut member = member(epoch, service, routes);
+            let offer = Offer { balance: Balance::parse(words), ..(*member.node.offer).clone() };
+            member.node.offer = Arc::new(offer);
+            member
+        };
+        let balance = |host| {
+            let pool = watch.borrow();
+            pool.of(pool.route(host, "/").unwrap()).unwrap().balance().clone()
+        };
+        let blog = |epoch, words| wants(epoch, "blog", BLOG, words);
+        publisher.publish(vec![blog(3, "p2c"), blog(2, "hash"), blog(1, "")], Duration::ZERO);
+        assert_eq!(balance("blog.local").to_string(), "hash");
+        publisher.publish(vec![blog(2, "hash"), member(4, "default", ALL)], Duration::ZERO);
+        assert_eq!(balance("blog.local").to_string(), "hash");
+        assert_eq!(balance("else.local").to_string(), "first");
     }
 
     #[test]
