@@ -320,8 +320,9 @@ impl Client {
         reject: Reject,
     ) -> Next {
         let close = !request.keep_alive || !request.upload.has_come() || self.life.is_draining();
-        let html = self.wants_html(request.upload.head_len());
-        let next = self.answer(worker, reject, request.is_head, request.http10, html, close).await;
+        let browser = self.browser(request.upload.head_len());
+        let next =
+            self.answer(worker, reject, request.is_head, request.http10, browser, close).await;
         self.inbox.consume(request.upload.used());
         next
     }
@@ -330,7 +331,7 @@ impl Client {
     async fn refuse(&mut self, worker: &Worker, reject: Reject) -> Next {
         self.entry.begin(worker.desk.as_ref(), &self.forwarding);
         let is_head = self.inbox.filled().starts_with(b"HEAD ");
-        self.answer(worker, reject, is_head, false, false, true).await
+        self.answer(worker, reject, is_head, false, None, true).await
     }
 
     /// Says why it is not served, and ends without keeping its place meanwhile.
@@ -346,14 +347,14 @@ impl Client {
         reject: Reject,
         head_only: bool,
         http10: bool,
-        html: bool,
+        browser: Option<String>,
         close: bool,
     ) -> Next {
         worker.count(reject);
         let pool = worker.pool();
         let answer = Answer {
             head_only,
-            html,
+            browser: browser.as_deref(),
             http10,
             close,
             now: SystemTime::now(),
@@ -375,10 +376,17 @@ impl Client {
         }
     }
 
-    fn wants_html(&self, head_len: usize) -> bool {
+    /// The port at which a browser asked, as it writes it behind the host: `:8000`, or nothing. `None` if
+    /// the client wants no HTML.
+    fn browser(&self, head_len: usize) -> Option<String> {
         self.head_again(head_len, |head| {
             let accept = head.fields.get("accept").unwrap_or_default();
-            accept.windows(9).any(|part| part == b"text/html")
+            let port = head.host.and_then(|host| host.rsplit_once(':'));
+            let port = port.filter(|(_, port)| port.parse::<u16>().is_ok());
+            accept
+                .windows(9)
+                .any(|part| part == b"text/html")
+                .then(|| port.map_or_else(String::new, |(_, port)| format!(":{port}")))
         })
     }
 

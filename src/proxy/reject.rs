@@ -162,10 +162,10 @@ impl Reject {
     pub(crate) fn write(self, answer: &Answer<'_>, out: &mut Vec<u8>) -> usize {
         let status = self.status();
         let reason = Self::reason(status);
-        let (media, body) = match (self, answer.html) {
-            (Self::NoNodeYet, true) => ("text/html", answer.teaching.html.clone()),
-            (Self::NoNodeYet, false) => ("text/plain", answer.teaching.text.clone()),
-            (Self::NoRoute, true) => ("text/html", signpost::html(answer.pool)),
+        let (media, body) = match (self, answer.browser) {
+            (Self::NoNodeYet, Some(_)) => ("text/html", answer.teaching.html.clone()),
+            (Self::NoNodeYet, None) => ("text/plain", answer.teaching.text.clone()),
+            (Self::NoRoute, Some(port)) => ("text/html", signpost::html(answer.pool, port)),
             (other, _) => {
                 let mut text = format!("{status} {reason}: {}\n", other.sentence());
                 if other == Self::NoRoute {
@@ -205,8 +205,8 @@ const ALLOW: &str = "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH\
 pub(crate) struct Answer<'a> {
     /// The request was a HEAD.
     pub(crate) head_only: bool,
-    /// The client asked for HTML.
-    pub(crate) html: bool,
+    /// The client asked for HTML, at this port: `:8000`, or nothing.
+    pub(crate) browser: Option<&'a str>,
     /// The client speaks HTTP/1.0: a kept connection must be said.
     pub(crate) http10: bool,
     /// The connection ends after this answer.
@@ -227,7 +227,7 @@ mod tests {
         let mut out = Vec::new();
         let answer = Answer {
             head_only,
-            html,
+            browser: html.then_some(""),
             http10: false,
             close: true,
             now: SystemTime::UNIX_EPOCH,

@@ -14,10 +14,11 @@ pub(crate) fn text(pool: &Pool) -> String {
     format!("What this network serves:\n{lines}")
 }
 
-/// For browsers: the same as links. A path alone is one at the host that was asked for.
-pub(crate) fn html(pool: &Pool) -> String {
+/// For browsers: the same as links. A path alone is one at the host that was asked for; other hosts are
+/// at the same `port`, as `:8000`, or nothing.
+pub(crate) fn html(pool: &Pool, port: &str) -> String {
     let item = |(route, service): (&Route, &str)| {
-        let host = route.host.as_ref().map_or_else(String::new, |host| format!("//{host}"));
+        let host = route.host.as_ref().map_or_else(String::new, |host| format!("//{host}{port}"));
         let (href, route, service) =
             (format!("{host}{}", route.path), route.to_string(), escape(service));
         let (href, route) = (escape(&href), escape(&route));

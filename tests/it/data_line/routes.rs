@@ -121,13 +121,13 @@ fn a_request_for_no_route_is_told_which_there_are_in_the_form_it_asks_for() {
     // The connection stays.
     client.send(get("blog.local", "/"));
     client.expect(answer_of("ada", "ada"));
-    client.send("GET / HTTP/1.1\r\nHost: pi\r\nAccept: text/html\r\n\r\n");
+    client.send("GET / HTTP/1.1\r\nHost: pi:8000\r\nAccept: text/html\r\n\r\n");
     let head = client.expect_head("HTTP/1.1 404 Not Found\r\n");
     assert!(head.contains("\r\nContent-Type: text/html;"), "{head}");
     client.finish();
     let page = String::from_utf8(client.rest().0).unwrap();
     assert!(
-        page.contains("<a href=\"//blog.local/\">blog.local</a> <small>blog</small>"),
+        page.contains("<a href=\"//blog.local:8000/\">blog.local</a> <small>blog</small>"),
         "{page}"
     );
     assert_eq!(front.counts().rejects.all(), [("no_route", 2)].into());
