@@ -109,7 +109,8 @@ pub fn parse(
 /// `picluster --role web ...` and `PICLUSTER_ROLE=web picluster ...` become `picluster web ...`: a
 /// role is one more spelling of the command, so that everything after it is read in one way.
 fn with_role_as_command(mut args: Vec<OsString>, env: Env<'_>) -> Result<Vec<OsString>, Stop> {
-    let role_at = args.iter().position(|arg| {
+    // What follows `--` belongs to another program.
+    let role_at = args.iter().take_while(|arg| *arg != "--").position(|arg| {
         arg == "--role" || arg.to_str().is_some_and(|arg| arg.starts_with("--role="))
     });
     match (args.get(1).and_then(|arg| arg.to_str()), role_at) {

@@ -2,6 +2,7 @@
 //! environment is `cli`'s business.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -91,8 +92,57 @@ pub struct WebConfig {
     /// Which application it serves, and which requests that takes. Default all that has no other
     /// route, with the weight 1.
     pub offer: Offer,
+    /// What is served. Default the name of this machine.
+    pub serves: Serves,
     /// How to take part in discovery.
     pub discovery: DiscoveryConfig,
+}
+
+/// What a web node serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Serves {
+    /// The name of this machine.
+    #[default]
+    Name,
+    /// An application of this machine, which serves by itself (`--app`, a command).
+    App(AppConfig),
+    /// The files of a folder (`--dir`).
+    Dir(DirConfig),
+}
+
+/// An application behind a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppConfig {
+    /// The one address it listens on; `None` if any of this machine's will do.
+    pub ip: Option<IpAddr>,
+    /// Its port; `None` only with a command, for which a free one is chosen.
+    pub port: Option<u16>,
+    /// How it is found out whether it works (`--health`). Default a GET of `/`.
+    pub health: AppHealth,
+    /// The program that is it, with its arguments; empty if somebody else runs it.
+    pub command: Vec<String>,
+    /// Requests go through picluster, over loopback (`--front`).
+    pub front: bool,
+    /// `--listen` was not given: any port will do for picluster's own, as nobody types it.
+    pub any_control_port: bool,
+}
+
+/// How an application is asked whether it works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppHealth {
+    /// A GET of this path; any answer below 500 will do.
+    Path(String),
+    /// A connection; nothing is said over it.
+    Tcp,
+}
+
+/// A folder whose files are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirConfig {
+    /// Where it is.
+    pub folder: PathBuf,
+    /// Whether links may lead out of it (`--follow-symlinks`).
+    pub follow_symlinks: bool,
 }
 
 /// `picluster lb`.

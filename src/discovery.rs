@@ -23,6 +23,8 @@ pub mod mdns;
 pub mod membership;
 mod probe;
 
+pub use self::probe::ask_neighbour;
+
 /// Words taken from a channel in one go: a flood is worked off in batches, and each batch ends in
 /// one look at the table.
 const BATCH: usize = 64;

@@ -17,7 +17,7 @@ pub use accept::{Accept, LocalAddr, PeerAddr};
 pub use files::{files_max, room};
 pub(crate) use handshakes::{begin_no_handshake, next_queued};
 pub use insider::Insider;
-pub use owner::{Owner, owner, udp_owner};
+pub use owner::{Owner, connections, listeners, owner, udp_owner};
 pub use serve::serve;
 
 use crate::config::ipv4_twin;
@@ -34,6 +34,28 @@ const BACKLOG: i32 = 1024;
 /// A [`ListenError`] that names the cause and the fix.
 pub fn bind(addr: SocketAddr, flag: &'static str) -> Result<TcpListener, ListenError> {
     listen(addr, false).map_err(|cause| ListenError::new(addr, flag, &cause))
+}
+
+/// How many ports are tried by [`bind_from`] before any that is free will do.
+const TRIED_MAX: u16 = 100;
+
+/// Listens on the first free port from that of `addr` on, so that it is the same one after a restart;
+/// never on `not`.
+///
+/// # Errors
+/// As for [`bind`], except that a port in use is no error.
+pub fn bind_from(
+    addr: SocketAddr,
+    not: Option<u16>,
+    flag: &'static str,
+) -> Result<TcpListener, ListenError> {
+    let ports = (0..TRIED_MAX).map_while(|more| addr.port().checked_add(more));
+    let mut addrs =
+        ports.filter(|port| Some(*port) != not).map(|port| SocketAddr::new(addr.ip(), port));
+    match addrs.find_map(|addr| listen(addr, false).ok()) {
+        Some(listener) => Ok(listener),
+        None => bind(SocketAddr::new(addr.ip(), 0), flag),
+    }
 }
 
 /// `count` listeners on one address, among which the kernel spreads connections: one a worker.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 0 | ended as asked; `status`: all is well | starts it again (`Restart=always`) |
 //! | 2 | `status`: nothing serves | is not for systemd |
-//! | 64 | the command line or the environment is wrong | does not try again |
+//! | 64 | the command line or the environment is wrong, or what they name is not there | does not try again |
 //! | 69 | an address cannot be listened on; who was to be asked does not answer | tries again |
 //! | 1 | anything else, a second signal included; `status`: there are warnings | tries again |
 
@@ -24,6 +24,7 @@ use picluster::listen::ListenError;
 use picluster::outlet::{Outlet, Page, unbuffered};
 use picluster::status::Verdict;
 use picluster::survey::Unavailable;
+use picluster::web::Unusable;
 use picluster::{demo, drain, lb, nodes, shutdown, status, web};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -41,6 +42,9 @@ const EVENTS_MAX: usize = 1024;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
+    if let Some(code) = web::guard(env::args_os()) {
+        return ExitCode::from(code);
+    }
     // A reader that went away (`picluster --help | head -1`) is no failure.
     match cli::parse(env::args_os(), &|name| env::var_os(name)) {
         Ok(invocation) => run(invocation),
@@ -76,7 +80,7 @@ fn run(invocation: Invocation) -> ExitCode {
     let code = match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            if in_plain_words {
+            if in_plain_words || error.is::<Unusable>() {
                 let _ = writeln!(io::stderr(), "picluster: {error:#}");
             } else {
                 tracing::error!("{error:#}");
@@ -121,8 +125,13 @@ async fn program(invocation: Invocation) -> anyhow::Result<u8> {
 
 /// See the table at the top.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let unavailable = error.is::<ListenError>() || error.is::<Unavailable>();
-    if unavailable { UNAVAILABLE } else { FAILURE }
+    if error.is::<ListenError>() || error.is::<Unavailable>() {
+        UNAVAILABLE
+    } else if error.is::<Unusable>() {
+        USAGE
+    } else {
+        FAILURE
+    }
 }
 
 /// Logs to stderr, panics included. Never in colour: there is nothing to switch off for NO_COLOR.

@@ -254,7 +254,7 @@ pub fn is_node_name(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-fn is_path(text: &str) -> bool {
+pub(crate) fn is_path(text: &str) -> bool {
     text.starts_with('/') && text.len() <= 128 && text.bytes().all(|b| b.is_ascii_graphic())
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::sync::mpsc;
 
 /// What a pipe takes as a whole, and does not mix with what others write to it: PIPE_BUF of Linux
@@ -90,6 +91,20 @@ impl Outlet {
         let end = Instant::now() + limit;
         while self.waiting() > 0 && Instant::now() < end {
             pause();
+        }
+    }
+}
+
+/// Reads lines until the end, and hands over each without its end. One longer than `bytes_max` counts as
+/// several.
+pub async fn each_line(from: impl AsyncRead + Unpin, bytes_max: u64, mut take: impl FnMut(&str)) {
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut from).take(bytes_max).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => take(String::from_utf8_lossy(&line).trim_end()),
         }
     }
 }

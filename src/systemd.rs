@@ -13,7 +13,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -23,6 +23,9 @@ use tracing::warn;
 /// The status changes no more often, and the parts are asked no more often.
 const BEAT: Duration = Duration::from_secs(1);
 
+/// A start that takes long is no failure as long as this is said: 10 s more, in microseconds.
+const START_GOES_ON: &str = "EXTEND_TIMEOUT_USEC=10000000";
+
 /// A word that systemd does not take within this time is lost: it has not read for long then.
 const SEND_MAX: Duration = Duration::from_millis(100);
 
@@ -31,6 +34,8 @@ const SEND_MAX: Duration = Duration::from_millis(100);
 pub struct Manager {
     /// `None`: nobody wants to be told.
     socket: Option<UnixDatagram>,
+    /// It knows that the service serves.
+    is_ready: AtomicBool,
     /// It ends the service if it hears nothing for so long.
     watchdog: Option<Duration>,
 }
@@ -62,11 +67,12 @@ impl Manager {
         let socket = UnixDatagram::unbound()?;
         socket.connect_addr(&address)?;
         socket.set_write_timeout(Some(SEND_MAX))?;
-        Ok(Self { socket: Some(socket), watchdog })
+        Ok(Self { socket: Some(socket), is_ready: AtomicBool::new(false), watchdog })
     }
 
     /// The service serves.
     pub fn ready(&self) {
+        self.is_ready.store(true, Ordering::Relaxed);
         self.tell("READY=1");
     }
 
@@ -87,6 +93,9 @@ impl Manager {
             if now != told {
                 self.tell(&format!("STATUS={now}"));
                 told = now;
+            }
+            if !self.is_ready.load(Ordering::Relaxed) {
+                self.tell(START_GOES_ON);
             }
             pulses.ask();
             tokio::time::sleep(beat).await;
@@ -199,6 +208,8 @@ mod tests {
     #[tokio::test]
     async fn the_watchdog_is_fed_while_every_part_answers_and_no_longer() {
         let (socket, manager) = systemd("parts");
+        manager.ready();
+        assert_eq!(heard(&socket), "READY=1");
         let pulses = Pulses::default();
         let (mut well, mut hung) = (pulses.part("well"), pulses.part("hung"));
         let attending = tokio::spawn({
@@ -239,6 +250,21 @@ mod tests {
         well.answer().await;
         assert_eq!(pulses.silent(), None);
         attending.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_takes_long_is_given_more_time_until_it_is_over() {
+        let (socket, manager) = systemd("start");
+        let told = |socket: &UnixDatagram| [heard(socket), heard(socket)];
+        let pulses = Pulses::default();
+        let attending = manager.attend(&pulses, || "starting".to_owned());
+        let _ = tokio::time::timeout(Duration::from_millis(50), attending).await;
+        assert_eq!(told(&socket), ["STATUS=starting", START_GOES_ON]);
+        manager.ready();
+        let attending = manager.attend(&pulses, || "serving".to_owned());
+        let _ = tokio::time::timeout(Duration::from_millis(150), attending).await;
+        assert_eq!(told(&socket), ["READY=1", "STATUS=serving"]);
+        assert_eq!(heard(&socket), "WATCHDOG=1");
     }
 
     #[test]

@@ -2,23 +2,34 @@
 //! losing a request. It knows no balancer; its advertisement is the only word it sends out.
 
 mod accepts;
+mod app;
+mod command;
+mod dir;
 mod drain;
 mod facts;
+mod front;
 mod metrics;
 mod page;
 mod routes;
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
+use self::app::App;
+use self::command::Command;
+pub use self::command::guard::guard;
+use self::dir::Dir;
 use crate::board::Board;
-use crate::config::WebConfig;
+use crate::config::{AppConfig, Serves, WebConfig};
 use crate::discovery::mdns::{Advert, Advertiser};
 use crate::identity::{self, Hardware, Role};
 use crate::listen::{self, Accept};
@@ -37,16 +48,47 @@ const CONNECTIONS_MAX: usize = 1024;
 /// Fewer than this are worth a warning.
 const CONNECTIONS_FEW: usize = 256;
 
+/// Whoever waits for the service to start waits no longer than this for its command: machines must boot
+/// also when it never answers.
+const START_MAX: Duration = Duration::from_secs(300);
+
 /// Runs the web node until `shutdown` asks for its end.
 ///
 /// # Errors
-/// When the address cannot be listened on; the cause is a [`listen::ListenError`].
+/// When the address cannot be listened on, the cause is a [`listen::ListenError`]; when what is to be
+/// served cannot be, an [`Unusable`].
 pub async fn run(config: WebConfig, shutdown: Shutdown) -> anyhow::Result<()> {
     let web = Web::bind(&config)?;
-    let advertiser =
-        Advertiser::start(&config.discovery, web.addr().ip(), vec![web.advert(&config)]);
-    web.serve(shutdown, advertiser.goodbye()).await
+    let (advert, ip) = (web.advert(&config), web.advertised_ip(&config));
+    // Nobody needs to know of a command that has not served yet.
+    let awaited = web.command.is_some().then(|| web.node.app.clone()).flatten();
+    let advertising = tokio::spawn(async move {
+        if let Some(app) = awaited {
+            app.up().await;
+        }
+        Advertiser::start(&config.discovery, ip, vec![advert])
+    });
+    let goodbye = async {
+        // Whoever was not advertised by now need not be.
+        advertising.abort();
+        if let Ok(advertiser) = advertising.await {
+            advertiser.goodbye().await;
+        }
+    };
+    web.serve(shutdown, goodbye).await
 }
+
+/// Why what is to be served cannot be: one sentence for the user.
+#[derive(Debug)]
+pub struct Unusable(String);
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unusable {}
 
 /// Who this node is. Fixed while it runs.
 #[derive(Clone, Debug)]
@@ -83,6 +125,9 @@ pub struct Web {
     node: Arc<Node>,
     accept: Accept,
     addr: SocketAddr,
+    /// Where requests go: here, or to the application.
+    port: u16,
+    command: Option<Command>,
     drain: Duration,
 }
 
@@ -93,6 +138,10 @@ struct Node {
     /// A balancer of another cluster lets go of it, also when mDNS's word was lost.
     cluster: String,
     board: Board,
+    /// The application that is served, if one is.
+    app: Option<Arc<App>>,
+    /// What is served here in place of the name.
+    content: Option<Content>,
     /// Set once by the stop, read by every answer.
     draining: AtomicBool,
     /// Somebody on this machine wants no new requests here; it may be taken back. See `drain`.
@@ -104,6 +153,15 @@ struct Node {
     started: Instant,
 }
 
+/// What is served here, not elsewhere.
+#[derive(Debug)]
+enum Content {
+    /// The files of a folder.
+    Dir(Dir),
+    /// The answers of an application that is reached from here only.
+    Front(Arc<App>),
+}
+
 impl Web {
     /// Listens, and knows from then on who it is. Nothing is served yet, but clients that connect
     /// wait for it: the advertisement may go out.
@@ -111,12 +169,46 @@ impl Web {
     /// # Errors
     /// A [`listen::ListenError`] inside.
     pub fn bind(config: &WebConfig) -> anyhow::Result<Self> {
-        let listener = listen::bind(config.listen, "--listen")?;
+        let served = match &config.serves {
+            Serves::App(served) => Some(served),
+            Serves::Name | Serves::Dir(_) => None,
+        };
+        let mut content = match &config.serves {
+            Serves::Dir(dir) => Some(Content::Dir(Dir::new(dir)?)),
+            Serves::Name | Serves::App(_) => None,
+        };
+        let app_port = served.map(app_port).transpose()?;
+        let listener = match served {
+            Some(served) if served.any_control_port && !served.front => {
+                listen::bind_from(config.listen, app_port, "--listen")?
+            }
+            Some(_) if app_port == Some(config.listen.port()) => {
+                return Err(same_port(config.listen));
+            }
+            _ => listen::bind(config.listen, "--listen")?,
+        };
         let addr = listener.local_addr().context("failed to read the listener's address")?;
+        let is_direct = served.is_some_and(|served| !served.front);
+        let port = app_port.filter(|_| is_direct).unwrap_or(addr.port());
+        let identity = Identity::new(config, port);
+        let cluster = config.discovery.cluster.clone();
+        let mut command = None;
+        let mut app = None;
+        if let (Some(served), Some(port)) = (served, app_port) {
+            if !served.command.is_empty() {
+                command = Some(Command::new(&served.command, port, &identity, &cluster)?);
+            }
+            let stays_here = served.front || config.discovery.loopback;
+            let behind = Arc::new(App::new(served, port, stays_here)?);
+            content = served.front.then(|| Content::Front(Arc::clone(&behind)));
+            app = Some(behind);
+        }
         let node = Node {
-            identity: Identity::new(config, addr.port()),
-            cluster: config.discovery.cluster.clone(),
+            identity,
+            cluster,
             board: Board::new("/"),
+            app,
+            content,
             draining: AtomicBool::new(false),
             drained: AtomicBool::new(false),
             served: AtomicU64::new(0),
@@ -125,7 +217,10 @@ impl Web {
         };
         let accept =
             Accept::new(listener, connections_max()).context("failed to start the listener")?;
-        Ok(Self { node: Arc::new(node), accept, addr, drain: config.drain })
+        // What an application says, and when, is its own affair.
+        let accept =
+            if matches!(node.content, Some(Content::Front(_))) { accept.patient() } else { accept };
+        Ok(Self { node: Arc::new(node), accept, addr, port, command, drain: config.drain })
     }
 
     /// The address it listens on, with the real port.
@@ -144,10 +239,21 @@ impl Web {
             boot,
             cluster,
             health: None,
-            ctl: None,
             offer: Arc::new(config.offer.clone()),
+            ctl: (self.port != self.addr.port()).then(|| self.addr.port()),
         };
-        Advert::Node { id, port: self.addr.port(), txt }
+        Advert::Node { id, port: self.port, txt }
+    }
+
+    /// The one address at which both the application and we are reached, if it has to be one.
+    fn advertised_ip(&self, config: &WebConfig) -> IpAddr {
+        let ours = self.addr.ip();
+        match &config.serves {
+            Serves::App(AppConfig { ip: Some(ip), front: false, .. }) if ours.is_unspecified() => {
+                *ip
+            }
+            _ => ours,
+        }
     }
 
     /// Who it is.
@@ -157,7 +263,7 @@ impl Web {
 
     /// Serves until `shutdown` asks for the end, then leaves so that nobody notices: says so
     /// (health 503, `Connection: close`), awaits `goodbye`, takes what still comes, stops listening
-    /// and finishes what runs.
+    /// and finishes what runs. A command is ended when nobody is connected to it any more.
     ///
     /// # Errors
     /// None today; the server retries what fails.
@@ -166,15 +272,27 @@ impl Web {
         mut shutdown: Shutdown,
         goodbye: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let Self { node, accept, addr, drain } = self;
+        let Self { node, accept, addr, port, command, drain } = self;
         let Identity { id, name, .. } = &node.identity;
-        tracing::info!(%id, %name, listen = %addr, "serving");
+        if port == addr.port() {
+            tracing::info!(%id, %name, listen = %addr, "serving");
+        } else {
+            tracing::info!(%id, %name, app = port, control = %addr, "serving an application");
+        }
         let manager = Manager::find();
-        manager.ready();
 
+        let (order, ending) = watch::channel(None);
+        let is_awaited = command.is_some();
+        let command = command
+            .zip(node.app.clone())
+            .map(|(command, app)| tokio::spawn(command.run(app, ending)));
+        let mut behind = Behind { app: node.app.clone(), command, order };
+        let mut deadline = None;
+        let watched = shutdown.clone();
+        let is_front = matches!(node.content, Some(Content::Front(_)));
         let (stop_listening, stopped) = oneshot::channel::<()>();
-        let app = routes::router(Arc::clone(&node));
-        let server = listen::serve(accept, app, async {
+        let router = routes::router(Arc::clone(&node));
+        let server = listen::serve(accept, router, async {
             let _ = stopped.await;
         });
         let stop = async {
@@ -183,19 +301,88 @@ impl Web {
             manager.stopping();
             // A goodbye that hangs must not hold up the end: who missed it asks our health.
             let _ = tokio::join!(timeout(LINGER, goodbye), sleep(LINGER));
+            let until = *deadline.insert(Instant::now() + drain);
+            if !is_front {
+                behind.end(until).await;
+            }
             let _ = stop_listening.send(());
-            sleep(drain).await;
+            sleep_until(until).await;
         };
         // All of it runs on this thread: whoever hangs keeps the watchdog unfed too.
         let parts = Pulses::default();
         let attended = manager.attend(&parts, || node.status(addr.port()));
         tokio::select! {
+            // The first word to the manager is that the node serves, if it does.
+            biased;
+            () = tell_when_ready(&node, is_awaited, &manager) => {}
             () = server => {}
             never = attended => match never {},
             () = stop => tracing::warn!(?drain, "gave up on requests that still run"),
+            () = watch_app(&node, watched) => {}
         }
+        // What goes through here has ended by now, except for tunnels.
+        behind.end(deadline.unwrap_or_else(Instant::now)).await;
         tracing::info!(%id, %name, "stopped");
         Ok(())
+    }
+}
+
+/// The application while this node serves it.
+struct Behind {
+    app: Option<Arc<App>>,
+    command: Option<JoinHandle<()>>,
+    order: watch::Sender<Option<Instant>>,
+}
+
+impl Behind {
+    /// Waits until nobody is connected to it any more, because most applications break off what they do
+    /// when they are asked to end, and then ends the command.
+    async fn end(&mut self, deadline: Instant) {
+        let Some(app) = self.app.take() else { return };
+        if self.command.is_none() {
+            return;
+        }
+        let _ = timeout_at(deadline, app.quiet()).await;
+        self.order.send_replace(Some(deadline));
+        if let Some(command) = self.command.take() {
+            let _ = command.await;
+        }
+    }
+}
+
+/// Looks at the application until the stop, from when on it does not matter. Never ends.
+async fn watch_app(node: &Node, mut shutdown: Shutdown) {
+    if let Some(app) = &node.app {
+        tokio::select! {
+            () = app.watch(&node.identity.id) => {}
+            () = shutdown.requested() => {}
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Tells that the node serves: one whose application somebody else starts at once, because nobody knows
+/// when that will be; one with a command once that has answered, has ended by itself for the first time,
+/// or has kept whoever waits for the service long enough. Never ends.
+async fn tell_when_ready(node: &Node, is_awaited: bool, manager: &Manager) {
+    if let Some(app) = node.app.as_ref().filter(|_| is_awaited) {
+        let _ = timeout(START_MAX, app.settled()).await;
+    }
+    manager.ready();
+    std::future::pending::<()>().await;
+}
+
+fn same_port(listen: SocketAddr) -> anyhow::Error {
+    let (port, other) = (listen.port(), listen.port() ^ 1);
+    let fix = format!("give picluster another with --listen :{other}");
+    Unusable(format!("the application and picluster cannot both have port {port}; {fix}")).into()
+}
+
+/// The port of the application.
+fn app_port(served: &AppConfig) -> anyhow::Result<u16> {
+    match (served.port, served.command.is_empty()) {
+        (Some(port), true) => Ok(port),
+        (given, _) => Ok(command::port(given)?),
     }
 }
 
@@ -214,25 +401,42 @@ fn connections_max() -> usize {
 
 impl Node {
     fn drain(&self) {
-        self.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.draining.store(true, Relaxed);
         tracing::info!("draining");
     }
 
-    /// The word of its health.
-    fn state(&self) -> &'static str {
-        if self.is_draining() { "draining" } else { "up" }
+    /// The word of its health, and of an application that is down why.
+    fn state(&self) -> (&'static str, Option<String>) {
+        if self.is_draining() {
+            return ("draining", None);
+        }
+        let why = self.app.as_ref().and_then(|app| app.down());
+        (if why.is_some() { "app-down" } else { "up" }, why)
     }
 
-    /// How it is, in one line, for `systemctl status`.
-    fn status(&self, port: u16) -> String {
+    /// How it is, in one line, for `systemctl status`. `control`: where picluster itself listens.
+    fn status(&self, control: u16) -> String {
         let name = &self.identity.name;
-        let requests = self.served.load(std::sync::atomic::Ordering::Relaxed);
-        let draining = if self.is_draining() { "; draining" } else { "" };
-        format!("serving as {name} on :{port}; {requests} requests{draining}")
+        let does = match (&self.app, self.state().1) {
+            (_, Some(why)) => format!("not serving as {name}: {why}"),
+            (Some(app), None) if self.content.is_none() => {
+                format!("serving the application on :{} as {name}; asked on :{control}", app.port)
+            }
+            _ => {
+                let requests = self.served.load(Relaxed);
+                format!("serving as {name} on :{control}; {requests} requests")
+            }
+        };
+        does + if self.is_draining() { "; draining" } else { "" }
+    }
+
+    /// Counts a request, as under way until the guard is dropped.
+    fn begin(&self) -> metrics::UnderWay<'_> {
+        self.served.fetch_add(1, Relaxed);
+        self.answered.begin()
     }
 
     fn is_draining(&self) -> bool {
-        use std::sync::atomic::Ordering::Relaxed;
         self.draining.load(Relaxed) || self.drained.load(Relaxed)
     }
 }

@@ -1,5 +1,7 @@
 //! From raw flags and the environment to checked configurations: each setting's default and range.
 
+mod serves;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::thread;
@@ -46,8 +48,10 @@ const BODY_BYTES: RangeInclusive<u64> = 0..=1 << 50;
 pub(super) fn web(raw: flags::Web, env: Env<'_>) -> Result<Invocation, Refusal> {
     let settings = Settings { role: "WEB", env };
     let id = settings.common("id", raw.common.id.clone())?;
+    let listen = settings.own("listen", raw.listen)?;
     let config = WebConfig {
-        listen: settings.address("listen", raw.listen, 8080)?,
+        serves: serves::check(&settings, raw.serves, listen.is_none())?,
+        listen: listen.map_or(Ok(config::any(8080)), Given::address)?,
         name: settings.common("name", raw.name)?.map(Given::node_name).transpose()?,
         id: id.map(Given::id).transpose()?,
         drain: settings.drain(&raw.common)?,

@@ -59,6 +59,8 @@ pub(super) struct Web {
     #[arg(long, value_name = "NAME", verbatim_doc_comment)]
     pub(super) name: Option<String>,
     #[command(flatten)]
+    pub(super) serves: Serves,
+    #[command(flatten)]
     pub(super) common: Common,
     #[command(flatten)]
     pub(super) offer: Offer,
@@ -91,6 +93,35 @@ pub(super) struct Offer {
     /// service so, whatever the balancer's --balance
     #[arg(long, value_name = "POLICY", verbatim_doc_comment)]
     pub(super) balance: Option<String>,
+}
+
+/// What `picluster web` serves in place of the name.
+#[derive(Args, Debug)]
+#[command(next_help_heading = SERVES)]
+pub(super) struct Serves {
+    /// The application at this port of this machine
+    #[arg(long, value_name = "PORT|URL")]
+    pub(super) app: Option<String>,
+    /// The application that this command starts; it is
+    /// to listen on $PORT. Or, behind all flags: -- COMMAND
+    #[arg(long, value_name = "COMMAND", verbatim_doc_comment)]
+    pub(super) exec: Option<String>,
+    /// The files of this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) dir: Option<String>,
+    /// Ask the application for this path whether it works,
+    /// or only connect: tcp [default: /]
+    #[arg(long, value_name = "PATH|tcp", verbatim_doc_comment)]
+    pub(super) health: Option<String>,
+    /// Pass requests on to the application: for one that
+    /// listens on 127.0.0.1 alone
+    #[arg(long, verbatim_doc_comment)]
+    pub(super) front: bool,
+    /// Links in the folder may lead out of it
+    #[arg(long)]
+    pub(super) follow_symlinks: bool,
+    #[arg(last = true, hide = true)]
+    pub(super) command: Vec<String>,
 }
 
 /// The flags of `picluster lb`.
@@ -303,6 +334,7 @@ pub(super) fn commands_with(flag: &str) -> Vec<String> {
     line.get_subcommands().filter(|c| has(c)).map(|c| c.get_name().to_owned()).collect()
 }
 
+const SERVES: &str = "Served in place of the name";
 const CLUSTER: &str = "Cluster";
 const OFFER: &str = "Several applications on one cluster";
 const LOG: &str = "Log (on stderr)";
@@ -346,6 +378,9 @@ Examples:
   picluster web                          serve the hostname at port 8080
   picluster web --name ada               call it ada
   picluster web --listen :9000 --cluster red
+  picluster web --app :3000              an application that runs already
+  picluster web -- node server.js        one to start, with PORT set for it
+  picluster web --dir ./public           files
   picluster web --service blog --host blog.local
   picluster web --service wiki --path /wiki --strip
   curl http://127.0.0.1:8080/            what it serves
@@ -354,6 +389,7 @@ Environment: every flag has a twin, and the flag wins. Those of web alone are
 PICLUSTER_WEB_..., the others PICLUSTER_...; what only switches on takes 1 or 0:
   PICLUSTER_WEB_LISTEN=:9000  PICLUSTER_NAME=ada  PICLUSTER_CLUSTER=red
   PICLUSTER_IPV6=1            PICLUSTER_LOG=json  PICLUSTER_LOG_LEVEL=debug
+  PICLUSTER_WEB_EXEC=\"node server.js\"
   PICLUSTER_ID=...            an id in place of the one made from the hardware
 ";
 

@@ -1,10 +1,11 @@
 //! What people type, and what they get. No process, no environment of our own.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
 use crate::balance::Balance;
-use crate::config::{AccessLogForm, Limits};
+use crate::config::{AccessLogForm, AppHealth, DirConfig, Limits, Serves};
 use crate::drain::Whose;
 use crate::node::{DEFAULT_CLUSTER, Offer};
 use crate::nodes::Form;
@@ -466,6 +467,65 @@ fn a_bad_variable_is_refused_by_its_own_name() {
         ),
     ] {
         assert_eq!(refused(line, &[(var, value)]), format!("{var}{sentence}"));
+    }
+}
+
+#[test]
+fn an_application_a_command_and_a_folder_are_read_from_flags_and_variables() {
+    let app = |line: &str, vars: Vars<'_>| match web(line, vars).serves {
+        Serves::App(app) => app,
+        other => panic!("{other:?}"),
+    };
+    for text in [":3000", "3000", "http://127.0.0.1:3000/", "localhost:3000", "http://[::1]:3000"] {
+        let app = app(&format!("web --app {text}"), &[]);
+        assert_eq!((app.ip, app.port, app.front), (None, Some(3000), false), "{text}");
+        assert!(app.command.is_empty() && app.any_control_port);
+    }
+    let there = app("web --app http://10.0.0.5 --health tcp --listen :81", &[]);
+    assert_eq!((there.ip, there.port), ("10.0.0.5".parse().ok(), Some(80)));
+    assert!(there.health == AppHealth::Tcp && !there.any_control_port);
+
+    let typed = app("web --front -- node server.js --role x", &[("PICLUSTER_WEB_EXEC", "other")]);
+    assert_eq!((typed.port, typed.front), (None, true));
+    assert_eq!(typed.command, ["node", "server.js", "--role", "x"]);
+    let vars: Vars<'_> = &[
+        ("PICLUSTER_WEB_EXEC", "sh -c 'exec php -S 0.0.0.0:$PORT'"),
+        ("PICLUSTER_WEB_APP", ":3000"),
+        ("PICLUSTER_WEB_HEALTH", "/up"),
+        ("PICLUSTER_WEB_FRONT", "1"),
+    ];
+    let set = app("web", vars);
+    assert_eq!(set.command, ["sh", "-c", "exec php -S 0.0.0.0:$PORT"]);
+    assert_eq!((set.port, set.front), (Some(3000), true));
+    assert_eq!(set.health, AppHealth::Path("/up".into()));
+
+    let folder = PathBuf::from("public");
+    let dir = |follow_symlinks| Serves::Dir(DirConfig { folder: folder.clone(), follow_symlinks });
+    assert_eq!(web("web --dir public", &[]).serves, dir(false));
+    assert_eq!(web("web --follow-symlinks", &[("PICLUSTER_WEB_DIR", "public")]).serves, dir(true));
+    assert_eq!(web("web", &[]).serves, Serves::Name);
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_in_a_sentence() {
+    for (line, words) in [
+        ("web --app :3000 --dir x", "--dir and --app cannot both"),
+        ("web --dir x -- node x", "--dir and a command cannot both"),
+        ("web --exec a -- b", "--exec and -- COMMAND cannot both"),
+        ("web --exec 'a", "has a quote without its end"),
+        ("web --app :0", "--app \":0\" has no port"),
+        ("web --app https://127.0.0.1:1", "is HTTPS"),
+        ("web --app ftp://127.0.0.1:1", "is no address"),
+        ("web --app http://127.0.0.1:1/x", "has a path"),
+        ("web --app nas.local:80", "names another machine"),
+        ("web --app :3000 --health up", "--health \"up\" does not begin with a slash"),
+        ("web --health /up", "--health is about an application"),
+        ("web --front", "--front is about an application"),
+        ("web --dir x --front", "leave it out beside --dir"),
+        ("web --follow-symlinks", "add --dir"),
+    ] {
+        let text = refused(line, &[]);
+        assert!(text.contains(words) && text.lines().count() == 1, "{line}: {text}");
     }
 }
 

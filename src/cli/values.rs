@@ -287,6 +287,15 @@ impl Given {
             .ok_or_else(|| self.refuse("is no policy", &format!("write {}", balance::KNOWN)))
     }
 
+    /// A command line in words, by the rules of a shell for spaces, quotes and backslashes.
+    pub(super) fn words(self) -> Result<Vec<String>, Refusal> {
+        match shell_words::split(&self.text) {
+            Ok(words) if !words.is_empty() => Ok(words),
+            Ok(_) => Err(self.refuse("is no command", "write a program and its arguments")),
+            Err(_) => Err(self.refuse("has a quote without its end", "close it, or leave it out")),
+        }
+    }
+
     /// The form of the log.
     pub(super) fn log_format(self) -> Result<LogFormat, Refusal> {
         match self.text.as_str() {

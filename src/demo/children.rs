@@ -9,11 +9,11 @@ use std::time::Duration;
 use std::{env, future, io};
 
 use anyhow::Context;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 use tokio::task::JoinSet;
 
 use super::say;
+use crate::outlet::each_line;
 
 /// How long a request or a tunnel may hold up the end of a demo.
 const DRAIN: &str = "1s";
@@ -155,15 +155,7 @@ async fn live(
 }
 
 async fn listen(name: &str, stderr: ChildStderr, lines: &Lines, verbose: bool) {
-    let mut stderr = BufReader::new(stderr);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match (&mut stderr).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+    each_line(stderr, LINE_BYTES_MAX, |text| {
         if verbose {
             say(format_args!("{name:>9} | {text}"));
         }
@@ -171,6 +163,7 @@ async fn listen(name: &str, stderr: ChildStderr, lines: &Lines, verbose: bool) {
         if lines.len() == LINES_MAX {
             lines.pop_front();
         }
-        lines.push_back(text);
-    }
+        lines.push_back(text.to_owned());
+    })
+    .await;
 }

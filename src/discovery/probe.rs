@@ -85,6 +85,25 @@ impl Kept {
     }
 }
 
+/// Asks a node's own application over a connection of its own, as a foreign device is asked: any answer
+/// below 500 will do.
+///
+/// # Errors
+/// Why it will not, in a few words.
+pub async fn ask_neighbour(
+    node: &NodeId,
+    at: SocketAddr,
+    path: &str,
+    within: Duration,
+) -> Result<(), String> {
+    let probe = Probe::of_neighbour(at, path, within);
+    let result = match timeout(within, exchange(&probe, None, "")).await {
+        Ok(Ok((result, _)) | Err(result)) => result,
+        Err(_) => ProbeResult::TimedOut,
+    };
+    result.of_neighbour(node, at)
+}
+
 async fn ask(probe: Probe, kept: Option<Connection>, cluster: Arc<str>) -> Asked {
     let began = Instant::now();
     let mut answer = in_time(&probe, kept, &cluster).await;
@@ -197,6 +216,9 @@ struct Document<'a> {
     name: std::borrow::Cow<'a, str>,
     boot: &'a str,
     state: &'a str,
+    /// Of an application that is down: why.
+    #[serde(borrow)]
+    why: Option<std::borrow::Cow<'a, str>>,
     /// Absent where a node does not say it; its advertisement did.
     #[serde(borrow)]
     cluster: Option<std::borrow::Cow<'a, str>>,
@@ -230,7 +252,7 @@ fn read(body: &[u8], cluster: &str) -> Option<ProbeResult> {
     let state = match document.state {
         "up" => NodeState::Up,
         "draining" => NodeState::Draining,
-        "app-down" => NodeState::AppDown,
+        "app-down" => NodeState::AppDown(document.why.unwrap_or_default().into_owned()),
         _ => return None,
     };
     (document.schema == "picluster/1").then_some(())?;

@@ -25,6 +25,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(75);
 /// no number of silent connections keeps a balancer from asking how we are. Still above those 3 s.
 const SILENCE_MAX_CROWDED: Duration = Duration::from_secs(5);
 
+/// The same for those of an application, as long as the balancer's own limit for a WebSocket.
+const SILENCE_MAX_PATIENT: Duration = Duration::from_secs(3600);
+
 /// The pause after `accept` failed for want of file descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -40,6 +43,8 @@ pub struct Accept {
     /// when it gets longer than there is room for connections.
     fresh: VecDeque<Fresh>,
     connections_max: usize,
+    /// See [`Accept::patient`].
+    patient: bool,
 }
 
 /// A connection that has made no whole request yet, as far as is known.
@@ -61,7 +66,13 @@ impl Accept {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let room = Arc::new(Semaphore::new(connections_max));
         let (crowded, fresh) = (Arc::default(), VecDeque::new());
-        Ok(Self { listener, room, crowded, fresh, connections_max })
+        Ok(Self { listener, room, crowded, fresh, connections_max, patient: false })
+    }
+
+    /// Silence ends a connection only after an hour: who waits may wait for an application, or has a
+    /// WebSocket.
+    pub fn patient(self) -> Self {
+        Self { patient: true, ..self }
     }
 
     fn forget_the_answered(&mut self) {
@@ -101,6 +112,7 @@ impl Accept {
             moved: Instant::now(),
             look: Box::pin(sleep(SILENCE_MAX_CROWDED)),
             crowded: Arc::clone(&self.crowded),
+            patient: self.patient,
             answered,
             ended,
             _room: room,
@@ -164,6 +176,7 @@ pub(super) struct Connection {
     /// The next look at how long that is ago.
     look: Pin<Box<Sleep>>,
     crowded: Arc<AtomicBool>,
+    patient: bool,
     /// Something was written to it. Written here, read by the acceptor.
     answered: Arc<AtomicBool>,
     /// Told by the acceptor when this connection has to make room.
@@ -183,8 +196,11 @@ impl Connection {
     }
 
     fn silence_max(&self) -> Duration {
-        let crowded = self.crowded.load(Ordering::Relaxed);
-        if crowded { SILENCE_MAX_CROWDED } else { SILENCE_MAX }
+        match (self.patient, self.crowded.load(Ordering::Relaxed)) {
+            (true, _) => SILENCE_MAX_PATIENT,
+            (false, true) => SILENCE_MAX_CROWDED,
+            (false, false) => SILENCE_MAX,
+        }
     }
 
     fn wrote(&mut self, written: &Poll<io::Result<usize>>) {

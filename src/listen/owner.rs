@@ -1,6 +1,7 @@
-//! Who listens on a port, read from `/proc` as far as this user may look.
+//! Who listens on a port, and where, read from `/proc` as far as this user may look.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// The process that listens on a port.
@@ -18,11 +19,32 @@ pub struct Owner {
 
 /// The state of a TCP socket that listens, and of a UDP socket that is bound and not connected.
 const LISTENS: &str = "0A";
+/// The state of a TCP socket whose connection is open on both sides.
+const ESTABLISHED: &str = "01";
 const BOUND: &str = "07";
+
+const TCP: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
+
+/// A socket in the tables of the kernel.
+struct Entry {
+    ip: IpAddr,
+    uid: u32,
+    inode: u64,
+}
 
 /// Who listens on this TCP port, over any family; `None` if nobody does or it cannot be read.
 pub fn owner(port: u16) -> Option<Owner> {
-    owner_in(["/proc/net/tcp", "/proc/net/tcp6"], port, LISTENS)
+    owner_in(TCP, port, LISTENS)
+}
+
+/// The addresses at which somebody listens on this TCP port.
+pub fn listeners(port: u16) -> Vec<IpAddr> {
+    entries(TCP, port, LISTENS).map(|entry| entry.ip).collect()
+}
+
+/// How many connections to this port of this machine are open.
+pub fn connections(port: u16) -> usize {
+    entries(TCP, port, ESTABLISHED).count()
 }
 
 /// Who has this UDP port, over any family; one of them where several share it.
@@ -31,10 +53,7 @@ pub fn udp_owner(port: u16) -> Option<Owner> {
 }
 
 fn owner_in(tables: [&str; 2], port: u16, state: &str) -> Option<Owner> {
-    let (inode, uid) = tables
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .find_map(|table| socket_of(&table, port, state))?;
+    let Entry { inode, uid, .. } = entries(tables, port, state).next()?;
     let Some(pid) = process_of(inode) else { return Some(Owner { uid, ..Owner::default() }) };
     let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
     Some(Owner {
@@ -69,16 +88,38 @@ impl std::fmt::Display for Owner {
     }
 }
 
-/// The inode and the user of the socket in this state on the port, in the form of `/proc/net/tcp`:
+fn entries(tables: [&str; 2], port: u16, state: &str) -> impl Iterator<Item = Entry> {
+    let tables = tables.into_iter().filter_map(|path| fs::read_to_string(path).ok());
+    tables.flat_map(move |table| sockets(&table, port, state))
+}
+
+/// The sockets in this state on the port, in a table of the form of `/proc/net/tcp`:
 /// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode ..`.
-fn socket_of(table: &str, port: u16, state: &str) -> Option<(u64, u32)> {
-    table.lines().skip(1).find_map(|line| {
+fn sockets(table: &str, port: u16, state: &str) -> Vec<Entry> {
+    let entry = |line: &str| {
         let fields: Vec<_> = line.split_ascii_whitespace().collect();
-        let (_, hex) = fields.get(1)?.rsplit_once(':')?;
+        let (ip, hex) = fields.get(1)?.rsplit_once(':')?;
         let is_it = *fields.get(3)? == state && u16::from_str_radix(hex, 16) == Ok(port);
         let (uid, inode) = (fields.get(7)?.parse().ok()?, fields.get(9)?.parse().ok()?);
-        is_it.then_some((inode, uid))
-    })
+        is_it.then_some(Entry { ip: address(ip)?, uid, inode })
+    };
+    table.lines().skip(1).filter_map(entry).collect()
+}
+
+/// An address as the kernel prints it: words of 32 bits in the byte order of the machine.
+fn address(hex: &str) -> Option<IpAddr> {
+    let word = |at: usize| {
+        let word = u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?;
+        Some(word.to_ne_bytes())
+    };
+    if hex.len() == 8 {
+        return Some(IpAddr::from(word(0)?));
+    }
+    let mut bytes = [0; 16];
+    for (at, to) in bytes.chunks_exact_mut(4).enumerate() {
+        to.copy_from_slice(&word(at * 8)?);
+    }
+    Some(IpAddr::from(bytes).to_canonical())
 }
 
 fn process_of(inode: u64) -> Option<u32> {
@@ -124,9 +165,23 @@ mod tests {
 
     #[test]
     fn the_listening_socket_is_found_and_a_connection_is_not() {
-        assert_eq!(socket_of(TABLE, 80, LISTENS), Some((4711, 33)));
-        assert_eq!(socket_of(TABLE, 81, LISTENS), None);
-        assert_eq!(socket_of("", 80, LISTENS), None);
+        let [socket] = &sockets(TABLE, 80, LISTENS)[..] else { panic!("there is one") };
+        assert_eq!((socket.inode, socket.uid, socket.ip.to_string()), (4711, 33, "0.0.0.0".into()));
+        assert!(sockets(TABLE, 81, LISTENS).is_empty() && sockets("", 80, LISTENS).is_empty());
+    }
+
+    #[test]
+    fn where_somebody_listens_and_how_many_are_connected_is_read() {
+        for ip in ["127.0.0.1", "::1", "0.0.0.0"] {
+            let ip: IpAddr = ip.parse().unwrap();
+            let Ok(listener) = std::net::TcpListener::bind((ip, 0)) else { continue };
+            let addr = listener.local_addr().unwrap();
+            assert_eq!(listeners(addr.port()), [ip]);
+            assert_eq!(connections(addr.port()), 0);
+            let client = std::net::TcpStream::connect(addr).unwrap();
+            assert_eq!(connections(addr.port()), 1);
+            drop(client);
+        }
     }
 
     #[test]

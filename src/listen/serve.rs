@@ -8,8 +8,8 @@ use axum::extract::ConnectInfo;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::accept::{Accept, Connection, LocalAddr, PeerAddr};
@@ -25,7 +25,7 @@ const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(300);
 /// Serves until `stop` completes; then takes whoever is connected or about to be, stops listening
 /// and returns when all that runs has ended.
 pub async fn serve(mut accept: Accept, router: Router, stop: impl Future<Output = ()>) {
-    let connections = Connections { router, graceful: GracefulShutdown::new() };
+    let connections = Connections { router, ending: watch::Sender::new(false) };
     connections.take(&mut accept, stop).await;
     let under_way = accept.begin_no_handshake();
     connections.take(&mut accept, sleep(under_way)).await;
@@ -33,13 +33,15 @@ pub async fn serve(mut accept: Accept, router: Router, stop: impl Future<Output 
         connections.spawn(connection);
     }
     sleep(FIRST_REQUEST_GRACE).await;
-    connections.graceful.shutdown().await;
+    connections.ending.send_replace(true);
+    connections.ending.closed().await;
 }
 
 /// What all connections are served with.
 struct Connections {
     router: Router,
-    graceful: GracefulShutdown,
+    /// Each connection holds a receiver.
+    ending: watch::Sender<bool>,
 }
 
 impl Connections {
@@ -61,10 +63,16 @@ impl Connections {
         let mut http1 = http1::Builder::new();
         // Without it hyper reads ahead 400 KB for each client that never ends its head.
         http1.max_buf_size(HEAD_BYTES_MAX).timer(TokioTimer::new()).header_read_timeout(HEAD_MAX);
-        let served = http1.serve_connection(TokioIo::new(connection), service);
-        let served = self.graceful.watch(served);
+        let served = http1.serve_connection(TokioIo::new(connection), service).with_upgrades();
+        let mut ending = self.ending.subscribe();
         tokio::spawn(async move {
+            let mut served = pin!(served);
             // A connection that broke concerns nobody else.
+            tokio::select! {
+                _ = served.as_mut() => return,
+                _ = ending.wait_for(|ending| *ending) => {}
+            }
+            served.as_mut().graceful_shutdown();
             let _ = served.await;
         });
     }

@@ -32,7 +32,7 @@ pub(super) fn route(drain: bool) -> MethodRouter<Arc<Node>> {
             schema: "picluster/1",
             id: node.identity.id.to_string(),
             name: node.identity.name.clone(),
-            state: node.state(),
+            state: node.state().0,
         })
     })
 }

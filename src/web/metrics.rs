@@ -56,7 +56,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{DiscoveryConfig, WebConfig};
+    use crate::config::{DiscoveryConfig, Serves, WebConfig};
     use crate::metrics::documented::{promised, told};
     use crate::metrics::exposition::{Form, render};
     use crate::node::Offer;
@@ -72,9 +72,9 @@ mod tests {
         };
         let listen = "127.0.0.1:0".parse().unwrap();
         let drain = Duration::ZERO;
-        let offer = Offer::default();
-        let web = Web::bind(&WebConfig { listen, name: None, id: None, drain, offer, discovery })
-            .unwrap();
+        let (offer, serves) = (Offer::default(), Serves::Name);
+        let config = WebConfig { listen, offer, serves, name: None, id: None, drain, discovery };
+        let web = Web::bind(&config).unwrap();
         let page = render(Form::Text, move |families| tell(families, &web.node));
         let mut promised = promised(&["Both", "Boards", "Node"]);
         // It tells of its own board, under no name.

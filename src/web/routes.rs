@@ -1,7 +1,6 @@
 //! What a web node answers.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -17,7 +16,7 @@ use tokio::time::timeout;
 
 use super::accepts::Form;
 use super::facts::Facts;
-use super::{Node, drain, metrics, page};
+use super::{Content, Node, drain, front, metrics, page};
 use crate::discovery::membership::HEALTH_PATH;
 use crate::listen::LocalAddr;
 use crate::metrics::{METRICS_PATH, exposition};
@@ -26,19 +25,42 @@ use crate::pi::Pi;
 /// The body of a request may take this long. Bytes that trickle in are no excuse.
 const BODY_MAX: Duration = Duration::from_secs(10);
 
+/// What no application gets to see.
+const PRIVATE: &str = "/.picluster/";
+
 /// The longest nonce that is echoed.
 const NONCE_BYTES_MAX: usize = 64;
 
 pub(super) fn router(node: Arc<Node>) -> Router {
-    Router::new()
-        .route("/", any(name))
+    let ours = Router::new()
         .route(HEALTH_PATH, get(health))
         .route(METRICS_PATH, get(scrape))
         .route("/.picluster/drain", drain::route(true))
-        .route("/.picluster/undrain", drain::route(false))
-        .fallback(nothing)
-        .layer(from_fn_with_state(Arc::clone(&node), sign))
-        .with_state(node)
+        .route("/.picluster/undrain", drain::route(false));
+    let sign = from_fn_with_state(Arc::clone(&node), sign);
+    let router = match node.content {
+        None => ours.route("/", any(name)).fallback(nothing).layer(sign),
+        Some(_) => ours.layer(sign).fallback(content),
+    };
+    router.with_state(node)
+}
+
+/// What is served in place of the name. It is signed by whoever made it.
+async fn content(State(node): State<Arc<Node>>, request: Request) -> Response {
+    if request.uri().path().starts_with(PRIVATE) {
+        return nothing().await.into_response();
+    }
+    let _under_way = node.begin();
+    let mut answer = match &node.content {
+        Some(Content::Dir(dir)) => dir.answer(&request.into_parts().0).await,
+        Some(Content::Front(app)) => front::pass_on(app, request).await,
+        None => return nothing().await.into_response(),
+    };
+    node.answered.classes.add(answer.status().as_u16());
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        say_whether_draining(&node, answer.headers_mut());
+    }
+    answer
 }
 
 /// The page of the name in the form the client accepts. Whatever the method: who tries out how a POST
@@ -74,6 +96,9 @@ struct Health<'a> {
     boot: String,
     state: &'static str,
     cluster: &'a str,
+    /// Of an application that is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
     pi: Pi,
     #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<String>,
@@ -84,7 +109,8 @@ async fn health(
     State(node): State<Arc<Node>>,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
-    let status = if node.is_draining() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let (state, why) = node.state();
+    let status = if state == "up" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     // A query nobody can read asks for no echo; how the node is does not depend on it.
     let nonce = asked.ok().and_then(|Query(asked)| asked.nonce).filter(|nonce| {
         nonce.len() <= NONCE_BYTES_MAX && nonce.bytes().all(|b| b.is_ascii_graphic())
@@ -95,8 +121,9 @@ async fn health(
         id: identity.id.as_str(),
         name: &identity.name,
         boot: identity.boot.to_string(),
-        state: node.state(),
+        state,
         cluster: &node.cluster,
+        why,
         pi: node.board.health(),
         nonce,
     };
@@ -124,10 +151,7 @@ async fn read(request: Request) -> Request {
 async fn sign(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let counted = !path.starts_with("/.picluster/");
-    let _under_way = counted.then(|| node.answered.begin());
-    if counted {
-        node.served.fetch_add(1, Ordering::Relaxed);
-    }
+    let _under_way = counted.then(|| node.begin());
     let mut answer = match timeout(BODY_MAX, read(request)).await {
         Ok(request) => next.run(request).await,
         Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
@@ -140,9 +164,13 @@ async fn sign(State(node): State<Arc<Node>>, request: Request, next: Next) -> Re
         headers.insert("x-picluster-node", name);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    say_whether_draining(&node, headers);
+    answer
+}
+
+fn say_whether_draining(node: &Node, headers: &mut HeaderMap) {
     if node.is_draining() {
         headers.insert("x-picluster-state", HeaderValue::from_static("draining"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    answer
 }

@@ -5,6 +5,7 @@
 mod lab;
 
 mod allocations;
+mod apps;
 mod bad_input;
 mod board;
 mod boot;

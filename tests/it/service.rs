@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use picluster::cli;
@@ -22,13 +23,15 @@ struct Service {
 impl Service {
     /// Its watchdog would end it after two silent seconds.
     fn start(args: &[&str]) -> Self {
-        let name = format!("picluster-test-{}-{}", std::process::id(), args[0]);
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("picluster-test-{}-{number}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();
         let program = Command::new("sh")
             .args(["-c", "WATCHDOG_PID=$$ exec \"$@\"", "sh", env!("CARGO_BIN_EXE_picluster")])
-            .args(args)
-            .args(["--loopback", "--drain", "1s"])
+            .args([args[0], "--loopback", "--drain", "1s"])
+            .args(&args[1..])
             .env("NOTIFY_SOCKET", format!("@{name}"))
             .env("WATCHDOG_USEC", "2000000")
             .stdin(Stdio::null())
@@ -95,6 +98,46 @@ impl Drop for Service {
 fn a_node_tells_systemd_that_it_serves_how_it_is_and_that_it_stops() {
     Service::start(&["web", "--listen", "127.0.0.1:0", "--name", "ada"])
         .lives(["STATUS=serving as ada on :", "; 0 requests"]);
+}
+
+#[test]
+fn a_command_is_waited_for_until_it_answers_and_its_start_is_no_failure() {
+    let script = "sleep 3; exec python3 -m http.server $PORT";
+    let service = Service::start(&[
+        "web",
+        "--listen",
+        "127.0.0.1:0",
+        "--name",
+        "ada",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]);
+    let mut extended = 0;
+    let mut not_yet = false;
+    let ready = loop {
+        let word = service.hears(PATIENCE).expect("READY in the end");
+        extended += u32::from(word.starts_with("EXTEND_TIMEOUT_USEC="));
+        not_yet |= word.starts_with("STATUS=not serving as ada: ");
+        if word == "READY=1" {
+            break word;
+        }
+    };
+    assert!(extended >= 2 && not_yet, "{ready}: {extended}");
+    let told = service.hears_of("STATUS=serving the application");
+    assert!(told.contains(" as ada; asked on :"), "{told}");
+    service.signal(Signal::TERM);
+    service.hears_of("STOPPING=1");
+}
+
+#[test]
+fn a_command_that_ends_at_once_keeps_nobody_waiting_for_the_service() {
+    let args = ["web", "--listen", "127.0.0.1:0", "--name", "ada", "--", "sh", "-c", "exit 3"];
+    let service = Service::start(&args);
+    service.hears_of("READY=1");
+    let told = service.hears_of("STATUS=not serving as ada: exited with code 3");
+    assert!(told.contains("next start in"), "{told}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use picluster::config::{DiscoveryConfig, WebConfig};
+use picluster::config::{AppConfig, AppHealth, DirConfig, DiscoveryConfig, Serves, WebConfig};
 use picluster::listen::ListenError;
 use picluster::node::Offer;
 use picluster::shutdown::{self, Trigger};
@@ -28,6 +28,7 @@ fn config(listen: &str) -> WebConfig {
         id: None,
         drain: Duration::from_secs(5),
         offer: Offer::default(),
+        serves: Serves::Name,
         discovery: DiscoveryConfig {
             cluster: "default".into(),
             interfaces: Vec::new(),
@@ -250,6 +251,204 @@ async fn a_head_that_is_longer_than_any_is_refused_before_it_is_whole() {
     assert!(sent < 400_000 || !answer.is_empty(), "nobody objects");
     let mut other = TcpStream::connect(ada.addr).await.unwrap();
     assert_eq!(ask(&mut other, "GET /", "").await.1, "ada\n");
+}
+
+/// Removes a folder of this name at the end.
+struct Gone(&'static str);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(place(self.0));
+    }
+}
+
+fn place(name: &str) -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("picluster-{name}-{}", std::process::id()))
+}
+
+/// A node that serves a folder with a file, an index, a hidden file and two links.
+fn folder(name: &str, follow_symlinks: bool) -> Ada {
+    let folder = place(name);
+    std::fs::create_dir_all(folder.join("sub")).unwrap();
+    let put = |file: &str, text: &str| std::fs::write(folder.join(file), text).unwrap();
+    put("index.html", "<p>home");
+    put("sub/index.html", "<p>sub");
+    put("ten.txt", "0123456789");
+    put("app.js", "let a = 1;");
+    put("app.js.gz", "gz");
+    put("app.js.br", "br");
+    put(".env", "secret");
+    for (target, link) in [("/etc/passwd", "out"), ("ten.txt", "in")] {
+        let _ = std::os::unix::fs::symlink(target, folder.join(link));
+    }
+    let serves = Serves::Dir(DirConfig { folder, follow_symlinks });
+    start(&WebConfig { serves, ..config("127.0.0.1:0") })
+}
+
+#[tokio::test]
+async fn a_folder_is_served_with_types_ranges_and_tags() {
+    let ada = folder("files", false);
+    let _gone = Gone("files");
+    let (head, body) = get(ada.addr, "GET /", "").await;
+    assert_eq!(body, "<p>home");
+    assert!(head.contains("content-type: text/html; charset=utf-8\r"), "{head}");
+    assert_eq!(get(ada.addr, "GET /sub/?x", "").await.1, "<p>sub");
+    let (head, _) = get(ada.addr, "GET /sub", "").await;
+    assert!(head.starts_with("http/1.1 301") && head.contains("location: ./sub/\r"), "{head}");
+
+    let (head, body) = get(ada.addr, "GET /ten.txt", "Range: bytes=2-4\r\n").await;
+    assert!(head.starts_with("http/1.1 206") && body == "234", "{head}{body}");
+    assert!(head.contains("content-range: bytes 2-4/10\r"), "{head}");
+    let (head, _) = get(ada.addr, "GET /ten.txt", "Range: bytes=10-\r\n").await;
+    assert!(head.starts_with("http/1.1 416") && head.contains("bytes */10"), "{head}");
+    let (head, body) = get(ada.addr, "HEAD /ten.txt", "").await;
+    assert!(head.contains("content-length: 10\r") && body.is_empty(), "{head}");
+    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    let (head, _) = get(ada.addr, "GET /ten.txt", &format!("If-None-Match: {tag}\r\n")).await;
+    assert!(head.starts_with("http/1.1 304"), "{head}");
+
+    for (accepted, body) in [("gzip", "gz"), ("gzip, br", "br"), ("br;q=0", "let a = 1;")] {
+        let accept = format!("Accept-Encoding: {accepted}\r\n");
+        let (head, got) = get(ada.addr, "GET /app.js", &accept).await;
+        assert_eq!(got, body);
+        assert!(head.contains("text/javascript") && head.contains("vary: accept-encoding"));
+    }
+    let (head, _) = get(ada.addr, "POST /ten.txt", "Content-Length: 0\r\n").await;
+    assert!(head.starts_with("http/1.1 405") && head.contains("allow: get, head"), "{head}");
+    let (_, health) = get(ada.addr, "GET /.picluster/health", "").await;
+    assert!(health.contains(r#""state":"up""#), "{health}");
+}
+
+#[tokio::test]
+async fn no_way_leads_out_of_a_folder_nor_to_what_is_hidden() {
+    let ada = folder("outside", false);
+    let _gone = [Gone("outside"), Gone("followed")];
+    for path in [
+        "/.env",
+        "/%2eenv",
+        "/../x",
+        "/sub/..%2f..%2fx",
+        "/sub/%2e%2e/ten.txt",
+        "/out",
+        "/nothing",
+        "/.picluster/x",
+    ] {
+        let (head, _) = get(ada.addr, &format!("GET {path}"), "").await;
+        assert!(head.starts_with("http/1.1 404"), "{path}: {head}");
+    }
+    assert_eq!(get(ada.addr, "GET /in", "").await.1, "0123456789", "a link within");
+    let ada = folder("followed", true);
+    assert!(get(ada.addr, "GET /out", "").await.1.contains("root:"));
+}
+
+/// A node in front of an application that is one connection at a time of the test's own.
+async fn front() -> (Ada, tokio::net::TcpListener) {
+    let app = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let serves = Serves::App(AppConfig {
+        ip: None,
+        port: Some(app.local_addr().unwrap().port()),
+        health: AppHealth::Tcp,
+        command: Vec::new(),
+        front: true,
+        any_control_port: false,
+    });
+    (start(&WebConfig { serves, ..config("127.0.0.1:0") }), app)
+}
+
+/// The next connection over which something is said, and the head that came over it.
+async fn heard(app: &tokio::net::TcpListener) -> (TcpStream, String) {
+    loop {
+        let (mut stream, _) = app.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read_u8().await {
+                Ok(byte) => head.push(byte),
+                // Somebody looked whether it listens.
+                Err(_) => break,
+            }
+        }
+        if !head.is_empty() {
+            return (stream, String::from_utf8(head).unwrap().to_ascii_lowercase());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_front_passes_requests_on_and_answers_back_without_what_is_of_one_hop() {
+    let (ada, app) = front().await;
+    let mut client = TcpStream::connect(ada.addr).await.unwrap();
+    let request = "POST /a?b HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 1.2.3.4\r\nContent-Length: 5\r\n\
+        Connection: X-Mine\r\nX-Mine: 1\r\nKeep-Alive: 5\r\n\r\nhello";
+    client.write_all(request.as_bytes()).await.unwrap();
+    let (mut stream, head) = heard(&app).await;
+    assert!(head.starts_with("post /a?b http/1.1\r"), "{head}");
+    for line in
+        ["host: x\r", "x-forwarded-for: 1.2.3.4\r", "content-length: 5\r", "connection: close\r"]
+    {
+        assert!(head.contains(line), "{line}: {head}");
+    }
+    assert!(!head.contains("x-mine") && !head.contains("keep-alive"), "{head}");
+    let mut body = [0; 5];
+    stream.read_exact(&mut body).await.unwrap();
+    assert_eq!(&body, b"hello");
+    let answer = b"HTTP/1.1 201 Made\r\nX-App: 1\r\nKeep-Alive: timeout=5\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(answer).await.unwrap();
+    stream.write_all(b"3\r\none\r\n").await.unwrap();
+    // The beginning is there before the end was sent.
+    let mut got = String::new();
+    while !got.ends_with("one\r\n") {
+        got.push(char::from(client.read_u8().await.unwrap()));
+    }
+    assert!(
+        got.starts_with("HTTP/1.1 201") && got.contains("x-app: 1") && !got.contains("keep-alive")
+    );
+    stream.write_all(b"0\r\n\r\n").await.unwrap();
+    let mut end = [0; 5];
+    client.read_exact(&mut end).await.unwrap();
+    assert_eq!(&end, b"0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn a_front_lets_a_web_socket_through_both_ways() {
+    let (ada, app) = front().await;
+    let mut client = TcpStream::connect(ada.addr).await.unwrap();
+    let request =
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    let (mut stream, head) = heard(&app).await;
+    assert!(
+        head.contains("upgrade: websocket\r") && head.contains("connection: upgrade\r"),
+        "{head}"
+    );
+    let answer = b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    stream.write_all(answer).await.unwrap();
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        head.push(char::from(client.read_u8().await.unwrap()));
+    }
+    assert!(head.starts_with("HTTP/1.1 101") && head.contains("upgrade: websocket\r"), "{head}");
+    let mut byte = [0];
+    client.write_all(b"a").await.unwrap();
+    stream.read_exact(&mut byte).await.unwrap();
+    stream.write_all(b"b").await.unwrap();
+    client.read_exact(&mut byte).await.unwrap();
+    assert_eq!(&byte, b"b");
+}
+
+#[tokio::test]
+async fn a_front_says_502_while_nobody_is_behind_it_and_keeps_its_own_paths() {
+    let (ada, app) = front().await;
+    drop(app);
+    let (head, body) = get(ada.addr, "GET /", "").await;
+    assert!(head.starts_with("http/1.1 502"), "{head}");
+    assert!(body.starts_with("the application on this node does not answer"), "{body}");
+    assert!(get(ada.addr, "GET /.picluster/x", "").await.0.starts_with("http/1.1 404"));
+    let down = async {
+        while !get(ada.addr, "GET /.picluster/health", "").await.1.contains("app-down") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), down).await.expect("its health says so");
 }
 
 /// A POST as a program of this machine sends it; the head of the answer and its body.

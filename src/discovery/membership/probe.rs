@@ -31,15 +31,27 @@ pub struct Probe {
     pub fresh_connection: bool,
 }
 
+impl Probe {
+    /// A question to a node's own application. The table does not hear of it.
+    pub(in crate::discovery) fn of_neighbour(
+        at: SocketAddr,
+        path: &str,
+        timeout: Duration,
+    ) -> Self {
+        let (ticket, path) = (ProbeTicket(0), path.to_owned());
+        Self { ticket, endpoint: at, path, foreign: true, timeout, fresh_connection: true }
+    }
+}
+
 /// What a picluster node says of itself in its health answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeState {
     /// It serves.
     Up,
     /// It is about to stop.
     Draining,
-    /// It runs, the application behind it does not.
-    AppDown,
+    /// It runs, the application behind it does not: why, in its own words. Empty if it says no more.
+    AppDown(String),
 }
 
 /// What came of a probe.
@@ -81,7 +93,7 @@ impl ProbeResult {
         match self {
             Self::Node { state: NodeState::Up, .. } => "up",
             Self::Node { state: NodeState::Draining, .. } => "draining",
-            Self::Node { state: NodeState::AppDown, .. } => "app_down",
+            Self::Node { state: NodeState::AppDown(_), .. } => "app_down",
             Self::OtherCluster(_) => "other_cluster",
             Self::Status(..500) => "http",
             Self::Status(_) => "http_5xx",
@@ -91,6 +103,16 @@ impl ProbeResult {
             Self::Closed => "closed",
             Self::NotHttp(_) => "not_http",
         }
+    }
+
+    /// What it says of the application of this node.
+    pub(in crate::discovery) fn of_neighbour(
+        &self,
+        node: &NodeId,
+        at: SocketAddr,
+    ) -> Result<(), String> {
+        let verdict = judge(self, at, node, true);
+        if verdict.outcome == Outcome::Healthy { Ok(()) } else { Err(verdict.why) }
     }
 }
 
@@ -132,16 +154,18 @@ pub(super) fn judge(
             ..failed(Outcome::Refused, format!("another node ({id}) answers on {asked}"))
         },
         ProbeResult::Node { name, boot, state, pi, .. } => {
+            let down = "says that its application is down";
             let (outcome, why) = match state {
-                NodeState::Up => (Outcome::Healthy, "answered the last probe"),
-                NodeState::Draining => (Outcome::Draining, "says that it is draining"),
-                NodeState::AppDown => (Outcome::Failing, "says that its application is down"),
+                NodeState::Up => (Outcome::Healthy, "answered the last probe".to_owned()),
+                NodeState::Draining => (Outcome::Draining, "says that it is draining".to_owned()),
+                NodeState::AppDown(why) if why.is_empty() => (Outcome::Failing, down.to_owned()),
+                NodeState::AppDown(why) => (Outcome::Failing, format!("{down} ({})", words(why))),
             };
             let legal = is_node_name(name);
             let name = if legal { name.clone() } else { printable(name, 63) };
             let name = if name.is_empty() { expected.to_string() } else { name };
             let proof = Some(Proof { boot: Some(*boot), name: Some(name), pi: pi.clone() });
-            Verdict { outcome, proof, stranger: false, why: why.to_owned() }
+            Verdict { outcome, proof, stranger: false, why }
         }
         ProbeResult::OtherCluster(_) if foreign => judge_status(200, asked, foreign),
         ProbeResult::OtherCluster(cluster) => Verdict {
@@ -176,9 +200,12 @@ fn judge_status(status: u16, asked: SocketAddr, foreign: bool) -> Verdict {
     Verdict { outcome, proof, stranger: false, why }
 }
 
-/// An error's words, fit for the log and the page.
+/// The most that is shown of another's words: a reason with its remedy fits.
+const WORDS_CHARS_MAX: usize = 160;
+
+/// Another's words, fit for the log and the page.
 fn words(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(80).collect()
+    text.chars().filter(|c| !c.is_control()).take(WORDS_CHARS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -199,7 +226,7 @@ mod tests {
         let table = [
             (node("ada", NodeState::Up), "a", false, Outcome::Healthy, true),
             (node("ada", NodeState::Draining), "a", false, Outcome::Draining, true),
-            (node("ada", NodeState::AppDown), "a", false, Outcome::Failing, true),
+            (node("ada", NodeState::AppDown("exit\n".into())), "a", false, Outcome::Failing, true),
             (node("ada", NodeState::Up), "b", false, Outcome::Refused, false),
             (ProbeResult::Status(200), "a", false, Outcome::Broken, false),
             (ProbeResult::Status(503), "a", false, Outcome::Broken, false),

@@ -309,10 +309,13 @@ fn a_restart_seen_over_two_addresses_makes_no_clone() {
 fn a_node_whose_app_is_down_is_the_last_resort() {
     let mut lab = Lab::new();
     lab.joined("a", 1, 1);
-    lab.answers.insert(at(1), node("a", "pi", 1, NodeState::AppDown));
+    let why = "exited with code 1; next start in 4 s".to_owned();
+    lab.answers.insert(at(1), node("a", "pi", 1, NodeState::AppDown(why)));
     lab.pass(25);
     assert_eq!(lab.shown(), [("a".to_owned(), Health::Down)]);
     assert!(lab.members[0].last_resort);
+    let why = "says that its application is down (exited with code 1; next start in 4 s), ";
+    assert!(lab.members[0].why.starts_with(why), "{}", lab.members[0].why);
 }
 
 #[test]

@@ -56,6 +56,12 @@ impl<P: From<Process>> Start<P> {
         self
     }
 
+    /// Requests go to an application on this port.
+    pub(crate) fn served_at(mut self, port: u16) -> Self {
+        self.spec.port = port;
+        self
+    }
+
     /// Sets a variable of its environment.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.spec.env.push((name.to_owned(), value.to_owned()));

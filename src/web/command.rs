@@ -1,0 +1,266 @@
+//! The command whose application this node serves: started, listened to, started again when it ends,
+//! and ended with this node.
+//!
+//! It does not run directly under this process but under a guard, [`guard`]: this program once more, which
+//! knows when this process has died, however it did, and leaves nothing of the command behind.
+
+pub(super) mod guard;
+mod output;
+
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, ChildStdin};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use self::output::Output;
+use super::app::App;
+use super::{Identity, Unusable};
+use crate::listen::{self, ListenError};
+
+/// The first port that is tried for the command: one that many applications take by themselves.
+const FIRST_PORT: u16 = 3000;
+
+/// The waits before it is started again grow from the one to the other, doubled each time.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Who ran for this long has forgiven ends before.
+const RAN_WELL: Duration = Duration::from_secs(60);
+
+/// A command that takes nothing on its port for this long may not know of it.
+const DEAF_AFTER: Duration = Duration::from_secs(5);
+
+/// What it has at least, between SIGTERM and SIGKILL.
+const GRACE_MIN: Duration = Duration::from_secs(2);
+
+/// A command that is there and may be executed.
+#[derive(Debug)]
+pub(super) struct Command {
+    argv: Vec<String>,
+    /// What is set for it, in this order.
+    vars: [(&'static str, String); 3],
+    output: Output,
+}
+
+/// The port for the command: the one that was given, if it is free, or the first that is.
+///
+/// # Errors
+/// The one that was given is taken.
+pub(super) fn port(given: Option<u16>) -> Result<u16, ListenError> {
+    let any = crate::config::any;
+    let listener = match given {
+        Some(port) => listen::bind(any(port), "--app")?,
+        None => listen::bind_from(any(FIRST_PORT), None, "--app")?,
+    };
+    // Bound just now, so that it has one.
+    Ok(listener.local_addr().map_or(FIRST_PORT, |addr| addr.port()))
+}
+
+impl Command {
+    /// # Errors
+    /// There is no such program, or it may not be executed.
+    pub(super) fn new(
+        argv: &[String],
+        port: u16,
+        identity: &Identity,
+        cluster: &str,
+    ) -> anyhow::Result<Self> {
+        let program = argv.first().map(String::as_str).unwrap_or_default();
+        find(program).ok_or_else(|| {
+            Unusable(format!(
+                "there is no program {program:?} that could be run: check the spelling, install it, or \
+                 write its whole path"
+            ))
+        })?;
+        let vars = [
+            ("PORT", port.to_string()),
+            ("PICLUSTER_NODE", identity.name.clone()),
+            ("PICLUSTER_CLUSTER", cluster.to_owned()),
+        ];
+        let name = Path::new(program).file_name().unwrap_or(OsStr::new(program));
+        let output = Output::start(&name.to_string_lossy())?;
+        Ok(Self { argv: argv.to_vec(), vars, output })
+    }
+
+    /// Runs it, and runs it again, until `end` says until when it has to be gone.
+    pub(super) async fn run(self, app: Arc<App>, mut end: watch::Receiver<Option<Instant>>) {
+        let vars: Vec<_> =
+            self.vars.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        tracing::info!(command = self.argv.join(" "), "starting with {}", vars.join(" "));
+        let mut ends = Ends::default();
+        loop {
+            let began = Instant::now();
+            let why = match self.start() {
+                Ok(mut running) => {
+                    app.started();
+                    tokio::select! {
+                        why = running.ended() => why,
+                        () = self.deaf(&app) => unreachable!("it waits"),
+                        deadline = asked(&mut end) => return running.end(deadline).await,
+                    }
+                }
+                Err(error) => format!("cannot be started: {error}"),
+            };
+            let pause = ends.another(began.elapsed());
+            let why = ends.told(&why);
+            tracing::warn!(again_in = ?pause, "the command {why}");
+            app.ended(why, Some(Instant::now() + pause));
+            tokio::select! {
+                () = sleep(pause) => {}
+                _ = asked(&mut end) => return,
+            }
+        }
+    }
+
+    fn start(&self) -> io::Result<Running> {
+        // Whatever is at our own path by now, an update perhaps: this is the program that runs.
+        let mut guard = tokio::process::Command::new("/proc/self/exe")
+            .arg0("picluster")
+            .arg(guard::COMMAND)
+            .args(&self.argv)
+            .envs(self.vars.iter().map(|(name, value)| (name, value)))
+            // It would speak to systemd in our name.
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("WATCHDOG_USEC")
+            .env_remove("WATCHDOG_PID")
+            // Ctrl-C in the terminal is for us; what becomes of the command is then our business.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        self.output.follow(guard.stdout.take(), guard.stderr.take());
+        Ok(Running { orders: guard.stdin.take(), guard })
+    }
+
+    /// Says once, if it comes to that, that the command does not listen where it should. Never ends.
+    async fn deaf(&self, app: &App) {
+        sleep(DEAF_AFTER).await;
+        if listen::listeners(app.port).is_empty() {
+            let (port, after) = (app.port, DEAF_AFTER);
+            tracing::warn!(
+                "the command runs for {after:?} and does not listen on port {port}: it is told its port \
+                 in the variable PORT; where it has a port of its own, add --app with that port"
+            );
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+/// When it has to be gone, once somebody says so.
+async fn asked(end: &mut watch::Receiver<Option<Instant>>) -> Instant {
+    match end.wait_for(Option::is_some).await.map(|deadline| *deadline) {
+        Ok(Some(deadline)) => deadline,
+        // Nobody can say so any more.
+        Ok(None) | Err(_) => std::future::pending().await,
+    }
+}
+
+/// The command while it runs. Dropping it kills all of it: the guard sees the end of its orders.
+struct Running {
+    guard: Child,
+    orders: Option<ChildStdin>,
+}
+
+impl Running {
+    /// Waits for its end, and says how that was.
+    async fn ended(&mut self) -> String {
+        match self.guard.wait().await {
+            Ok(status) => how(status),
+            Err(error) => format!("is lost: {error}"),
+        }
+    }
+
+    /// Asks it to end, and kills it after the deadline.
+    async fn end(mut self, deadline: Instant) {
+        tracing::info!("asking the command to end");
+        if let Some(orders) = &mut self.orders {
+            // An error means that it has ended by itself.
+            let _ = orders.write_all(&[guard::TERMINATE]).await;
+        }
+        let deadline = deadline.max(Instant::now() + GRACE_MIN);
+        if timeout_at(deadline, self.guard.wait()).await.is_err() {
+            tracing::warn!("the command still runs, so it is killed");
+            self.orders = None;
+            let _ = timeout_at(deadline + GRACE_MIN, self.guard.wait()).await;
+        }
+    }
+}
+
+/// The guard ends as the command did, with 128 and the signal where it was killed.
+fn how(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code @ 129..=192), _) => format!("was killed by signal {}", code - 128),
+        (Some(code), _) => format!("exited with code {code}"),
+        (None, Some(signal)) => {
+            format!("was left by its guard, which was killed by signal {signal}")
+        }
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// How often it ended in a row.
+#[derive(Default)]
+struct Ends(u32);
+
+impl Ends {
+    /// Another one, after it ran for so long; gives the wait before the next start.
+    fn another(&mut self, ran: Duration) -> Duration {
+        self.0 = if ran >= RAN_WELL { 1 } else { self.0.saturating_add(1) };
+        let doubled = 1u32.checked_shl(self.0 - 1).unwrap_or(u32::MAX);
+        PAUSE_MIN.saturating_mul(doubled).min(PAUSE_MAX)
+    }
+
+    fn told(&self, how: &str) -> String {
+        if self.0 == 1 { how.to_owned() } else { format!("{how}, {} times", self.0) }
+    }
+}
+
+/// The file of a program, looked for as execvp(3) does.
+fn find(program: &str) -> Option<PathBuf> {
+    let is_program = |path: &PathBuf| {
+        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(is_program);
+    }
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| !program.is_empty() && is_program(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_waits_double_and_begin_anew_after_it_ran_well() {
+        let mut ends = Ends::default();
+        let soon = Duration::from_secs(1);
+        let waits: Vec<_> = (0..7).map(|_| ends.another(soon).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(ends.told("exited with code 1"), "exited with code 1, 7 times");
+        assert_eq!(ends.another(RAN_WELL).as_secs(), 1);
+        assert_eq!(ends.told("exited with code 1"), "exited with code 1");
+        ends.0 = u32::MAX;
+        assert_eq!(ends.another(soon), PAUSE_MAX);
+    }
+
+    #[test]
+    fn a_program_is_found_as_a_shell_finds_it() {
+        assert!(find("sh").is_some() && find("/bin/sh").is_some());
+        assert!(find("no-such-program").is_none() && find("/").is_none() && find("").is_none());
+        assert!(find("/etc/passwd").is_none(), "it may not be executed");
+    }
+}

@@ -1,0 +1,45 @@
+//! What a file is, by the ending of its name.
+
+use std::path::Path;
+
+/// Sorted by what it is. Text is UTF-8, as all text of today is.
+const KINDS: [(&str, &[&str]); 30] = [
+    ("text/html; charset=utf-8", &["html", "htm"]),
+    ("text/css; charset=utf-8", &["css"]),
+    ("text/javascript; charset=utf-8", &["js", "mjs"]),
+    ("text/plain; charset=utf-8", &["txt", "text", "log"]),
+    ("text/markdown; charset=utf-8", &["md"]),
+    ("text/csv; charset=utf-8", &["csv"]),
+    ("text/xml; charset=utf-8", &["xml"]),
+    ("application/json", &["json", "map"]),
+    ("application/manifest+json", &["webmanifest"]),
+    ("application/wasm", &["wasm"]),
+    ("application/pdf", &["pdf"]),
+    ("application/zip", &["zip"]),
+    ("application/gzip", &["gz", "tgz"]),
+    ("application/atom+xml", &["atom"]),
+    ("image/svg+xml", &["svg"]),
+    ("image/png", &["png"]),
+    ("image/jpeg", &["jpg", "jpeg"]),
+    ("image/gif", &["gif"]),
+    ("image/webp", &["webp"]),
+    ("image/avif", &["avif"]),
+    ("image/x-icon", &["ico"]),
+    ("font/woff2", &["woff2"]),
+    ("font/woff", &["woff"]),
+    ("font/ttf", &["ttf"]),
+    ("audio/mpeg", &["mp3"]),
+    ("audio/ogg", &["ogg", "oga"]),
+    ("audio/wav", &["wav"]),
+    ("video/mp4", &["mp4", "m4v"]),
+    ("video/webm", &["webm"]),
+    ("application/x-tar", &["tar"]),
+];
+
+/// Its media type; of what is not known, that of any bytes.
+pub(super) fn of(file: &Path) -> &'static str {
+    let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let ending = ending.to_ascii_lowercase();
+    let known = KINDS.iter().find(|(_, endings)| endings.contains(&&*ending));
+    known.map_or("application/octet-stream", |(kind, _)| kind)
+}

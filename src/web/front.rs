@@ -1,0 +1,129 @@
+//! In front of the application: requests come here and go on over loopback, answers flow back, and what
+//! follows a 101 goes both ways.
+//!
+//! Each request has a connection of its own. A kept one can be closed by the application in the moment it
+//! is used, and then nobody could say what became of a POST; over loopback a new one costs a tenth of a
+//! millisecond.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header};
+use axum::response::{IntoResponse, Response};
+use hyper::client::conn::http1;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::copy_bidirectional;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::app::App;
+
+/// Over loopback one that does not accept within this time has a full queue.
+const CONNECT_MAX: Duration = Duration::from_secs(1);
+
+/// What is said to the next one only (RFC 9110 section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// Sends a request on and gives the answer.
+pub(super) async fn pass_on(app: &Arc<App>, request: Request) -> Response {
+    let at = app.at();
+    exchange(at, request).await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "the application did not answer");
+        let said = format!("the application on this node does not answer: {error}\n");
+        (StatusCode::BAD_GATEWAY, said).into_response()
+    })
+}
+
+async fn exchange(at: SocketAddr, mut request: Request) -> io::Result<Response> {
+    let protocol = upgrade(request.headers());
+    let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
+    let request = onward(at, request, protocol.as_ref())?;
+    let stream = timeout(CONNECT_MAX, TcpStream::connect(at)).await.map_err(|_| {
+        io::Error::new(io::ErrorKind::TimedOut, format!("no connection to {at} in time"))
+    })??;
+    // An error means that the connection has ended already, which the request will find out.
+    let _ = stream.set_nodelay(true);
+    let (mut requests, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    // It ends with the answer, or with whoever no longer waits for it.
+    tokio::spawn(async move {
+        let _ = connection.with_upgrades().await;
+    });
+    let mut answer = requests.send_request(request).await.map_err(io::Error::other)?;
+    let switched =
+        upgrade(answer.headers()).filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS);
+    let tunnel = switched.is_some().then(|| hyper::upgrade::on(&mut answer));
+    strip(answer.headers_mut());
+    if let (Some(client), Some(tunnel), Some(protocol)) = (client, tunnel, switched) {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        answer.headers_mut().insert(header::UPGRADE, protocol);
+        tokio::spawn(join(client, tunnel));
+    }
+    Ok(answer.map(Body::new))
+}
+
+/// The request as the application gets it.
+fn onward(at: SocketAddr, request: Request, protocol: Option<&HeaderValue>) -> io::Result<Request> {
+    let (mut parts, body) = request.into_parts();
+    strip(&mut parts.headers);
+    // Ours was given or not by whoever reads the body, and the body is sent on either way.
+    parts.headers.remove(header::EXPECT);
+    let connection = match protocol {
+        Some(protocol) => {
+            parts.headers.insert(header::UPGRADE, protocol.clone());
+            "upgrade"
+        }
+        None => "close",
+    };
+    parts.headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
+    if !parts.headers.contains_key(header::HOST) {
+        let host = HeaderValue::from_str(&at.to_string()).map_err(io::Error::other)?;
+        parts.headers.insert(header::HOST, host);
+    }
+    parts.version = Version::HTTP_11;
+    if let Some(path) = parts.uri.path_and_query() {
+        parts.uri = Uri::from(path.clone());
+    }
+    Ok(Request::from_parts(parts, body))
+}
+
+/// The protocol that a head changes to, if it does.
+fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    named(headers).any(|name| name.eq_ignore_ascii_case("upgrade")).then_some(())?;
+    headers.get(header::UPGRADE).cloned()
+}
+
+/// What `Connection` names.
+fn named(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lists = headers.get_all(header::CONNECTION).iter().filter_map(|list| list.to_str().ok());
+    lists.flat_map(|list| list.split(',')).map(str::trim)
+}
+
+/// Takes out what is meant for us.
+fn strip(headers: &mut HeaderMap) {
+    let named: Vec<_> = named(headers).filter_map(|name| name.parse::<HeaderName>().ok()).collect();
+    // A length is not the connection's, whoever names it: without it a body would end elsewhere.
+    for name in named.iter().filter(|name| **name != header::CONTENT_LENGTH).chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Both ways, until both have ended or one breaks off.
+async fn join(client: OnUpgrade, app: OnUpgrade) {
+    if let (Ok(client), Ok(app)) = tokio::join!(client, app) {
+        let _ = copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(app)).await;
+    }
+}
