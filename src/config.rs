@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::balance::Balance;
 use crate::health::Thresholds;
-use crate::node::NodeId;
+use crate::node::{NodeId, Offer};
 
 /// The most nodes the table holds. A Pi cluster has dozens; the bound keeps a flood out of memory.
 pub const NODES_MAX: usize = 256;
@@ -58,6 +59,10 @@ pub const HEADERS_MAX: usize = 100;
 /// The longest request body that is held for a replay; a longer one streams through.
 pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
 
+/// The requests a node gets under the policy `first` before the next node gets any: about what the four
+/// cores of a Pi answer without making one wait for another.
+pub const FIRST_INFLIGHT: u32 = 8;
+
 /// What both programs need to take part in discovery.
 #[derive(Clone, Debug)]
 pub struct DiscoveryConfig {
@@ -84,6 +89,9 @@ pub struct WebConfig {
     pub id: Option<NodeId>,
     /// How long a request that runs may take once the node stops. Default 30 s.
     pub drain: Duration,
+    /// Which application it serves, and which requests that takes. Default all that has no other
+    /// route, with the weight 1.
+    pub offer: Offer,
     /// What is served. Default the name of this machine.
     pub serves: Serves,
     /// How to take part in discovery.
@@ -156,6 +164,12 @@ pub struct LbConfig {
     pub node_header: bool,
     /// Whose word about the client counts. Default nobody's.
     pub trusted_proxies: TrustedProxies,
+    /// How requests are shared among nodes. Default round robin.
+    pub balance: Balance,
+    /// The most requests of one node at once; more wait, as for a node that is away. Default no bound.
+    pub inflight_max: Option<u32>,
+    /// Whether a client stays with the node that answered it first, by a cookie. Default no.
+    pub sticky: bool,
     /// How long a request waits for a node to come back before it gets a 503. Default 5 s.
     pub hold: Duration,
     /// How long requests and tunnels may go on once the balancer stops. Default 30 s.
@@ -234,7 +248,7 @@ pub struct Limits {
     pub attempts: u32,
     /// No new try later than this after the request came. Default 15 s.
     pub retry_for: Duration,
-    /// The most requests that wait for a node at once, all workers together. Default 1,024.
+    /// The most requests that wait for a node at once, or for room on one, all workers together. Default 1,024.
     pub held: usize,
     /// The longest request body. Default none; beyond it 413.
     pub body_bytes: Option<u64>,

@@ -15,7 +15,7 @@ use crate::discovery::probe::{Asked, Kept, STALLED};
 use crate::journal::{Entry, Journal};
 use crate::metrics::Counts;
 use crate::node::{Change, NodeId};
-use crate::pool::Publisher;
+use crate::pool::{Conflict, Publisher};
 use crate::proxy::Feedback;
 use crate::systemd::Pulse;
 
@@ -137,7 +137,10 @@ impl Line {
             }
         }
         if let Some(members) = self.table.view() {
-            self.publisher.publish(members, now);
+            for conflict in self.publisher.publish(members, now) {
+                warn!("{conflict}; give one of them another --host or --path");
+                self.journal.write(claimed_in_vain(conflict));
+            }
         }
     }
 
@@ -157,6 +160,18 @@ fn entry(event: Event) -> Entry {
         what: event.what.beside_the_name(),
         detail: event.detail,
         warning: event.what.is_warning(),
+    }
+}
+
+fn claimed_in_vain(conflict: Conflict) -> Entry {
+    let Conflict { route, kept_by, service } = conflict;
+    Entry {
+        number: 0,
+        at: SystemTime::now(),
+        node: service.to_string(),
+        what: "names a route that is taken",
+        detail: format!("{route} belongs to {kept_by}"),
+        warning: true,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The balancer: finds nodes, serves HTTP through them, shows what it knows on the admin port, and
 //! leaves without losing a request.
 
+mod names;
 mod status;
 
 use std::convert::Infallible;
@@ -18,7 +19,7 @@ use self::status::Status;
 use crate::config::LbConfig;
 use crate::dashboard::{self, Admin, Live, teach};
 use crate::discovery::Line;
-use crate::discovery::mdns::{Advert, Advertiser, Browser, Trust};
+use crate::discovery::mdns::{Advert, Advertiser, Browser, Names, Trust};
 use crate::discovery::membership::{self, Membership};
 use crate::identity::{self, Hardware, Role};
 use crate::journal::Journal;
@@ -114,6 +115,7 @@ impl Lb {
         let (addr, admin_addr) = (self.addr()?, self.admin_addr()?);
         let Self { config, clients, admin, hardware, id } = self;
         let (publisher, pool) = pool::channel();
+        let publisher = publisher.balancing(config.balance.clone(), config.inflight_max);
         let (feedback, from_traffic) = mpsc::channel(FEEDBACK_MAX);
         let (changes, from_sources) = mpsc::channel(CHANGES_MAX);
         let (orders, from_people) = mpsc::channel(ORDERS_MAX);
@@ -127,6 +129,7 @@ impl Lb {
             limits: config.limits.clone(),
             hold: config.hold,
             node_header: config.node_header,
+            sticky: config.sticky,
             trusted_proxies: config.trusted_proxies.clone(),
             via: via.clone(),
             teaching: Teaching {
@@ -155,11 +158,15 @@ impl Lb {
         let trust = trust(&config, addr, admin_addr);
         let _browser =
             Browser::start(&config.discovery, SERVICE, trust, own, changes, Arc::clone(&counts));
-        let adverts = adverts(&config, &id, hostname, addr, admin_addr);
         // The tools and the name share one advertiser; where the ports are bound apart, the wider
         // one decides.
         let bound = if admin_addr.ip().is_unspecified() { admin_addr.ip() } else { addr.ip() };
-        let advertiser = Advertiser::start(&config.discovery, bound, adverts);
+        let names = claims_names(&config, addr).then(|| {
+            let wanted = names::follow(pool.clone(), &hostname);
+            Names { id: id.clone(), port: addr.port(), wanted }
+        });
+        let advert = advert(&config, &id, hostname, admin_addr);
+        let advertiser = Advertiser::with_names(&config.discovery, bound, vec![advert], names);
         let line = Line {
             table: Membership::new(membership::Settings {
                 cluster: config.discovery.cluster.clone(),
@@ -189,7 +196,7 @@ impl Lb {
                 live: Live::new(admin_connections),
             },
         );
-        info!(%id, name = %via, listen = %addr, admin = %admin_addr, cluster = %config.discovery.cluster, "balancing");
+        info!(%id, name = %via, listen = %addr, admin = %admin_addr, cluster = %config.discovery.cluster, balance = %config.balance, "balancing");
         manager.ready();
 
         let leave = async {
@@ -250,15 +257,8 @@ fn trust(config: &LbConfig, addr: SocketAddr, admin_addr: SocketAddr) -> Trust {
     }
 }
 
-/// What the balancer says of itself: where its page is and, unless that is switched off, the name
-/// under which nobody has to know its address.
-fn adverts(
-    config: &LbConfig,
-    id: &NodeId,
-    hostname: String,
-    addr: SocketAddr,
-    admin_addr: SocketAddr,
-) -> Vec<Advert> {
+/// What the balancer says of itself: where its page is.
+fn advert(config: &LbConfig, id: &NodeId, hostname: String, admin_addr: SocketAddr) -> Advert {
     let txt = Advertisement {
         id: Some(id.clone()),
         hostname: Some(hostname),
@@ -266,12 +266,14 @@ fn adverts(
         cluster: config.discovery.cluster.clone(),
         health: None,
         ctl: None,
+        offer: Arc::default(),
     };
-    let balancer = Advert::Balancer { id: id.clone(), port: admin_addr.port(), txt };
-    let host = Advert::ClusterHost { id: id.clone(), port: addr.port() };
-    // A name that leads to this machine alone is no use to the others, and would be in their way.
-    let claims = config.claim_name && !addr.ip().is_loopback();
-    [Some(balancer), claims.then_some(host)].into_iter().flatten().collect()
+    Advert::Balancer { id: id.clone(), port: admin_addr.port(), txt }
+}
+
+/// A name that leads to this machine alone is no use to the others, and would be in their way.
+fn claims_names(config: &LbConfig, addr: SocketAddr) -> bool {
+    config.claim_name && !addr.ip().is_loopback()
 }
 
 /// Who may have how many of the files that this process may have open.

@@ -19,7 +19,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 1, words | [`badge`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`pi`] [`retry`] |
+//! | 1, words | [`badge`] [`balance`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`pi`] [`retry`] [`route`] |
 //! | 2, views | [`journal`] [`metrics`] [`picker`] [`pool`] |
 //! | 3, edges | [`ask`] [`board`] [`identity`] [`listen`] [`outlet`] [`process`] [`server`] [`shutdown`] [`systemd`] [`terminal`] |
 //! | 4, lines | [`dashboard`] [`discovery`] [`proxy`] [`survey`] |
@@ -27,6 +27,7 @@
 
 // Floor 1, words: plain types and rules; no tokio, no clock, no I/O.
 pub mod badge;
+pub mod balance;
 pub mod config;
 pub mod h1;
 pub mod health;
@@ -34,6 +35,7 @@ pub mod html;
 pub mod node;
 pub mod pi;
 pub mod retry;
+pub mod route;
 // Floor 2, views: what the request path reads, and what is counted of it.
 pub mod journal;
 pub mod metrics;

@@ -3,7 +3,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+pub use self::offer::Offer;
+
+pub mod offer;
 
 /// The DNS-SD service type under which nodes advertise the port that takes requests.
 pub const SERVICE: &str = "_picluster._tcp.local.";
@@ -19,35 +26,75 @@ pub const DEFAULT_CLUSTER: &str = "default";
 /// 13 characters of lower case base32 for a picluster node, derived from the instance name for a
 /// foreign device; `-2` is appended while two machines claim one id. 1 to 63 of `[a-z0-9-]`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(Arc<str>);
+pub struct NodeId {
+    text: Arc<str>,
+    mark: Mark,
+}
 
 impl NodeId {
     /// Accepts 1 to 63 characters of `[a-z0-9-]`, else `None`.
     pub fn new(text: &str) -> Option<Self> {
         let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        ((1..=63).contains(&text.len()) && text.bytes().all(legal)).then(|| Self(text.into()))
+        ((1..=63).contains(&text.len()) && text.bytes().all(legal))
+            .then(|| Self { text: text.into(), mark: Mark::of(text) })
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// What stands for it where it is not to be shown, or would take too long to read.
+    pub fn mark(&self) -> Mark {
+        self.mark
     }
 
     /// The first six characters: what tells clones of one card apart in a name.
     pub fn short(&self) -> &str {
-        &self.0[..self.0.len().min(6)]
+        &self.text[..self.text.len().min(6)]
     }
 }
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
+    }
+}
+
+/// 64 bits of a digest of an id, never 0: the same at each balancer and in each of its starts, and
+/// nothing of the id can be read from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mark(NonZeroU64);
+
+impl Mark {
+    fn of(id: &str) -> Self {
+        let digest = Sha256::digest(id);
+        let (eight, _) = digest.split_first_chunk().expect("a digest has 32 bytes");
+        Self(NonZeroU64::MIN | u64::from_le_bytes(*eight))
+    }
+
+    /// Reads the 16 hexadecimal digits that are written.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let digits = |text: &&[u8]| text.len() == 16 && text.iter().all(u8::is_ascii_hexdigit);
+        let text = str::from_utf8(Some(text).filter(digits)?).ok()?;
+        u64::from_str_radix(text, 16).ok().and_then(NonZeroU64::new).map(Self)
+    }
+
+    /// As a number.
+    pub fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 
@@ -106,10 +153,12 @@ pub struct Node {
     pub boot: Option<Boot>,
     /// Who proposed it.
     pub source: Source,
+    /// Which application it serves.
+    pub offer: Arc<Offer>,
 }
 
-/// What a TXT record says, checked. Keys reserved for later (`app host path strip weight lb proto
-/// pk`) and unknown keys are ignored.
+/// What a TXT record says, checked. Keys reserved for later (`proto pk`) and unknown keys
+/// are ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advertisement {
     /// `id`: present for a picluster node, absent for a foreign device.
@@ -124,6 +173,8 @@ pub struct Advertisement {
     pub health: Option<String>,
     /// `ctl`: the port that answers `/.picluster/health` when it is not the SRV port.
     pub ctl: Option<u16>,
+    /// `app host path strip weight lb`: see [`Offer`].
+    pub offer: Arc<Offer>,
 }
 
 /// Why a TXT record makes no candidate.
@@ -172,6 +223,7 @@ impl Advertisement {
             ctl: value("ctl")
                 .map(|v| v.parse().ok().filter(|port| *port != 0).ok_or(malformed("ctl")))
                 .transpose()?,
+            offer: Arc::new(Offer::parse(value)?),
         })
     }
 
@@ -185,6 +237,7 @@ impl Advertisement {
         put("cluster", (self.cluster != DEFAULT_CLUSTER).then(|| self.cluster.clone()));
         put("health", self.health.clone());
         put("ctl", self.ctl.map(|port| port.to_string()));
+        self.offer.to_txt(put);
         txt
     }
 }
@@ -274,6 +327,21 @@ mod tests {
             ("ctl", "65536"),
             ("ctl", "-1"),
             ("ctl", "http"),
+            ("app", "a b"),
+            ("app", long.as_str()),
+            ("host", "a b.local"),
+            ("host", "10.0.0.1"),
+            ("host", "blog.local:80"),
+            ("host", "a.local,"),
+            ("host", "a.b,".repeat(17).trim_end_matches(',')),
+            ("path", "blog"),
+            ("path", "/a/../b"),
+            ("path", "/a b"),
+            ("path", "/.picluster"),
+            ("strip", "yes"),
+            ("weight", "0"),
+            ("weight", "101"),
+            ("weight", "heavy"),
         ] {
             let error = parse(&[("v", "1"), (key, value)]).unwrap_err();
             let told = error.to_string();
@@ -290,6 +358,14 @@ mod tests {
             cluster: "red".to_owned(),
             health: Some("/up".to_owned()),
             ctl: Some(9000),
+            offer: Arc::new(Offer {
+                service: "blog".to_owned(),
+                hosts: vec!["blog.local".to_owned(), "www.example".to_owned()],
+                path: "/blog".to_owned(),
+                strip: true,
+                weight: 100,
+                balance: Some(crate::balance::Balance::P2c),
+            }),
         };
         let txt = node.to_txt();
         let record: Vec<_> = txt.iter().map(|(key, value)| (*key, value.as_str())).collect();
@@ -297,5 +373,18 @@ mod tests {
         let foreign = parse(&[("v", "1"), ("id", ""), ("cluster", ""), ("colour", "blue")]);
         let foreign = foreign.unwrap();
         assert_eq!((foreign.id, foreign.cluster.as_str()), (None, DEFAULT_CLUSTER));
+        assert_eq!(*foreign.offer, Offer::default());
+    }
+
+    #[test]
+    fn a_mark_is_read_as_it_is_written_and_shows_nothing_of_the_id() {
+        let mark = NodeId::new("ada").unwrap().mark();
+        assert_eq!(Mark::parse(mark.to_string().as_bytes()), Some(mark));
+        assert_ne!(mark, NodeId::new("ada-2").unwrap().mark());
+        // Cookies outlive updates: this one may never change.
+        assert_eq!(mark.to_string(), "de57bd400d43eefd");
+        for bad in ["", "0", "0000000000000000", "+00000000000000f", "00000000000000ff0"] {
+            assert_eq!(Mark::parse(bad.as_bytes()), None, "{bad}");
+        }
     }
 }

@@ -10,12 +10,20 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::balance::Balance;
 use crate::health::{ERRORS_IN_A_ROW, Health, Outcome};
 use crate::metrics::Classes;
 use crate::metrics::histogram::Histogram;
 use crate::node::Node;
 use crate::pi::Pi;
+use crate::pool::expected::Expected;
+use crate::pool::room::Room;
 
+pub use self::services::{Conflict, Destination, Services};
+
+mod expected;
+pub(crate) mod room;
+mod services;
 mod turns;
 
 /// The live numbers of one node, written by the workers, read by the API.
@@ -39,6 +47,8 @@ pub struct Counters {
     pub errors: AtomicU32,
     /// From the whole head of the request to the head of this node's answer, of those in `requests`.
     pub latency: Histogram,
+    /// How long the node is expected to take until the head of its answer.
+    pub expected: Expected,
 }
 
 /// How much of the rotation a member takes while it is up.
@@ -103,6 +113,26 @@ pub struct Member {
 }
 
 impl Member {
+    /// Its turns in a round of the rotation, as quarters: what it weighs, as far as it has its share. On
+    /// trial it has turns only when nobody else has. To every other policy it is the weight.
+    pub(crate) fn quarters(&self) -> u32 {
+        let share = match self.share {
+            Share::Trial(_) => 4,
+            Share::Quarters(quarters) => quarters.clamp(1, 4),
+        };
+        u32::from(share) * u32::from(self.node.offer.weight)
+    }
+
+    /// What it weighs, as far as it has its share: 1 is a whole share of an ordinary node, 0 a trial.
+    pub fn weight(&self) -> f64 {
+        self.share.weight() * f64::from(self.node.offer.weight)
+    }
+
+    /// Takes in how long an answer took to begin for which nothing but this member was waited.
+    pub(crate) fn took(&self, now: Duration, took: Duration) {
+        self.counters.expected.add(now, took);
+    }
+
     /// Counts an answer of this status that begins, at `now` (since the process started), so long
     /// after the request was there.
     pub(crate) fn answered(&self, status: u16, now: Duration, took: Duration) {
@@ -147,7 +177,27 @@ impl Member {
     }
 }
 
-/// An immutable view of the cluster.
+/// How members share the requests.
+#[derive(Clone, Debug, Default)]
+struct Sharing {
+    balance: Balance,
+    /// How many requests each may have, if that is bounded.
+    room: Option<Arc<Room>>,
+}
+
+impl Sharing {
+    /// As the one of these members wants it that joined first, of those that say what they want.
+    fn among(&self, members: &[Arc<Member>]) -> Self {
+        let proven = members.iter().filter(|member| member.health != Health::Starting);
+        let wanted =
+            proven.filter_map(|member| Some((member.epoch, member.node.offer.balance.as_ref()?)));
+        let first = wanted.min_by_key(|(epoch, _)| *epoch);
+        let balance = first.map_or(&self.balance, |(_, balance)| balance).clone();
+        Self { balance, room: self.room.clone() }
+    }
+}
+
+/// An immutable view of the cluster, or of the members of one service in it.
 #[derive(Debug, Default)]
 pub struct Pool {
     members: Vec<Arc<Member>>,
@@ -157,9 +207,71 @@ pub struct Pool {
     turns: Vec<u16>,
     rotation: Arc<AtomicUsize>,
     last_usable: Option<Duration>,
+    sharing: Sharing,
+    services: Services,
 }
 
 impl Pool {
+    /// What the picker needs of these members.
+    fn new(
+        members: Vec<Arc<Member>>,
+        rotation: Arc<AtomicUsize>,
+        last_usable: Option<Duration>,
+        sharing: &Sharing,
+    ) -> Self {
+        let those = |test: &dyn Fn(&Member) -> bool| -> Vec<_> {
+            members.iter().filter(|member| test(member)).cloned().collect()
+        };
+        let mut usable =
+            those(&|member: &Member| member.health == Health::Up && !member.share.is_trial());
+        let mut trials =
+            those(&|member: &Member| member.health == Health::Up && member.share.is_trial());
+        if usable.is_empty() {
+            std::mem::swap(&mut usable, &mut trials);
+        }
+        let spare = |member: &Member| member.last_resort && member.health != Health::Up;
+        let mut last_resort =
+            those(&|member: &Member| spare(member) && member.health != Health::Suspect);
+        if last_resort.is_empty() {
+            last_resort = those(&spare);
+        }
+        let turns = turns::of(&usable);
+        Self {
+            sharing: sharing.among(&members),
+            members,
+            usable,
+            trials,
+            last_resort,
+            turns,
+            rotation,
+            last_usable,
+            services: Services::default(),
+        }
+    }
+
+    /// The services of the cluster.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Where a request goes by its host and target; `None` if no route takes it. A cluster with one
+    /// service that takes everything looks at neither.
+    pub fn route(&self, host: &str, target: &str) -> Option<Destination> {
+        self.services.route(host, target)
+    }
+
+    /// The members for a request, as a pool of their own; `None` if its service is gone, or was not known
+    /// when it came: then it has to be routed again.
+    pub fn of(&self, to: Destination) -> Option<&Self> {
+        if self.services.is_only(to) { Some(self) } else { self.services.pool(to) }
+    }
+
+    /// One for each service.
+    fn parts(&self) -> impl Iterator<Item = &Self> {
+        let whole = self.services.is_one().then_some(self);
+        whole.into_iter().chain(self.services.pools())
+    }
+
     /// All members, in the order of their names.
     pub fn members(&self) -> &[Arc<Member>] {
         &self.members
@@ -184,7 +296,8 @@ impl Pool {
 
     /// Whether the node still stands in this pool at the same epoch and is usable.
     pub fn is_usable(&self, epoch: u64) -> bool {
-        self.usable.iter().any(|member| member.epoch == epoch)
+        let has = |part: &Self| part.usable.iter().any(|member| member.epoch == epoch);
+        self.parts().any(has)
     }
 
     /// Whether the member of this epoch vanished: see [`Member::silent`]. While it takes requests even
@@ -192,7 +305,7 @@ impl Pool {
     pub fn is_silent(&self, epoch: u64) -> bool {
         let of = |member: &Arc<Member>| member.epoch == epoch && member.silent;
         let left = self.members.iter().any(|member| member.left_silent == Some(epoch));
-        left || (self.members.iter().any(of) && !self.line().iter().any(of))
+        left || self.parts().any(|part| part.members.iter().any(of) && !part.line().iter().any(of))
     }
 
     /// Whether no member is of use, and one fell since then that is none of these, by epoch: nobody
@@ -226,6 +339,16 @@ impl Pool {
     pub(crate) fn turn(&self) -> usize {
         self.rotation.fetch_add(1, Ordering::Relaxed)
     }
+
+    /// How requests are shared among the members.
+    pub fn balance(&self) -> &Balance {
+        &self.sharing.balance
+    }
+
+    /// How many requests each may have, if that is bounded.
+    pub(crate) fn room(&self) -> Option<&Arc<Room>> {
+        self.sharing.room.as_ref()
+    }
 }
 
 /// The side that publishes; owned by the discovery line's one task.
@@ -233,6 +356,7 @@ impl Pool {
 pub struct Publisher {
     sender: watch::Sender<Arc<Pool>>,
     rotation: Arc<AtomicUsize>,
+    sharing: Sharing,
 }
 
 /// The side that reads. Cheap to clone, one for each worker.
@@ -243,44 +367,32 @@ pub fn channel() -> (Publisher, Watch) {
     let rotation = Arc::new(AtomicUsize::new(0));
     let (sender, watch) =
         watch::channel(Arc::new(Pool { rotation: Arc::clone(&rotation), ..Pool::default() }));
-    (Publisher { sender, rotation }, watch)
+    (Publisher { sender, rotation, sharing: Sharing::default() }, watch)
 }
 
 impl Publisher {
-    /// Publishes these members as of `now` (since the process started).
-    pub fn publish(&self, mut members: Vec<Member>, now: Duration) {
+    /// From the next pool on requests are shared like this unless a service says how its own are, and
+    /// no member has more than `inflight_max` at once.
+    pub fn balancing(self, balance: Balance, inflight_max: Option<u32>) -> Self {
+        let room = inflight_max.map(|max| Arc::new(Room::new(max)));
+        Self { sharing: Sharing { balance, room }, ..self }
+    }
+
+    /// Publishes these members as of `now` (since the process started). Gives the conflicts between
+    /// services that are new.
+    pub fn publish(&self, mut members: Vec<Member>, now: Duration) -> Vec<Conflict> {
         members.sort_by(|a, b| a.node.name.cmp(&b.node.name));
         let members: Vec<_> = members.into_iter().map(Arc::new).collect();
-        let those = |test: &dyn Fn(&Member) -> bool| -> Vec<_> {
-            members.iter().filter(|member| test(member)).cloned().collect()
-        };
-        let mut usable =
-            those(&|member: &Member| member.health == Health::Up && !member.share.is_trial());
-        let mut trials =
-            those(&|member: &Member| member.health == Health::Up && member.share.is_trial());
-        if usable.is_empty() {
-            std::mem::swap(&mut usable, &mut trials);
-        }
-        let spare = |member: &Member| member.last_resort && member.health != Health::Up;
-        let mut last_resort =
-            those(&|member: &Member| spare(member) && member.health != Health::Suspect);
-        if last_resort.is_empty() {
-            last_resort = those(&spare);
-        }
-        let turns = turns::of(&usable);
-        let before = self.sender.borrow();
-        let was_usable = !before.usable.is_empty();
+        let before = Arc::clone(&self.sender.borrow());
+        let services = before.services.next(&members, &self.sharing, now);
+        let known = before.services.conflicts();
+        let conflicts = services.conflicts().iter().filter(|conflict| !known.contains(conflict));
+        let conflicts = conflicts.cloned().collect();
+        let is_usable = members.iter().any(|member| member.health == Health::Up);
         let last_usable =
-            if was_usable || !usable.is_empty() { Some(now) } else { before.last_usable };
-        drop(before);
-        self.sender.send_replace(Arc::new(Pool {
-            members,
-            usable,
-            trials,
-            last_resort,
-            turns,
-            rotation: Arc::clone(&self.rotation),
-            last_usable,
-        }));
+            if is_usable || !before.usable.is_empty() { Some(now) } else { before.last_usable };
+        let pool = Pool::new(members, Arc::clone(&self.rotation), last_usable, &self.sharing);
+        self.sender.send_replace(Arc::new(Pool { services, ..pool }));
+        conflicts
     }
 }

@@ -3,31 +3,39 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tracing::debug;
 
+use crate::balance::Balance;
 use crate::config::{Limits, TrustedProxies};
+use crate::h1::RequestHead;
 use crate::health::Outcome;
 use crate::metrics::{self, Counts};
-use crate::picker::{self, NoPick, Pick};
-use crate::pool::{self, Member, Pool};
+use crate::picker::{self, Asked, NoPick, Pick};
+use crate::pool::{self, Destination, Member, Pool};
 use crate::proxy::access::{AccessLog, CLIENT_LEFT, Desk, Entry};
+use crate::proxy::affinity::Affinity;
 use crate::proxy::client::{Client, Next, Request, gone};
+use crate::proxy::headers::Forwarding;
 use crate::proxy::reject::Reject;
 use crate::proxy::relay::{Broken, Relayed};
 use crate::proxy::scratch::Scratch;
+use crate::proxy::spelling::has_dot_segment;
 use crate::proxy::upstream::{ConnectFailed, Kept, Taken};
 use crate::retry::{self, Attempt, Failure, Reason, RetryPolicy, Safety, Verdict};
 use crate::server::buffer::{Buffers, Memory};
 use crate::server::{Handler, Life};
 
 pub mod access;
+mod affinity;
 mod client;
 mod download;
 pub mod headers;
@@ -37,6 +45,8 @@ mod reject;
 mod relay;
 mod reset;
 mod scratch;
+mod signpost;
+mod spelling;
 mod timer;
 mod tunnel;
 mod upload;
@@ -78,6 +88,8 @@ pub struct Settings {
     pub hold: Duration,
     /// Whether answers name their node.
     pub node_header: bool,
+    /// Whether clients stay with the node that answered them first.
+    pub sticky: bool,
     /// Whose word about the client counts.
     pub trusted_proxies: TrustedProxies,
     /// Our pseudonym in `Via`; unique per balancer.
@@ -118,6 +130,7 @@ pub struct Worker {
     kept: Kept,
     buffers: Buffers,
     scratch: Scratch,
+    rng: RefCell<Rng>,
     /// The worker's part of the access log.
     desk: Option<Rc<Desk>>,
     /// Requests under way, and how many of them are replays.
@@ -183,6 +196,7 @@ impl Worker {
             settings,
             buffers,
             scratch: Scratch::default(),
+            rng: RefCell::new(Rng::new()),
             active: Rc::default(),
             replaying: Rc::default(),
         });
@@ -211,15 +225,51 @@ impl Worker {
         self.settings.started.elapsed()
     }
 
+    /// The newest pool.
+    fn pool(&self) -> Arc<Pool> {
+        Arc::clone(&self.pool.borrow())
+    }
+
+    /// Where a request of this client goes, and what of it decides its node there; `None` if no route
+    /// takes it.
+    fn route(
+        &self,
+        head: &RequestHead<'_>,
+        forwarding: &Forwarding,
+    ) -> Result<Option<(Destination, Affinity)>, Reject> {
+        let pool = self.pool.borrow();
+        if pool.services().by_path() && has_dot_segment(head.target) {
+            return Err(Reject::DotSegment);
+        }
+        let Some(to) = pool.route(head.host.unwrap_or_default(), head.target) else {
+            return Ok(None);
+        };
+        let (balance, sticky) = (pool.of(to).map(Pool::balance), self.settings.sticky);
+        let affinity = match balance {
+            Some(balance) if sticky || matches!(balance, Balance::Hash(_)) => {
+                let service = pool.services().name(to).filter(|_| sticky);
+                let named = || forwarding.named_client(head, &self.settings.trusted_proxies);
+                Affinity::read(head, balance, service, forwarding.client(), named)
+            }
+            _ => Affinity::default(),
+        };
+        Ok(Some((to, affinity)))
+    }
+
     /// Tells the table what traffic saw. A full channel loses it: probes will see the same.
     fn tell(&self, epoch: u64, outcome: Outcome) {
         let _ = self.settings.feedback.try_send((epoch, outcome));
     }
 
-    /// Counts an answer that begins, to a request that was there since `came`.
-    fn answered(&self, member: &Member, status: u16, came: Instant) {
+    /// Counts an answer that begins, to a request that was there since `came`, and whether only this
+    /// member was waited for since.
+    fn answered(&self, member: &Member, status: u16, came: Instant, alone: bool) {
         let now = Instant::now();
-        member.answered(status, now - self.settings.started, now - came);
+        let (at, took) = (now - self.settings.started, now - came);
+        member.answered(status, at, took);
+        if alone {
+            member.took(at, took);
+        }
     }
 
     /// The head of an answer came from this member.
@@ -274,6 +324,10 @@ impl Worker {
                         }
                         () = gone(&client.stream) => Err(None),
                     };
+                    let lost = matches!(acquired, Err(Some(Reject::NoRoute)));
+                    if lost && self.routes_anew(client, &mut request) {
+                        continue;
+                    }
                     if std::mem::take(&mut tries.waits) {
                         self.count_end_of_hold(acquired.as_ref().err().copied());
                     }
@@ -288,6 +342,7 @@ impl Worker {
                         }
                     }
                 };
+                request.at_once &= tries.last.is_none() && tries.hold_until.is_none();
                 client.entry.connected(&pick.member().node.name);
                 let to = To { epoch: pick.member().epoch, reused, on_trial: pick.is_trial() };
                 match relay::attempt(self, client, &mut request, &mut node, pick.member()).await {
@@ -319,6 +374,11 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Looks for the route of a request once more. Right after the start more routes may be heard of.
+    fn routes_anew(&self, client: &Client, request: &mut Request) -> bool {
+        client.route_again(self, request) || self.now() < START_GRACE
     }
 
     /// After a whole answer: keeps the node's connection if it can take another request.
@@ -419,7 +479,7 @@ impl Worker {
         let until = tokio::time::Instant::now() + CLEARED_WITHIN;
         loop {
             let published = self.published.notified();
-            if self.pool.borrow().fell_with_others(died, since) {
+            if self.of_request(request, |pool| pool.fell_with_others(died, since)) == Some(true) {
                 return true;
             }
             if tokio::time::timeout_at(until, published).await.is_err() {
@@ -457,15 +517,24 @@ impl Worker {
         entry: &mut Entry,
     ) -> Result<(TcpStream, Pick, bool), Reject> {
         loop {
-            let picked = self.pick(request, tries);
+            let picked = match self.pick(request, tries) {
+                Some(Err(NoPick::AllBusy)) => Box::pin(self.wait_for_room(request, tries)).await?,
+                picked => picked,
+            };
+            let Some(picked) = picked else {
+                Box::pin(self.await_a_route(request)).await;
+                return Err(Reject::NoRoute);
+            };
             let pick = match picked {
                 Ok(pick) => pick,
+                // There was room, and it is gone again.
+                Err(NoPick::AllBusy) => continue,
                 Err(NoPick::AllTried) => {
                     Box::pin(self.next_round(request, tries)).await?;
                     continue;
                 }
                 Err(NoPick::NoneKnown | NoPick::NoneUsable) => {
-                    Box::pin(self.hold(tries)).await?;
+                    Box::pin(self.hold(request, tries)).await?;
                     continue;
                 }
             };
@@ -477,7 +546,7 @@ impl Worker {
             if let Some(stream) = kept {
                 return Ok((stream, pick, true));
             }
-            match Box::pin(self.connect(pick, tries, entry)).await {
+            match Box::pin(self.connect(request, pick, tries, entry)).await {
                 Ok((stream, pick)) => return Ok((stream, pick, false)),
                 Err(failed) => self.connect_failed(failed, tries, entry),
             }
@@ -485,20 +554,34 @@ impl Worker {
     }
 
     /// A member for the next attempt. One on trial gets only what can be sent again whatever becomes of
-    /// it: it is idempotent, its body is held whole, and no attempt before has failed.
-    fn pick(&self, request: &Request, tries: &Tries) -> Result<Pick, NoPick> {
+    /// it: it is idempotent, its body is held whole, and no attempt before has failed. Nor does it get
+    /// the client of another. `None`: no route takes the request, or the one that did is gone.
+    fn pick(&self, request: &Request, tries: &Tries) -> Option<Result<Pick, NoPick>> {
         let pool = self.pool.borrow();
-        if !pool.trials().is_empty() {
+        let pool = pool.of(request.to?)?;
+        let asked = self.asked(request, &tries.tried);
+        let first = tries.count == 0;
+        if !pool.trials().is_empty() && first && picker::stuck(pool, &asked).is_none() {
             let upload = &request.upload;
             let may_die =
                 request.safety == Safety::Idempotent && upload.is_held() && upload.has_come();
-            let trial =
-                (may_die && tries.count == 0).then(|| picker::pick_trial(&pool, &tries.tried));
+            let trial = may_die.then(|| picker::pick_trial(pool, asked.tried));
             if let Some(pick) = trial.flatten() {
-                return Ok(pick);
+                return Some(Ok(pick));
             }
         }
-        picker::pick(&pool, &tries.tried)
+        Some(picker::choose(pool, &asked, &mut self.rng.borrow_mut()))
+    }
+
+    /// What the choice of a member goes by. The clock was read when the request came.
+    fn asked<'a>(&self, request: &Request, tried: &'a [u64]) -> Asked<'a> {
+        let Affinity { key, stuck } = request.affinity;
+        Asked { tried, key, stuck, came: request.came - self.settings.started }
+    }
+
+    /// Looks at the members for a request, if there is a route for it.
+    fn of_request<T>(&self, request: &Request, look: impl FnOnce(&Pool) -> T) -> Option<T> {
+        self.pool.borrow().of(request.to?).map(look)
     }
 
     fn take_kept(&self, safety: Safety, pick: &Pick) -> Option<TcpStream> {
@@ -520,13 +603,19 @@ impl Worker {
 
     async fn connect(
         &self,
+        request: &Request,
         pick: Pick,
         tries: &mut Tries,
         entry: &mut Entry,
     ) -> Result<(TcpStream, Pick), ConnectFailed> {
         let mut tried = tries.tried.clone();
         tried.push(pick.member().epoch);
-        let next = || picker::pick(&self.pool.borrow(), &tried).ok();
+        let asked = self.asked(request, &tried);
+        let next = || {
+            let choose =
+                |pool: &Pool| picker::choose(pool, &asked, &mut self.rng.borrow_mut()).ok();
+            self.of_request(request, choose).flatten()
+        };
         let lost = |failed| self.connect_failed(failed, tries, entry);
         upstream::connect(pick, &self.settings.limits, &self.kept, next, lost).await
     }
@@ -560,9 +649,9 @@ impl Worker {
     }
 
     /// No node takes requests: waits for the next published pool, if one is worth waiting for.
-    async fn hold(&self, tries: &mut Tries) -> Result<(), Reject> {
+    async fn hold(&self, request: &Request, tries: &mut Tries) -> Result<(), Reject> {
         let now = self.now();
-        let last_usable = self.pool.borrow().last_usable();
+        let last_usable = self.of_request(request, Pool::last_usable).flatten();
         let worth_it = last_usable.is_some_and(|at| now.saturating_sub(at) < HOLD_MEMORY);
         let until = if worth_it { now + self.settings.hold } else { START_GRACE };
         let until = *tries.hold_until.get_or_insert(until);
@@ -579,6 +668,50 @@ impl Worker {
         }
         tries.tried.clear();
         Ok(())
+    }
+
+    /// Right after the start more routes may be heard of.
+    async fn await_a_route(&self, request: &Request) {
+        if let (None, Some(left)) = (request.to, START_GRACE.checked_sub(self.now())) {
+            tokio::select! {
+                () = self.published.notified() => {}
+                () = tokio::time::sleep(left) => {}
+            }
+        }
+    }
+
+    /// Every node that might be picked has as many requests as it may: waits, as for a node, until one
+    /// of them ends.
+    async fn wait_for_room(
+        &self,
+        request: &Request,
+        tries: &mut Tries,
+    ) -> Result<Option<Result<Pick, NoPick>>, Reject> {
+        let now = self.now();
+        let until = *tries.hold_until.get_or_insert(now + self.settings.hold);
+        let Some(room) = self.pool.borrow().room().cloned() else {
+            return Ok(Some(Err(NoPick::AllBusy)));
+        };
+        let _held = Held::new(&self.settings)?;
+        if !std::mem::replace(&mut tries.waits, true) {
+            self.settings.counts.holds.add();
+        }
+        let mut over = pin!(tokio::time::sleep(until.saturating_sub(now)));
+        let mut waiting = room.wait();
+        loop {
+            let published = self.published.notified();
+            let mut next = pin!(waiting.next());
+            next.as_mut().enable();
+            match self.pick(request, tries) {
+                Some(Err(NoPick::AllBusy)) => waiting.pass_on(),
+                picked => return Ok(picked),
+            }
+            tokio::select! {
+                () = next => {}
+                () = published => {}
+                () = over.as_mut() => return Err(Reject::AllBusy),
+            }
+        }
     }
 
     /// A wait for a usable node is over, and well unless it failed: with a reject, or without,

@@ -93,6 +93,9 @@ fn report<'a>(
         Ok(survey) => (None, survey.balancers, survey.notes.clone()),
         Err(Unavailable(why)) => (None, 0, vec![why.clone()]),
     };
+    if let Ok(survey) = survey {
+        warnings.extend(survey.document.conflicts.iter().map(|conflict| conflict.text.clone()));
+    }
     warnings.extend(nodes.iter().flat_map(of_node));
     if let Some(failed @ 1..) = failed {
         let requests =

@@ -123,7 +123,8 @@ fn by_balancer(admin: SocketAddr, of: usize, (document, json): Said) -> Survey {
         let cluster = &document.cluster;
         format!("{of} balancers serve the cluster {cluster}; this is what the one at {admin} says")
     });
-    let notes = several.into_iter().collect();
+    let conflicts = document.conflicts.iter().map(|conflict| conflict.text.clone());
+    let notes = several.into_iter().chain(conflicts).collect();
     Survey { balancer: Some(admin), balancers: of, document, json, notes }
 }
 

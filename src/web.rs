@@ -239,6 +239,7 @@ impl Web {
             boot,
             cluster,
             health: None,
+            offer: Arc::new(config.offer.clone()),
             ctl: (self.port != self.addr.port()).then(|| self.addr.port()),
         };
         Advert::Node { id, port: self.port, txt }

@@ -31,6 +31,7 @@ mod it {
 
 #[path = "../common/asks.rs"]
 mod asks;
+mod balance;
 #[path = "../common/client.rs"]
 mod client;
 mod clones;
@@ -86,7 +87,7 @@ struct Group {
     run: fn(&Effort, &Lab, &mut Table),
 }
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 11] = [
     Group { name: "join", run: starts::run },
     Group { name: "start", run: starts::balancer },
     Group { name: "clones", run: clones::run },
@@ -94,6 +95,7 @@ const GROUPS: [Group; 10] = [
     Group { name: "loss-term", run: losses::term },
     Group { name: "loss-cable", run: losses::cable },
     Group { name: "loss-frozen", run: losses::frozen },
+    Group { name: "balance", run: balance::run },
     Group { name: "storm", run: storm::run },
     Group { name: "spread", run: workers::run },
     Group { name: "rest", run: rest::run },

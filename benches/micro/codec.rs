@@ -28,7 +28,7 @@ fn request_rewrite(bencher: Bencher<'_, '_>) {
         out.clear();
         write_request(
             &head,
-            Added { forwarding: &forwarding, via: "front", request_id: 7 },
+            Added { forwarding: &forwarding, via: "front", request_id: 7, strip: 0 },
             &mut out,
         );
         black_box(out.len())
@@ -52,7 +52,12 @@ fn answer_rewrite(bencher: Bencher<'_, '_>) {
         let bytes = black_box(ANSWER.as_bytes());
         let head = parse_response(bytes, 0, &mut slots, false).unwrap().unwrap();
         out.clear();
-        let form = AnswerForm { close: false, http10: false, node: Some("raspberrypi-3f9a21") };
+        let form = AnswerForm {
+            close: false,
+            http10: false,
+            node: Some("raspberrypi-3f9a21"),
+            sticks_to: None,
+        };
         write_answer(&head, form, &mut out);
         black_box(out.len())
     });

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
+use picluster::balance::Balance;
 use picluster::health::Health;
-use picluster::node::{Node, NodeId, Source};
-use picluster::picker;
+use picluster::node::{Node, NodeId, Offer, Source};
+use picluster::picker::{self, Asked};
 use picluster::pool::{self, Member, Share};
 use picluster::retry::{self, Attempt, Failure, RetryPolicy, Safety};
 
@@ -23,6 +24,7 @@ fn members(count: u64, share: impl Fn(u64) -> Share) -> Vec<Member> {
             endpoint: ([10, 0, (epoch / 250) as u8, (epoch % 250) as u8], 8080).into(),
             boot: None,
             source: Source::Mdns,
+            offer: Arc::default(),
         },
         health: Health::Up,
         why: "answered the last probe".to_owned(),
@@ -56,6 +58,75 @@ fn pick_by_weight(bencher: Bencher<'_, '_>, nodes: u64) {
     publisher.publish(members(nodes, share), Duration::ZERO);
     let pool = watch.borrow();
     bencher.bench_local(|| picker::pick(black_box(&pool), &[]).unwrap().member().epoch);
+}
+
+/// Which application a request is for: the first and the last of so many, each with its own host.
+#[divan::bench(args = [1, 50])]
+fn route_by_host(bencher: Bencher<'_, '_>, services: u64) {
+    let offer = |n: u64| Offer { hosts: vec![format!("app-{n}.local")], ..Offer::default() };
+    bench_route(bencher, services, offer, "app-49.local:80", "/index.html");
+}
+
+/// The same by the path alone.
+#[divan::bench(args = [1, 50])]
+fn route_by_path(bencher: Bencher<'_, '_>, services: u64) {
+    let offer = |n: u64| Offer { path: format!("/app-{n}"), ..Offer::default() };
+    bench_route(bencher, services, offer, "picluster.local", "/app-1/index.html");
+}
+
+/// One service takes everything if there is one, and the last takes what no other does.
+fn bench_route(
+    bencher: Bencher<'_, '_>,
+    services: u64,
+    offer: impl Fn(u64) -> Offer,
+    host: &str,
+    target: &str,
+) {
+    let (publisher, watch) = pool::channel();
+    let mut members = members(services, |_| Share::WHOLE);
+    for (n, member) in (1..services).zip(&mut members) {
+        let offer = Offer { service: format!("app-{n}"), ..offer(n) };
+        member.node.offer = Arc::new(offer);
+    }
+    publisher.publish(members, Duration::ZERO);
+    let pool = watch.borrow();
+    bencher.bench_local(|| {
+        let to = pool.route(black_box(host), black_box(target)).unwrap();
+        black_box(pool.of(to).unwrap());
+    });
+}
+
+/// By the other policies, for a key that is another each time.
+#[divan::bench(args = [3, NODES])]
+fn choose_least_requests(bencher: Bencher<'_, '_>, nodes: u64) {
+    choose(bencher, "least-requests", nodes);
+}
+
+#[divan::bench(args = [3, NODES])]
+fn choose_p2c(bencher: Bencher<'_, '_>, nodes: u64) {
+    choose(bencher, "p2c", nodes);
+}
+
+#[divan::bench(args = [3, NODES])]
+fn choose_hash(bencher: Bencher<'_, '_>, nodes: u64) {
+    choose(bencher, "hash", nodes);
+}
+
+#[divan::bench(args = [3, NODES])]
+fn choose_first(bencher: Bencher<'_, '_>, nodes: u64) {
+    choose(bencher, "first", nodes);
+}
+
+fn choose(bencher: Bencher<'_, '_>, policy: &str, nodes: u64) {
+    let (publisher, watch) = pool::channel();
+    let publisher = publisher.balancing(Balance::parse(policy).unwrap(), None);
+    publisher.publish(members(nodes, |_| Share::WHOLE), Duration::ZERO);
+    let (pool, mut rng) = (watch.borrow(), fastrand::Rng::with_seed(1));
+    let mut asked = Asked { came: Duration::from_secs(1), ..Asked::default() };
+    bencher.bench_local(|| {
+        asked.key += 1;
+        picker::choose(black_box(&pool), &asked, &mut rng).unwrap().member().epoch
+    });
 }
 
 #[divan::bench]

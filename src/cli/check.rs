@@ -12,11 +12,13 @@ use tracing::level_filters::LevelFilter;
 use super::flags;
 use super::values::{self, Env, Given, Refusal};
 use super::{Command, Invocation, LogFormat, Logging};
+use crate::balance::Balance;
 use crate::config::{self, DiscoveryConfig, LbConfig, Limits, TrustedProxies, WebConfig};
 use crate::demo::{self, DemoConfig};
 use crate::drain::{DrainConfig, Whose};
 use crate::health::Thresholds;
-use crate::node;
+use crate::node::offer::TXT_BYTES_MAX;
+use crate::node::{self, Offer};
 use crate::nodes::{Form, NodesConfig};
 use crate::status::StatusConfig;
 use crate::survey;
@@ -36,6 +38,9 @@ const WORKERS: RangeInclusive<usize> = 1..=256;
 /// The kernel's own bound on descriptors is below the upper end.
 const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 
+/// None at all would be 0, and a million is as good as no bound.
+const INFLIGHT: RangeInclusive<usize> = 1..=1_000_000;
+
 /// None at all would be 0; nobody has a petabyte to send.
 const BODY_BYTES: RangeInclusive<u64> = 0..=1 << 50;
 
@@ -50,6 +55,7 @@ pub(super) fn web(raw: flags::Web, env: Env<'_>) -> Result<Invocation, Refusal> 
         name: settings.common("name", raw.name)?.map(Given::node_name).transpose()?,
         id: id.map(Given::id).transpose()?,
         drain: settings.drain(&raw.common)?,
+        offer: settings.offer(raw.offer)?,
         discovery: settings.discovery(&raw.common)?,
     };
     settings.invocation(Command::Web(config), raw.common)
@@ -81,6 +87,15 @@ pub(super) fn lb(raw: flags::Lb, env: Env<'_>) -> Result<Invocation, Refusal> {
         allow_off_link: settings.own_switch("allow-off-link", raw.allow_off_link)?,
         node_header: !settings.own_switch("no-node-header", raw.no_node_header)?,
         trusted_proxies: settings.trusted_proxies(&raw.trusted_proxy, raw.proxy_protocol)?,
+        balance: settings
+            .own("balance", raw.balance)?
+            .map_or(Ok(Balance::default()), Given::balance)?,
+        inflight_max: settings
+            .own("max-inflight", raw.limits.max_inflight.clone())?
+            .map(|given| given.count(&INFLIGHT))
+            .transpose()?
+            .map(|count| count as u32),
+        sticky: settings.own_switch("sticky", raw.sticky)?,
         hold: settings.own_time("hold", raw.limits.hold.clone(), Duration::from_secs(5), &HOLD)?,
         drain: settings.drain(&raw.common)?,
         access_log: settings
@@ -246,6 +261,36 @@ impl Settings<'_> {
             ipv6: ipv6 || self.common("ipv6", None)?.map_or(Ok(false), Given::switch)?,
             loopback,
         })
+    }
+
+    fn offer(&self, raw: flags::Offer) -> Result<Offer, Refusal> {
+        let path = self.own("path", raw.path)?.map(Given::path).transpose()?;
+        let strip = self.own_switch("strip", raw.strip)?;
+        if strip && path.as_ref().is_none_or(|path| path == "/") {
+            return Err(Refusal(
+                "--strip needs a path to cut off; add --path, for example --path /blog".to_owned(),
+            ));
+        }
+        let default = Offer::default();
+        let service = self.own("service", raw.service)?;
+        let hosts = self.own("host", joined(&raw.host))?;
+        let weight = self.own("weight", raw.weight)?.map(Given::weight).transpose()?;
+        let offer = Offer {
+            service: service.map_or(Ok(default.service), Given::service_name)?,
+            hosts: hosts.map_or(Ok(default.hosts), Given::hosts)?,
+            path: path.unwrap_or(default.path),
+            strip,
+            weight: weight.unwrap_or(default.weight),
+            balance: self.own("balance", raw.balance)?.map(Given::balance).transpose()?,
+        };
+        let bytes = offer.txt_bytes();
+        if bytes > TXT_BYTES_MAX {
+            return Err(Refusal(format!(
+                "--service, --host and --path together are too long for an advertisement: {bytes} \
+                 bytes of {TXT_BYTES_MAX}; give fewer or shorter hosts"
+            )));
+        }
+        Ok(offer)
     }
 
     fn trusted_proxies(

@@ -62,6 +62,37 @@ pub(super) struct Web {
     pub(super) serves: Serves,
     #[command(flatten)]
     pub(super) common: Common,
+    #[command(flatten)]
+    pub(super) offer: Offer,
+}
+
+/// What a node offers.
+#[derive(Args, Debug)]
+#[command(next_help_heading = OFFER)]
+pub(super) struct Offer {
+    /// Serve this application; nodes of one service stand
+    /// in for each other [default: default]
+    #[arg(long, value_name = "NAME", verbatim_doc_comment)]
+    pub(super) service: Option<String>,
+    /// Take the requests for this host, for example
+    /// blog.local; may be repeated [default: any]
+    #[arg(long, value_name = "NAME", verbatim_doc_comment)]
+    pub(super) host: Vec<String>,
+    /// Take what lies at this path or below it
+    /// [default: /]
+    #[arg(long, value_name = "PATH", verbatim_doc_comment)]
+    pub(super) path: Option<String>,
+    /// Cut this path off before the application sees it
+    #[arg(long)]
+    pub(super) strip: bool,
+    /// Take so many requests for one of a node that
+    /// weighs 1; up to 100 [default: 1]
+    #[arg(long, value_name = "N", verbatim_doc_comment)]
+    pub(super) weight: Option<String>,
+    /// Have requests shared among the nodes of this
+    /// service so, whatever the balancer's --balance
+    #[arg(long, value_name = "POLICY", verbatim_doc_comment)]
+    pub(super) balance: Option<String>,
 }
 
 /// What `picluster web` serves in place of the name.
@@ -106,6 +137,15 @@ pub(super) struct Lb {
     /// Worker threads [default: one for each core]
     #[arg(long, value_name = "N")]
     pub(super) workers: Option<String>,
+    /// Share requests so: round-robin, least-requests,
+    /// p2c, hash[:header=NAME|:cookie=NAME] or first
+    /// [default: round-robin]
+    #[arg(long, value_name = "POLICY", verbatim_doc_comment)]
+    pub(super) balance: Option<String>,
+    /// Keep each client at the node that answered it
+    /// first, by a cookie, while that node is there
+    #[arg(long, verbatim_doc_comment)]
+    pub(super) sticky: bool,
     /// Do not say in X-Picluster-Node which node answered
     #[arg(long)]
     pub(super) no_node_header: bool,
@@ -194,6 +234,9 @@ pub(super) struct Limits {
     /// Both: leave a WebSocket silent (1h)
     #[arg(long, value_name = "TIME")]
     pub(super) tunnel_idle: Option<String>,
+    /// Requests at a node; more wait (no limit)
+    #[arg(long, value_name = "N")]
+    pub(super) max_inflight: Option<String>,
     /// Client connections at once (10000)
     #[arg(long, value_name = "N")]
     pub(super) max_connections: Option<String>,
@@ -293,6 +336,7 @@ pub(super) fn commands_with(flag: &str) -> Vec<String> {
 
 const SERVES: &str = "Served in place of the name";
 const CLUSTER: &str = "Cluster";
+const OFFER: &str = "Several applications on one cluster";
 const LOG: &str = "Log (on stderr)";
 const LIMITS: &str = "At most so long or so many (default); a TIME is 250ms, 5s, 2m, 1h ...";
 
@@ -337,6 +381,8 @@ Examples:
   picluster web --app :3000              an application that runs already
   picluster web -- node server.js        one to start, with PORT set for it
   picluster web --dir ./public           files
+  picluster web --service blog --host blog.local
+  picluster web --service wiki --path /wiki --strip
   curl http://127.0.0.1:8080/            what it serves
 
 Environment: every flag has a twin, and the flag wins. Those of web alone are
@@ -353,13 +399,14 @@ Examples:
   picluster lb --listen :8000            without sudo: a port above 1023
   picluster lb --cluster red --interface eth0
   picluster lb --trusted-proxy 10.0.0.7 --proxy-protocol
+  picluster lb --balance p2c             mixed Pis: the quicker ones get more
 
 Environment: every flag has a twin, and the flag wins. Those of lb alone are
 PICLUSTER_LB_..., the others PICLUSTER_...; what only switches on takes 1 or 0:
   PICLUSTER_LB_LISTEN=:8000   PICLUSTER_LB_ADMIN=127.0.0.1:7070
   PICLUSTER_LB_HOLD=10s       PICLUSTER_LB_ALLOW_OFF_LINK=1
   PICLUSTER_LB_TRUSTED_PROXY=10.0.0.7,fd00::/8
-  PICLUSTER_LB_ACCESS_LOG=json
+  PICLUSTER_LB_ACCESS_LOG=json  PICLUSTER_LB_BALANCE=p2c
   PICLUSTER_CLUSTER=red       PICLUSTER_INTERFACE=eth0,wlan0
   PICLUSTER_ID=...            an id in place of the one made from the hardware
 ";

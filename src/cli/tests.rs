@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
+use crate::balance::Balance;
 use crate::config::{AccessLogForm, AppHealth, DirConfig, Limits, Serves};
 use crate::drain::Whose;
-use crate::node::DEFAULT_CLUSTER;
+use crate::node::{DEFAULT_CLUSTER, Offer};
 use crate::nodes::Form;
 
 type Vars<'a> = &'a [(&'a str, &'a str)];
@@ -66,6 +67,7 @@ fn without_flags_every_setting_has_its_documented_default() {
     assert_eq!(lb.listen.to_string(), "[::]:80");
     assert_eq!(lb.admin.to_string(), "[::]:7070");
     assert_eq!(lb.access_log, None);
+    assert_eq!((lb.balance, lb.inflight_max, lb.sticky), (Balance::RoundRobin, None, false));
     assert!(lb.workers >= 1 && lb.claim_name && lb.node_header && !lb.allow_off_link);
     assert_eq!(lb.hold, Duration::from_secs(5));
     assert_eq!(format!("{:?}", lb.limits), format!("{:?}", Limits::default()));
@@ -135,6 +137,38 @@ fn a_flag_wins_over_the_environment_and_that_over_the_default() {
 }
 
 #[test]
+fn what_a_node_offers_is_set_by_flags_or_variables() {
+    assert_eq!(web("web", &[]).offer, Offer::default());
+    let flags = "web --service blog --host Blog.local. --host a.example --path /blog/ --strip \
+                 --weight 3 --balance p2c";
+    let vars: Vars<'_> = &[
+        ("PICLUSTER_WEB_SERVICE", "blog"),
+        ("PICLUSTER_WEB_HOST", "a.example, blog.local"),
+        ("PICLUSTER_WEB_PATH", "/blog"),
+        ("PICLUSTER_WEB_STRIP", "1"),
+        ("PICLUSTER_WEB_WEIGHT", "3"),
+        ("PICLUSTER_WEB_BALANCE", "p2c"),
+    ];
+    let offer = Offer {
+        service: "blog".to_owned(),
+        hosts: vec!["a.example".to_owned(), "blog.local".to_owned()],
+        path: "/blog".to_owned(),
+        strip: true,
+        weight: 3,
+        balance: Some(Balance::P2c),
+    };
+    assert_eq!(web(flags, &[]).offer, offer);
+    assert_eq!(web("web", vars).offer, offer);
+}
+
+#[test]
+fn an_offer_that_fits_no_advertisement_is_refused() {
+    let hosts: Vec<_> = (0..16).map(|n| format!("--host number-{n}.blog.local")).collect();
+    let text = refused(&format!("web {}", hosts.join(" ")), &[]);
+    assert!(text.ends_with("give fewer or shorter hosts"), "{text}");
+}
+
+#[test]
 fn a_role_does_not_read_the_other_roles_variables() {
     let vars: Vars<'_> = &[("PICLUSTER_LB_LISTEN", "nonsense"), ("PICLUSTER_WEB_LISTEN", ":81")];
     assert_eq!(web("web", vars).listen.to_string(), "[::]:81");
@@ -152,6 +186,9 @@ fn every_setting_of_the_balancer_has_its_twin() {
             ("PICLUSTER_LB_TRUSTED_PROXY", "10.0.0.7, fd00::/8"),
             ("PICLUSTER_LB_PROXY_PROTOCOL", "1"),
             ("PICLUSTER_LB_ACCESS_LOG", "json"),
+            ("PICLUSTER_LB_BALANCE", "hash:cookie=sid"),
+            ("PICLUSTER_LB_STICKY", "1"),
+            ("PICLUSTER_LB_MAX_INFLIGHT", "21"),
             ("PICLUSTER_LB_HOLD", "0s"),
             ("PICLUSTER_LB_HEAD_TIMEOUT", "11s"),
             ("PICLUSTER_LB_KEEP_ALIVE", "12s"),
@@ -168,6 +205,8 @@ fn every_setting_of_the_balancer_has_its_twin() {
     assert_eq!((config.admin.to_string().as_str(), config.workers), ("127.0.0.1:9", 3));
     assert!(!config.node_header && config.allow_off_link && config.hold.is_zero());
     assert_eq!(config.access_log, Some(AccessLogForm::Json));
+    assert_eq!(config.balance.to_string(), "hash:cookie=sid");
+    assert_eq!((config.sticky, config.inflight_max), (true, Some(21)));
     assert!(config.trusted_proxies.proxy_protocol);
     let trusted = |ip: &str| config.trusted_proxies.contains(ip.parse().unwrap());
     assert!(trusted("10.0.0.7") && trusted("::ffff:10.0.0.7") && trusted("fd12::1"));
@@ -319,6 +358,28 @@ fn a_bad_flag_is_refused_in_one_sentence_that_names_it_and_the_fix() {
             "--proxy-protocol needs to know from whom: add --trusted-proxy with the address \
              of your proxy, for example --trusted-proxy 10.0.0.7",
         ),
+        (
+            "web --service a/b",
+            "--service \"a/b\" is no service name: 1 to 32 letters, digits and . _ -; \
+             for example --service blog",
+        ),
+        (
+            "web --host 10.0.0.1",
+            "--host \"10.0.0.1\" is no name of a host: letters, digits, - and dots, no port and \
+             no address; for example --host blog.local",
+        ),
+        (
+            "web --path wiki",
+            "--path \"wiki\" is no path of a route: / and names of letters, digits and \
+             . _ ~ @ + -, without .. and .picluster; for example --path /wiki",
+        ),
+        (
+            "web --path /a/../b",
+            "--path \"/a/../b\" is no path of a route: / and names of letters, digits and \
+             . _ ~ @ + -, without .. and .picluster; for example --path /blog",
+        ),
+        ("web --strip", "--strip needs a path to cut off; add --path, for example --path /blog"),
+        ("web --weight 0", "--weight \"0\" is out of range; write a number from 1 to 100"),
         ("lb --workers 0", "--workers \"0\" is out of range; write a number from 1 to 256"),
         ("lb --workers two", "--workers \"two\" is no such number; write a number from 1 to 256"),
         (
@@ -334,6 +395,15 @@ fn a_bad_flag_is_refused_in_one_sentence_that_names_it_and_the_fix() {
         (
             "lb --access-log yes",
             "--access-log \"yes\" is no form of the access log; write text or json",
+        ),
+        (
+            "lb --balance fastest",
+            "--balance \"fastest\" is no policy; write round-robin, least-requests, p2c, hash, \
+             hash:header=NAME, hash:cookie=NAME or first",
+        ),
+        (
+            "lb --max-inflight 0",
+            "--max-inflight \"0\" is out of range; write a number from 1 to 1000000",
         ),
         ("web --log xml", "--log \"xml\" is no form of the log; write text or json"),
         (

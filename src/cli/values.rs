@@ -10,8 +10,11 @@ use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
 use super::LogFormat;
+use crate::balance::{self, Balance};
 use crate::config::{self, AccessLogForm};
+use crate::node::offer::{self, HOSTS_MAX, WEIGHTS};
 use crate::node::{self, NodeId};
+use crate::route;
 
 /// The environment: the value of a variable, if it is set.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -137,6 +140,12 @@ impl Given {
         }
     }
 
+    /// A node's weight.
+    pub(super) fn weight(self) -> Result<u8, Refusal> {
+        let range = usize::from(*WEIGHTS.start())..=usize::from(*WEIGHTS.end());
+        self.count(&range).map(|weight| weight as u8)
+    }
+
     /// A number of bytes, or of KiB, MiB or GiB: `1000`, `512K`, `10M`, `1G`.
     pub(super) fn size(self, range: &RangeInclusive<u64>) -> Result<u64, Refusal> {
         let (digits, shift) = match self.text.to_ascii_uppercase().as_bytes().last() {
@@ -191,6 +200,43 @@ impl Given {
         Err(self.refuse("is no cluster name: 1 to 32 letters, digits and . _ -", &fix))
     }
 
+    /// A service's name.
+    pub(super) fn service_name(self) -> Result<String, Refusal> {
+        if offer::is_service_name(&self.text) {
+            return Ok(self.text);
+        }
+        let fix = format!("for example {}", self.example("blog"));
+        Err(self.refuse("is no service name: 1 to 32 letters, digits and . _ -", &fix))
+    }
+
+    /// Names of hosts, separated by commas.
+    pub(super) fn hosts(self) -> Result<Vec<String>, Refusal> {
+        let fix = || format!("for example {}", self.example("blog.local"));
+        let hosts: Option<Vec<_>> =
+            self.text.split(',').map(|host| route::host(host.trim())).collect();
+        let Some(mut hosts) = hosts else {
+            let wrong = "is no name of a host: letters, digits, - and dots, no port and no address";
+            return Err(self.refuse(wrong, &fix()));
+        };
+        hosts.sort();
+        hosts.dedup();
+        if hosts.len() > HOSTS_MAX {
+            return Err(self.refuse(&format!("names more than {HOSTS_MAX} hosts"), &fix()));
+        }
+        Ok(hosts)
+    }
+
+    /// The path of a route.
+    pub(super) fn path(self) -> Result<String, Refusal> {
+        route::path(&self.text).ok_or_else(|| {
+            let slashed = route::path(&format!("/{}", self.text.trim_matches('/')));
+            let example = self.example(slashed.as_deref().unwrap_or("/blog"));
+            let wrong = "is no path of a route: / and names of letters, digits and . _ ~ @ + -, \
+                         without .. and .picluster";
+            self.refuse(wrong, &format!("for example {example}"))
+        })
+    }
+
     /// A node's id. At most 32 characters, so that every DNS label made of it (`pc-<id>-lb`, and
     /// a suffix after a conflict) stays under 63.
     pub(super) fn id(self) -> Result<NodeId, Refusal> {
@@ -233,6 +279,12 @@ impl Given {
             let fix = format!("write 10.0.0.7, or a network by its first address: {example}");
             self.refuse("is no address and no network", &fix)
         })
+    }
+
+    /// How requests are shared.
+    pub(super) fn balance(self) -> Result<Balance, Refusal> {
+        Balance::parse(&self.text)
+            .ok_or_else(|| self.refuse("is no policy", &format!("write {}", balance::KNOWN)))
     }
 
     /// A command line in words, by the rules of a shell for spaces, quotes and backslashes.

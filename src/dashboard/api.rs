@@ -14,7 +14,8 @@ use crate::health::Health;
 use crate::journal;
 use crate::metrics;
 use crate::pi::Pi;
-use crate::pool::Member;
+use crate::pool::{self, Member};
+use crate::route;
 
 const SCHEMA: &str = "picluster/1";
 
@@ -30,6 +31,27 @@ pub(super) struct Nodes {
     /// Requests that clients saw fail.
     pub(super) requests_failed: u64,
     pub(super) nodes: Vec<Node>,
+    routes: Vec<Route>,
+    pub(super) conflicts: Vec<Conflict>,
+}
+
+/// A route, and whose it is. No host is any.
+#[derive(Debug, Serialize)]
+struct Route {
+    host: Option<String>,
+    path: String,
+    service: String,
+}
+
+/// A route that a service names in vain.
+#[derive(Debug, Serialize)]
+pub(super) struct Conflict {
+    host: Option<String>,
+    path: String,
+    service: String,
+    kept_by: String,
+    /// The same as a sentence, for the page.
+    pub(super) text: String,
 }
 
 /// The same with the newest lines of the journal, oldest first.
@@ -55,6 +77,9 @@ pub(super) struct Node {
     pub(super) requests: u64,
     pub(super) failures: u64,
     weight: f64,
+    service: String,
+    hosts: Vec<String>,
+    path: String,
     /// Why the weight is not 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) weight_why: Option<String>,
@@ -121,11 +146,30 @@ pub(super) fn nodes(admin: &Admin) -> Nodes {
         requests_served: minutes.answered(),
         requests_failed: admin.counts.requests_failed.get(),
         nodes: nodes.map(|(member, lately)| node(member, lately, all, now)).collect(),
+        routes: pool.services().routes().map(route).collect(),
+        conflicts: pool.services().conflicts().iter().map(conflict).collect(),
+    }
+}
+
+fn route((route, service): (&route::Route, &str)) -> Route {
+    let route::Route { host, path } = route.clone();
+    Route { host, path, service: service.to_owned() }
+}
+
+fn conflict(conflict: &pool::Conflict) -> Conflict {
+    let pool::Conflict { route, kept_by, service } = conflict;
+    let (host, path) = (route.host.clone(), route.path.clone());
+    Conflict {
+        host,
+        path,
+        service: service.to_string(),
+        kept_by: kept_by.to_string(),
+        text: conflict.to_string(),
     }
 }
 
 fn node(member: &Member, lately: Lately, all: u64, now: Duration) -> Node {
-    let Member { node, health, why, since, advertised, share, counters, .. } = member;
+    let Member { node, health, why, since, advertised, counters, .. } = member;
     let pi = member.pi.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Node {
         id: node.id.to_string(),
@@ -140,7 +184,10 @@ fn node(member: &Member, lately: Lately, all: u64, now: Duration) -> Node {
         inflight: counters.inflight.load(Relaxed),
         requests: counters.requests.load(Relaxed),
         failures: counters.failures.load(Relaxed),
-        weight: share.weight(),
+        weight: member.weight(),
+        service: node.offer.service.clone(),
+        hosts: node.offer.hosts.clone(),
+        path: node.offer.path.clone(),
         weight_why: weight_why(member, pi.as_ref()),
         rate: tenths(lately.rate),
         share: (all > 0).then(|| lately.requests as f64 / all as f64),

@@ -63,7 +63,7 @@ fn nodes(families: &mut Families<'_>, nodes: &[Named<'_>]) -> fmt::Result {
     let help = "The part of a whole share of the requests that a node takes; 0 on trial.";
     let mut family = families.gauges("picluster_node_share_ratio", help)?;
     for Named { member, labels } in nodes {
-        family.add(labels, member.share.weight())?;
+        family.add(labels, member.weight())?;
     }
     let help = "Client answers begun from a node, by the class of their status.";
     let mut family = families.counters("picluster_node_requests", help)?;

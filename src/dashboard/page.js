@@ -89,6 +89,12 @@ function show(state) {
   served.style.setProperty('--n', served.textContent.length);
   at('empty').hidden = nodes.length > 0;
   at('known-nodes').hidden = nodes.length === 0;
+  const conflicts = at('conflicts'), lines = state.conflicts.map(conflict => conflict.text);
+  if ([...conflicts.children].map(li => li.textContent).join() !== lines.join()) {
+    conflicts.textContent = '';
+    for (const line of lines) add(conflicts, 'li', line);
+  }
+  conflicts.hidden = lines.length === 0;
   const rows = {};
   for (const row of [...table.children]) {
     if (nodes.some(node => node.id === row.dataset.id)) rows[row.dataset.id] = row; else row.remove();

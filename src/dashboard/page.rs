@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::api::{Line, Node, State};
+use super::api::{Conflict, Line, Node, State};
 use super::minute::{BEATS, Beat, Beats};
 use super::teach;
 use crate::badge::Badge;
@@ -35,9 +35,10 @@ pub(super) fn render(state: &State, look: Look) -> String {
     let body = format!(
         "<div id=\"page\"{kiosk} data-newest=\"{newest}\">\n{SIGNS}\
          <header><h1>picluster</h1><p>cluster <b>{cluster_html}</b>, up <span id=\"uptime\">{}</span></p>\
-         <p id=\"line\" hidden></p></header>\n<main>\n{}{}{}{}</main>\n\
+         <p id=\"line\" hidden></p></header>\n<main>\n{}{}{}{}{}</main>\n\
          <p id=\"said\" class=\"unseen\" role=\"status\" aria-live=\"polite\"></p>\n</div>",
         span(state.nodes.uptime_s),
+        conflicts(&state.nodes.conflicts),
         numbers(state),
         empty(cluster, nodes.is_empty()),
         table(nodes, look),
@@ -70,6 +71,14 @@ const SIGNS: &str = concat!(
 
 fn count(nodes: &[Node], health: Health) -> usize {
     nodes.iter().filter(|node| node.health == health).count()
+}
+
+/// The routes that services name in vain.
+fn conflicts(conflicts: &[Conflict]) -> String {
+    let line = |conflict: &Conflict| format!("<li>{}</li>", escape(&conflict.text));
+    let lines: String = conflicts.iter().map(line).collect();
+    let hide = hidden(conflicts.is_empty());
+    format!("<ul id=\"conflicts\" role=\"alert\"{hide}>{lines}</ul>\n")
 }
 
 fn numbers(state: &State) -> String {

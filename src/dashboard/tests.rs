@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::health::Health;
 use crate::journal::Entry;
-use crate::node::{Node, NodeId, Source};
+use crate::node::{Node, NodeId, Offer, Source};
 use crate::pi::Pi;
 use crate::pool::{Member, Publisher, Share};
 use crate::shutdown::{self, Trigger};
@@ -70,6 +70,7 @@ pub(super) fn member(name: &str, health: Health, why: &str) -> Member {
             endpoint: "10.0.0.5:8080".parse().unwrap(),
             boot: None,
             source: Source::Mdns,
+            offer: Arc::default(),
         },
         health,
         why: why.into(),
@@ -116,11 +117,40 @@ async fn the_api_carries_every_field_of_the_contract() {
             "id": "b2fkq7aaaaaaa", "name": "ada", "hostname": "raspberrypi",
             "endpoint": "10.0.0.5:8080", "state": "up", "why": "answers", "since_s": null,
             "advertised": true, "source": "mdns", "inflight": 0, "requests": 0, "failures": 0,
-            "weight": 1.0, "rate": 0.0, "beats": null,
+            "weight": 1.0, "service": "default", "hosts": [], "path": "/", "rate": 0.0,
+            "beats": null,
             "board": [{ "text": "n/a", "level": "plain" }],
         }],
+        "routes": [{ "host": null, "path": "/", "service": "default" }],
+        "conflicts": [],
     });
     assert_eq!(json, expected);
+}
+
+#[tokio::test]
+async fn what_services_claim_in_vain_is_in_the_api_and_on_the_page() {
+    let bench = bench().await;
+    let [mut blog, mut shop] = ["ada", "bob"].map(|name| member(name, Health::Up, "answers"));
+    (blog.epoch, shop.epoch) = (1, 2);
+    for (member, service) in [(&mut blog, "blog"), (&mut shop, "shop")] {
+        let hosts = vec!["blog.local".to_owned()];
+        let offer = Offer { service: service.to_owned(), hosts, weight: 5, ..Offer::default() };
+        member.node.offer = Arc::new(offer);
+    }
+    assert_eq!(bench.publisher.publish(vec![blog, shop], Duration::ZERO).len(), 1);
+    let answer = bench.ask("GET /api/v1/nodes").await;
+    let json: serde_json::Value =
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let told =
+        (&json["nodes"][1]["service"], &json["nodes"][1]["hosts"][0], &json["nodes"][1]["weight"]);
+    assert_eq!(told, (&"shop".into(), &"blog.local".into(), &5.0.into()));
+    let conflict = serde_json::json!([
+        { "host": "blog.local", "path": "/", "service": "shop", "kept_by": "blog",
+          "text": "shop names the route of blog, which keeps it: blog.local" }
+    ]);
+    assert_eq!(json["conflicts"], conflict);
+    let page = bench.ask("GET /").await;
+    assert!(page.contains("shop names the route of blog, which keeps it: blog.local"), "{page}");
 }
 
 #[tokio::test]

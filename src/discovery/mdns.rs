@@ -15,6 +15,7 @@ mod daemon;
 mod filter;
 mod hearing;
 mod interfaces;
+mod names;
 mod outbox;
 
 pub use advert::Advert;
@@ -22,6 +23,7 @@ pub use advertise::Advertiser;
 pub use browse::Browser;
 pub use filter::Trust;
 use interfaces::{Interfaces, Purpose, Rule};
+pub use names::Names;
 
 use crate::config::DiscoveryConfig;
 

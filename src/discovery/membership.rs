@@ -14,6 +14,7 @@ mod drain;
 mod event;
 mod holder;
 mod names;
+mod offers;
 mod probe;
 mod schedule;
 mod seat;
@@ -186,7 +187,7 @@ impl Membership {
 
     fn tidy(&mut self, now: Duration) {
         let (room, hidden) = (self.nodes() < NODES_MAX, self.hides_candidates());
-        let usable = self.usable();
+        let usable = &self.usable();
         let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
         self.claims.retain(|_, claim| {
             let unseen = hidden && claim.is_candidate();
@@ -337,7 +338,7 @@ impl Membership {
     /// Does something to a claim, and drops it if nothing is left of it.
     fn with(&mut self, id: &NodeId, now: Duration, act: impl FnOnce(&mut Claim, &mut Context<'_>)) {
         let (room, hidden) = (self.nodes() < NODES_MAX, self.hides_candidates());
-        let usable = self.usable();
+        let usable = &self.usable();
         let Some(claim) = self.claims.get_mut(id) else { return };
         let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
         let (unseen, changed) = (hidden && claim.is_candidate(), ledger.changed);

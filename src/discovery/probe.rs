@@ -311,6 +311,7 @@ mod tests {
             cluster,
             health: None,
             ctl: None,
+            offer: Arc::default(),
         };
         let sighting = Sighting {
             instance: "x".to_owned(),

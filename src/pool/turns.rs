@@ -2,41 +2,36 @@
 
 use std::sync::Arc;
 
-use super::{Member, Share};
+use super::Member;
 
-/// A number that 1, 2, 3 and 4 divide: the beat on which turns of all weights fall.
-const BEAT: u32 = 12;
-
-/// One round of the rotation, as places in `line`, in which each member has as many turns as it has
-/// quarters; empty if all have the same. At most four turns for each member.
+/// One round of the rotation, as places in `line`, in which the turns of all stand to each other as
+/// their weights do; empty if all have the same. At most as many as all weigh together, in quarters.
 ///
 /// The turns of one member are spread evenly over the round: of `w` turns the `j`-th falls at
 /// `(2j + 1) / 2w` of it. So between two turns of one member every other one has had its part of
 /// turns, rounded down or up: what smooth weighted round robin is about.
 pub(super) fn of(line: &[Arc<Member>]) -> Vec<u16> {
-    let quarters: Vec<u8> = line.iter().map(|member| quarters(&member.share)).collect();
-    spread(&quarters)
+    let weights: Vec<u32> = line.iter().map(|member| member.quarters()).collect();
+    spread(&weights)
 }
 
-/// Members on trial stand in line only when nobody else does.
-fn quarters(share: &Share) -> u8 {
-    match share {
-        Share::Trial(_) => 4,
-        Share::Quarters(quarters) => (*quarters).clamp(1, 4),
-    }
-}
-
-fn spread(quarters: &[u8]) -> Vec<u16> {
-    if quarters.windows(2).all(|pair| pair[0] == pair[1]) {
+fn spread(weights: &[u32]) -> Vec<u16> {
+    if weights.windows(2).all(|pair| pair[0] == pair[1]) {
         return Vec::new();
     }
-    let turns = (0..).zip(quarters).flat_map(|(at, quarters)| {
-        let step = BEAT / u32::from(*quarters);
-        (0..u32::from(*quarters)).map(move |turn| ((2 * turn + 1) * step, at))
+    let divisor = weights.iter().copied().fold(0, gcd);
+    let turns = (0..).zip(weights).flat_map(|(at, weight)| {
+        let weight = weight / divisor;
+        (0..weight).map(move |turn| (2 * turn + 1, weight, at))
     });
-    let mut turns: Vec<(u32, u16)> = turns.collect();
-    turns.sort_unstable();
-    turns.into_iter().map(|(_, at)| at).collect()
+    let mut turns: Vec<(u32, u32, u16)> = turns.collect();
+    // By `turn / weight`, without the division; stable, so equal ones stay in line.
+    turns.sort_by(|(a, of_a, _), (b, of_b, _)| (a * of_b).cmp(&(b * of_a)));
+    turns.into_iter().map(|(_, _, at)| at).collect()
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]
@@ -47,41 +42,52 @@ mod tests {
 
     #[test]
     fn equal_weights_need_no_order_of_their_own() {
-        for quarters in [&[][..], &[4], &[1], &[4, 4, 4], &[1, 1]] {
-            assert_eq!(spread(quarters), [0_u16; 0]);
+        for weights in [&[][..], &[4], &[1], &[4, 4, 4], &[1, 1]] {
+            assert_eq!(spread(weights), [0_u16; 0]);
         }
     }
 
     #[test]
     fn a_node_that_comes_back_stands_among_the_others_and_never_twice_in_a_row() {
         assert_eq!(spread(&[4, 1, 4]), [0, 2, 0, 2, 1, 0, 2, 0, 2]);
-        assert_eq!(spread(&[4, 2, 4]), [0, 2, 1, 0, 2, 0, 2, 1, 0, 2]);
+        assert_eq!(spread(&[4, 2, 4]), [0, 2, 1, 0, 2]);
         assert_eq!(spread(&[4, 4, 3]), [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1].map(|at| at));
+    }
+
+    #[test]
+    fn a_round_is_as_short_as_the_weights_allow() {
+        assert_eq!(spread(&[400, 4]).len(), 101);
+        assert_eq!(spread(&[12, 4, 8]), [0, 2, 0, 1, 2, 0]);
     }
 
     proptest! {
         #[test]
         fn each_window_of_a_round_gives_each_its_weight_and_gaps_are_even(
-            quarters in proptest::collection::vec(1_u8..=4, 2..40),
+            weights in prop_oneof![
+                proptest::collection::vec(1_u32..=4, 2..40),
+                proptest::collection::vec(1_u32..=400, 2..6),
+            ],
         ) {
-            let round = spread(&quarters);
+            let round = spread(&weights);
             prop_assume!(!round.is_empty());
+            let divisor = weights.iter().copied().fold(0, gcd);
+            let weights: Vec<u32> = weights.iter().map(|weight| weight / divisor).collect();
             let endless: Vec<usize> =
                 round.iter().cycle().take(3 * round.len()).map(|at| usize::from(*at)).collect();
             for window in endless.windows(round.len()) {
-                for (at, weight) in quarters.iter().enumerate() {
+                for (at, weight) in weights.iter().enumerate() {
                     let turns = window.iter().filter(|turn| **turn == at).count();
-                    prop_assert_eq!(turns, usize::from(*weight));
+                    prop_assert_eq!(turns, *weight as usize);
                 }
             }
-            for (at, own) in quarters.iter().enumerate() {
+            for (at, own) in weights.iter().enumerate() {
                 let turns: Vec<usize> = (0..endless.len()).filter(|n| endless[*n] == at).collect();
                 for gap in turns.windows(2) {
                     let between = &endless[gap[0] + 1..gap[1]];
-                    for (other, weight) in quarters.iter().enumerate().filter(|(n, _)| *n != at) {
+                    for (other, weight) in weights.iter().enumerate().filter(|(n, _)| *n != at) {
                         let had = between.iter().filter(|turn| **turn == other).count();
-                        let least = usize::from(weight / own);
-                        let most = usize::from(weight.div_ceil(*own));
+                        let least = (weight / own) as usize;
+                        let most = weight.div_ceil(*own) as usize;
                         prop_assert!((least..=most).contains(&had), "{own} {weight}: {had}");
                     }
                 }

@@ -11,8 +11,10 @@ use tokio::net::TcpStream;
 
 use crate::config::HEAD_BYTES_MAX;
 use crate::h1::{self, RequestHead, Slots, Version};
+use crate::pool::Destination;
 use crate::proxy::Worker;
 use crate::proxy::access::{CLIENT_LEFT, Entry};
+use crate::proxy::affinity::Affinity;
 use crate::proxy::headers::{self, Added, Forwarding, is_offered};
 use crate::proxy::introduction::{self, Introduced, Unintroduced};
 use crate::proxy::private::is_private;
@@ -55,8 +57,13 @@ pub(crate) struct Request {
     /// It offers to switch protocols.
     pub(crate) upgrade: bool,
     pub(crate) upload: Upload,
+    pub(super) affinity: Affinity,
+    /// Nothing but its first node was waited for: its body came with its head, no attempt has failed.
+    pub(super) at_once: bool,
     /// The same in all attempts.
     id: RequestId,
+    /// Where it goes; `None` if no route takes it.
+    pub(crate) to: Option<Destination>,
     /// Marks the rendering of its head in the worker's scratch.
     pub(crate) ticket: u64,
     pub(crate) came: Instant,
@@ -220,6 +227,7 @@ impl Client {
         if headers::hops_left(&head) == Some(0) {
             return Err(Reject::LastHop { trace: head.method == "TRACE" });
         }
+        let (to, affinity) = worker.route(&head, &self.forwarding)?.unzip();
         let bytes_max = worker.settings.limits.body_bytes;
         let mut upload =
             Upload::new(head.framing, head.len, &self.inbox, bytes_max).map_err(Reject::Refused)?;
@@ -229,16 +237,19 @@ impl Client {
         let id: RequestId = fastrand::u128(..).to_ne_bytes();
         entry.goes_as(|| self.forwarding.request_id(&head, u128::from_ne_bytes(id)));
         let ticket = worker.scratch.render(|out| {
-            headers::write_request(&head, self.added(worker, id), out);
+            headers::write_request(&head, self.added(worker, id, to), out);
         });
         Ok(Some(Request {
             id,
+            to,
             safety: safety(&head),
             is_head: head.method == "HEAD",
             http10: head.version == Version::Http10,
             keep_alive: head.keep_alive,
             upgrade: headers::offered(&head).is_some(),
+            at_once: upload.has_come(),
             upload,
+            affinity: affinity.unwrap_or_default(),
             ticket,
             came: Instant::now(),
         }))
@@ -253,10 +264,20 @@ impl Client {
 
     /// Renders the head of the present request again, for another attempt.
     pub(crate) fn render_again(&self, worker: &Worker, request: &mut Request) {
-        let added = self.added(worker, request.id);
+        let added = self.added(worker, request.id, request.to);
         request.ticket = self.head_again(request.upload.head_len(), |head| {
             worker.scratch.render(|out| headers::write_request(head, added, out))
         });
+    }
+
+    /// Looks up the present request's route by the newest pool. Says whether there is one.
+    pub(crate) fn route_again(&self, worker: &Worker, request: &mut Request) -> bool {
+        let head_len = request.upload.head_len();
+        let route = self.head_again(head_len, |head| worker.route(head, &self.forwarding));
+        let (to, affinity) = route.ok().flatten().unzip();
+        (request.to, request.affinity) = (to, affinity.unwrap_or_default());
+        self.render_again(worker, request);
+        request.to.is_some()
     }
 
     /// Whether the present request offers to switch to this.
@@ -266,9 +287,15 @@ impl Client {
     }
 
     /// What each of this client's requests is given on its way.
-    fn added<'a>(&'a self, worker: &'a Worker, id: RequestId) -> Added<'a> {
+    fn added<'a>(
+        &'a self,
+        worker: &'a Worker,
+        id: RequestId,
+        to: Option<Destination>,
+    ) -> Added<'a> {
         let request_id = u128::from_ne_bytes(id);
-        Added { forwarding: &self.forwarding, via: &worker.settings.via, request_id }
+        let strip = to.map_or(0, |to| to.strip.into());
+        Added { forwarding: &self.forwarding, via: &worker.settings.via, request_id, strip }
     }
 
     /// Old clients end a body with an empty line too many (RFC 9112 section 2.2). Left where it is,
@@ -293,8 +320,9 @@ impl Client {
         reject: Reject,
     ) -> Next {
         let close = !request.keep_alive || !request.upload.has_come() || self.life.is_draining();
-        let html = self.wants_html(request.upload.head_len());
-        let next = self.answer(worker, reject, request.is_head, request.http10, html, close).await;
+        let browser = self.browser(request.upload.head_len());
+        let next =
+            self.answer(worker, reject, request.is_head, request.http10, browser, close).await;
         self.inbox.consume(request.upload.used());
         next
     }
@@ -303,7 +331,7 @@ impl Client {
     async fn refuse(&mut self, worker: &Worker, reject: Reject) -> Next {
         self.entry.begin(worker.desk.as_ref(), &self.forwarding);
         let is_head = self.inbox.filled().starts_with(b"HEAD ");
-        self.answer(worker, reject, is_head, false, false, true).await
+        self.answer(worker, reject, is_head, false, None, true).await
     }
 
     /// Says why it is not served, and ends without keeping its place meanwhile.
@@ -319,18 +347,19 @@ impl Client {
         reject: Reject,
         head_only: bool,
         http10: bool,
-        html: bool,
+        browser: Option<String>,
         close: bool,
     ) -> Next {
         worker.count(reject);
+        let pool = worker.pool();
         let answer = Answer {
             head_only,
-            html,
+            browser: browser.as_deref(),
             http10,
             close,
             now: SystemTime::now(),
-            teaching_html: &worker.settings.teaching.html,
-            teaching_text: &worker.settings.teaching.text,
+            teaching: &worker.settings.teaching,
+            pool: &pool,
         };
         let mut out = Vec::new();
         let body_bytes = reject.write(&answer, &mut out);
@@ -347,10 +376,17 @@ impl Client {
         }
     }
 
-    fn wants_html(&self, head_len: usize) -> bool {
+    /// The port at which a browser asked, as it writes it behind the host: `:8000`, or nothing. `None` if
+    /// the client wants no HTML.
+    fn browser(&self, head_len: usize) -> Option<String> {
         self.head_again(head_len, |head| {
             let accept = head.fields.get("accept").unwrap_or_default();
-            accept.windows(9).any(|part| part == b"text/html")
+            let port = head.host.and_then(|host| host.rsplit_once(':'));
+            let port = port.filter(|(_, port)| port.parse::<u16>().is_ok());
+            accept
+                .windows(9)
+                .any(|part| part == b"text/html")
+                .then(|| port.map_or_else(String::new, |(_, port)| format!(":{port}")))
         })
     }
 

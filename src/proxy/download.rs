@@ -64,6 +64,8 @@ pub(super) struct Download<'a> {
     pub(super) entry: &'a Entry,
     /// When the whole head of the request was there.
     pub(super) came: Instant,
+    /// Only the node was waited for since then.
+    pub(super) at_once: bool,
     pub(super) to_client: WriteHalf<'a>,
     pub(super) from_node: ReadHalf<'a>,
     /// What came of the body and was not sent yet.
@@ -98,7 +100,7 @@ impl Download<'_> {
     pub(super) fn begin(&mut self) -> Result<bool, Stopped> {
         self.take()?;
         self.answer.head_sent = true;
-        self.worker.answered(self.member, self.answer.status, self.came);
+        self.worker.answered(self.member, self.answer.status, self.came, self.at_once);
         let Unsent { head, left, plain } = &mut self.unsent;
         let body = if self.answer.unchunk { &plain[..] } else { &self.inbox.filled()[..*left] };
         let sent = self.worker.scratch.send(body, self.to_client.as_ref());

@@ -8,6 +8,8 @@ use crate::h1::{
     Field, Fields, Framing, RequestHead, ResponseHead, Version, append_field, append_number,
     append_request_line, append_status_line,
 };
+use crate::node::Mark;
+use crate::proxy::affinity;
 
 /// Who sends the requests of a connection: what they all say of it is rendered once, and copied
 /// into each.
@@ -165,6 +167,8 @@ pub struct Added<'a> {
     pub via: &'a str,
     /// Drawn once a request, so that all its attempts have the same.
     pub request_id: u128,
+    /// So many bytes of its target, the path of its route, go no further.
+    pub strip: usize,
 }
 
 /// Writes the request as the node gets it: HTTP/1.1, Host first, the client's end-to-end fields in
@@ -174,13 +178,14 @@ pub struct Added<'a> {
 /// what a trusted proxy says is kept. `x-picluster-*`, which is between balancer and node, is
 /// nobody's to send.
 pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>) {
-    let Added { forwarding, via, request_id } = added;
+    let Added { forwarding, via, request_id, strip } = added;
+    let (prefix, target) = stripped(head.target, strip);
     let passes = |name| match fate(name) {
         Fate::Passes => true,
         Fate::IsBelieved => forwarding.trusted,
         Fate::IsContinued | Fate::Ends => false,
     };
-    append_request_line(out, head.method, head.target);
+    append_request_line(out, head.method, target);
     append_field(out, "Host", head.host.unwrap_or_default().as_bytes());
     let hops_left = hops_left(head);
     for field in head.fields.end_to_end().filter(|field| passes(field.name)) {
@@ -201,6 +206,9 @@ pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>
         append_field(out, "Upgrade", protocols);
     }
     forwarding.append(head, out);
+    if !prefix.is_empty() {
+        append_field(out, "X-Forwarded-Prefix", prefix.as_bytes());
+    }
     if forwarding.believed_id(head).is_none() {
         append_field(out, REQUEST_ID, &hex(request_id));
     }
@@ -211,6 +219,18 @@ pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>
     });
     out.extend_from_slice(via.as_bytes());
     out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// A target without the first bytes of its path, and these. What is left begins with one slash: a
+/// second one would make a host of the first segment where an application sends its client on.
+fn stripped(target: &str, strip: usize) -> (&str, &str) {
+    let (prefix, rest) = target.split_at_checked(strip).unwrap_or(("", target));
+    if prefix.is_empty() || !rest.starts_with('/') {
+        // Empty, or a query: its slash is written with the request line.
+        return (prefix, if rest.is_empty() { "/" } else { rest });
+    }
+    let slashes = rest.bytes().take_while(|&b| b == b'/').count();
+    (prefix, &rest[slashes - 1..])
 }
 
 /// How many more hops a request may make. The limit is for those that ask about the way itself
@@ -321,6 +341,8 @@ pub struct AnswerForm<'a> {
     pub http10: bool,
     /// The name of the node that gave it, unless that is switched off.
     pub node: Option<&'a str>,
+    /// The node that the client shall stick to from now on, if it does not yet, and its service.
+    pub sticks_to: Option<(&'a str, Mark)>,
 }
 
 /// Writes the answer's head as the client gets it: the node's end-to-end fields in their order,
@@ -338,6 +360,9 @@ pub fn write_answer(head: &ResponseHead<'_>, form: AnswerForm<'_>, out: &mut Vec
     }
     if let Some(node) = form.node {
         append_field(out, NODE_HEADER, node.as_bytes());
+    }
+    if let Some((service, mark)) = form.sticks_to {
+        affinity::append_cookie(service, mark, out);
     }
     if let Some(protocol) = head.upgrade {
         append_field(out, "Connection", b"upgrade");
@@ -365,7 +390,8 @@ mod tests {
         let head = parse_request(text.as_bytes(), 0, &mut slots).expect("valid").expect("whole");
         let mut out = Vec::new();
         let forwarding = Forwarding::new(ip.parse().expect("an address"), trusted);
-        let added = Added { forwarding: &forwarding, via: "front", request_id: 0x0123_4567_89ab };
+        let added =
+            Added { forwarding: &forwarding, via: "front", request_id: 0x0123_4567_89ab, strip: 0 };
         write_request(&head, added, &mut out);
         String::from_utf8(out).expect("the inputs are text")
     }
@@ -513,7 +539,7 @@ mod tests {
     #[test]
     fn the_node_header_is_set_not_appended() {
         let text = "HTTP/1.1 200 OK\r\nx-picluster-node: forged\r\nContent-Length: 0\r\n\r\n";
-        let form = AnswerForm { close: false, http10: false, node: Some("ada") };
+        let form = AnswerForm { close: false, http10: false, node: Some("ada"), sticks_to: None };
         let expected = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Picluster-Node: ada\r\n\r\n";
         assert_eq!(answer(text, form), expected);
         let off = AnswerForm { node: None, ..form };
@@ -523,7 +549,7 @@ mod tests {
     #[test]
     fn a_client_of_1_0_gets_no_chunks_and_hears_what_becomes_of_the_connection() {
         let text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let form = AnswerForm { close: true, http10: true, node: None };
+        let form = AnswerForm { close: true, http10: true, node: None, sticks_to: None };
         assert_eq!(answer(text, form), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
         let kept = AnswerForm { close: false, ..form };
         let got = answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", kept);
@@ -532,7 +558,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_names_protocols_says_close_too_and_a_101_does_not() {
-        let form = AnswerForm { close: true, http10: false, node: None };
+        let form = AnswerForm { close: true, http10: false, node: None, sticks_to: None };
         let fields = "Connection: upgrade\r\nUpgrade: a\r\n";
         let got = answer(&format!("HTTP/1.1 426 \r\n{fields}Content-Length: 0\r\n\r\n"), form);
         assert!(got.ends_with(&format!("\r\n{fields}Connection: close\r\n\r\n")), "{got}");

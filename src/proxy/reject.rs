@@ -4,6 +4,8 @@ use std::time::SystemTime;
 
 use crate::h1::Refusal;
 use crate::metrics;
+use crate::pool::Pool;
+use crate::proxy::{Teaching, signpost};
 use crate::retry::{Failure, Reason};
 use crate::server::OverLimit;
 
@@ -24,6 +26,10 @@ pub(crate) enum Reject {
     SlowBody,
     /// The request asks for `/.picluster/..`, which is between balancer and node.
     Private,
+    /// No route takes the request: the answer lists those there are.
+    NoRoute,
+    /// The path could be read as another's, where services are told apart by their paths.
+    DotSegment,
     /// The request came through this balancer before.
     Loop,
     /// An OPTIONS or TRACE that may go no further (`Max-Forwards: 0`): it is ours to answer.
@@ -35,6 +41,8 @@ pub(crate) enum Reject {
     NoNodeYet,
     /// There were nodes; none came back within the hold.
     NoNodeNow,
+    /// There are nodes, and each had as many requests as it may until the hold was over.
+    AllBusy,
     /// As many requests wait for a node as may.
     TooManyHeld,
     /// Every attempt failed; how the last one did, and why there was no other.
@@ -50,11 +58,12 @@ impl Reject {
             Self::OverLimit(OverLimit::Client) => 429,
             Self::OverLimit(OverLimit::All) | Self::NoMemory => 503,
             Self::SlowHead | Self::SlowBody => 408,
-            Self::Private => 404,
+            Self::Private | Self::NoRoute => 404,
+            Self::DotSegment => 400,
             Self::Loop => 508,
             Self::LastHop { trace: false } => 200,
             Self::LastHop { trace: true } => 405,
-            Self::NoNodeYet | Self::NoNodeNow | Self::TooManyHeld => 503,
+            Self::NoNodeYet | Self::NoNodeNow | Self::AllBusy | Self::TooManyHeld => 503,
             Self::Failed(Failure::AnswerTimeout, _) => 504,
             Self::Failed(..) => 502,
         }
@@ -71,10 +80,13 @@ impl Reject {
             Self::SlowHead => "slow_head",
             Self::SlowBody => "slow_body",
             Self::Private => "private",
+            Self::NoRoute => "no_route",
+            Self::DotSegment => "dot_segment",
             Self::Loop => "loop",
             Self::LastHop { .. } => "last_hop",
             Self::NoNodeYet => "no_node_yet",
             Self::NoNodeNow => "no_node_now",
+            Self::AllBusy => "all_busy",
             Self::TooManyHeld => "too_many_held",
             Self::Failed(failure, _) => metrics::failure(failure),
         }
@@ -95,10 +107,13 @@ impl Reject {
             Self::SlowHead => "the request head did not come in time",
             Self::SlowBody => "the request body did not come in time",
             Self::Private => "nothing is served under /.picluster/ here",
+            Self::NoRoute => "no application of this network takes this address",
+            Self::DotSegment => "a path with . or .. in it could be read as another application's",
             Self::LastHop { .. } => "this is the last hop the request may make",
             Self::Loop => "this request came through this balancer before",
             Self::NoNodeYet => "no node has joined this cluster yet",
             Self::NoNodeNow => "no node answers at the moment; please try again",
+            Self::AllBusy => "all nodes are busy; please try again",
             Self::TooManyHeld => "too many requests wait for a node; please try again",
             Self::Failed(Failure::Refused | Failure::Unreachable, _) => "no node could be reached",
             Self::Failed(Failure::ConnectTimeout, _) => "no node could be reached in time",
@@ -147,10 +162,17 @@ impl Reject {
     pub(crate) fn write(self, answer: &Answer<'_>, out: &mut Vec<u8>) -> usize {
         let status = self.status();
         let reason = Self::reason(status);
-        let (media, body) = match (self, answer.html) {
-            (Self::NoNodeYet, true) => ("text/html", answer.teaching_html.to_owned()),
-            (Self::NoNodeYet, false) => ("text/plain", answer.teaching_text.to_owned()),
-            (other, _) => ("text/plain", format!("{status} {reason}: {}\n", other.sentence())),
+        let (media, body) = match (self, answer.browser) {
+            (Self::NoNodeYet, Some(_)) => ("text/html", answer.teaching.html.clone()),
+            (Self::NoNodeYet, None) => ("text/plain", answer.teaching.text.clone()),
+            (Self::NoRoute, Some(port)) => ("text/html", signpost::html(answer.pool, port)),
+            (other, _) => {
+                let mut text = format!("{status} {reason}: {}\n", other.sentence());
+                if other == Self::NoRoute {
+                    text.push_str(&signpost::text(answer.pool));
+                }
+                ("text/plain", text)
+            }
         };
         let retry = if matches!(status, 429 | 503) { "Retry-After: 1\r\n" } else { "" };
         // RFC 9110 sections 15.5.6 and 9.3.7: a 405, and the answer to an OPTIONS, says what is
@@ -183,17 +205,18 @@ const ALLOW: &str = "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH\
 pub(crate) struct Answer<'a> {
     /// The request was a HEAD.
     pub(crate) head_only: bool,
-    /// The client asked for HTML.
-    pub(crate) html: bool,
+    /// The client asked for HTML, at this port: `:8000`, or nothing.
+    pub(crate) browser: Option<&'a str>,
     /// The client speaks HTTP/1.0: a kept connection must be said.
     pub(crate) http10: bool,
     /// The connection ends after this answer.
     pub(crate) close: bool,
     /// For its `Date`.
     pub(crate) now: SystemTime,
-    /// The page and the text of an empty cluster.
-    pub(crate) teaching_html: &'a str,
-    pub(crate) teaching_text: &'a str,
+    /// What an empty cluster answers.
+    pub(crate) teaching: &'a Teaching,
+    /// Whose routes are listed.
+    pub(crate) pool: &'a Pool,
 }
 
 #[cfg(test)]
@@ -204,12 +227,12 @@ mod tests {
         let mut out = Vec::new();
         let answer = Answer {
             head_only,
-            html,
+            browser: html.then_some(""),
             http10: false,
             close: true,
             now: SystemTime::UNIX_EPOCH,
-            teaching_html: "<p>teach",
-            teaching_text: "teach\n",
+            teaching: &Teaching { html: "<p>teach".to_owned(), text: "teach\n".to_owned() },
+            pool: &Pool::default(),
         };
         reject.write(&answer, &mut out);
         String::from_utf8(out).expect("our own answers are text")

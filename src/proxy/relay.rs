@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::config::HEAD_BYTES_MAX;
 use crate::h1::{self, Body, Framing, Slots};
 use crate::health::Outcome;
+use crate::node::Mark;
 use crate::pool::Member;
 use crate::proxy::access::CLIENT_LEFT;
 use crate::proxy::client::{Client, Next, Request, gone};
@@ -94,7 +95,8 @@ impl Attempt<'_> {
         self.client.entry.answered(answer.status);
         self.worker.heard(self.member, answer.status);
         if answer.switches {
-            self.worker.answered(self.member, answer.status, self.request.came);
+            let Request { came, at_once, .. } = *self.request;
+            self.worker.answered(self.member, answer.status, came, at_once);
             let client = Box::pin(self.switch(&answer)).await;
             let Answer { status, draining, .. } = answer;
             return Ok(Relayed { client, status, reusable: false, draining });
@@ -232,6 +234,7 @@ impl Attempt<'_> {
             close: close_client && !interim,
             http10: request.http10 && !interim,
             node: worker.settings.node_header.then_some(self.member.node.name.as_str()),
+            sticks_to: (worker.settings.sticky && !interim).then(|| self.new_mark()).flatten(),
         };
         let ticket = worker.scratch.render(|out| headers::write_answer(&head, form, out));
         Ok(Some(Answer {
@@ -249,6 +252,13 @@ impl Attempt<'_> {
             draining,
             ticket,
         }))
+    }
+
+    /// What the client has to be told of its node, if it has not said it itself.
+    fn new_mark(&self) -> Option<(&str, Mark)> {
+        let node = &self.member.node;
+        let mark = node.id.mark();
+        (self.request.affinity.stuck != Some(mark)).then_some((&node.offer.service, mark))
     }
 
     /// Gives a 1xx to the client. A client of HTTP/1.0 has no use for one (RFC 9110 section 15.2).
@@ -313,7 +323,7 @@ impl Attempt<'_> {
 
     async fn relay_down(&mut self, answer: &mut Answer) -> Result<(), Stopped> {
         let Self { worker, client, node, member, inbox, request, .. } = self;
-        let came = request.came;
+        let (came, at_once) = (request.came, request.at_once);
         let Client { stream, timer, entry, inbox: request, kept_up, .. } = &mut **client;
         let (_, to_client) = stream.split();
         let (from_node, _) = node.split();
@@ -323,6 +333,7 @@ impl Attempt<'_> {
             timer,
             entry,
             came,
+            at_once,
             to_client,
             from_node,
             inbox,
@@ -339,7 +350,7 @@ impl Attempt<'_> {
         let Self { worker, client, request, node, member, inbox, .. } = self;
         let (mut from_client, to_client) = client.stream.split();
         let (from_node, mut to_node) = node.split();
-        let (timer, came) = (&mut client.timer, request.came);
+        let (timer, came, at_once) = (&mut client.timer, request.came, request.at_once);
         // The rest of the request is read into its buffer at the same time.
         let download = Download {
             worker,
@@ -347,6 +358,7 @@ impl Attempt<'_> {
             timer,
             entry: &client.entry,
             came,
+            at_once,
             to_client,
             from_node,
             inbox,

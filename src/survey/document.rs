@@ -22,6 +22,16 @@ pub struct Document {
     pub cluster: String,
     /// Its nodes, by name.
     pub nodes: Vec<Node>,
+    /// What its services claim in vain.
+    #[serde(default)]
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A route that two services name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Conflict {
+    /// As a sentence.
+    pub text: String,
 }
 
 /// One node. What nobody can tell is `None`.
@@ -54,6 +64,14 @@ pub struct Node {
     pub failures: Option<u64>,
     /// 1 is a whole share of the rotation.
     pub weight: Option<f64>,
+    /// Which application it serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// For which hosts; none is any.
+    pub hosts: Vec<String>,
+    /// What lies here and below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// Why it has less than a whole share, where that is not in `why`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_why: Option<String>,
@@ -80,7 +98,13 @@ impl Document {
             }
             node.state = printable(&node.state, 16);
             node.why = sentence(&node.why);
+            node.service = node.service.as_deref().map(|service| printable(service, 32));
+            node.hosts.iter_mut().for_each(|host| *host = printable(host, 253));
+            node.path = node.path.as_deref().map(|path| printable(path, 64));
             node.weight_why = node.weight_why.as_deref().map(sentence);
+        }
+        for conflict in &mut document.conflicts {
+            conflict.text = sentence(&conflict.text);
         }
         Some((document, in_ascii(str::from_utf8(body).ok()?.trim_end())))
     }
@@ -91,7 +115,12 @@ impl Document {
     }
 
     pub(crate) fn of_nodes(cluster: &str, nodes: Vec<Node>) -> Self {
-        Self { schema: SCHEMA.to_owned(), cluster: cluster.to_owned(), nodes }
+        Self {
+            schema: SCHEMA.to_owned(),
+            cluster: cluster.to_owned(),
+            nodes,
+            conflicts: Vec::new(),
+        }
     }
 
     pub(super) fn to_json(&self) -> String {
@@ -106,6 +135,9 @@ fn node(member: &Member) -> Node {
         name: node.name.clone(),
         hostname: node.hostname.clone(),
         endpoint: node.endpoint.to_string(),
+        service: Some(node.offer.service.clone()),
+        hosts: node.offer.hosts.clone(),
+        path: Some(node.offer.path.clone()),
         state: health.as_str().to_owned(),
         why: sentence(why),
         advertised: *advertised,

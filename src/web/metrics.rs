@@ -59,6 +59,7 @@ mod tests {
     use crate::config::{DiscoveryConfig, Serves, WebConfig};
     use crate::metrics::documented::{promised, told};
     use crate::metrics::exposition::{Form, render};
+    use crate::node::Offer;
     use crate::web::Web;
 
     #[tokio::test]
@@ -71,8 +72,8 @@ mod tests {
         };
         let listen = "127.0.0.1:0".parse().unwrap();
         let drain = Duration::ZERO;
-        let serves = Serves::Name;
-        let config = WebConfig { listen, serves, name: None, id: None, drain, discovery };
+        let (offer, serves) = (Offer::default(), Serves::Name);
+        let config = WebConfig { listen, offer, serves, name: None, id: None, drain, discovery };
         let web = Web::bind(&config).unwrap();
         let page = render(Form::Text, move |families| tell(families, &web.node));
         let mut promised = promised(&["Both", "Boards", "Node"]);

@@ -19,7 +19,11 @@ fn a_request_is_read_and_written_without_an_allocation() {
         let head = parse_request(REQUEST.as_bytes(), 0, &mut slots).unwrap().unwrap();
         assert_eq!((head.len, head.fields.len()), (700, 14));
         out.clear();
-        write_request(&head, Added { forwarding: &forwarding, via: "front", request_id: 7 }, out);
+        write_request(
+            &head,
+            Added { forwarding: &forwarding, via: "front", request_id: 7, strip: 0 },
+            out,
+        );
     };
     assert_allocates_nothing(rewrite);
 }
@@ -30,7 +34,7 @@ fn an_answer_is_read_and_written_without_an_allocation() {
         let mut slots = Slots::new();
         let head = parse_response(ANSWER.as_bytes(), 0, &mut slots, false).unwrap().unwrap();
         out.clear();
-        let form = AnswerForm { close: false, http10: false, node: Some("ada") };
+        let form = AnswerForm { close: false, http10: false, node: Some("ada"), sticks_to: None };
         write_answer(&head, form, out);
     };
     assert_allocates_nothing(rewrite);

@@ -2,6 +2,7 @@
 //! hand, and raw connections on both sides that are held to exact bytes.
 
 mod access;
+mod balancing;
 mod bulk;
 mod ending;
 mod framing;
@@ -14,6 +15,7 @@ mod pipelining;
 mod refusals;
 mod retries;
 mod rotation;
+mod routes;
 mod streams;
 mod trusted;
 mod tunnels;

@@ -26,6 +26,7 @@ mod metrics;
 mod neighbours;
 mod page;
 mod real_servers;
+mod routes;
 mod service;
 mod simulation;
 mod slow;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use picluster::config::{AppConfig, AppHealth, DirConfig, DiscoveryConfig, Serves, WebConfig};
 use picluster::listen::ListenError;
+use picluster::node::Offer;
 use picluster::shutdown::{self, Trigger};
 use picluster::web::Web;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,6 +27,7 @@ fn config(listen: &str) -> WebConfig {
         name: Some("ada".into()),
         id: None,
         drain: Duration::from_secs(5),
+        offer: Offer::default(),
         serves: Serves::Name,
         discovery: DiscoveryConfig {
             cluster: "default".into(),

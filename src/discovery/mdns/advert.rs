@@ -2,13 +2,16 @@
 
 use std::net::IpAddr;
 
+use data_encoding::BASE32_NOPAD;
 use mdns_sd::{Result, ServiceInfo};
+use sha2::{Digest, Sha256};
 
 use super::CLUSTER_HOST;
 use crate::node::{Advertisement, LB_SERVICE, NodeId, SERVICE};
 
-/// The longest id in a label, which has at most 63 bytes: `pc-`, `-http` and a suffix of five remain.
-const ID_CHARS_MAX: usize = 50;
+/// The longest id in a label, which has at most 63 bytes: `pc-`, nine bytes that tell what it is, and a
+/// suffix of five remain.
+const ID_CHARS_MAX: usize = 46;
 
 /// One service to advertise.
 #[derive(Clone, Debug)]
@@ -31,10 +34,12 @@ pub enum Advert {
         /// What it says of itself.
         txt: Advertisement,
     },
-    /// The name [`CLUSTER_HOST`], as a web server at `port`. One balancer of the link has it, the others
-    /// stand by.
-    ClusterHost {
-        /// The balancer's own id; the label of the service.
+    /// A name that leads to a balancer, as a web server at `port`: [`CLUSTER_HOST`], or that of an
+    /// application. One balancer of the link has it, the others stand by.
+    Host {
+        /// The name with the dot at its end.
+        name: String,
+        /// The balancer's own id; in the label of the service.
         id: NodeId,
         /// The port that clients connect to.
         port: u16,
@@ -67,8 +72,8 @@ impl Service {
     /// The host label is the instance label: a goodbye withdraws the addresses of its host, so no two
     /// registrations may share one.
     pub(super) fn host(&self) -> String {
-        match self.advert {
-            Advert::ClusterHost { .. } => CLUSTER_HOST.to_owned(),
+        match &self.advert {
+            Advert::Host { name, .. } => name.clone(),
             Advert::Node { .. } | Advert::Balancer { .. } => format!("{}.local.", self.label),
         }
     }
@@ -81,7 +86,7 @@ impl Service {
         match self.advert {
             Advert::Node { .. } => SERVICE,
             Advert::Balancer { .. } => LB_SERVICE,
-            Advert::ClusterHost { .. } => "_http._tcp.local.",
+            Advert::Host { .. } => "_http._tcp.local.",
         }
     }
 
@@ -92,7 +97,7 @@ impl Service {
             Advert::Node { port, txt, .. } | Advert::Balancer { port, txt, .. } => {
                 (*port, txt.to_txt())
             }
-            Advert::ClusterHost { port, .. } => (*port, Vec::new()),
+            Advert::Host { port, .. } => (*port, Vec::new()),
         };
         let one = (!self.bound.is_unspecified()).then_some(self.bound);
         let ips = one.as_slice();
@@ -109,9 +114,14 @@ impl Service {
 
 fn label(advert: &Advert) -> String {
     let (id, role) = match advert {
-        Advert::Node { id, .. } => (id, ""),
-        Advert::Balancer { id, .. } => (id, "-lb"),
-        Advert::ClusterHost { id, .. } => (id, "-http"),
+        Advert::Node { id, .. } => (id, String::new()),
+        Advert::Balancer { id, .. } => (id, "-lb".to_owned()),
+        Advert::Host { id, name, .. } if name == CLUSTER_HOST => (id, "-http".to_owned()),
+        // The name itself may be too long for a label.
+        Advert::Host { id, name, .. } => {
+            let digest = BASE32_NOPAD.encode(&Sha256::digest(name)[..5]).to_ascii_lowercase();
+            (id, format!("-{digest}"))
+        }
     };
     let id = id.as_str();
     format!("pc-{}{role}", &id[..id.len().min(ID_CHARS_MAX)])
@@ -125,25 +135,28 @@ mod tests {
         Advertisement::parse(|key| (key == "v").then_some("1")).unwrap()
     }
 
-    fn services(id: &str) -> [Service; 3] {
+    fn services(id: &str) -> [Service; 4] {
         let id = NodeId::new(id).unwrap();
         [
             Advert::Node { id: id.clone(), port: 8080, txt: txt() },
             Advert::Balancer { id: id.clone(), port: 7070, txt: txt() },
-            Advert::ClusterHost { id, port: 80 },
+            Advert::Host { name: CLUSTER_HOST.to_owned(), id: id.clone(), port: 80 },
+            Advert::Host { name: "blog.local.".to_owned(), id, port: 80 },
         ]
         .map(|advert| Service::new(advert, IpAddr::from([0, 0, 0, 0])))
     }
 
     #[test]
     fn each_registration_has_a_host_label_of_its_own() {
-        let [node, lb, host] = services("b2fkq7abcdefg");
+        let [node, lb, host, blog] = services("b2fkq7abcdefg");
         assert_eq!(node.fullname(), "pc-b2fkq7abcdefg._picluster._tcp.local.");
         assert_eq!(node.host(), "pc-b2fkq7abcdefg.local.");
         assert_eq!(lb.fullname(), "pc-b2fkq7abcdefg-lb._picluster-lb._tcp.local.");
         assert_eq!(lb.host(), "pc-b2fkq7abcdefg-lb.local.");
         assert_eq!(host.fullname(), "pc-b2fkq7abcdefg-http._http._tcp.local.");
         assert_eq!(host.host(), CLUSTER_HOST);
+        assert_eq!(blog.host(), "blog.local.");
+        assert_ne!(blog.fullname(), host.fullname());
     }
 
     #[test]

@@ -11,11 +11,11 @@ use tracing::{debug, error, info, warn};
 
 use super::advert::{Advert, Service};
 use super::announced::{Announced, CHECK_EVERY, Verdict};
-use super::claim::{Claim, Step};
 use super::daemon::{
     Daemon, Delays, MEASURE_EVERY, is_full, jittered, port_is_free, recv, warn_unheard,
 };
 use super::interfaces::{Interfaces, Purpose, Rule};
+use super::names::{Names, Wanted};
 use crate::config::DiscoveryConfig;
 
 /// When everything is announced again, in seconds after the last time; the last one repeats. Soon at
@@ -46,20 +46,30 @@ impl Advertiser {
     ///
     /// Outside a tokio runtime.
     pub fn start(config: &DiscoveryConfig, bound: IpAddr, adverts: Vec<Advert>) -> Self {
+        Self::with_names(config, bound, adverts, None)
+    }
+
+    /// The same, and claims names that lead here.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn with_names(
+        config: &DiscoveryConfig,
+        bound: IpAddr,
+        adverts: Vec<Advert>,
+        names: Option<Names>,
+    ) -> Self {
         let bound = bound.to_canonical();
         let (goodbye, goodbyes) = mpsc::channel(1);
         let interfaces = Interfaces::new(Rule::new(config, Purpose::BeFound(bound)));
-        let (hosts, services): (Vec<_>, Vec<_>) =
-            adverts.into_iter().partition(|advert| matches!(advert, Advert::ClusterHost { .. }));
-        let services = services.into_iter().map(|advert| Service::new(advert, bound)).collect();
-        let host = hosts.into_iter().next().map(|advert| Service::new(advert, bound));
+        let services = adverts.into_iter().map(|advert| Service::new(advert, bound)).collect();
         let advertising = Advertising {
             interfaces,
             services,
-            host,
+            names: Wanted::new(names, bound),
             heard: Announced::No { since: None },
             probe: true,
-            holds_host: false,
             told: None,
         };
         tokio::spawn(advertising.run(goodbyes));
@@ -91,12 +101,10 @@ enum End {
 struct Advertising {
     interfaces: Arc<Interfaces>,
     services: Vec<Service>,
-    host: Option<Service>,
+    names: Wanted,
     heard: Announced,
     /// Whether the names of the services must be probed for; not after a daemon that held them.
     probe: bool,
-    /// The daemon before held the cluster's host name.
-    holds_host: bool,
     /// What was last said of the interfaces.
     told: Option<String>,
 }
@@ -154,16 +162,9 @@ impl Advertising {
             () = port_is_free(true) => {}
         }
         let (daemon, monitor) = Daemon::start(&self.interfaces)?;
-        let mut claim = match &self.host {
-            None => None,
-            Some(host) if std::mem::take(&mut self.holds_host) => {
-                daemon.register(host.info(false)?)?;
-                Some(Claim::kept())
-            }
-            Some(_) => Some(Claim::start(&daemon)?),
-        };
+        self.names.start(&daemon)?;
         self.heard = Announced::not_yet(&self.interfaces.used(), Instant::now());
-        self.register(&daemon, false)?;
+        self.register(&daemon)?;
         let mut announced = 0;
         let mut announce_at = announce_again_at(announced);
         let mut check_at = Instant::now() + CHECK_EVERY;
@@ -171,12 +172,6 @@ impl Advertising {
         let mut measured: Option<Receiver<Metrics>> = None;
         loop {
             let own: Vec<IpAddr> = self.interfaces.links().iter().map(|link| link.ip).collect();
-            let step = async {
-                match &mut claim {
-                    Some(claim) => claim.step(&daemon, &own).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 said = goodbyes.recv() => {
@@ -185,18 +180,12 @@ impl Advertising {
                 }
                 event = monitor.recv_async() => {
                     let event = event.map_err(|_| mdns_sd::Error::DaemonShutdown)?;
-                    self.on_daemon(&daemon, event, claim.as_mut())?;
+                    self.on_daemon(&daemon, event)?;
                 }
-                step = step => if let Step::Take { renamed } = step? {
-                    if renamed {
-                        daemon.end().await;
-                        return Ok(End::Replaced);
-                    }
-                    if let (Some(host), Some(claim)) = (&self.host, &mut claim) {
-                        daemon.register(host.info(true)?)?;
-                        claim.taken(&daemon)?;
-                        info!("claiming picluster.local");
-                    }
+                news = self.names.news(&daemon, &own) => if self.names.act(&news?, &daemon)? {
+                    self.names.keep();
+                    daemon.end().await;
+                    return Ok(End::Replaced);
                 },
                 () = sleep_until(measure_at.into()) => {
                     measure_at = Instant::now() + MEASURE_EVERY;
@@ -206,7 +195,7 @@ impl Advertising {
                     measured = None;
                     if metrics.is_some_and(|metrics| is_full(&metrics)) {
                         debug!("mdns cache full, starting over");
-                        self.holds_host = claim.as_ref().is_some_and(Claim::is_confirmed);
+                        self.names.keep();
                         daemon.end().await;
                         return Ok(End::Replaced);
                     }
@@ -214,15 +203,17 @@ impl Advertising {
                 () = sleep_until(announce_at.into()) => {
                     announced += 1;
                     announce_at = announce_again_at(announced);
-                    let ours = claim.as_ref().is_some_and(Claim::is_ours);
-                    self.register(&daemon, ours)?;
+                    self.register(&daemon)?;
+                    for name in self.names.ours() {
+                        daemon.register(name.info(true)?)?;
+                    }
                 }
                 () = sleep_until(check_at.into()), if !self.services.is_empty() && self.heard != Announced::Yes => {
                     check_at = Instant::now() + CHECK_EVERY;
                     self.tell_obstacle();
                     match self.heard.check(&self.interfaces.used(), Instant::now()) {
                         Verdict::Fine => {}
-                        Verdict::AskAgain => self.register(&daemon, false)?,
+                        Verdict::AskAgain => self.register(&daemon)?,
                         Verdict::Unheard => return Ok(End::Unheard),
                     }
                 }
@@ -242,30 +233,15 @@ impl Advertising {
         }
     }
 
-    /// Registers everything, or announces it again: to mdns-sd that is the same.
-    fn register(&self, daemon: &Daemon, with_host: bool) -> Result<()> {
-        for service in &self.services {
-            daemon.register(service.info(self.probe)?)?;
-        }
-        match &self.host {
-            Some(host) if with_host => daemon.register(host.info(true)?),
-            _ => Ok(()),
-        }
+    /// Registers all services, or announces them again: to mdns-sd that is the same.
+    fn register(&self, daemon: &Daemon) -> Result<()> {
+        self.services.iter().try_for_each(|service| daemon.register(service.info(self.probe)?))
     }
 
-    fn on_daemon(
-        &mut self,
-        daemon: &Daemon,
-        event: DaemonEvent,
-        claim: Option<&mut Claim>,
-    ) -> Result<()> {
+    fn on_daemon(&mut self, daemon: &Daemon, event: DaemonEvent) -> Result<()> {
         match event {
             DaemonEvent::Announce(fullname, place) => {
-                if let (Some(host), Some(claim)) = (&self.host, claim)
-                    && host.fullname().eq_ignore_ascii_case(&fullname)
-                {
-                    claim.confirm();
-                }
+                self.names.announced(&fullname);
                 let ours = self.services.iter().any(|service| service.owns(&fullname));
                 if ours && self.heard.announced(&place, &self.interfaces.used()) {
                     info!(service = fullname, place, "announced");
@@ -276,29 +252,18 @@ impl Advertising {
                 self.tell_obstacle();
                 let added = if let DaemonEvent::IpAdd(ip) = event { Some(ip) } else { None };
                 self.heard.changed(added, &self.interfaces.used(), Instant::now());
-                if let Some(claim) = claim {
-                    claim.disturbed(daemon)?;
-                }
+                self.names.disturbed(daemon)?;
             }
-            DaemonEvent::NameChange(change) => self.on_conflict(daemon, &change, claim)?,
+            DaemonEvent::NameChange(change) => self.on_conflict(daemon, &change)?,
             DaemonEvent::Error(error) => debug!(%error, "mdns error"),
             _ => {}
         }
         Ok(())
     }
 
-    fn on_conflict(
-        &mut self,
-        daemon: &Daemon,
-        change: &DnsNameChange,
-        claim: Option<&mut Claim>,
-    ) -> Result<()> {
-        if let (Some(host), Some(claim)) = (&self.host, claim)
-            && host.owns(&change.original)
-        {
-            // What is withdrawn is the new name, so the winner's records stay.
-            let _ = daemon.unregister(&host.fullname())?;
-            return claim.lost(daemon);
+    fn on_conflict(&mut self, daemon: &Daemon, change: &DnsNameChange) -> Result<()> {
+        if self.names.conflict(change, daemon)? {
+            return Ok(());
         }
         let lost = self.services.iter_mut().find(|service| service.owns(&change.original));
         let Some(service) = lost else {
@@ -319,7 +284,7 @@ impl Advertising {
     /// Says goodbye for everything and ends the daemon.
     async fn withdraw(&self, daemon: Daemon) {
         let all = async {
-            for service in self.services.iter().chain(&self.host) {
+            for service in self.services.iter().chain(self.names.ours()) {
                 if let Ok(done) = daemon.unregister(&service.fullname()) {
                     let _ = done.recv_async().await;
                 }

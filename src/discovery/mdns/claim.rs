@@ -1,4 +1,5 @@
-//! The claim on `picluster.local`: one balancer holds the name, the others stand by.
+//! The claim on a name, `picluster.local` or that of an application: one balancer holds it, the others
+//! stand by.
 //!
 //! mdns-sd would rename the loser of a conflict to `picluster-2.local`, which helps nobody, and never
 //! gives the old name back. So a balancer listens first, registers only a name that nobody answers
@@ -29,6 +30,8 @@ pub(super) enum Step {
 
 /// What this balancer knows of the name.
 pub(super) struct Claim {
+    /// With the dot at its end.
+    name: String,
     /// Answers for the name; `None` while it is ours.
     answers: Option<Receiver<HostnameResolutionEvent>>,
     rival: Rival,
@@ -39,13 +42,13 @@ pub(super) struct Claim {
 
 impl Claim {
     /// The name was ours with the daemon before, and is registered again.
-    pub(super) fn kept() -> Self {
-        Self { answers: None, rival: Rival::default(), renamed: false, confirmed: true }
+    pub(super) fn kept(name: String) -> Self {
+        Self { name, answers: None, rival: Rival::default(), renamed: false, confirmed: true }
     }
 
     /// Begins to listen.
-    pub(super) fn start(daemon: &ServiceDaemon) -> Result<Self> {
-        let mut claim = Self { confirmed: false, ..Self::kept() };
+    pub(super) fn start(name: String, daemon: &ServiceDaemon) -> Result<Self> {
+        let mut claim = Self { confirmed: false, ..Self::kept(name) };
         claim.listen(daemon, None)?;
         Ok(claim)
     }
@@ -56,6 +59,7 @@ impl Claim {
     ///
     /// Nothing is lost when it is dropped midway.
     pub(super) async fn step(&mut self, daemon: &ServiceDaemon, own: &[IpAddr]) -> Result<Step> {
+        let name = self.name.trim_end_matches('.');
         let Some(answers) = &self.answers else {
             return std::future::pending().await;
         };
@@ -69,12 +73,13 @@ impl Claim {
             Some(HostnameResolutionEvent::AddressesFound(_, found)) => {
                 if self.rival.found(&found, own) {
                     let holder = self.rival.addresses.iter().next().map(tracing::field::display);
-                    info!(holder, "another balancer holds picluster.local, standing by");
+                    let who = if self.name == CLUSTER_HOST { "balancer" } else { "machine" };
+                    info!(holder, "another {who} holds {name}, standing by");
                 }
             }
             Some(HostnameResolutionEvent::AddressesRemoved(_, removed)) => {
                 if self.rival.removed(&removed) {
-                    info!("picluster.local was given up by its holder");
+                    info!("{name} was given up by its holder");
                     if self.renamed {
                         // The fresh daemon listens for itself.
                         return Ok(Step::Take { renamed: true });
@@ -108,7 +113,13 @@ impl Claim {
     /// The name was registered: stop listening.
     pub(super) fn taken(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         self.answers = None;
-        daemon.stop_resolve_hostname(CLUSTER_HOST)
+        info!("claiming {}", self.name.trim_end_matches('.'));
+        daemon.stop_resolve_hostname(&self.name)
+    }
+
+    /// Nothing more is wanted of the name, which is not ours.
+    pub(super) fn stop(&self, daemon: &ServiceDaemon) -> Result<()> {
+        if self.answers.is_some() { daemon.stop_resolve_hostname(&self.name) } else { Ok(()) }
     }
 
     /// The name was lost to another who asked at the same time.
@@ -125,7 +136,7 @@ impl Claim {
     }
 
     fn listen(&mut self, daemon: &ServiceDaemon, gone_at: Option<Instant>) -> Result<()> {
-        self.answers = Some(daemon.resolve_hostname(CLUSTER_HOST, None)?);
+        self.answers = Some(daemon.resolve_hostname(&self.name, None)?);
         // A little apart, so that of several who stand by one is first.
         let jitter = Duration::from_millis(fastrand::u64(0..500));
         self.rival = Rival::default();

@@ -5,15 +5,17 @@
 //! to hold yet is a candidate: it has one holder that is not `proven`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{Ledger, What};
 use super::holder::{Farewell, Holder};
+use super::offers::Offers;
 use super::probe::{HEALTH_PATH, ProbeResult, judge};
 use super::way::{Target, Way};
 use crate::config::{ENDPOINTS_MAX, FORGET_AFTER};
 use crate::health::{Health, Outcome, Thresholds};
-use crate::node::{NodeId, Sighting, Source, printable};
+use crate::node::{Advertisement, NodeId, Offer, Sighting, Source, printable};
 
 /// A way that does not answer is dropped after this long, unless a node is known by it and still
 /// advertised there. Its source proposes it again if it is still there.
@@ -29,9 +31,16 @@ pub(super) struct Context<'a> {
     pub(super) limits: &'a Thresholds,
     /// Whether the table has room for one more node.
     pub(super) room: bool,
-    /// The nodes that had a share of the requests when this began.
-    pub(super) usable: usize,
+    /// What the nodes offer that had a share of the requests when this began.
+    pub(super) usable: &'a [Arc<Offer>],
     pub(super) now: Duration,
+}
+
+impl Context<'_> {
+    /// How many nodes of the service of this offer had a share of the requests.
+    pub(super) fn usable(&self, offer: &Offer) -> usize {
+        self.usable.iter().filter(|other| other.service == offer.service).count()
+    }
 }
 
 #[derive(Debug)]
@@ -46,6 +55,8 @@ pub(super) struct Claim {
     pub(super) ways: Vec<Way>,
     /// In the order in which they came: the first goes by the id itself. Empty: to be dropped.
     pub(super) holders: Vec<Holder>,
+    /// What was advertised under this id, by the start that it was said of.
+    offers: Offers,
 }
 
 impl Claim {
@@ -57,7 +68,16 @@ impl Claim {
         now: Duration,
     ) -> Self {
         let label = if label.is_empty() { id.to_string() } else { printable(label, 63) };
-        Self { id, foreign, source, label, added: now, ways: Vec::new(), holders: Vec::new() }
+        Self {
+            id,
+            foreign,
+            source,
+            label,
+            added: now,
+            ways: Vec::new(),
+            holders: Vec::new(),
+            offers: Offers::default(),
+        }
     }
 
     /// Whether nobody has proved to hold it yet.
@@ -138,6 +158,8 @@ impl Claim {
                 way.ask(cx.now);
             }
         }
+        let Advertisement { boot, offer, .. } = &sighting.advertisement;
+        self.offers.heard(*boot, offer, &self.holders);
         self.drop_unproven_absent();
         self.settle(cx);
     }
@@ -278,7 +300,8 @@ impl Claim {
         for holder in &mut self.holders {
             let way = self.ways.iter().find(|way| way.key == holder.active);
             let proved = way.is_some_and(|way| way.record.good() >= cx.limits.rise);
-            cx.ledger.changed |= holder.standing.advance(holder.shown, proved, cx.usable, cx.now);
+            let usable = cx.usable(&holder.offer);
+            cx.ledger.changed |= holder.standing.advance(holder.shown, proved, usable, cx.now);
         }
         self.settle(cx);
     }
@@ -305,6 +328,13 @@ impl Claim {
             if let Some(key) = self.replacement(&self.holders[at]) {
                 let boot = self.holders[at].boot;
                 self.hand_over(at, key, boot, cx);
+            }
+        }
+        for holder in &mut self.holders {
+            let offer = self.offers.of(holder).filter(|offer| **offer != holder.offer);
+            if let Some(offer) = offer {
+                holder.offer = Arc::clone(offer);
+                cx.ledger.changed = true;
             }
         }
         let (ways, foreign) = (&self.ways, self.foreign);

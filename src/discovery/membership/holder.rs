@@ -9,7 +9,7 @@ use super::event::What;
 use super::standing::Standing;
 use super::way::Way;
 use crate::health::Health;
-use crate::node::Boot;
+use crate::node::{Boot, Offer};
 use crate::pi::Pi;
 use crate::pool::Counters;
 
@@ -50,6 +50,8 @@ pub(super) struct Holder {
     pub(super) counters: Arc<Counters>,
     /// How its board is, as it said last.
     pub(super) pi: Arc<Mutex<Option<Pi>>>,
+    /// What this start of it offers; written by [`Claim::settle`](super::claim::Claim::settle).
+    pub(super) offer: Arc<Offer>,
     /// Its board's trouble as it was last told, and when that was.
     trouble: (bool, Option<Duration>),
     /// The health as it was last told, and since when it is that.
@@ -83,6 +85,7 @@ impl Holder {
             name: None,
             counters: Arc::default(),
             pi: Arc::default(),
+            offer: Arc::default(),
             trouble: (false, None),
             shown: Health::Starting,
             since: cx.now,
@@ -154,7 +157,8 @@ impl Holder {
         }
         let health = self.standing.over(way.health());
         if self.proven && health != self.shown {
-            self.standing.turned(self.shown, health, cx.usable, cx.now);
+            let usable = cx.usable(&self.offer);
+            self.standing.turned(self.shown, health, usable, cx.now);
             self.tell(health, way, foreign, cx);
             self.shown = health;
             self.since = cx.now;

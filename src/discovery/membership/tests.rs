@@ -5,9 +5,11 @@ mod bounds;
 mod drain;
 mod foreign;
 mod names;
+mod offers;
 mod traffic;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::*;
 use crate::health::{Health, Outcome};
@@ -45,6 +47,7 @@ fn sighting(instance: &str, id: Option<&str>, endpoints: &[SocketAddr]) -> Sight
         cluster: "default".to_owned(),
         health: None,
         ctl: None,
+        offer: Arc::default(),
     };
     let (instance, target) = (instance.to_owned(), "host".to_owned());
     Sighting { instance, target, endpoints: endpoints.to_vec(), advertisement }
@@ -190,7 +193,7 @@ fn a_node_that_drained_and_said_goodbye_leaves_the_list_when_it_stops() {
 fn a_silent_node_stays_as_down_until_it_is_forgotten_and_takes_its_counters_along() {
     let mut lab = Lab::new();
     lab.joined("a", 1, 1);
-    let counters = std::sync::Arc::downgrade(&lab.members[0].counters);
+    let counters = Arc::downgrade(&lab.members[0].counters);
     lab.answers.clear();
     lab.pass(25);
     assert_eq!(lab.shown(), [("a".to_owned(), Health::Down)]);
@@ -229,7 +232,7 @@ fn a_new_address_and_a_new_boot_are_swapped_in_place() {
     lab.pass(20);
     let member = &lab.members[0];
     assert_eq!((member.node.endpoint, member.health, lab.members.len()), (at(2), Health::Up, 1));
-    assert!(member.epoch != epoch && std::sync::Arc::ptr_eq(&member.counters, &counters));
+    assert!(member.epoch != epoch && Arc::ptr_eq(&member.counters, &counters));
     assert!(!lab.told().contains(&What::Left) && lab.told().contains(&What::Moved));
 }
 

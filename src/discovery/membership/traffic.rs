@@ -1,5 +1,6 @@
 //! What requests say of nodes: what one alone decides, and what only a look at its peers does.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::claim::{Claim, Context};
 use super::event::Ejection;
 use super::holder::Holder;
 use crate::health::{Health, Outcome};
-use crate::node::NodeId;
+use crate::node::{NodeId, Offer};
 
 impl Membership {
     /// Takes traffic's word about the member of this epoch. A refused connection and a draining
@@ -18,11 +19,11 @@ impl Membership {
         let found = self.claims.iter().find_map(|(id, claim)| {
             let at = claim.holders.iter().position(|holder| holder.epoch == epoch)?;
             let holder = &claim.holders[at];
-            holder.proven.then(|| (id.clone(), at, holder.active))
+            holder.proven.then(|| (id.clone(), at, holder))
         });
-        let Some((id, at, active)) = found else { return };
+        let Some((id, at, holder)) = found else { return };
         let wrong = matches!(outcome, Outcome::Erring | Outcome::Breaking);
-        let alone = wrong && self.errs_alone(epoch);
+        let (alone, active) = (wrong && self.errs_alone(holder), holder.active);
         self.with(&id, now, |claim, cx| {
             claim.tried(at, outcome, alone, cx);
             claim.observed(active, outcome, cx);
@@ -31,14 +32,16 @@ impl Membership {
 
     /// Whether a node may be ejected for what goes wrong with it. Not when half of its peers have just
     /// done wrong too, because then it is the application; and never more than half of the nodes,
-    /// so never the last one.
-    fn errs_alone(&self, epoch: u64) -> bool {
+    /// so never the last one. The nodes are those of its service.
+    fn errs_alone(&self, node: &Holder) -> bool {
         let (mut peers, mut alike, mut out, mut all) = (0, 0, 0, 0);
-        for holder in self.holders().filter(|holder| !holder.drained_here) {
+        let is_peer =
+            |holder: &Holder| !holder.drained_here && holder.offer.service == node.offer.service;
+        for holder in self.holders().filter(|holder| is_peer(holder)) {
             let is_out = holder.standing.is_out(holder.shown);
             out += usize::from(is_out);
             all += usize::from(is_out || holder.shown == Health::Up);
-            if holder.epoch != epoch && holder.has_share() {
+            if holder.epoch != node.epoch && holder.has_share() {
                 peers += 1;
                 alike += usize::from(holder.counters.errors.load(Ordering::Relaxed) > 0);
             }
@@ -50,9 +53,10 @@ impl Membership {
         self.claims.values().flat_map(|claim| &claim.holders).filter(|holder| holder.proven)
     }
 
-    /// The nodes that have a share of the requests.
-    pub(super) fn usable(&self) -> usize {
-        self.holders().filter(|holder| holder.has_share()).count()
+    /// What the nodes offer that have a share of the requests.
+    pub(super) fn usable(&self) -> Vec<Arc<Offer>> {
+        let usable = self.holders().filter(|holder| holder.has_share());
+        usable.map(|holder| Arc::clone(&holder.offer)).collect()
     }
 
     /// When time alone changes what a node gets.
@@ -81,10 +85,11 @@ impl Claim {
         let holder = &mut self.holders[at];
         let way = self.ways.iter().find(|way| way.key == holder.active);
         let well = way.and_then(|way| way.answer.filter(|_| way.record.failed() == 0));
+        let usable = cx.usable(&holder.offer);
         let (shown, standing) = (holder.shown, &mut holder.standing);
         let moved = match outcome {
-            Outcome::Answered => standing.passed(shown, cx.usable, cx.now),
-            Outcome::Broken => standing.broke(shown, cx.usable, cx.now),
+            Outcome::Answered => standing.passed(shown, usable, cx.now),
+            Outcome::Broken => standing.broke(shown, usable, cx.now),
             Outcome::Erring if alone && shown == Health::Up => {
                 standing.erred(Ejection::Errors, cx.now);
                 true

@@ -111,6 +111,7 @@ fn member(claim: &Claim, holder: &Holder, id: NodeId, name: String) -> Option<Me
             endpoint: way.target.endpoint,
             boot: holder.boot,
             source: claim.source,
+            offer: Arc::clone(&holder.offer),
         },
         health,
         why,

@@ -52,7 +52,7 @@ fn check_request(bytes: &[u8]) {
 
     let mut sent = Vec::new();
     let forwarding = Forwarding::new([10, 0, 0, 9].into(), false);
-    let added = Added { forwarding: &forwarding, via: "front", request_id: 7 };
+    let added = Added { forwarding: &forwarding, via: "front", request_id: 7, strip: 0 };
     write_request(&head, added, &mut sent);
     let fields = parsed_request(&sent, &head);
     sent.extend_from_slice(&wire[head.len..]);
@@ -118,7 +118,7 @@ fn check_response(bytes: &[u8], head_request: bool) {
 
     for form in [(false, false), (true, false), (true, true)] {
         let (close, http10) = form;
-        let form = AnswerForm { close, http10, node: Some("ada") };
+        let form = AnswerForm { close, http10, node: Some("ada"), sticks_to: None };
         let mut sent = Vec::new();
         write_answer(&head, form, &mut sent);
         let fields = parsed_response(&sent, &head);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use picluster::balance::Balance;
 use picluster::config::{AccessLogForm, Limits, TrustedProxies};
 use picluster::health::Outcome;
 use picluster::listen;
@@ -27,6 +28,9 @@ pub(crate) struct Setup {
     pub(super) hold: Duration,
     pub(super) workers: usize,
     pub(crate) node_header: bool,
+    pub(super) balance: &'static str,
+    pub(super) inflight_max: Option<u32>,
+    pub(super) sticky: bool,
     pub(super) trusted_proxies: TrustedProxies,
     /// How long ago the balancer started.
     pub(super) age: Duration,
@@ -66,6 +70,9 @@ impl Front {
             hold: Duration::from_millis(300),
             workers: 1,
             node_header: true,
+            balance: "round-robin",
+            inflight_max: None,
+            sticky: false,
             trusted_proxies: TrustedProxies::default(),
             age: Duration::from_secs(60),
             access_log: None,
@@ -81,6 +88,7 @@ impl Front {
             limits: setup.limits.clone(),
             hold: setup.hold,
             node_header: setup.node_header,
+            sticky: setup.sticky,
             trusted_proxies: setup.trusted_proxies,
             via: "front".to_owned(),
             teaching: Teaching { html: "<p>teach".to_owned(), text: "teach\n".to_owned() },
@@ -93,6 +101,8 @@ impl Front {
             access_log,
         });
         let (publisher, pool) = pool::channel();
+        let balance = Balance::parse(setup.balance).unwrap();
+        let publisher = publisher.balancing(balance, setup.inflight_max);
         // Before the workers start, so that none serves without having seen it.
         if !members.is_empty() {
             publisher.publish(members, setup.age);

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use picluster::health::Health;
-use picluster::node::{Node, NodeId, Source};
+use picluster::node::{Node, NodeId, Offer, Source};
 use picluster::pool::{Counters, Member, Share};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -258,6 +258,13 @@ impl Puppet {
         member(self.name, self.epoch, self.addr(), &self.counters)
     }
 
+    /// Up, and one of the nodes of an application.
+    pub(super) fn serving(&self, offer: Offer) -> Member {
+        let mut member = self.up();
+        member.node.offer = Arc::new(offer);
+        member
+    }
+
     pub(super) fn down(&self) -> Member {
         Member { health: Health::Down, ..self.up() }
     }
@@ -298,6 +305,7 @@ pub(super) fn member(
             endpoint,
             boot: None,
             source: Source::Mdns,
+            offer: Arc::default(),
         },
         health: Health::Up,
         why: String::new(),

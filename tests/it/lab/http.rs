@@ -56,8 +56,11 @@ impl Connection {
         headers: &[(String, String)],
         body: &[u8],
     ) -> Result<Answer> {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host);
-        for (name, value) in headers {
+        let is_host = |name: &str| name.eq_ignore_ascii_case("host");
+        let host = headers.iter().find(|(name, _)| is_host(name));
+        let host = host.map_or(&self.host, |(_, host)| host);
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n");
+        for (name, value) in headers.iter().filter(|(name, _)| !is_host(name)) {
             request += &format!("{name}: {value}\r\n");
         }
         if !matches!(method, "GET" | "HEAD") {

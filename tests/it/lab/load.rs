@@ -47,6 +47,8 @@ pub(crate) struct Report {
     pub(crate) worst_began_ms: u64,
     /// The most that the end of a short sleep was late: what a busy machine adds by itself.
     pub(crate) stall_ms: u64,
+    /// Answers by how long they were waited for, in milliseconds.
+    pub(crate) waits_ms: BTreeMap<u64, u64>,
     /// Failures by reason.
     pub(crate) reasons: BTreeMap<String, u64>,
     /// Answers by node, from `x-picluster-node`.

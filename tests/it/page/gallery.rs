@@ -191,6 +191,7 @@ fn members(now: Duration) -> Vec<Member> {
             endpoint: SocketAddr::from(([10, 0, 0, at as u8 + 1], 8080)),
             boot: None,
             source: Source::Mdns,
+            offer: Arc::default(),
         },
         health,
         why: why.into(),

@@ -136,8 +136,8 @@ impl Checks {
             live.contains(at) || weak.strong_count() > 0
         });
         // One round, whatever the weights are, and from wherever it begins.
-        let quarters = |member: &Member| match member.share.weight() {
-            0.0 => 4,
+        let quarters = |member: &Member| match member.weight() {
+            0.0 => 4 * usize::from(member.node.offer.weight),
             weight => (weight * 4.0) as usize,
         };
         let round: usize = pool.usable().iter().map(|member| quarters(member)).sum();

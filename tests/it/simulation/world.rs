@@ -8,7 +8,7 @@ use std::time::Duration;
 use picluster::discovery::membership::ProbeTicket;
 use picluster::discovery::membership::{Membership, NodeState, Probe, ProbeResult, Settings};
 use picluster::health::Thresholds;
-use picluster::node::{Advertisement, Boot, Change, NodeId, Sighting, Source};
+use picluster::node::{Advertisement, Boot, Change, NodeId, Offer, Sighting, Source};
 use picluster::pool::{self, Publisher, Watch};
 
 use super::checks::Checks;
@@ -94,7 +94,18 @@ impl Machine {
 
 pub(super) fn advertisement(id: Option<NodeId>) -> Advertisement {
     let cluster = "default".to_owned();
-    Advertisement { id, hostname: None, boot: None, cluster, health: None, ctl: None }
+    // Some weigh more than others, each the same for good.
+    let last = id.as_ref().and_then(|id| id.as_str().bytes().last()).unwrap_or_default();
+    let offer = Offer { weight: 1 + last % 3, ..Offer::default() };
+    Advertisement {
+        id,
+        hostname: None,
+        boot: None,
+        cluster,
+        health: None,
+        ctl: None,
+        offer: Arc::new(offer),
+    }
 }
 
 /// What is to come.

@@ -54,7 +54,7 @@ fn a_board_that_gets_warmer_makes_no_new_pool() {
     lab.joined("a", 1, 1);
     lab.answers.insert(at(1), saying(1, true, 0.5));
     lab.pass(12);
-    let pi = std::sync::Arc::clone(&lab.members[0].pi);
+    let pi = Arc::clone(&lab.members[0].pi);
     lab.answers.insert(at(1), saying(1, true, 0.45));
     lab.now += Duration::from_secs(2);
     while lab.round() {}

@@ -31,7 +31,7 @@ fn a_foreign_device_yields_the_contested_address_and_keeps_its_other_one() {
     lab.pass(10);
     assert_eq!(lab.shown_at(1), Some(("pi", Health::Up)));
     assert_eq!(lab.shown_at(2), Some(("NAS", Health::Up)));
-    assert!(lab.members.iter().any(|m| std::sync::Arc::ptr_eq(&m.counters, &counters)));
+    assert!(lab.members.iter().any(|m| Arc::ptr_eq(&m.counters, &counters)));
     assert_eq!(lab.told(), [What::Joined, What::Joined, What::Moved]);
 }
 

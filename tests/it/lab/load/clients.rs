@@ -90,6 +90,7 @@ impl Report {
         let reason = match outcome {
             Ok(answer) => {
                 self.ok += 1;
+                *self.waits_ms.entry(waited_ms).or_default() += 1;
                 return self.count_node(answer.node().unwrap_or("nobody"));
             }
             Err(reason) => reason,

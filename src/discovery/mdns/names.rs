@@ -1,0 +1,212 @@
+//! The names that lead to a balancer: which are wanted, and the claim on each.
+
+use std::collections::BTreeSet;
+use std::future::{pending, poll_fn};
+use std::net::IpAddr;
+use std::task::Poll;
+
+use mdns_sd::{DnsNameChange, Result, ServiceDaemon};
+use tokio::sync::watch;
+use tracing::info;
+
+use super::advert::{Advert, Service};
+use super::claim::{Claim, Step};
+use crate::node::NodeId;
+
+/// The most names that one balancer claims: each has a question of its own to the network.
+const NAMES_MAX: usize = 32;
+
+/// Which names are to lead to a balancer.
+pub struct Names {
+    /// The balancer's own id.
+    pub id: NodeId,
+    /// The port that clients connect to.
+    pub port: u16,
+    /// The names, each with the dot at its end.
+    pub wanted: watch::Receiver<BTreeSet<String>>,
+}
+
+/// A name and what is known of it.
+struct Name {
+    name: String,
+    service: Service,
+    /// In the present daemon.
+    claim: Option<Claim>,
+    /// The daemon before held it.
+    held: bool,
+}
+
+/// All names of a balancer; none for a node.
+pub(super) struct Wanted {
+    names: Option<Names>,
+    bound: IpAddr,
+    list: Vec<Name>,
+}
+
+impl Wanted {
+    pub(super) fn new(names: Option<Names>, bound: IpAddr) -> Self {
+        Self { names, bound, list: Vec::new() }
+    }
+
+    /// A daemon has started: claims all names in it.
+    pub(super) fn start(&mut self, daemon: &ServiceDaemon) -> Result<()> {
+        for name in &mut self.list {
+            name.claim = None;
+        }
+        self.follow(daemon)
+    }
+
+    /// Brings the claims in line with what is wanted.
+    pub(super) fn follow(&mut self, daemon: &ServiceDaemon) -> Result<()> {
+        let Some(Names { id, port, wanted }) = &mut self.names else { return Ok(()) };
+        let wanted = wanted.borrow_and_update().clone();
+        for gone in self.list.extract_if(.., |name| !wanted.contains(&name.name)) {
+            gone.give_up(daemon)?;
+        }
+        for name in wanted {
+            if self.list.len() < NAMES_MAX && !self.list.iter().any(|known| known.name == name) {
+                let advert = Advert::Host { name: name.clone(), id: id.clone(), port: *port };
+                let service = Service::new(advert, self.bound);
+                self.list.push(Name { name, service, claim: None, held: false });
+            }
+        }
+        self.list.iter_mut().try_for_each(|name| name.claim(daemon))
+    }
+
+    /// Waits for news of any name, or until others are wanted.
+    ///
+    /// ## Cancel safety
+    ///
+    /// Nothing is lost when it is dropped midway.
+    pub(super) async fn news(&mut self, daemon: &ServiceDaemon, own: &[IpAddr]) -> Result<News> {
+        tokio::select! {
+            () = changed(&mut self.names) => Ok(News::OthersWanted),
+            (at, step) = first_step(&mut self.list, daemon, own) => Ok(News::Of(at, step?)),
+        }
+    }
+
+    /// Does what follows from the news. True if a fresh daemon is needed.
+    pub(super) fn act(&mut self, news: &News, daemon: &ServiceDaemon) -> Result<bool> {
+        match news {
+            News::OthersWanted => self.follow(daemon)?,
+            News::Of(_, Step::Take { renamed: true }) => return Ok(true),
+            News::Of(at, Step::Take { renamed: false }) => self.list[*at].take(daemon)?,
+            News::Of(_, Step::Wait) => {}
+        }
+        Ok(false)
+    }
+
+    /// The daemon is replaced by another: what is ours is kept.
+    pub(super) fn keep(&mut self) {
+        for name in &mut self.list {
+            name.held = name.claim.as_ref().is_some_and(Claim::is_confirmed);
+        }
+    }
+
+    /// What is registered.
+    pub(super) fn ours(&self) -> impl Iterator<Item = &Service> {
+        let ours = |name: &&Name| name.claim.as_ref().is_some_and(Claim::is_ours);
+        self.list.iter().filter(ours).map(|name| &name.service)
+    }
+
+    /// This was announced.
+    pub(super) fn announced(&mut self, fullname: &str) {
+        for name in &mut self.list {
+            if let Some(claim) = &mut name.claim
+                && name.service.fullname().eq_ignore_ascii_case(fullname)
+            {
+                claim.confirm();
+            }
+        }
+    }
+
+    /// An address of ours came or went.
+    pub(super) fn disturbed(&mut self, daemon: &ServiceDaemon) -> Result<()> {
+        let mut claims = self.list.iter_mut().filter_map(|name| name.claim.as_mut());
+        claims.try_for_each(|claim| claim.disturbed(daemon))
+    }
+
+    /// Another machine answers for a name of ours. False if it is none.
+    pub(super) fn conflict(
+        &mut self,
+        change: &DnsNameChange,
+        daemon: &ServiceDaemon,
+    ) -> Result<bool> {
+        let lost = self.list.iter_mut().find(|name| name.service.owns(&change.original));
+        let Some(Name { service, claim: Some(claim), .. }) = lost else { return Ok(false) };
+        // What is withdrawn is the new name, so the winner's records stay.
+        let _ = daemon.unregister(&service.fullname())?;
+        claim.lost(daemon)?;
+        Ok(true)
+    }
+}
+
+/// What became of the names.
+pub(super) enum News {
+    /// Other names are wanted.
+    OthersWanted,
+    /// Of the name at this place.
+    Of(usize, Step),
+}
+
+impl Name {
+    /// Begins to listen for it, or goes on with what the daemon before held.
+    fn claim(&mut self, daemon: &ServiceDaemon) -> Result<()> {
+        if self.claim.is_none() {
+            let name = self.name.clone();
+            self.claim = Some(if std::mem::take(&mut self.held) {
+                daemon.register(self.service.info(false)?)?;
+                Claim::kept(name)
+            } else {
+                Claim::start(name, daemon)?
+            });
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, daemon: &ServiceDaemon) -> Result<()> {
+        daemon.register(self.service.info(true)?)?;
+        self.claim.as_mut().map_or(Ok(()), |claim| claim.taken(daemon))
+    }
+
+    /// Withdraws it, if it is ours.
+    fn give_up(&self, daemon: &ServiceDaemon) -> Result<()> {
+        match &self.claim {
+            Some(claim) if claim.is_ours() => {
+                info!("giving up {}", self.name.trim_end_matches('.'));
+                daemon.unregister(&self.service.fullname()).map(drop)
+            }
+            Some(claim) => claim.stop(daemon),
+            None => Ok(()),
+        }
+    }
+}
+
+async fn changed(names: &mut Option<Names>) {
+    if let Some(names) = names
+        && names.wanted.changed().await.is_ok()
+    {
+        return;
+    }
+    pending::<()>().await;
+}
+
+/// The first name of which there is news.
+async fn first_step(
+    list: &mut [Name],
+    daemon: &ServiceDaemon,
+    own: &[IpAddr],
+) -> (usize, Result<Step>) {
+    let claims =
+        list.iter_mut().enumerate().filter_map(|(at, name)| Some((at, name.claim.as_mut()?)));
+    let mut steps: Vec<_> =
+        claims.map(|(at, claim)| (at, Box::pin(claim.step(daemon, own)))).collect();
+    poll_fn(|cx| {
+        let ready = steps.iter_mut().find_map(|(at, step)| match step.as_mut().poll(cx) {
+            Poll::Ready(step) => Some((*at, step)),
+            Poll::Pending => None,
+        });
+        ready.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}

@@ -1,0 +1,108 @@
+//! Which names are to lead to the balancer: its own, and those under `.local` that its nodes want for
+//! their applications. Others are the business of whoever runs the DNS.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::discovery::mdns::CLUSTER_HOST;
+use crate::health::Health;
+use crate::pool::{self, Pool};
+
+/// A name stays for so long after the last node that wants it: one that is started again is back by
+/// then, and no client has been told that the name is gone.
+const STAYS_FOR: Duration = Duration::from_secs(10);
+
+/// Follows the pool. The machine's own hostname is left to whoever answers for it now.
+pub(super) fn follow(mut pool: pool::Watch, hostname: &str) -> watch::Receiver<BTreeSet<String>> {
+    let own = local(hostname);
+    let (sender, wanted) = watch::channel(BTreeSet::from([CLUSTER_HOST.to_owned()]));
+    tokio::spawn(async move {
+        let mut seen = BTreeMap::from([(CLUSTER_HOST.to_owned(), Instant::now())]);
+        loop {
+            let now = Instant::now();
+            let names = names(&pool.borrow_and_update(), &own);
+            seen.extend(names.iter().map(|name| (name.clone(), now)));
+            seen.retain(|name, at| names.contains(name) || *at + STAYS_FOR > now);
+            let all: BTreeSet<String> = seen.keys().cloned().collect();
+            sender.send_if_modified(|wanted| std::mem::replace(wanted, all.clone()) != all);
+            let going = seen.iter().filter(|(name, _)| !names.contains(*name));
+            let next = going.map(|(_, at)| *at + STAYS_FOR).min();
+            tokio::select! {
+                changed = pool.changed() => if changed.is_err() { return },
+                () = sleep_until(next.unwrap_or(now)), if next.is_some() => {}
+            }
+        }
+    });
+    wanted
+}
+
+/// The names that are wanted now. Who has not proved itself wants none.
+fn names(pool: &Pool, own: &str) -> BTreeSet<String> {
+    let proven = pool.members().iter().filter(|member| member.health != Health::Starting);
+    let hosts = proven.flat_map(|member| &member.node.offer.hosts);
+    let names = hosts.filter(|host| host.ends_with(".local")).map(|host| format!("{host}."));
+    names.filter(|name| *name != own).chain([CLUSTER_HOST.to_owned()]).collect()
+}
+
+/// A machine's name, as it is asked for on its own link.
+fn local(hostname: &str) -> String {
+    let first = hostname.split('.').next().unwrap_or_default();
+    format!("{}.local.", first.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::node::{Node, NodeId, Offer, Source};
+    use crate::pool::{Member, Share};
+
+    fn member(hosts: &[&str], health: Health) -> Member {
+        let hosts = hosts.iter().map(ToString::to_string).collect();
+        Member {
+            node: Node {
+                id: NodeId::new("ada").expect("a legal id"),
+                name: "ada".to_owned(),
+                hostname: "raspberrypi".to_owned(),
+                endpoint: ([10, 0, 0, 1], 8080).into(),
+                boot: None,
+                source: Source::Mdns,
+                offer: Arc::new(Offer { hosts, ..Offer::default() }),
+            },
+            health,
+            why: String::new(),
+            since: Duration::ZERO,
+            advertised: true,
+            last_resort: false,
+            silent: false,
+            left_silent: None,
+            share: Share::WHOLE,
+            epoch: 1,
+            counters: Arc::default(),
+            pi: Arc::default(),
+        }
+    }
+
+    async fn next(wanted: &mut watch::Receiver<BTreeSet<String>>) -> Vec<String> {
+        wanted.changed().await.expect("it is followed");
+        wanted.borrow_and_update().iter().cloned().collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_under_local_are_wanted_until_a_while_after_their_last_node() {
+        let (publisher, pool) = pool::channel();
+        let mut wanted = follow(pool, "FrontDoor.lan");
+        assert_eq!(wanted.borrow().len(), 1);
+        let hosts = ["blog.local", "www.example", "frontdoor.local"];
+        publisher.publish(vec![member(&hosts, Health::Up)], Duration::ZERO);
+        assert_eq!(next(&mut wanted).await, ["blog.local.", CLUSTER_HOST]);
+        let left = Instant::now();
+        publisher.publish(vec![member(&["forged.local"], Health::Starting)], Duration::ZERO);
+        assert_eq!(next(&mut wanted).await, [CLUSTER_HOST]);
+        assert!(left.elapsed() >= STAYS_FOR - Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,41 @@
+//! What a request is answered that no route takes: which routes there are on this network.
+
+use crate::badge::Badge;
+use crate::html::{Page, escape};
+use crate::pool::Pool;
+use crate::route::Route;
+
+const CSS: &str = include_str!("signpost.css");
+
+/// For `curl`: a route and its service a line.
+pub(crate) fn text(pool: &Pool) -> String {
+    let line = |(route, service): (&Route, &str)| format!("  {route}  ({service})\n");
+    let lines: String = pool.services().routes().map(line).collect();
+    format!("What this network serves:\n{lines}")
+}
+
+/// For browsers: the same as links. A path alone is one at the host that was asked for; other hosts are
+/// at the same `port`, as `:8000`, or nothing.
+pub(crate) fn html(pool: &Pool, port: &str) -> String {
+    let item = |(route, service): (&Route, &str)| {
+        let host = route.host.as_ref().map_or_else(String::new, |host| format!("//{host}{port}"));
+        let (href, route, service) =
+            (format!("{host}{}", route.path), route.to_string(), escape(service));
+        let (href, route) = (escape(&href), escape(&route));
+        format!("<li><a href=\"{href}\">{route}</a> <small>{service}</small></li>\n")
+    };
+    let items: String = pool.services().routes().map(item).collect();
+    let body = format!(
+        "<main>\n<h1>Nothing is served at this address</h1>\n\
+         <p>These are the applications of this network:</p>\n<ul>\n{items}</ul>\n</main>"
+    );
+    let page = Page {
+        title: "Nothing is served at this address - picluster",
+        icon_href: &Badge::of("picluster").icon_href(),
+        refresh_s: None,
+        script: None,
+        css: CSS,
+        body: &body,
+    };
+    page.render()
+}

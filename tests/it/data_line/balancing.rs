@@ -1,0 +1,294 @@
+//! Which node by another policy than turns, clients that stick to theirs, and nodes that have as much
+//! as they may.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::front::{Front, GET, answer, answer_of, wait_until_free};
+use super::wire::{Puppet, Wire};
+use crate::lab::wait_until;
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn get_with(fields: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n")
+}
+
+/// The cookie that an answer sets, as a field of the next request.
+fn cookie_of(head: &str) -> Option<String> {
+    let field = head.lines().find_map(|line| line.strip_prefix("Set-Cookie: picluster="))?;
+    let (mark, attributes) = field.split_once("; ").unwrap();
+    assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax");
+    assert!(mark.len() == 16 && mark.bytes().all(|b| b.is_ascii_hexdigit()), "{mark}");
+    Some(format!("Cookie: theme=dark; picluster={mark}\r\n"))
+}
+
+fn node_of(head: &str) -> &str {
+    head.lines().find_map(|line| line.strip_prefix("X-Picluster-Node: ")).unwrap()
+}
+
+#[test]
+fn a_client_stays_with_the_node_that_answered_it_first() {
+    let nodes = [Puppet::greeter("ada"), Puppet::greeter("bob"), Puppet::greeter("cyd")];
+    let front = Front::with(&nodes.each_ref(), |setup| setup.sticky = true);
+    let first = front.ask(GET);
+    let cookie = cookie_of(&first).unwrap();
+    for _ in 0..6 {
+        let again = front.ask(get_with(&cookie));
+        assert_eq!(node_of(&again), node_of(&first));
+        assert_eq!(cookie_of(&again), None, "it has it already");
+    }
+    // Others go round as ever.
+    let names: std::collections::BTreeSet<_> =
+        (0..3).map(|_| node_of(&front.ask(GET)).to_owned()).collect();
+    assert_eq!(names.len(), 3);
+}
+
+#[test]
+fn a_client_whose_node_goes_or_drains_gets_another_and_stays_there() {
+    let (ada, bob) = (Puppet::greeter("ada"), Puppet::greeter("bob"));
+    let front = Front::with(&[&ada, &bob], |setup| setup.sticky = true);
+    front.publish([ada.up()]);
+    let cookie = cookie_of(&front.ask(GET)).unwrap();
+    for gone in [ada.down(), ada.draining()] {
+        front.publish([gone, bob.up()]);
+        let moved = front.ask(get_with(&cookie));
+        assert_eq!(node_of(&moved), "bob");
+        front.publish([ada.up(), bob.up()]);
+        for _ in 0..3 {
+            assert_eq!(node_of(&front.ask(get_with(&cookie_of(&moved).unwrap()))), "bob");
+        }
+    }
+}
+
+#[test]
+fn a_client_whose_node_dies_of_its_request_is_answered_elsewhere_and_told_so() {
+    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
+    let front = Front::with(&[&ada, &bob], |setup| setup.sticky = true);
+    front.publish([ada.up()]);
+    let (mut client, mut node) = front.send(&ada, GET);
+    node.head();
+    node.send(answer(""));
+    let cookie = cookie_of(&client.expect_head("HTTP/1.1 200 OK\r\n")).unwrap();
+    front.publish([ada.up(), bob.up()]);
+    client.send(get_with(&cookie));
+    node.head();
+    node.reset();
+    let head = client.expect_head("HTTP/1.1 200 OK\r\n");
+    assert!(node_of(&head) == "bob" && cookie_of(&head).is_some(), "{head}");
+}
+
+#[test]
+fn a_cookie_is_added_to_those_of_the_node_and_a_forged_one_is_replaced() {
+    let ada = Puppet::new("ada");
+    let front = Front::with(&[&ada], |setup| setup.sticky = true);
+    let cookie = "Cookie: picluster=ada\r\n";
+    let (mut client, mut node) = front.send(&ada, get_with(cookie));
+    assert!(node.head().contains(cookie));
+    node.send(
+        "HTTP/1.1 103 Early Hints\r\n\r\n\
+         HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\nContent-Length: 0\r\n\r\n",
+    );
+    assert_eq!(cookie_of(&client.expect_head("HTTP/1.1 103 ")), None);
+    let head = client.expect_head("HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\n");
+    assert!(cookie_of(&head).is_some(), "{head}");
+}
+
+#[test]
+fn a_client_that_sticks_is_no_trial_for_another_node() {
+    let (ada, bob) = (Puppet::greeter("ada"), Puppet::new("bob"));
+    let front = Front::with(&[&ada, &bob], |setup| setup.sticky = true);
+    front.publish([ada.up()]);
+    let cookie = cookie_of(&front.ask(GET)).unwrap();
+    front.publish([ada.up(), bob.on_trial()]);
+    assert_eq!(node_of(&front.ask(get_with(&cookie))), "ada");
+    bob.expect_nobody();
+}
+
+#[test]
+fn without_the_flag_no_cookie_is_set_or_read() {
+    let (ada, bob) = (Puppet::greeter("ada"), Puppet::greeter("bob"));
+    let front = Front::with(&[&ada, &bob], |setup| setup.sticky = true);
+    let cookie = cookie_of(&front.ask(GET)).unwrap();
+    let front = Front::before(&[&ada, &bob]);
+    let names: Vec<_> = (0..2).map(|_| node_of(&front.ask(get_with(&cookie))).to_owned()).collect();
+    assert_ne!(names[0], names[1]);
+    assert_eq!(cookie_of(&front.ask(GET)), None);
+}
+
+#[test]
+fn equal_keys_come_to_one_node_and_many_keys_to_all() {
+    let nodes = [Puppet::greeter("ada"), Puppet::greeter("bob"), Puppet::greeter("cyd")];
+    let front = Front::with(&nodes.each_ref(), |setup| setup.balance = "hash:header=X-User");
+    let mut names = std::collections::BTreeSet::new();
+    for user in 0..20 {
+        let request = get_with(&format!("X-User: {user}\r\n"));
+        let first = front.ask(&request);
+        let settled = || nodes.iter().for_each(wait_until_free);
+        settled();
+        assert_eq!(node_of(&front.ask(&request)), node_of(&first));
+        settled();
+        names.insert(node_of(&first).to_owned());
+    }
+    assert_eq!(names.len(), 3);
+}
+
+#[test]
+fn a_policy_by_clients_goes_by_their_addresses() {
+    let nodes = [Puppet::greeter("ada"), Puppet::greeter("bob"), Puppet::greeter("cyd")];
+    let front = Front::with(&nodes.each_ref(), |setup| setup.balance = "hash");
+    let mut names = std::collections::BTreeSet::new();
+    for host in 1..20 {
+        let node = || {
+            let mut client = front.client_at(host);
+            client.send(GET);
+            let node = node_of(&client.head()).to_owned();
+            nodes.iter().for_each(wait_until_free);
+            node
+        };
+        let first = node();
+        assert_eq!(node(), first);
+        names.insert(first);
+    }
+    assert_eq!(names.len(), 3);
+}
+
+#[test]
+fn a_slow_node_is_spared_by_the_policies_that_look() {
+    for balance in ["p2c", "least-requests"] {
+        let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
+        let front = Front::with(&[&ada], |setup| setup.balance = balance);
+        let (_client, mut node) = front.send(&ada, GET);
+        node.head();
+        front.publish([ada.up(), bob.up()]);
+        for _ in 0..4 {
+            assert_eq!(front.ask(GET), answer_of("bob", "bob"), "{balance}");
+            wait_until_free(&bob);
+        }
+    }
+}
+
+/// An answer after which the node's connection ends, so that the next request comes over a new one.
+fn last_answer(body: &str) -> String {
+    answer(body).replacen("\r\n", "\r\nConnection: close\r\n", 1)
+}
+
+/// A front before one node that may have one request, which it has: its client and its connection.
+fn full(ada: &Puppet, hold: Duration) -> (Front, Wire, Wire) {
+    let front = Front::with(&[ada], |setup| {
+        setup.inflight_max = Some(1);
+        setup.hold = hold;
+        setup.limits.held = 3;
+        setup.workers = 2;
+    });
+    let (client, mut node) = front.send(ada, GET);
+    node.head();
+    (front, client, node)
+}
+
+#[test]
+fn requests_wait_until_their_node_has_room_and_are_woken_one_by_one() {
+    let ada = Puppet::new("ada");
+    let (front, mut client, mut node) = full(&ada, LONG);
+    let mut others = [front.client(), front.client(), front.client()];
+    for other in &mut others {
+        other.send(GET);
+    }
+    wait_until("they wait", || front.held() == 3);
+    let got = front.ask(GET);
+    assert!(got.starts_with("HTTP/1.1 503 ") && got.contains("too many requests wait"), "{got}");
+    node.send(last_answer("1"));
+    client.expect(answer_of("ada", "1"));
+    for _ in 0..3 {
+        let mut node = ada.accept();
+        node.head();
+        assert_eq!(ada.counters.inflight.load(Ordering::Relaxed), 1);
+        ada.expect_nobody();
+        node.send(last_answer("2"));
+    }
+    for other in &mut others {
+        other.expect(answer_of("ada", "2"));
+    }
+    assert_eq!((front.held(), front.failed()), (0, 1));
+}
+
+#[test]
+fn who_waits_for_room_in_vain_is_told_when_to_come_again() {
+    let ada = Puppet::new("ada");
+    let (front, _client, _node) = full(&ada, Duration::from_millis(100));
+    let got = front.ask(GET);
+    assert!(got.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{got}");
+    assert!(got.contains("\r\nRetry-After: 1\r\n") && got.contains("all nodes are busy"), "{got}");
+    assert_eq!(front.counts().rejects.get("all_busy"), 1);
+    assert_eq!(front.counts().holds_ended.get("all_busy"), 1);
+    assert_eq!((front.held(), front.failed()), (0, 1));
+}
+
+#[test]
+fn a_client_that_leaves_while_it_waits_for_room_leaves_the_room_to_the_next() {
+    let ada = Puppet::new("ada");
+    let (front, mut client, mut node) = full(&ada, LONG);
+    let mut leaves = front.client();
+    leaves.send(GET);
+    wait_until("it waits", || front.held() == 1);
+    let mut stays = front.client();
+    stays.send(GET);
+    wait_until("both wait", || front.held() == 2);
+    leaves.reset();
+    wait_until("one waits", || front.held() == 1);
+    node.send(last_answer("1"));
+    client.expect(answer_of("ada", "1"));
+    let mut node = ada.accept();
+    node.head();
+    node.send(last_answer("2"));
+    stays.expect(answer_of("ada", "2"));
+}
+
+#[test]
+fn a_node_that_joins_takes_what_waits_for_room() {
+    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
+    let (front, _client, _node) = full(&ada, LONG);
+    let mut waits = front.client();
+    waits.send(GET);
+    wait_until("it waits", || front.held() == 1);
+    front.publish([ada.up(), bob.up()]);
+    waits.expect(answer_of("bob", "bob"));
+}
+
+#[test]
+fn a_client_that_sticks_waits_for_its_own_node_and_holds_up_no_other() {
+    let (ada, bob) = (Puppet::new("ada"), Puppet::new("bob"));
+    let front = Front::with(&[&ada, &bob], |setup| {
+        (setup.inflight_max, setup.sticky, setup.hold) = (Some(1), true, LONG);
+    });
+    front.publish([ada.up()]);
+    let (mut client, mut at_ada) = front.send(&ada, GET);
+    at_ada.head();
+    at_ada.send(answer(""));
+    let cookie = cookie_of(&client.expect_head("HTTP/1.1 200 OK\r\n")).unwrap();
+    wait_until_free(&ada);
+    front.publish([ada.up(), bob.up()]);
+    client.send(get_with(&cookie));
+    at_ada.head();
+    let (mut at_bobs, mut at_bob) = front.send(&bob, GET);
+    at_bob.head();
+    let (mut sticks, mut any) = (front.client(), front.client());
+    sticks.send(get_with(&cookie));
+    wait_until("one waits", || front.held() == 1);
+    any.send(GET);
+    wait_until("both wait", || front.held() == 2);
+    // The first in line has no use for what is free now, and shows it to the next.
+    at_bob.send(last_answer("1"));
+    at_bobs.expect_head("HTTP/1.1 200 OK\r\n");
+    let mut at_bob = bob.accept();
+    at_bob.head();
+    at_bob.send(last_answer("2"));
+    assert_eq!(node_of(&any.expect_head("HTTP/1.1 200 OK\r\n")), "bob");
+    assert_eq!(front.held(), 1);
+    at_ada.send(last_answer("3"));
+    client.expect_head("HTTP/1.1 200 OK\r\n");
+    let mut at_ada = ada.accept();
+    at_ada.head();
+    at_ada.send(last_answer("4"));
+    assert_eq!(node_of(&sticks.expect_head("HTTP/1.1 200 OK\r\n")), "ada");
+}

@@ -1,0 +1,189 @@
+//! Several applications: which requests each gets, and what it sees of them.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use picluster::health::Health;
+use picluster::node::Offer;
+use picluster::pool::Member;
+
+use super::front::{Front, GET, answer, answer_of, forwarded};
+use super::wire::Puppet;
+
+fn offer(service: &str, hosts: &[&str], path: &str) -> Offer {
+    Offer {
+        service: service.to_owned(),
+        hosts: hosts.iter().map(ToString::to_string).collect(),
+        path: path.to_owned(),
+        ..Offer::default()
+    }
+}
+
+fn get(host: &str, target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+}
+
+/// Before nothing: its nodes are published later.
+fn front() -> Front {
+    Front::before(&[])
+}
+
+#[test]
+fn a_request_goes_to_the_service_of_its_host_else_of_its_path_else_to_what_takes_the_rest() {
+    let [ada, bob, cyd] = ["ada", "bob", "cyd"].map(Puppet::greeter);
+    let front = front();
+    front.publish([
+        ada.up(),
+        bob.serving(offer("blog", &["blog.local"], "/")),
+        cyd.serving(offer("wiki", &[], "/wiki")),
+    ]);
+    for (host, target, name) in [
+        ("pi", "/", "ada"),
+        ("blog.local", "/", "bob"),
+        ("BLOG.local.:80", "/wiki", "bob"),
+        ("pi", "/wiki?a", "cyd"),
+        ("pi", "/wiki/x", "cyd"),
+        ("pi", "/wikipedia", "ada"),
+    ] {
+        for _ in 0..2 {
+            assert_eq!(front.ask(get(host, target)), answer_of(name, name), "{host} {target}");
+        }
+    }
+    let absolute = "GET http://blog.local/x HTTP/1.1\r\nHost: pi\r\n\r\n";
+    assert_eq!(front.ask(absolute), answer_of("bob", "bob"));
+}
+
+#[test]
+fn each_service_has_a_rotation_of_its_own_and_weights_count_in_it() {
+    let [ada, bob, cyd] = ["ada", "bob", "cyd"].map(Puppet::greeter);
+    let front = front();
+    let heavy = Offer { weight: 3, ..offer("blog", &["blog.local"], "/") };
+    let light = Offer { weight: 1, ..heavy.clone() };
+    front.publish([ada.up(), bob.serving(heavy), cyd.serving(light)]);
+    for _ in 0..8 {
+        front.ask(GET);
+        front.ask(get("blog.local", "/"));
+    }
+    let served = [&ada, &bob, &cyd].map(|node| node.counters.requests.load(Ordering::Relaxed));
+    assert_eq!(served, [8, 6, 2]);
+}
+
+#[test]
+fn a_path_that_is_cut_off_is_told_to_the_node_and_its_query_stays() {
+    let ada = Puppet::new("ada");
+    let front = front();
+    front.publish([ada.serving(Offer { strip: true, ..offer("blog", &[], "/blog") })]);
+    for (target, seen) in [
+        ("/blog", "/"),
+        ("/blog?a=/b", "/?a=/b"),
+        ("/blog/", "/"),
+        ("/blog/x%2Fy?z", "/x%2Fy?z"),
+        ("/blog//evil.example/", "/evil.example/"),
+    ] {
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: pi\r\nX-Forwarded-Prefix: /forged\r\n\r\n");
+        let (mut client, mut node) = front.send(&ada, request);
+        let plain = forwarded(&format!("GET {seen}"), "");
+        let told = "X-Forwarded-Host: pi\r\n";
+        node.expect(plain.replace(told, &format!("{told}X-Forwarded-Prefix: /blog\r\n")));
+        node.send(answer("hello"));
+        client.expect(answer_of("ada", "hello"));
+    }
+}
+
+#[test]
+fn a_path_that_could_be_read_as_anothers_is_refused_where_paths_count_and_only_there() {
+    let [ada, bob] = ["ada", "bob"].map(Puppet::greeter);
+    let front = front();
+    let targets = ["/blog/../x", "/x/%2e%2e/blog", "/blog/..;/x", "/blog\\..\\x", "/blog%2f..%2fx"];
+    front.publish([ada.up(), bob.serving(offer("blog", &["blog.local"], "/"))]);
+    for target in targets {
+        assert_eq!(front.ask(get("pi", target)), answer_of("ada", "ada"), "{target}");
+    }
+    front.publish([ada.up(), bob.serving(offer("blog", &[], "/blog"))]);
+    for target in targets {
+        let answer = front.ask(get("pi", target));
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{target}: {answer}");
+    }
+    assert_eq!(front.counts().rejects.all(), [("dot_segment", 5)].into());
+}
+
+#[test]
+fn a_request_for_no_route_is_told_which_there_are_in_the_form_it_asks_for() {
+    let ada = Puppet::greeter("ada");
+    let front = front();
+    front.publish([ada.serving(offer("blog", &["blog.local"], "/"))]);
+    let mut client = front.client();
+    client.send(GET);
+    client.expect_head("HTTP/1.1 404 Not Found\r\n");
+    client.expect("404 Not Found: no application of this network takes this address\n");
+    client.expect("What this network serves:\n  blog.local  (blog)\n");
+    // The connection stays.
+    client.send(get("blog.local", "/"));
+    client.expect(answer_of("ada", "ada"));
+    client.send("GET / HTTP/1.1\r\nHost: pi:8000\r\nAccept: text/html\r\n\r\n");
+    let head = client.expect_head("HTTP/1.1 404 Not Found\r\n");
+    assert!(head.contains("\r\nContent-Type: text/html;"), "{head}");
+    client.finish();
+    let page = String::from_utf8(client.rest().0).unwrap();
+    assert!(
+        page.contains("<a href=\"//blog.local:8000/\">blog.local</a> <small>blog</small>"),
+        "{page}"
+    );
+    assert_eq!(front.counts().rejects.all(), [("no_route", 2)].into());
+    assert_eq!(front.failed(), 0);
+}
+
+#[test]
+fn a_service_without_a_usable_node_waits_and_says_so_and_the_others_go_on() {
+    let [ada, bob] = ["ada", "bob"].map(Puppet::greeter);
+    let front = front();
+    let blog = || bob.serving(offer("blog", &["blog.local"], "/"));
+    front.publish([ada.up(), blog()]);
+    // Down, then gone: its route is not handed to who takes the rest.
+    let down = Member { health: Health::Down, ..blog() };
+    for members in [vec![ada.up(), down], vec![ada.up()]] {
+        front.publish(members);
+        let mut waits = front.client();
+        waits.send(get("blog.local", "/"));
+        assert_eq!(front.ask(GET), answer_of("ada", "ada"));
+        waits.expect_head("HTTP/1.1 503 Service Unavailable\r\n");
+    }
+    let mut waits = front.client();
+    waits.send(get("blog.local", "/"));
+    crate::lab::wait_until("it is held", || front.held() == 1);
+    front.publish([ada.up(), blog()]);
+    waits.expect(answer_of("bob", "bob"));
+}
+
+#[test]
+fn a_request_is_tried_again_at_nodes_of_its_own_service_alone() {
+    let [ada, bob, cyd] = ["ada", "bob", "cyd"].map(Puppet::new);
+    let front = front();
+    let blog = || offer("blog", &["blog.local"], "/");
+    front.publish([ada.up(), bob.serving(blog()), cyd.serving(blog())]);
+    let mut client = front.client();
+    client.send(get("blog.local", "/"));
+    let mut first = bob.accept();
+    first.head();
+    first.reset();
+    let mut second = cyd.accept();
+    second.head();
+    second.send(answer("hello"));
+    client.expect(answer_of("cyd", "hello"));
+    ada.expect_nobody();
+}
+
+#[test]
+fn a_request_that_came_before_any_node_is_routed_when_they_are_known() {
+    let [ada, bob] = ["ada", "bob"].map(Puppet::greeter);
+    let front = Front::with(&[], |setup| setup.age = Duration::ZERO);
+    let mut early = front.client();
+    early.send(get("pi", "/blog/x"));
+    crate::lab::wait_until("it is held", || front.held() == 1);
+    // Its own service comes last.
+    front.publish([ada.serving(offer("shop", &["shop.local"], "/"))]);
+    let strip = Offer { strip: true, ..offer("blog", &[], "/blog") };
+    front.publish([ada.serving(offer("shop", &["shop.local"], "/")), bob.serving(strip)]);
+    early.expect(answer_of("bob", "bob"));
+}
