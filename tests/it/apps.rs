@@ -1,6 +1,8 @@
 //! Applications behind nodes: real ones, started by picluster or by somebody else, and how they come,
 //! die and go.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -95,6 +97,12 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// What a command says.
+fn type_in(pi: &Pi, line: &str) -> String {
+    let words = [&[env!("CARGO_BIN_EXE_picluster")][..], &line.split(' ').collect::<Vec<_>>()];
+    pi.run(&words.concat())
 }
 
 /// Asks an application itself to die.
@@ -393,6 +401,152 @@ fn a_front_serves_what_listens_on_loopback_and_leaves_under_load_without_a_faile
     load.stop_with_no_failure();
 }
 
+#[test]
+fn with_sticky_a_session_of_php_stays_at_the_pi_that_began_it() {
+    let Some(lab) = Lab::new("sessions") else { return };
+    if !["php", "curl"].iter().all(|tool| lab.has(tool)) {
+        return;
+    }
+    let lb = lab.pi("front").lb().args(&["--sticky"]).start();
+    let folder = Folder::new("sessions");
+    let file = folder.put(
+        "index.php",
+        "<?php session_start(); $_SESSION['n'] = 1 + ($_SESSION['n'] ?? 0);
+        echo gethostname() . ' ' . $_SESSION['n'];",
+    );
+    let nodes = ["ada", "bob"].map(|name| {
+        let sessions = folder.0.join(name);
+        fs::create_dir(&sessions).unwrap();
+        let php = format!(
+            "exec php -q -d session.save_path={} -S 0.0.0.0:$PORT {file}",
+            sessions.display()
+        );
+        let args = ["--health", "tcp", "--", "sh", "-c", &php];
+        lab.pi(name).hostname(name).web().served_at(3000).args(&args).start()
+    });
+    lb.wait_for_nodes(2);
+    let asks = |client: &str| {
+        let jar = format!("/run/{client}");
+        lab.client().run(&["curl", "-s", "-b", &jar, "-c", &jar, &lb.url()]).trim_end().to_owned()
+    };
+    let first = asks("ken");
+    let home = first.split(' ').next().unwrap();
+    for count in 2..=20 {
+        assert_eq!(asks("ken"), format!("{home} {count}"));
+    }
+    // It leaves, so its clients begin anew, at the other one.
+    let (leaves, stays) = if home == "ada" { (&nodes[0], "bob") } else { (&nodes[1], "ada") };
+    assert_eq!(leaves.sigterm().0.code, 0);
+    for count in 1..=3 {
+        assert_eq!(asks("ken"), format!("{stays} {count}"));
+    }
+}
+
+#[test]
+fn two_applications_on_three_pis_are_two_services_of_three_nodes() {
+    let Some(lab) = Lab::new("services") else { return };
+    if !(lab.has("node") && lab.has("python3")) {
+        return;
+    }
+    let lb = lab.pi("front").lb().start();
+    let folder = Folder::new("services");
+    let blog = folder.put("blog.js", KINDS[0].text);
+    let shop = folder.put("shop.py", KINDS[1].text);
+    let blog = format!("--service blog --host blog.local --app :3000 -- node {blog}");
+    let shop = format!("--service shop --path /shop --strip --app :3001 -- python3 {shop}");
+    let mut nodes = Vec::new();
+    for name in ["ada", "bob", "eve"] {
+        let pi = lab.pi(name).hostname(name);
+        for (args, port) in [(&blog, 3000), (&shop, 3001)] {
+            let args: Vec<_> = args.split(' ').collect();
+            nodes.push(pi.web().served_at(port).args(&args).start());
+        }
+    }
+    lb.wait_for_nodes(6);
+    let ask = |host: &str, path: &str| {
+        let answer = lab.get_with(&format!("{}{path}", lb.url()), &[("Host", host)]).unwrap();
+        (answer.body.clone(), answer.node().unwrap_or_default().to_owned())
+    };
+    let of_blog: BTreeSet<_> = (0..6).map(|_| ask("blog.local", "")).collect();
+    let of_shop: BTreeSet<_> = (0..6).map(|_| ask("picluster.local", "shop")).collect();
+    for (answers, body) in [(&of_blog, "node"), (&of_shop, "python")] {
+        assert_eq!(answers.len(), 3, "{answers:?}");
+        assert!(answers.iter().all(|(said, _)| said == body), "{answers:?}");
+    }
+    // An application that dies is its own service's trouble.
+    die(&lab, &nodes[0]);
+    lb.wait_until_out(&nodes[0], PATIENCE);
+    assert!((0..6).all(|_| ask("picluster.local", "shop").0 == "python"));
+    lb.wait_until_up(&nodes[0], PATIENCE);
+}
+
+/// The commands in docs/recipes.md, line by line, without what stands outside of its blocks.
+fn recipes() -> Vec<String> {
+    let text = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/recipes.md");
+    let text = fs::read_to_string(text).unwrap();
+    let blocks = text.split("```").skip(1).step_by(2);
+    blocks.flat_map(|block| block.lines().map(str::to_owned)).collect()
+}
+
+#[test]
+fn every_picluster_in_the_recipes_is_a_command_that_there_is() {
+    let mut commands = 0;
+    for line in recipes() {
+        for typed in line.split("picluster ").skip(1) {
+            let is_end = |word: &&str| matches!(word, &"#" | &"|" | &"&&");
+            let mut words = vec!["picluster".into()];
+            for word in typed.split_whitespace().take_while(|word| !is_end(word)) {
+                words.push(word.trim_end_matches([')', ';']).into());
+                if word.ends_with([')', ';']) {
+                    break;
+                }
+            }
+            let parsed = picluster::cli::parse(words.clone(), &|_| None);
+            assert!(parsed.is_ok(), "{words:?}: {parsed:?}");
+            commands += 1;
+        }
+    }
+    assert!(commands >= 15, "{commands}");
+}
+
+#[test]
+fn all_nodes_are_updated_by_the_loop_in_the_recipes_under_load_without_a_failed_get() {
+    let Some(lab) = Lab::new("update") else { return };
+    let lb = lab.pi("front").lb().start();
+    let mut nodes =
+        ["ada", "bob", "eve"].map(|name| lab.pi(name).web().args(&["--name", name]).start());
+    lb.wait_for_nodes(3);
+    // ssh, for the loop: tells the test which machine it would log in to, and waits for it.
+    let folder = Folder::new("update");
+    let ssh = "#!/bin/sh
+        echo \"$1\" >\"$(dirname \"$0\")/asked.new\" && cd \"$(dirname \"$0\")\" && mv asked.new asked
+        while [ -e asked ]; do sleep 0.05; done";
+    let ssh = folder.put("ssh", ssh);
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_picluster"), folder.0.join("picluster"))
+        .unwrap();
+    let lines = recipes();
+    let at = lines.iter().position(|line| line.contains("picluster drain && ")).unwrap();
+    let script =
+        format!("PATH={}:$PATH\n{}", folder.0.display(), lines[at - 1..=at + 2].join("\n"));
+
+    let load = lab.client().load(&lb.url()).clients(4).start();
+    let update = lab.client().start(&["sh", "-c", &script]);
+    let asked = folder.0.join("asked");
+    for name in ["ada", "bob", "eve"] {
+        wait_until(&format!("ssh {name}.local"), || asked.exists());
+        assert_eq!(fs::read_to_string(&asked).unwrap(), format!("{name}.local\n"));
+        assert_eq!(lb.nodes().iter().filter(|node| node.is_up()).count(), 3);
+        let node = nodes.iter_mut().find(|node| node.pi().name() == name).unwrap();
+        type_in(node.pi(), "drain");
+        assert_eq!(node.sigterm().0.code, 0);
+        *node = node.restart();
+        fs::remove_file(&asked).unwrap();
+    }
+    assert_eq!(update.wait_exit(PATIENCE).code, 0, "{}", update.output());
+    load.stop_with_no_failure();
+}
+
 /// A node with a command, outside of any lab.
 fn node(args: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_picluster"))
@@ -519,10 +673,6 @@ fn a_node_with_anything_to_serve_is_drained_by_hand_and_seen_by_the_commands() {
     ];
     lb.wait_for_nodes(3);
     let load = lab.client().load(&lb.url()).clients(4).start();
-    let type_in = |pi: &Pi, line: &str| {
-        let words = [&[env!("CARGO_BIN_EXE_picluster")][..], &line.split(' ').collect::<Vec<_>>()];
-        pi.run(&words.concat())
-    };
     let state = |node: &Process| lb.node(node).unwrap().state;
     for node in &nodes {
         type_in(node.pi(), "drain");
