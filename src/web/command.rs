@@ -100,7 +100,7 @@ impl Command {
         let mut ends = Ends::default();
         loop {
             let began = Instant::now();
-            let why = match self.start() {
+            let why = match self.start(app.port) {
                 Ok(mut running) => {
                     app.started();
                     tokio::select! {
@@ -109,7 +109,7 @@ impl Command {
                         deadline = asked(&mut end) => return running.end(deadline).await,
                     }
                 }
-                Err(error) => format!("cannot be started: {error}"),
+                Err(why) => format!("cannot be started: {why}"),
             };
             let pause = ends.another(began.elapsed());
             let why = ends.told(&why);
@@ -122,7 +122,15 @@ impl Command {
         }
     }
 
-    fn start(&self) -> io::Result<Running> {
+    /// Starts it, unless somebody else has its port by now, whose answers would pass for its own.
+    fn start(&self, port: u16) -> Result<Running, String> {
+        match listen::owner(port) {
+            Some(owner) => Err(format!("port {port} is taken by {owner}")),
+            None => self.spawn().map_err(|error| error.to_string()),
+        }
+    }
+
+    fn spawn(&self) -> io::Result<Running> {
         // Whatever is at our own path by now, an update perhaps: this is the program that runs.
         let mut guard = tokio::process::Command::new("/proc/self/exe")
             .arg0("picluster")

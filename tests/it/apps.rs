@@ -2,6 +2,8 @@
 //! die and go.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -549,8 +551,14 @@ fn all_nodes_are_updated_by_the_loop_in_the_recipes_under_load_without_a_failed_
 
 /// A node with a command, outside of any lab.
 fn node(args: &[&str]) -> Child {
+    node_with(&[], args)
+}
+
+fn node_with(flags: &[&str], args: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_picluster"))
-        .args(["web", "--loopback", "--listen", "127.0.0.1:0", "--drain", "1s", "--"])
+        .args(["web", "--loopback", "--listen", "127.0.0.1:0", "--drain", "1s"])
+        .args(flags)
+        .arg("--")
         .args(args)
         .env("PICLUSTER_CLUSTER", format!("apps-{}", process::id()))
         .stdout(Stdio::piped())
@@ -602,17 +610,30 @@ fn a_command_that_ignores_sigterm_is_killed_and_its_children_too() {
 #[test]
 fn a_command_that_does_not_listen_on_its_port_is_told_of_it() {
     let mut node = node(&["sh", "-c", "exec sleep 60"]);
-    let lines = std::io::BufReader::new(node.stderr.take().unwrap());
-    let lines = std::io::BufRead::lines(lines).map_while(Result::ok);
-    let hint = lines.into_iter().find(|line| line.contains("does not listen on port 3")).unwrap();
+    let mut lines = BufReader::new(node.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let hint = lines.find(|line| line.contains("does not listen on port 3")).unwrap();
     assert!(hint.contains("in the variable PORT") && hint.contains("add --app"), "{hint}");
     node.kill().unwrap();
     node.wait().unwrap();
 }
 
 #[test]
+fn a_command_whose_port_was_taken_in_the_meantime_is_not_started_for_another_to_answer() {
+    let port = TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    let mut node = node_with(&["--app", &port.to_string()], &["sh", "-c", "exit 3"]);
+    let mut lines = BufReader::new(node.stderr.take().unwrap()).lines().map_while(Result::ok);
+    lines.find(|line| line.contains("exited with code 3 again_in=1s")).unwrap();
+    let _stranger = TcpListener::bind(("0.0.0.0", port)).unwrap();
+    let why = format!("the command cannot be started: port {port} is taken by ");
+    let line = lines.find(|line| line.contains("again_in=2s")).unwrap();
+    assert!(line.contains(&why) && line.contains(&format!("pid {}", process::id())), "{line}");
+    node.kill().unwrap();
+    node.wait().unwrap();
+}
+
+#[test]
 fn what_cannot_be_served_exits_64_or_69_with_one_sentence() {
-    let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let taken = format!(":{port}");
     for (args, code, words) in [
@@ -640,12 +661,12 @@ fn the_output_of_a_command_is_passed_on_with_its_name() {
         "-c",
         "echo out $PORT; echo err >&2; head -c 9000 /dev/zero | tr '\\0' x; exec sleep 60",
     ]);
-    let mut out = std::io::BufReader::new(node.stdout.take().unwrap());
+    let mut out = BufReader::new(node.stdout.take().unwrap());
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    out.read_line(&mut line).unwrap();
     assert!(line.starts_with("sh | out 3"), "{line}");
     line.clear();
-    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    out.read_line(&mut line).unwrap();
     assert_eq!(line, format!("sh | {}\n", "x".repeat(3072)));
     let pid = rustix::process::Pid::from_child(&node);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
