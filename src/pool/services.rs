@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -22,11 +23,17 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 /// Services without a node are forgotten at once while there are more than this.
 const SERVICES_MAX: usize = NODES_MAX;
 
+/// A service, by a number that is never used again.
+type Key = NonZeroU32;
+
+/// No service: where requests go before any is known.
+const NONE_KNOWN: Key = Key::MIN;
+
 /// Where a request goes. It stays valid while pools are published.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination {
-    /// The key of its service; 0 while no service is known.
-    service: u32,
+    /// The key of its service; [`NONE_KNOWN`] while no service is known.
+    service: Key,
     /// So many bytes of its target are cut off before a node sees it.
     pub strip: u8,
 }
@@ -34,8 +41,8 @@ pub struct Destination {
 /// One service.
 #[derive(Debug)]
 struct Service {
-    /// A number never used again, in the order of the list.
-    key: u32,
+    /// In the order of the list.
+    key: Key,
     name: Arc<str>,
     rotation: Arc<AtomicUsize>,
     /// Whether a member takes requests, and when one last did: see [`Pool::last_usable`].
@@ -66,7 +73,7 @@ impl Service {
 /// Whose a route is, and whether its path is cut off.
 #[derive(Clone, Copy, Debug)]
 struct Held {
-    key: u32,
+    key: Key,
     strip: bool,
 }
 
@@ -91,11 +98,11 @@ impl fmt::Display for Conflict {
 /// All services of a cluster.
 #[derive(Debug)]
 pub struct Services {
-    /// The key of the one service that takes everything, if nothing else is known; 0 if nothing is.
-    only: Option<u32>,
+    /// The key of the one service that takes everything, if nothing else is known.
+    only: Option<Key>,
     list: Vec<Service>,
     /// The last key that was given.
-    last_key: u32,
+    last_key: Key,
     routes: BTreeMap<Route, Held>,
     table: Table<Held>,
     /// Some services differ by their paths alone.
@@ -106,9 +113,9 @@ pub struct Services {
 impl Default for Services {
     fn default() -> Self {
         Self {
-            only: Some(0),
+            only: Some(NONE_KNOWN),
             list: Vec::new(),
-            last_key: 0,
+            last_key: NONE_KNOWN,
             routes: BTreeMap::new(),
             table: Table::default(),
             by_path: false,
@@ -170,7 +177,7 @@ impl Services {
         list.iter().map(|service| &service.pool)
     }
 
-    fn find(&self, key: u32) -> Option<&Service> {
+    fn find(&self, key: Key) -> Option<&Service> {
         let at = self.list.binary_search_by_key(&key, |service| service.key).ok()?;
         self.list.get(at)
     }
@@ -186,7 +193,7 @@ impl Services {
         for member in proven() {
             next.enter(member);
         }
-        let keys: BTreeMap<Arc<str>, u32> =
+        let keys: BTreeMap<Arc<str>, Key> =
             next.list.iter().map(|service| (Arc::clone(&service.name), service.key)).collect();
         // Who was first comes first.
         let mut first: Vec<_> = proven().collect();
@@ -216,7 +223,7 @@ impl Services {
         match self.list.iter_mut().find(|service| &*service.name == name) {
             Some(service) => service.empty_since = None,
             None => {
-                self.last_key += 1;
+                self.last_key = self.last_key.saturating_add(1);
                 self.list.push(Service {
                     key: self.last_key,
                     name: name.into(),
@@ -242,7 +249,7 @@ impl Services {
         for (route, claims) in named {
             let had = before.routes.get(&route).map(|held| held.key);
             let owner = claims.iter().find(|claim| Some(claim.key) == had).unwrap_or(&claims[0]);
-            let mut others: Vec<u32> = claims.iter().map(|claim| claim.key).collect();
+            let mut others: Vec<Key> = claims.iter().map(|claim| claim.key).collect();
             others.sort_unstable();
             others.dedup();
             for other in others.into_iter().filter(|key| *key != owner.key) {
@@ -256,9 +263,9 @@ impl Services {
     }
 
     /// The one service that takes everything as it is.
-    fn takes_all(&self) -> Option<u32> {
+    fn takes_all(&self) -> Option<Key> {
         match (self.list.as_slice(), self.routes.iter().next()) {
-            ([], _) => Some(0),
+            ([], _) => Some(NONE_KNOWN),
             ([one], Some((route, held))) => {
                 let all = self.routes.len() == 1 && route.host.is_none() && route.path == "/";
                 (all && !held.strip).then_some(one.key)

@@ -57,7 +57,8 @@ pub(crate) struct Request {
     /// It offers to switch protocols.
     pub(crate) upgrade: bool,
     pub(crate) upload: Upload,
-    pub(super) affinity: Affinity,
+    /// What decides its node there.
+    pub(super) affinity: Option<Box<Affinity>>,
     /// Nothing but its first node was waited for: its body came with its head, no attempt has failed.
     pub(super) at_once: bool,
     /// The same in all attempts.
@@ -112,9 +113,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     }
     loop {
         let next = match client.request(&worker).await {
-            // The one thing that a request allocates (1 KiB). In place it would make every idle
-            // connection as much larger.
-            Ok(request) => Box::pin(worker.exchange(&mut client, request)).await,
+            Ok(request) => worker.exchange(&mut client, request).await,
             Err(Ended::Quietly) => return client.entry.end(CLIENT_LEFT),
             Err(Ended::CrowdedOut) => {
                 return Box::pin(client.turn_away(&worker, Reject::SlowHead)).await;
@@ -227,7 +226,8 @@ impl Client {
         if headers::hops_left(&head) == Some(0) {
             return Err(Reject::LastHop { trace: head.method == "TRACE" });
         }
-        let (to, affinity) = worker.route(&head, &self.forwarding)?.unzip();
+        let route = worker.route(&head, &self.forwarding)?;
+        let to = route.as_ref().map(|route| route.to);
         let bytes_max = worker.settings.limits.body_bytes;
         let mut upload =
             Upload::new(head.framing, head.len, &self.inbox, bytes_max).map_err(Reject::Refused)?;
@@ -249,7 +249,7 @@ impl Client {
             upgrade: headers::offered(&head).is_some(),
             at_once: upload.has_come(),
             upload,
-            affinity: affinity.unwrap_or_default(),
+            affinity: route.and_then(|route| route.affinity),
             ticket,
             came: Instant::now(),
         }))
@@ -274,8 +274,9 @@ impl Client {
     pub(crate) fn route_again(&self, worker: &Worker, request: &mut Request) -> bool {
         let head_len = request.upload.head_len();
         let route = self.head_again(head_len, |head| worker.route(head, &self.forwarding));
-        let (to, affinity) = route.ok().flatten().unzip();
-        (request.to, request.affinity) = (to, affinity.unwrap_or_default());
+        let route = route.ok().flatten();
+        request.to = route.as_ref().map(|route| route.to);
+        request.affinity = route.and_then(|route| route.affinity);
         self.render_again(worker, request);
         request.to.is_some()
     }

@@ -258,7 +258,8 @@ impl Attempt<'_> {
     fn new_mark(&self) -> Option<(&str, Mark)> {
         let node = &self.member.node;
         let mark = node.id.mark();
-        (self.request.affinity.stuck != Some(mark)).then_some((&node.offer.service, mark))
+        (self.request.affinity.as_ref().and_then(|affinity| affinity.stuck) != Some(mark))
+            .then_some((&node.offer.service, mark))
     }
 
     /// Gives a 1xx to the client. A client of HTTP/1.0 has no use for one (RFC 9110 section 15.2).
