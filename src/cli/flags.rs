@@ -49,6 +49,7 @@ pub(super) enum Raw {
 
 /// The flags of `picluster web`.
 #[derive(Args, Debug)]
+#[command(override_usage = "picluster web [OPTIONS] [-- COMMAND...]")]
 pub(super) struct Web {
     /// Serve here: PORT, :PORT or ADDR:PORT
     /// [default: :8080]
@@ -59,9 +60,9 @@ pub(super) struct Web {
     #[arg(long, value_name = "NAME", verbatim_doc_comment)]
     pub(super) name: Option<String>,
     #[command(flatten)]
-    pub(super) serves: Serves,
-    #[command(flatten)]
     pub(super) common: Common,
+    #[command(flatten)]
+    pub(super) serves: Serves,
     #[command(flatten)]
     pub(super) offer: Offer,
 }
