@@ -223,32 +223,10 @@ mod tests {
 
     use super::*;
     use crate::health::Health;
-    use crate::node::{Node, NodeId, Source};
     use crate::pool;
 
     pub(in crate::picker) fn member(epoch: u64, health: Health, last_resort: bool) -> Member {
-        Member {
-            node: Node {
-                id: NodeId::new(&format!("node{epoch}")).expect("a legal id"),
-                name: format!("node{epoch}"),
-                hostname: "raspberrypi".to_owned(),
-                endpoint: ([10, 0, 0, 1], 8080).into(),
-                boot: None,
-                source: Source::Mdns,
-                offer: Arc::default(),
-            },
-            health,
-            why: String::new(),
-            since: Duration::ZERO,
-            advertised: true,
-            last_resort,
-            silent: false,
-            left_silent: None,
-            share: Share::WHOLE,
-            epoch,
-            counters: Arc::default(),
-            pi: Arc::default(),
-        }
+        Member { health, last_resort, ..Member::sample(epoch) }
     }
 
     fn published(members: Vec<Member>) -> pool::Watch {

@@ -177,6 +177,36 @@ impl Member {
     }
 }
 
+#[cfg(test)]
+impl Member {
+    /// One that is up, for tests: `node1` for 1.
+    pub(crate) fn sample(epoch: u64) -> Self {
+        let name = format!("node{epoch}");
+        Self {
+            node: Node {
+                id: crate::node::NodeId::new(&name).expect("a legal id"),
+                name,
+                hostname: "raspberrypi".to_owned(),
+                endpoint: ([10, 0, 0, 1], 8080).into(),
+                boot: None,
+                source: crate::node::Source::Mdns,
+                offer: Arc::default(),
+            },
+            health: Health::Up,
+            why: String::new(),
+            since: Duration::ZERO,
+            advertised: true,
+            last_resort: false,
+            silent: false,
+            left_silent: None,
+            share: Share::WHOLE,
+            epoch,
+            counters: Arc::default(),
+            pi: Arc::default(),
+        }
+    }
+}
+
 /// How members share the requests.
 #[derive(Clone, Debug, Default)]
 struct Sharing {

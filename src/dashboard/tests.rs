@@ -8,9 +8,9 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::health::Health;
 use crate::journal::Entry;
-use crate::node::{Node, NodeId, Offer, Source};
+use crate::node::{NodeId, Offer};
 use crate::pi::Pi;
-use crate::pool::{Member, Publisher, Share};
+use crate::pool::{Member, Publisher};
 use crate::shutdown::{self, Trigger};
 
 mod metrics;
@@ -62,28 +62,11 @@ impl Bench {
 }
 
 pub(super) fn member(name: &str, health: Health, why: &str) -> Member {
-    Member {
-        node: Node {
-            id: NodeId::new("b2fkq7aaaaaaa").unwrap(),
-            name: name.into(),
-            hostname: "raspberrypi".into(),
-            endpoint: "10.0.0.5:8080".parse().unwrap(),
-            boot: None,
-            source: Source::Mdns,
-            offer: Arc::default(),
-        },
-        health,
-        why: why.into(),
-        since: Duration::ZERO,
-        advertised: true,
-        last_resort: false,
-        silent: false,
-        left_silent: None,
-        share: Share::WHOLE,
-        epoch: 1,
-        counters: Arc::default(),
-        pi: Arc::default(),
-    }
+    let mut member = Member { health, why: why.into(), ..Member::sample(1) };
+    member.node.id = NodeId::new("b2fkq7aaaaaaa").unwrap();
+    member.node.name = name.into();
+    member.node.endpoint = "10.0.0.5:8080".parse().unwrap();
+    member
 }
 
 #[tokio::test]

@@ -58,33 +58,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::node::{Node, NodeId, Offer, Source};
-    use crate::pool::{Member, Share};
+    use crate::node::Offer;
+    use crate::pool::Member;
 
     fn member(hosts: &[&str], health: Health) -> Member {
         let hosts = hosts.iter().map(ToString::to_string).collect();
-        Member {
-            node: Node {
-                id: NodeId::new("ada").expect("a legal id"),
-                name: "ada".to_owned(),
-                hostname: "raspberrypi".to_owned(),
-                endpoint: ([10, 0, 0, 1], 8080).into(),
-                boot: None,
-                source: Source::Mdns,
-                offer: Arc::new(Offer { hosts, ..Offer::default() }),
-            },
-            health,
-            why: String::new(),
-            since: Duration::ZERO,
-            advertised: true,
-            last_resort: false,
-            silent: false,
-            left_silent: None,
-            share: Share::WHOLE,
-            epoch: 1,
-            counters: Arc::default(),
-            pi: Arc::default(),
-        }
+        let mut member = Member { health, ..Member::sample(1) };
+        member.node.offer = Arc::new(Offer { hosts, ..Offer::default() });
+        member
     }
 
     async fn next(wanted: &mut watch::Receiver<BTreeSet<String>>) -> Vec<String> {

@@ -296,39 +296,18 @@ impl Services {
 mod tests {
     use super::*;
     use crate::balance::Balance;
-    use crate::node::{Node, NodeId, Offer, Source};
-    use crate::pool::{Share, channel};
+    use crate::node::Offer;
+    use crate::pool::channel;
 
-    fn member(epoch: u64, service: &str, routes: (&[&str], &str)) -> Member {
-        let (hosts, path) = routes;
-        let offer = Offer {
+    fn member(epoch: u64, service: &str, (hosts, path): (&[&str], &str)) -> Member {
+        let mut member = Member::sample(epoch);
+        member.node.offer = Arc::new(Offer {
             service: service.to_owned(),
             hosts: hosts.iter().map(ToString::to_string).collect(),
             path: path.to_owned(),
             ..Offer::default()
-        };
-        Member {
-            node: Node {
-                id: NodeId::new(&format!("node{epoch}")).expect("a legal id"),
-                name: format!("node{epoch}"),
-                hostname: "raspberrypi".to_owned(),
-                endpoint: ([10, 0, 0, 1], 8080).into(),
-                boot: None,
-                source: Source::Mdns,
-                offer: Arc::new(offer),
-            },
-            health: Health::Up,
-            why: String::new(),
-            since: Duration::ZERO,
-            advertised: true,
-            last_resort: false,
-            silent: false,
-            left_silent: None,
-            share: Share::WHOLE,
-            epoch,
-            counters: Arc::default(),
-            pi: Arc::default(),
-        }
+        });
+        member
     }
 
     const ALL: (&[&str], &str) = (&[], "/");
