@@ -23,6 +23,7 @@ pub mod mdns;
 pub mod membership;
 mod probe;
 
+pub use self::membership::Unwell;
 pub use self::probe::ask_neighbour;
 
 /// Words taken from a channel in one go: a flood is worked off in batches, and each batch ends in

@@ -32,7 +32,7 @@ use std::time::Duration;
 use self::claim::{Claim, Context};
 use self::event::Ledger;
 pub use self::event::{Ejection, Event, What};
-pub use self::probe::{HEALTH_PATH, NodeState, Probe, ProbeResult, ProbeTicket};
+pub use self::probe::{HEALTH_PATH, NodeState, Probe, ProbeResult, ProbeTicket, Unwell};
 use self::schedule::Schedule;
 use crate::config::{CANDIDATES_MAX, CANDIDATES_PER_SECOND, NODES_MAX};
 use crate::health::Thresholds;

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::config::PROBE_ANSWER_BYTES_MAX;
-use crate::discovery::membership::{NodeState, Probe, ProbeResult, ProbeTicket};
+use crate::discovery::membership::{NodeState, Probe, ProbeResult, ProbeTicket, Unwell};
 use crate::node::{Boot, NodeId};
 use crate::pi::Pi;
 
@@ -89,13 +89,13 @@ impl Kept {
 /// below 500 will do.
 ///
 /// # Errors
-/// Why it will not, in a few words.
+/// Why it will not.
 pub async fn ask_neighbour(
     node: &NodeId,
     at: SocketAddr,
     path: &str,
     within: Duration,
-) -> Result<(), String> {
+) -> Result<(), Unwell> {
     let probe = Probe::of_neighbour(at, path, within);
     let result = match timeout(within, exchange(&probe, None, "")).await {
         Ok(Ok((result, _)) | Err(result)) => result,
@@ -219,6 +219,9 @@ struct Document<'a> {
     /// Of an application that is down: why.
     #[serde(borrow)]
     why: Option<std::borrow::Cow<'a, str>>,
+    /// Of an application that is down: it answers requests even so, with errors.
+    #[serde(default)]
+    answers: bool,
     /// Absent where a node does not say it; its advertisement did.
     #[serde(borrow)]
     cluster: Option<std::borrow::Cow<'a, str>>,
@@ -252,7 +255,10 @@ fn read(body: &[u8], cluster: &str) -> Option<ProbeResult> {
     let state = match document.state {
         "up" => NodeState::Up,
         "draining" => NodeState::Draining,
-        "app-down" => NodeState::AppDown(document.why.unwrap_or_default().into_owned()),
+        "app-down" => NodeState::AppDown {
+            why: document.why.unwrap_or_default().into_owned(),
+            answers: document.answers,
+        },
         _ => return None,
     };
     (document.schema == "picluster/1").then_some(())?;

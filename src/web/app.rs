@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Unusable;
 use crate::config::{AppConfig, AppHealth};
-use crate::discovery::ask_neighbour;
+use crate::discovery::{Unwell, ask_neighbour};
 use crate::listen;
 use crate::node::NodeId;
 
@@ -48,7 +48,7 @@ struct State {
     /// Its process does not run: why, and when it is started again.
     ended: Option<(String, Option<Instant>)>,
     /// The last look failed.
-    unwell: Option<String>,
+    unwell: Option<Unwell>,
 }
 
 impl State {
@@ -70,7 +70,7 @@ impl App {
                 "--app {ip}:{port} is on another machine; run picluster web there, with --app :{port}"
             )));
         }
-        let unwell = Some(format!("nothing answered on port {port} yet"));
+        let unwell = Some(silent(format!("nothing answered on port {port} yet")));
         let state = watch::Sender::new(State { ended: None, unwell });
         Ok(Self {
             ip: config.ip,
@@ -91,8 +91,14 @@ impl App {
                 let left = next.saturating_duration_since(Instant::now());
                 Some(format!("{why}; next start in {} s", left.as_secs_f32().ceil()))
             }
-            None => state.unwell.clone(),
+            None => state.unwell.as_ref().map(|unwell| unwell.why.clone()),
         }
+    }
+
+    /// Whether it answers requests, if with errors.
+    pub(super) fn answers(&self) -> bool {
+        let state = self.state.borrow();
+        state.ended.is_none() && state.unwell.as_ref().is_none_or(|unwell| unwell.answers)
     }
 
     /// Waits until it works.
@@ -119,7 +125,8 @@ impl App {
     pub(super) fn started(&self) {
         self.change(|state| {
             state.ended = None;
-            state.unwell = Some(format!("started, but nothing answers on port {} yet", self.port));
+            let why = format!("started, but nothing answers on port {} yet", self.port);
+            state.unwell = Some(silent(why));
         });
     }
 
@@ -162,7 +169,8 @@ impl App {
             match (was_up, state.is_up()) {
                 (false, true) => tracing::info!(port = self.port, "the application answers"),
                 (true, false) => {
-                    let why = state.ended.as_ref().map(|(why, _)| why).or(state.unwell.as_ref());
+                    let why = state.ended.as_ref().map(|(why, _)| why);
+                    let why = why.or(state.unwell.as_ref().map(|unwell| &unwell.why));
                     tracing::warn!(port = self.port, why, "the application is down");
                 }
                 _ => {}
@@ -171,19 +179,19 @@ impl App {
         });
     }
 
-    async fn look(&self, node: &NodeId) -> Result<(), String> {
+    async fn look(&self, node: &NodeId) -> Result<(), Unwell> {
         let known = *self.found();
         let place = match known {
             Some(known) => known,
-            None => self.place()?,
+            None => self.place().map_err(silent)?,
         };
         *self.found() = Some(place);
         match &self.health {
             AppHealth::Path(path) => ask_neighbour(node, place, path, ANSWER_MAX).await,
             AppHealth::Tcp => match timeout(ANSWER_MAX, TcpStream::connect(place)).await {
                 Ok(Ok(_)) => Ok(()),
-                Ok(Err(error)) => Err(format!("no connection to {place}: {error}")),
-                Err(_) => Err(format!("no connection to {place} in time")),
+                Ok(Err(error)) => Err(silent(format!("no connection to {place}: {error}"))),
+                Err(_) => Err(silent(format!("no connection to {place} in time"))),
             },
         }
     }
@@ -215,6 +223,11 @@ impl App {
             (None, None) => place(Ipv4Addr::LOCALHOST.into()),
         }
     }
+}
+
+/// It answers nothing.
+fn silent(why: String) -> Unwell {
+    Unwell { why, answers: false }
 }
 
 #[cfg(test)]

@@ -102,6 +102,9 @@ struct Health<'a> {
     /// Of an application that is down.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
+    /// It answers requests even so, with errors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answers: Option<bool>,
     pi: Pi,
     #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<String>,
@@ -126,6 +129,7 @@ async fn health(
         boot: identity.boot.to_string(),
         state,
         cluster: &node.cluster,
+        answers: why.is_some().then(|| node.app.as_ref().is_some_and(|app| app.answers())),
         why,
         pi: node.board.health(),
         nonce,

@@ -50,8 +50,13 @@ pub enum NodeState {
     Up,
     /// It is about to stop.
     Draining,
-    /// It runs, the application behind it does not: why, in its own words. Empty if it says no more.
-    AppDown(String),
+    /// It runs, the application behind it does not.
+    AppDown {
+        /// Why, in its own words. Empty if it says no more.
+        why: String,
+        /// The application does answer requests, if with errors.
+        answers: bool,
+    },
 }
 
 /// What came of a probe.
@@ -93,7 +98,7 @@ impl ProbeResult {
         match self {
             Self::Node { state: NodeState::Up, .. } => "up",
             Self::Node { state: NodeState::Draining, .. } => "draining",
-            Self::Node { state: NodeState::AppDown(_), .. } => "app_down",
+            Self::Node { state: NodeState::AppDown { .. }, .. } => "app_down",
             Self::OtherCluster(_) => "other_cluster",
             Self::Status(..500) => "http",
             Self::Status(_) => "http_5xx",
@@ -110,10 +115,19 @@ impl ProbeResult {
         &self,
         node: &NodeId,
         at: SocketAddr,
-    ) -> Result<(), String> {
-        let verdict = judge(self, at, node, true);
-        if verdict.outcome == Outcome::Healthy { Ok(()) } else { Err(verdict.why) }
+    ) -> Result<(), Unwell> {
+        let Verdict { outcome, last_resort, why, .. } = judge(self, at, node, true);
+        if outcome == Outcome::Healthy { Ok(()) } else { Err(Unwell { why, answers: last_resort }) }
     }
+}
+
+/// Why a node's application is down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unwell {
+    /// In a few words.
+    pub why: String,
+    /// It does answer requests, if with errors.
+    pub answers: bool,
 }
 
 /// Who a result proves to be there.
@@ -135,6 +149,8 @@ pub(super) struct Verdict {
     pub(super) proof: Option<Proof>,
     /// Somebody else answered.
     pub(super) stranger: bool,
+    /// Requests would be answered, if with errors or not for long.
+    pub(super) last_resort: bool,
     /// A sentence for people, without its end.
     pub(super) why: String,
 }
@@ -146,7 +162,8 @@ pub(super) fn judge(
     expected: &NodeId,
     foreign: bool,
 ) -> Verdict {
-    let failed = |outcome, why| Verdict { outcome, proof: None, stranger: false, why };
+    let failed =
+        |outcome, why| Verdict { outcome, proof: None, stranger: false, last_resort: false, why };
     match result {
         ProbeResult::Node { .. } if foreign => judge_status(200, asked, foreign),
         ProbeResult::Node { id, .. } if id != expected => Verdict {
@@ -158,14 +175,22 @@ pub(super) fn judge(
             let (outcome, why) = match state {
                 NodeState::Up => (Outcome::Healthy, "answered the last probe".to_owned()),
                 NodeState::Draining => (Outcome::Draining, "says that it is draining".to_owned()),
-                NodeState::AppDown(why) if why.is_empty() => (Outcome::AppDown, down.to_owned()),
-                NodeState::AppDown(why) => (Outcome::AppDown, format!("{down} ({})", words(why))),
+                NodeState::AppDown { why, .. } if why.is_empty() => {
+                    (Outcome::AppDown, down.to_owned())
+                }
+                NodeState::AppDown { why, .. } => {
+                    (Outcome::AppDown, format!("{down} ({})", words(why)))
+                }
             };
             let legal = is_node_name(name);
             let name = if legal { name.clone() } else { printable(name, 63) };
             let name = if name.is_empty() { expected.to_string() } else { name };
             let proof = Some(Proof { boot: Some(*boot), name: Some(name), pi: pi.clone() });
-            Verdict { outcome, proof, stranger: false, why }
+            let last_resort = match state {
+                NodeState::Up | NodeState::Draining => true,
+                NodeState::AppDown { answers, .. } => *answers,
+            };
+            Verdict { outcome, proof, stranger: false, last_resort, why }
         }
         ProbeResult::OtherCluster(_) if foreign => judge_status(200, asked, foreign),
         ProbeResult::OtherCluster(cluster) => Verdict {
@@ -197,7 +222,7 @@ fn judge_status(status: u16, asked: SocketAddr, foreign: bool) -> Verdict {
         (false, _) => (Outcome::Broken, format!("{asked} answers, but not as a picluster node")),
     };
     let proof = foreign.then_some(Proof { boot: None, name: None, pi: None });
-    Verdict { outcome, proof, stranger: false, why }
+    Verdict { outcome, proof, stranger: false, last_resort: foreign, why }
 }
 
 /// The most that is shown of another's words: a reason with its remedy fits.
@@ -216,6 +241,10 @@ mod tests {
         NodeId::new(text).unwrap()
     }
 
+    fn app_down(why: &str) -> NodeState {
+        NodeState::AppDown { why: why.to_owned(), answers: false }
+    }
+
     fn node(name: &str, state: NodeState) -> ProbeResult {
         ProbeResult::Node { id: id("a"), name: name.to_owned(), boot: Boot(1), state, pi: None }
     }
@@ -226,7 +255,7 @@ mod tests {
         let table = [
             (node("ada", NodeState::Up), "a", false, Outcome::Healthy, true),
             (node("ada", NodeState::Draining), "a", false, Outcome::Draining, true),
-            (node("ada", NodeState::AppDown("exit\n".into())), "a", false, Outcome::AppDown, true),
+            (node("ada", app_down("exit\n")), "a", false, Outcome::AppDown, true),
             (node("ada", NodeState::Up), "b", false, Outcome::Refused, false),
             (ProbeResult::Status(200), "a", false, Outcome::Broken, false),
             (ProbeResult::Status(503), "a", false, Outcome::Broken, false),

@@ -306,14 +306,18 @@ fn a_restart_seen_over_two_addresses_makes_no_clone() {
 }
 
 #[test]
-fn a_node_whose_app_is_down_is_the_last_resort() {
+fn a_node_whose_app_is_down_is_the_last_resort_while_that_answers() {
     let mut lab = Lab::new();
     lab.joined("a", 1, 1);
-    let why = "exited with code 1; next start in 4 s".to_owned();
-    lab.answers.insert(at(1), node("a", "pi", 1, NodeState::AppDown(why)));
-    lab.pass(25);
-    assert_eq!(lab.shown(), [("a".to_owned(), Health::Down)]);
-    assert!(lab.members[0].last_resort);
+    let mut says = |answers| {
+        let why = "exited with code 1; next start in 4 s".to_owned();
+        lab.answers.insert(at(1), node("a", "pi", 1, NodeState::AppDown { why, answers }));
+        lab.pass(25);
+        assert_eq!(lab.shown(), [("a".to_owned(), Health::Down)]);
+        lab.members[0].last_resort
+    };
+    assert!(says(true));
+    assert!(!says(false));
     let why = "says that its application is down (exited with code 1; next start in 4 s), ";
     assert!(lab.members[0].why.starts_with(why), "{}", lab.members[0].why);
 }

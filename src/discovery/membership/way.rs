@@ -67,7 +67,7 @@ pub(super) struct Way {
     pub(super) instance: Option<String>,
     pub(super) record: Record,
     pub(super) why: String,
-    /// The last probe got an HTTP answer that says "not now".
+    /// The last probe got an answer that says "not now", and requests would get one too.
     pub(super) last_resort: bool,
     /// The last probe was answered by nothing at all, not even a refusal.
     pub(super) silent: bool,
@@ -166,8 +166,7 @@ impl Way {
             self.answer = Some(Answer { boot: proof.boot, asked, received: now });
         }
         self.record.record(verdict.outcome, limits, now);
-        self.last_resort =
-            matches!(verdict.outcome, Outcome::AppDown | Outcome::Failing | Outcome::Draining);
+        self.last_resort = verdict.last_resort && verdict.outcome != Outcome::Healthy;
         self.silent = verdict.outcome == Outcome::Silent;
         self.why = match self.record.failed() {
             0 => verdict.why.clone(),

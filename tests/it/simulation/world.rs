@@ -77,7 +77,7 @@ impl Machine {
         let state = match self.state {
             State::Up => NodeState::Up,
             State::Draining => NodeState::Draining,
-            State::AppDown => NodeState::AppDown(String::new()),
+            State::AppDown => NodeState::AppDown { why: String::new(), answers: true },
             State::Stopped => return ProbeResult::Refused,
             State::Dark => return ProbeResult::TimedOut,
         };
