@@ -25,6 +25,7 @@ use crate::proxy::access::{AccessLog, CLIENT_LEFT, Desk, Entry};
 use crate::proxy::affinity::Affinity;
 use crate::proxy::client::{Client, Next, Request, gone};
 use crate::proxy::headers::Forwarding;
+use crate::proxy::private::is_private;
 use crate::proxy::reject::Reject;
 use crate::proxy::relay::{Broken, Relayed};
 use crate::proxy::scratch::Scratch;
@@ -255,6 +256,9 @@ impl Worker {
         let Some(to) = pool.route(head.host.unwrap_or_default(), head.target) else {
             return Ok(None);
         };
+        if to.strip > 0 && is_private(headers::stripped(head.target, to.strip.into()).1) {
+            return Err(Reject::Private);
+        }
         let (balance, sticky) = (pool.of(to).map(Pool::balance), self.settings.sticky);
         let asks = |balance: &&Balance| sticky || matches!(balance, Balance::Hash(_));
         let affinity = balance.filter(asks).map(|balance| {
@@ -454,8 +458,9 @@ impl Worker {
             tries: tries.count,
             elapsed: request.came.elapsed(),
         };
-        // A kept connection that took no byte says nothing of its node: a fresh one may work.
-        if !(reused && written == 0) {
+        // A kept connection that took no byte says nothing of its node: a fresh one may work. One over
+        // which the node itself says that its application is gone says enough.
+        if !(reused && written == 0) || failure == Failure::Refused {
             tries.tried.push(epoch);
         }
         tries.last = Some(failure);

@@ -4,6 +4,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use crate::node::CLUSTER_HOST;
+
 /// The longest path of a route: its length in a request fits a byte, with room.
 pub const PATH_BYTES_MAX: usize = 64;
 
@@ -32,7 +34,8 @@ impl fmt::Display for Route {
 }
 
 /// A host as routes are compared by it: a name of DNS in lower case without a dot at its end. `None`
-/// if it is none; an address is no name.
+/// if it is none; an address is no name. Nor is the one that leads to a balancer, whatever it serves:
+/// a node that has it to itself would take all from all others.
 pub fn host(text: &str) -> Option<String> {
     let name = text.strip_suffix('.').unwrap_or(text);
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
@@ -47,7 +50,9 @@ pub fn host(text: &str) -> Option<String> {
     let is_name = name.len() <= HOST_BYTES_MAX
         && name.split('.').all(label)
         && !last.bytes().all(|b| b.is_ascii_digit());
-    is_name.then(|| name.to_ascii_lowercase())
+    let is_ours =
+        CLUSTER_HOST.strip_suffix('.').is_some_and(|ours| name.eq_ignore_ascii_case(ours));
+    (is_name && !is_ours).then(|| name.to_ascii_lowercase())
 }
 
 /// A path as routes are compared by it: segments of letters, digits and `. _ ~ @ + -`, without a
@@ -205,6 +210,7 @@ mod tests {
     #[test]
     fn a_host_is_a_name_and_no_address_and_is_compared_in_one_spelling() {
         assert_eq!(host("Blog.Local."), Some("blog.local".to_owned()));
+        assert_eq!((host("Picluster.Local"), host("picluster.local.")), (None, None));
         let long = format!("{}.local", "x".repeat(64));
         let legal = ["blog", "a-b.c_d.local", "3d.local", "xn--bcher-kva.example"];
         assert!(legal.iter().all(|text| host(text).is_some()));

@@ -365,8 +365,8 @@ fn a_bad_flag_is_refused_in_one_sentence_that_names_it_and_the_fix() {
         ),
         (
             "web --host 10.0.0.1",
-            "--host \"10.0.0.1\" is no name of a host: letters, digits, - and dots, no port and \
-             no address; for example --host blog.local",
+            "--host \"10.0.0.1\" is no name of a host of its own: letters, digits, - and dots, no \
+             port, no address, and not picluster.local, where all are; for example --host blog.local",
         ),
         (
             "web --path wiki",

@@ -215,7 +215,8 @@ impl Given {
         let hosts: Option<Vec<_>> =
             self.text.split(',').map(|host| route::host(host.trim())).collect();
         let Some(mut hosts) = hosts else {
-            let wrong = "is no name of a host: letters, digits, - and dots, no port and no address";
+            let wrong = "is no name of a host of its own: letters, digits, - and dots, no port, no \
+                         address, and not picluster.local, where all are";
             return Err(self.refuse(wrong, &fix()));
         };
         hosts.sort();

@@ -33,6 +33,3 @@ pub fn obstacle(config: &DiscoveryConfig) -> Option<String> {
     let held = daemon::obstacle();
     held.or_else(|| Interfaces::new(Rule::new(config, Purpose::Hear)).obstacle())
 }
-
-/// The host name a balancer claims, so that nobody types an address.
-pub const CLUSTER_HOST: &str = "picluster.local.";

@@ -139,9 +139,22 @@ async fn in_time(
     timeout(more, exchange).await.map_err(|_| late)
 }
 
-/// One exchange. A kept connection that turns out to be closed, or told that it will be (some
-/// servers send a 408 first), is no news: the node is asked again over a fresh one.
+/// One exchange, and a look at whether requests would get to where they go.
 async fn exchange(probe: &Probe, kept: Option<Connection>, cluster: &str) -> Exchanged {
+    let exchanged = ask_health(probe, kept, cluster).await?;
+    match (probe.also, &exchanged.0) {
+        (Some(at), ProbeResult::Node { state: NodeState::Up, .. })
+            if TcpStream::connect(at).await.is_err() =>
+        {
+            Err(ProbeResult::Deaf(at))
+        }
+        _ => Ok(exchanged),
+    }
+}
+
+/// A kept connection that turns out to be closed, or told that it will be (some
+/// servers send a 408 first), is no news: the node is asked again over a fresh one.
+async fn ask_health(probe: &Probe, kept: Option<Connection>, cluster: &str) -> Exchanged {
     if let Some(connection) = kept {
         match get(probe, connection, cluster).await {
             Err(ProbeResult::Closed | ProbeResult::NotHttp(_)) => {}
@@ -367,6 +380,19 @@ mod tests {
         let long = "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n".to_owned() + &"x".repeat(9000);
         let long = asked(Box::leak(Box::new([&*long.leak()])), false).await;
         assert!(matches!(long, ProbeResult::NotHttp(_)), "{long:?}");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_well_has_to_take_a_connection_where_requests_go_if_that_is_elsewhere() {
+        let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{BODY}", BODY.len());
+        let addr = server(Box::leak(Box::new([&*whole.leak(); 2]))).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let app = listener.local_addr().expect("it is bound");
+        let mut kept = Kept::new(DEFAULT_CLUSTER);
+        let mut ask = || kept.ask(Probe { also: Some(app), ..probe(addr, false) });
+        assert!(matches!(ask().await.result, ProbeResult::Node { .. }));
+        drop(listener);
+        assert_eq!(ask().await.result, ProbeResult::Deaf(app));
     }
 
     #[tokio::test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::discovery::mdns::CLUSTER_HOST;
 use crate::health::Health;
+use crate::node::CLUSTER_HOST;
 use crate::pool::{self, Pool};
 
 /// A name stays for so long after the last node that wants it: one that is started again is back by

@@ -74,6 +74,8 @@ pub(super) fn table(nodes: &[Node], style: &Style) -> Vec<String> {
 
 /// Without those of which nothing is known.
 fn columns(nodes: &[Node]) -> Vec<Column> {
+    // Where all serve the same, nobody asks which.
+    let several = nodes.iter().any(|node| node.service != nodes[0].service);
     let all: u64 = nodes.iter().filter_map(|node| node.requests).sum();
     let share = |node: &Node| {
         let lately = node.share;
@@ -88,6 +90,7 @@ fn columns(nodes: &[Node]) -> Vec<Column> {
             share(node).map(|share| format!("{:.0}%", share * 100.0))
         }),
         Column::new("IN-FLIGHT", true, nodes, |node| node.inflight.map(|n| n.to_string())),
+        Column::new("SERVICE", false, nodes, |node| node.service.clone().filter(|_| several)),
         Column::new("ADDRESS", false, nodes, |node| Some(node.endpoint.clone())),
     ];
     columns.into_iter().filter(|column| column.cells.iter().any(Option::is_some)).collect()

@@ -223,7 +223,7 @@ pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>
 
 /// A target without the first bytes of its path, and these. What is left begins with one slash: a
 /// second one would make a host of the first segment where an application sends its client on.
-fn stripped(target: &str, strip: usize) -> (&str, &str) {
+pub(crate) fn stripped(target: &str, strip: usize) -> (&str, &str) {
     let (prefix, rest) = target.split_at_checked(strip).unwrap_or(("", target));
     if prefix.is_empty() || !rest.starts_with('/') {
         // Empty, or a query: its slash is written with the request line.

@@ -92,6 +92,10 @@ impl Attempt<'_> {
             Box::pin(self.send_interim(&answer)).await?;
             self.inbox.consume(answer.head_len);
         };
+        if answer.app_down && self.request.upload.is_held() {
+            // The node says that nobody has seen the request.
+            return Err(Broken::Node { failure: Failure::Refused, written: 0 });
+        }
         self.client.entry.answered(answer.status);
         self.worker.heard(self.member, answer.status);
         if answer.switches {
@@ -223,7 +227,9 @@ impl Attempt<'_> {
         }
         let unchunk = request.http10 && head.framing == Framing::Chunked;
         let until_close = head.framing == Framing::Close;
-        let draining = head.fields.get(STATE_HEADER).is_some_and(|state| state == b"draining");
+        let state = head.fields.get(STATE_HEADER);
+        let draining = state == Some(b"draining");
+        let app_down = head.status == 503 && state == Some(b"app-down");
         let close_client = !request.keep_alive
             || unchunk
             || until_close
@@ -250,6 +256,7 @@ impl Attempt<'_> {
             close_client,
             unchunk,
             draining,
+            app_down,
             ticket,
         }))
     }

@@ -121,6 +121,11 @@ impl App {
         self.change(|state| state.ended = Some((why, next_start)));
     }
 
+    /// It took no connection just now.
+    pub(super) fn lost(&self, why: String) {
+        self.change(|state| state.unwell = Some(silent(why)));
+    }
+
     /// Its process was started. Until a look at it goes well it does not work.
     pub(super) fn started(&self) {
         self.change(|state| {

@@ -26,6 +26,9 @@ use super::app::App;
 /// Over loopback one that does not accept within this time has a full queue.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
+/// Says with a 503 that the application has seen nothing of the request.
+const APP_DOWN: (&str, &str) = ("x-picluster-state", "app-down");
+
 /// What is said to the next one only (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
@@ -40,22 +43,35 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 /// Sends a request on and gives the answer.
 pub(super) async fn pass_on(app: &Arc<App>, request: Request) -> Response {
     let at = app.at();
-    exchange(at, request).await.unwrap_or_else(|error| {
+    let stream = match connect(at).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            // Nothing of the request was given to anybody: a balancer asks another node.
+            app.lost(format!("no connection to {at}: {error}"));
+            let said = format!("the application on this node takes no connection: {error}\n");
+            return (StatusCode::SERVICE_UNAVAILABLE, [APP_DOWN], said).into_response();
+        }
+    };
+    exchange(at, stream, request).await.unwrap_or_else(|error| {
         tracing::debug!(%error, "the application did not answer");
         let said = format!("the application on this node does not answer: {error}\n");
         (StatusCode::BAD_GATEWAY, said).into_response()
     })
 }
 
-async fn exchange(at: SocketAddr, mut request: Request) -> io::Result<Response> {
-    let protocol = upgrade(request.headers());
-    let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
-    let request = onward(at, request, protocol.as_ref())?;
+async fn connect(at: SocketAddr) -> io::Result<TcpStream> {
     let stream = timeout(CONNECT_MAX, TcpStream::connect(at)).await.map_err(|_| {
         io::Error::new(io::ErrorKind::TimedOut, format!("no connection to {at} in time"))
     })??;
     // An error means that the connection has ended already, which the request will find out.
     let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+async fn exchange(at: SocketAddr, stream: TcpStream, mut request: Request) -> io::Result<Response> {
+    let protocol = upgrade(request.headers());
+    let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
+    let request = onward(at, request, protocol.as_ref())?;
     let (mut requests, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     // It ends with the answer, or with whoever no longer waits for it.

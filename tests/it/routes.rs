@@ -199,3 +199,22 @@ fn a_node_that_is_started_again_with_another_service_serves_that() {
     start("wiki", "/wiki");
     wait_until("its new route", || told(&lab, &lb, "any", "/wiki") == (200, "bob".to_owned()));
 }
+
+#[test]
+fn a_service_whose_applications_answer_nothing_is_waited_for_and_not_longer() {
+    let Some(lab) = Lab::new("app-gone") else { return };
+    let lb = lab.pi("front").lb().args(&["--hold", "500ms"]).start();
+    lab.pi("ada").web().args(&["--name", "ada", "--app", ":3999"]).start();
+    lab.pi("bob").web().args(&["--name", "bob", "--app", ":3999", "--front"]).start();
+    wait_until("both applications to be down", || {
+        let nodes = document(&lab, &lb)["nodes"].clone();
+        let nodes = nodes.as_array().expect("a list");
+        nodes.iter().filter(|node| node["state"] == "down").count() == 2
+    });
+    // Nothing was ever up, so nothing is waited for beyond the start.
+    crate::lab::pause(std::time::Duration::from_secs(3));
+    let began = std::time::Instant::now();
+    let (status, text) = told(&lab, &lb, "picluster.local", "/");
+    assert_eq!(status, 503, "{text}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+}

@@ -21,6 +21,9 @@ pub struct Probe {
     pub ticket: ProbeTicket,
     /// Where to ask: the address with the port that answers for health.
     pub endpoint: SocketAddr,
+    /// Where requests would go, if that is elsewhere and it is in doubt whether they get there: it has to
+    /// take a connection.
+    pub also: Option<SocketAddr>,
     /// What to GET.
     pub path: String,
     /// A foreign device: the status alone counts, and the result is a [`ProbeResult::Status`].
@@ -39,7 +42,15 @@ impl Probe {
         timeout: Duration,
     ) -> Self {
         let (ticket, path) = (ProbeTicket(0), path.to_owned());
-        Self { ticket, endpoint: at, path, foreign: true, timeout, fresh_connection: true }
+        Self {
+            ticket,
+            endpoint: at,
+            also: None,
+            path,
+            foreign: true,
+            timeout,
+            fresh_connection: true,
+        }
     }
 }
 
@@ -81,6 +92,8 @@ pub enum ProbeResult {
     Status(u16),
     /// The connection was refused.
     Refused,
+    /// It is well, but takes no connection where requests would go.
+    Deaf(SocketAddr),
     /// No route, or another error of the network, in its words.
     Unreachable(String),
     /// No whole answer within the probe's timeout.
@@ -103,6 +116,7 @@ impl ProbeResult {
             Self::Status(..500) => "http",
             Self::Status(_) => "http_5xx",
             Self::Refused => "connect_refused",
+            Self::Deaf(_) => "app_refused",
             Self::Unreachable(_) => "unreachable",
             Self::TimedOut => "answer_timeout",
             Self::Closed => "closed",
@@ -199,6 +213,9 @@ pub(super) fn judge(
         },
         ProbeResult::Status(status) => judge_status(*status, asked, foreign),
         ProbeResult::Refused => failed(Outcome::Refused, format!("connection refused on {asked}")),
+        ProbeResult::Deaf(at) => {
+            failed(Outcome::Refused, format!("no connection to its application on {at}"))
+        }
         ProbeResult::Unreachable(error) => {
             let error = words(error);
             failed(Outcome::Silent, format!("{asked} cannot be reached ({error})"))
@@ -264,6 +281,7 @@ mod tests {
             (ProbeResult::Status(500), "a", true, Outcome::Failing, true),
             (ProbeResult::OtherCluster("red".into()), "a", false, Outcome::Refused, false),
             (refused, "a", true, Outcome::Refused, false),
+            (ProbeResult::Deaf(([10, 0, 0, 1], 3000).into()), "a", false, Outcome::Refused, false),
             (ProbeResult::TimedOut, "a", true, Outcome::Silent, false),
             (ProbeResult::Closed, "a", false, Outcome::Broken, false),
             (ProbeResult::NotHttp("\x1b[2J".into()), "a", false, Outcome::Broken, false),

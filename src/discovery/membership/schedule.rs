@@ -162,6 +162,7 @@ impl Schedule {
         Some(Probe {
             ticket,
             endpoint: way.target.asked(),
+            also: way.target.elsewhere().filter(|_| way.health() != Health::Up),
             path: way.target.path.clone(),
             foreign,
             timeout,

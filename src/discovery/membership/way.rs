@@ -41,9 +41,9 @@ impl Target {
         asked
     }
 
-    /// Whoever answers for its health is another program than the one that answers requests.
-    fn is_asked_elsewhere(&self) -> bool {
-        self.health_port != self.endpoint.port()
+    /// Where requests go, if another program answers them than the one that answers for its health.
+    pub(super) fn elsewhere(&self) -> Option<SocketAddr> {
+        Some(self.endpoint).filter(|endpoint| self.health_port != endpoint.port())
     }
 }
 
@@ -185,7 +185,7 @@ impl Way {
         let interval = if self.answer.is_none() && self.health() == Health::Starting {
             let tries = self.record.failed().saturating_sub(1).min(SLOWEST.ilog2());
             limits.interval_in_doubt * (1 << tries)
-        } else if active && self.target.is_asked_elsewhere() {
+        } else if active && self.target.elsewhere().is_some() {
             // What happened to an application is seen half a second late already.
             limits.interval_in_doubt
         } else if active {

@@ -49,6 +49,38 @@ fn a_refused_connection_costs_nothing_even_for_a_post() {
 }
 
 #[test]
+fn what_an_application_has_not_seen_goes_elsewhere_whatever_it_is() {
+    let (ada, bob, mut front) = two();
+    let turned_away = "HTTP/1.1 503 Service Unavailable\r\nX-Picluster-State: app-down\r\n\
+                       Content-Length: 4\r\n\r\ngone";
+    let mut client = front.client();
+    client.send(POST);
+    let mut first = ada.accept();
+    first.head();
+    first.expect("hello");
+    first.send(turned_away);
+    let mut second = bob.accept();
+    second.head();
+    second.expect("hello");
+    second.send(answer("1"));
+    client.expect(answer_of("bob", "1"));
+    assert_eq!(front.told(&ada).last(), Some(&Outcome::Refused));
+    // Over a kept connection as well.
+    let mut kept = keep(&mut client, &ada);
+    client.send(GET);
+    second.expect(forwarded_get());
+    second.send(answer("2"));
+    client.expect(answer_of("bob", "2"));
+    client.send(GET);
+    kept.head();
+    kept.send(turned_away);
+    second.expect(forwarded_get());
+    second.send(answer("3"));
+    client.expect(answer_of("bob", "3"));
+    assert_eq!(front.failed(), 0);
+}
+
+#[test]
 fn a_get_whose_node_died_is_sent_once_more_elsewhere() {
     let (ada, bob, mut front) = two();
     let mut client = front.client();

@@ -92,6 +92,19 @@ fn a_path_that_is_cut_off_is_told_to_the_node_and_its_query_stays() {
 }
 
 #[test]
+fn what_is_between_balancer_and_node_is_not_reached_behind_a_path_that_is_cut_off() {
+    let ada = Puppet::greeter("ada");
+    let front = front();
+    front.publish([ada.serving(Offer { strip: true, ..offer("blog", &[], "/blog") })]);
+    for path in ["/blog/.picluster/health", "/blog//.picluster/drain", "/blog/%2epicluster/x"] {
+        let answer = front.ask(get("pi", path));
+        assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{path}: {answer}");
+    }
+    assert_eq!(front.counts().rejects.all(), [("private", 3)].into());
+    assert_eq!(front.ask(get("pi", "/blog/a/.picluster")), answer_of("ada", "ada"));
+}
+
+#[test]
 fn a_path_that_could_be_read_as_anothers_is_refused_where_paths_count_and_only_there() {
     let [ada, bob] = ["ada", "bob"].map(Puppet::greeter);
     let front = front();
