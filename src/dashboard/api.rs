@@ -80,6 +80,9 @@ pub(super) struct Node {
     service: String,
     hosts: Vec<String>,
     path: String,
+    /// These in words, unless they are what they are without a word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) serves: Option<String>,
     /// Why the weight is not 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) weight_why: Option<String>,
@@ -188,6 +191,7 @@ fn node(member: &Member, lately: Lately, all: u64, now: Duration) -> Node {
         service: node.offer.service.clone(),
         hosts: node.offer.hosts.clone(),
         path: node.offer.path.clone(),
+        serves: node.offer.serves(),
         weight_why: weight_why(member, pi.as_ref()),
         rate: tenths(lately.rate),
         share: (all > 0).then(|| lately.requests as f64 / all as f64),

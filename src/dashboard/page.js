@@ -43,6 +43,7 @@ function fill(row, node) {
     row.className = node.state;
     row.querySelector('use').setAttribute('href', '#s-' + node.state);
   }
+  some(f('serves'), node.serves);
   put(f('endpoint'), node.endpoint);
   put(f('state'), node.state);
   put(f('since'), span(node.since_s));

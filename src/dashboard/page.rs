@@ -161,6 +161,7 @@ fn row(html: &mut String, node: &Node, look: Look) {
         html,
         "<tr role=\"row\" class=\"{state}\" data-id=\"{id}\" data-name=\"{name}\">\
          <th role=\"rowheader\" scope=\"row\"><div class=\"node\">{badge}<div>{name}{host}\
+         <small data-f=\"serves\"{}>{}</small>\
          <code data-f=\"endpoint\">{}</code></div></div></th>\
          <td role=\"cell\" class=\"state\"><svg class=\"sign\" aria-hidden=\"true\"><use href=\"#s-{state}\"/></svg>\
          <b data-f=\"state\">{state}</b> <small>for <span data-f=\"since\">{}</span>\
@@ -168,6 +169,8 @@ fn row(html: &mut String, node: &Node, look: Look) {
          <span class=\"chip\" data-f=\"weight_why\"{}>{}</span><p data-f=\"why\">{}</p></td>\
          <td role=\"cell\" class=\"minute\"><svg class=\"beats\" viewBox=\"0 0 {BEATS} 10\" preserveAspectRatio=\"none\" \
          role=\"img\" aria-label=\"{}\">",
+        hidden(node.serves.is_none()),
+        escape(node.serves.as_deref().unwrap_or_default()),
         node.endpoint,
         span(node.since_s as u64),
         hidden(node.advertised),

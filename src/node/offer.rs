@@ -94,6 +94,18 @@ impl Offer {
         bytes
     }
 
+    /// What it serves, for people: `blog at blog.local, www.example`. `None` if that is what a node serves
+    /// that says nothing.
+    pub fn serves(&self) -> Option<String> {
+        let everything = self.hosts.is_empty() && self.path == "/";
+        let routes: Vec<_> = self.routes().map(|route| route.to_string()).collect();
+        match (everything, self.service == DEFAULT_SERVICE) {
+            (true, true) => None,
+            (true, false) => Some(self.service.clone()),
+            (false, _) => Some(format!("{} at {}", self.service, routes.join(", "))),
+        }
+    }
+
     /// The routes it names: its path at each of its hosts.
     pub fn routes(&self) -> impl Iterator<Item = Route> {
         let any = self.hosts.is_empty().then_some(None);
@@ -125,5 +137,9 @@ mod tests {
         let hosts = vec!["a.local".to_owned(), "b.local".to_owned()];
         let blog = Offer { hosts, path: "/blog".to_owned(), ..Offer::default() };
         assert_eq!(written(&blog), ["a.local/blog", "b.local/blog"]);
+        assert_eq!(blog.serves().unwrap(), "default at a.local/blog, b.local/blog");
+        assert_eq!(Offer::default().serves(), None);
+        let service = "shop".to_owned();
+        assert_eq!(Offer { service, ..Offer::default() }.serves().unwrap(), "shop");
     }
 }

@@ -11,7 +11,7 @@ use picluster::dashboard::{self, Admin, Live};
 use picluster::health::Health;
 use picluster::journal::{Entry, Journal};
 use picluster::listen::{self, Accept};
-use picluster::node::{Node, NodeId, Source};
+use picluster::node::{Node, NodeId, Offer, Source};
 use picluster::pi::Pi;
 use picluster::pool::{self, Member, Share};
 use picluster::shutdown;
@@ -191,7 +191,14 @@ fn members(now: Duration) -> Vec<Member> {
             endpoint: SocketAddr::from(([10, 0, 0, at as u8 + 1], 8080)),
             boot: None,
             source: Source::Mdns,
-            offer: Arc::default(),
+            offer: Arc::new(match name {
+                "bob" => Offer {
+                    service: "blog".into(),
+                    hosts: vec!["blog.local".into()],
+                    ..Offer::default()
+                },
+                _ => Offer::default(),
+            }),
         },
         health,
         why: why.into(),
