@@ -102,6 +102,8 @@ impl Dir {
         let kind = kind::of(&file);
         match self.find(file, headers).await {
             Ok(found) => found.answer(method, headers, kind),
+            // Its index is a folder: no slash more makes a file of it.
+            Err(Missing::IsFolder) if path.ends_with('/') => not_found(),
             Err(Missing::IsFolder) => {
                 // Relative, so that no path can be taken for another host.
                 let last = path.rsplit('/').next().unwrap_or_default();
@@ -174,6 +176,10 @@ impl Found {
         put(header::ETAG, tag.as_str());
         put(header::LAST_MODIFIED, &httpdate::fmt_http_date(self.modified));
         put(header::VARY, "accept-encoding");
+        if conditions::is_another(asked, &tag, self.modified) {
+            let said = "the file is not the one that was asked for\n";
+            return (StatusCode::PRECONDITION_FAILED, headers, said).into_response();
+        }
         if conditions::has_it(asked, &tag, self.modified) {
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }

@@ -28,17 +28,36 @@ pub(super) enum Span {
     Nothing,
 }
 
+/// Whether the client wants the file only as it no longer is (RFC 9110 sections 13.1.1 and 13.1.4).
+pub(super) fn is_another(asked: &HeaderMap, tag: &Tag, modified: SystemTime) -> bool {
+    match named(asked, header::IF_MATCH, |one| one == tag.0) {
+        Some(is_it) => !is_it,
+        None => date(asked, header::IF_UNMODIFIED_SINCE)
+            .is_some_and(|since| seconds(modified) > seconds(since)),
+    }
+}
+
 /// Whether the client has the file as it is.
 pub(super) fn has_it(asked: &HeaderMap, tag: &Tag, modified: SystemTime) -> bool {
-    let mut tags = asked.get_all(header::IF_NONE_MATCH).iter().peekable();
-    if tags.peek().is_some() {
-        let mut all = tags.filter_map(|tags| tags.to_str().ok()).flat_map(|tags| tags.split(','));
-        return all
-            .any(|one| matches!(one.trim(), "*") || one.trim().trim_start_matches("W/") == tag.0);
-    }
-    let since = text(asked, header::IF_MODIFIED_SINCE)
-        .and_then(|date| httpdate::parse_http_date(date).ok());
-    since.is_some_and(|since| seconds(modified) <= seconds(since))
+    named(asked, header::IF_NONE_MATCH, |one| one.trim_start_matches("W/") == tag.0).unwrap_or_else(
+        || {
+            date(asked, header::IF_MODIFIED_SINCE)
+                .is_some_and(|since| seconds(modified) <= seconds(since))
+        },
+    )
+}
+
+/// Whether a list of tags names the file; `None` if there is no such list.
+fn named(asked: &HeaderMap, list: HeaderName, is_it: impl Fn(&str) -> bool) -> Option<bool> {
+    let mut lists = asked.get_all(list).iter().peekable();
+    lists.peek()?;
+    let tags = lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+    let mut tags = tags.map(str::trim);
+    Some(tags.any(|tag| tag == "*" || is_it(tag)))
+}
+
+fn date(asked: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
+    httpdate::parse_http_date(text(asked, name)?).ok()
 }
 
 /// What part is asked for. More than one at once is answered with the whole, as section 14.2 allows.
@@ -54,18 +73,19 @@ pub(super) fn span(asked: &HeaderMap, tag: &Tag, modified: SystemTime, bytes: u6
     if is_for_another {
         return Span::Whole;
     }
-    match (first.parse::<u64>(), last.parse::<u64>()) {
-        (Ok(first), Ok(last)) if first > last => Span::Whole,
-        (Ok(first), _) if first >= bytes && (last.is_empty() || last.parse::<u64>().is_ok()) => {
-            Span::Nothing
-        }
-        (Ok(first), Ok(last)) => Span::Part(first, last.saturating_add(1).min(bytes)),
-        (Ok(first), Err(_)) if last.is_empty() => Span::Part(first, bytes),
-        (Err(_), Ok(0)) if first.is_empty() => Span::Nothing,
-        (Err(_), Ok(_)) if first.is_empty() && bytes == 0 => Span::Nothing,
-        (Err(_), Ok(last)) if first.is_empty() => Span::Part(bytes.saturating_sub(last), bytes),
-        _ => Span::Whole,
-    }
+    let (from, to) = match (position(first), position(last)) {
+        (Some(first), Some(last)) if first <= last => (first, last.saturating_add(1).min(bytes)),
+        (Some(first), None) if last.is_empty() => (first, bytes),
+        (None, Some(last)) if first.is_empty() => (bytes.saturating_sub(last), bytes),
+        _ => return Span::Whole,
+    };
+    if from < to { Span::Part(from, to) } else { Span::Nothing }
+}
+
+/// A number of bytes; one that is too large to count is as good as the largest, because no file is as long.
+fn position(digits: &str) -> Option<u64> {
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 /// Whether a list of `Accept-Encoding` names it, and not with a weight of 0.
@@ -112,6 +132,14 @@ mod tests {
             ("lines=0-1", Span::Whole),
             ("bytes=18446744073709551615-", Span::Nothing),
             ("bytes=0-18446744073709551615", Span::Part(0, 10)),
+            ("bytes=0-99999999999999999999999999", Span::Part(0, 10)),
+            ("bytes=-99999999999999999999", Span::Part(0, 10)),
+            ("bytes=99999999999999999999-", Span::Nothing),
+            ("bytes=99999999999999999999-99999999999999999999", Span::Nothing),
+            ("bytes=12-14", Span::Nothing),
+            ("bytes=12-x", Span::Whole),
+            ("bytes=+1-", Span::Whole),
+            ("bytes=-", Span::Whole),
         ] {
             assert_eq!(span(&headers("range", range), &tag, then, 10), part, "{range}");
         }
@@ -128,6 +156,18 @@ mod tests {
         assert!(has("if-modified-since", "Thu, 01 Jan 1970 00:00:01 GMT"));
         assert!(!has("if-modified-since", "Thu, 01 Jan 1970 00:00:00 GMT"));
         assert!(!has("if-modified-since", "yesterday"));
+    }
+
+    #[test]
+    fn who_wants_a_file_as_it_was_is_not_sent_another() {
+        let changed = UNIX_EPOCH + Duration::from_millis(1_500);
+        let tag = Tag::new(changed, 10, None);
+        let refused = |name, value: &str| is_another(&headers(name, value), &tag, changed);
+        assert!(refused("if-match", "\"1-b\"") && refused("if-match", "W/\"1-a\""));
+        assert!(!refused("if-match", "\"x\", \"1-a\"") && !refused("if-match", "*"));
+        assert!(refused("if-unmodified-since", "Thu, 01 Jan 1970 00:00:00 GMT"));
+        assert!(!refused("if-unmodified-since", "Thu, 01 Jan 1970 00:00:01 GMT"));
+        assert!(!refused("if-unmodified-since", "yesterday") && !refused("range", "bytes=0-"));
     }
 
     #[test]
