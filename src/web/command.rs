@@ -38,9 +38,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Who ran for this long has forgiven ends before.
 const RAN_WELL: Duration = Duration::from_secs(60);
 
-/// A command that takes nothing on its port for this long may not know of it.
-const DEAF_AFTER: Duration = Duration::from_secs(5);
-
 /// What it has at least, between SIGTERM and SIGKILL.
 const GRACE_MIN: Duration = Duration::from_secs(2);
 
@@ -101,7 +98,6 @@ impl Command {
                     app.started();
                     tokio::select! {
                         why = running.ended() => why,
-                        () = self.deaf(&app) => unreachable!("it waits"),
                         deadline = asked(&mut end) => return running.end(deadline).await,
                     }
                 }
@@ -145,19 +141,6 @@ impl Command {
             .spawn()?;
         self.output.follow(guard.stdout.take(), guard.stderr.take());
         Ok(Running { orders: guard.stdin.take(), guard })
-    }
-
-    /// Says once, if it comes to that, that the command does not listen where it should. Never ends.
-    async fn deaf(&self, app: &App) {
-        sleep(DEAF_AFTER).await;
-        if listen::listeners(app.port).is_empty() {
-            let (port, after) = (app.port, DEAF_AFTER);
-            tracing::warn!(
-                "the command runs for {after:?} and does not listen on port {port}: it is told its port \
-                 in the variable PORT; where it has a port of its own, add --app with that port"
-            );
-        }
-        std::future::pending::<()>().await;
     }
 }
 
