@@ -95,7 +95,13 @@ pub fn parse(
     let args = with_role_as_command(args.into_iter().collect(), env)?;
     let line = Line::try_parse_from(&args).map_err(|error| stop(&error, &args))?;
     let checked = match line.command {
-        Raw::Web(web) => check::web(*web, env),
+        Raw::Web(mut web) => {
+            // An empty variable behind `--` is to be told from no `--`, which clap does not do.
+            if args.iter().position(|arg| arg == "--") == Some(args.len() - 1) {
+                web.serves.command.push(String::new());
+            }
+            check::web(*web, env)
+        }
         Raw::Lb(lb) => check::lb(*lb, env),
         Raw::Demo(demo) => check::demo(demo),
         Raw::Nodes(nodes) => check::nodes(&nodes, env),
@@ -181,14 +187,13 @@ fn stop(error: &clap::Error, args: &[OsString]) -> Stop {
         }
         ErrorKind::UnknownArgument => {
             let what = context(ContextKind::InvalidArg).unwrap_or("this argument");
-            let command = command.map(|c| format!(" {c}")).unwrap_or_default();
-            let others = flags::commands_with(what.trim_start_matches('-'));
-            let guess = match others.as_slice() {
-                [] => context(ContextKind::SuggestedArg)
-                    .map_or(see, |guess| format!("did you mean {guess}?")),
-                others => format!("`picluster {}` has it", others.join("` and `picluster ")),
+            let guess = match (what.starts_with('-'), command) {
+                (true, _) => other_flag(what, context(ContextKind::SuggestedArg)),
+                (false, Some("web")) => behind_dashes(what, args),
+                (false, _) => None,
             };
-            format!("`picluster{command}` takes no {what}; {guess}")
+            let command = command.map(|c| format!(" {c}")).unwrap_or_default();
+            format!("`picluster{command}` takes no {what}; {}", guess.unwrap_or(see))
         }
         ErrorKind::InvalidSubcommand => {
             let what = context(ContextKind::InvalidSubcommand).unwrap_or("this");
@@ -206,4 +211,26 @@ fn stop(error: &clap::Error, args: &[OsString]) -> Stop {
         }
     };
     Refusal(sentence).into()
+}
+
+/// The flag that was meant, perhaps: one of which a letter or two are missing or too many, or else
+/// the one of this name that other commands have, or else the nearest that clap knows of.
+fn other_flag(typed: &str, near: Option<&str>) -> Option<String> {
+    let others = flags::commands_with(typed.trim_start_matches('-'));
+    match near {
+        Some(near) if others.is_empty() || near.starts_with(typed) || typed.starts_with(near) => {
+            Some(format!("did you mean {near}?"))
+        }
+        _ if others.is_empty() => None,
+        _ => Some(format!("`picluster {}` has it", others.join("` and `picluster "))),
+    }
+}
+
+/// The line with the command that was forgotten to be set apart.
+fn behind_dashes(first: &str, args: &[OsString]) -> Option<String> {
+    let args: Vec<_> = args.iter().skip(1).map(|arg| arg.to_string_lossy()).collect();
+    let at = args.iter().position(|arg| arg == first)?;
+    let (ours, theirs) = (shell_words::join(&args[..at]), shell_words::join(&args[at..]));
+    (!args.iter().any(|arg| arg == "--"))
+        .then(|| format!("a command comes behind --: picluster {ours} -- {theirs}"))
 }

@@ -60,11 +60,11 @@ const START_MAX: Duration = Duration::from_secs(300);
 pub async fn run(config: WebConfig, shutdown: Shutdown) -> anyhow::Result<()> {
     let web = Web::bind(&config)?;
     let (advert, ip) = (web.advert(&config), web.advertised_ip(&config));
-    // Nobody needs to know of a command that has not served yet.
+    // Nobody needs to know of a command that was never there.
     let awaited = web.command.is_some().then(|| web.node.app.clone()).flatten();
     let advertising = tokio::spawn(async move {
         if let Some(app) = awaited {
-            app.up().await;
+            app.there().await;
         }
         Advertiser::start(&config.discovery, ip, vec![advert])
     });

@@ -418,6 +418,24 @@ fn a_bad_flag_is_refused_in_one_sentence_that_names_it_and_the_fix() {
         ("web --lisen 1", "`picluster web` takes no --lisen; did you mean --listen?"),
         ("web --hold 1s", "`picluster web` takes no --hold; `picluster lb` has it"),
         ("web --xyz", "`picluster web` takes no --xyz; see `picluster web --help`"),
+        ("nodes --name", "`picluster nodes` takes no --name; did you mean --names?"),
+        ("lb --name x", "`picluster lb` takes no --name; `picluster web` has it"),
+        (
+            "web --name ada node server.js -p 80",
+            "`picluster web` takes no node; a command comes behind --: \
+             picluster web --name ada -- node server.js -p 80",
+        ),
+        (
+            "web nodes",
+            "`picluster web` takes no nodes; a command comes behind --: picluster web -- nodes",
+        ),
+        ("web x -- y", "`picluster web` takes no x; see `picluster web --help`"),
+        ("nodes x", "`picluster nodes` takes no x; see `picluster nodes --help`"),
+        (
+            "web --",
+            "there is no command behind --; \
+             write what starts the application, for example -- node server.js",
+        ),
         (
             "web --listen",
             "a value is required for '--listen <ADDR:PORT>' but none was supplied; \
@@ -526,6 +544,28 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
     ] {
         let text = refused(line, &[]);
         assert!(text.contains(words) && text.lines().count() == 1, "{line}: {text}");
+    }
+}
+
+#[test]
+fn what_is_typed_to_be_served_takes_the_place_of_what_is_set() {
+    let app: Vars<'_> = &[("PICLUSTER_WEB_APP", ":3000"), ("PICLUSTER_WEB_FRONT", "1")];
+    let exec: Vars<'_> = &[("PICLUSTER_WEB_EXEC", "node x"), ("PICLUSTER_WEB_HEALTH", "/up")];
+    let dir: Vars<'_> = &[("PICLUSTER_WEB_DIR", "x"), ("PICLUSTER_WEB_FOLLOW_SYMLINKS", "1")];
+    for vars in [app, exec] {
+        assert!(matches!(web("web --dir x", vars).serves, Serves::Dir(_)), "{vars:?}");
+    }
+    for line in ["web --app :3000", "web --exec x", "web -- x"] {
+        assert!(matches!(web(line, dir).serves, Serves::App(_)), "{line}");
+    }
+    // A port and a command are of one application, whoever gives which.
+    for (line, vars) in [("web --app :3000", exec), ("web -- node x", app), ("web --exec x", app)] {
+        let Serves::App(both) = web(line, vars).serves else { panic!("{line}") };
+        assert!(both.port == Some(3000) && !both.command.is_empty(), "{line}");
+    }
+    for (set, name) in [(app, "PICLUSTER_WEB_APP"), (exec, "PICLUSTER_WEB_EXEC")] {
+        let text = refused("web", &[set, dir].concat());
+        assert!(text.starts_with(&format!("PICLUSTER_WEB_DIR and {name} cannot both")), "{text}");
     }
 }
 

@@ -54,6 +54,11 @@ impl Given {
         Self { key: format!("--{name}"), by: By::Flag, text }
     }
 
+    /// What gave it: `--app`, `PICLUSTER_WEB_APP`.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
     /// The text itself.
     pub(super) fn text(&self) -> &str {
         &self.text

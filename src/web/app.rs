@@ -24,6 +24,12 @@ const EVERY: Duration = Duration::from_millis(500);
 /// being asked, and one that works on something else is not down.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
+/// Who does not work for this long after the start does not only take its time.
+const STARTS_IN: Duration = Duration::from_secs(5);
+
+/// Why it does not work is not said more often than this.
+const SAID_EVERY: Duration = Duration::from_secs(60);
+
 /// Between two looks at whether somebody is still connected.
 const QUIET_EVERY: Duration = Duration::from_millis(50);
 
@@ -35,6 +41,8 @@ pub(super) struct App {
     /// Where requests go.
     pub(super) port: u16,
     health: AppHealth,
+    /// Whether it is told its port.
+    is_command: bool,
     /// Nobody but this machine has to reach it.
     stays_here: bool,
     state: watch::Sender<State>,
@@ -49,11 +57,37 @@ struct State {
     ended: Option<(String, Option<Instant>)>,
     /// The last look failed.
     unwell: Option<Unwell>,
+    /// It listens where no other machine reaches it.
+    is_alone: bool,
+    /// The last start, of this node or of its process.
+    began: Instant,
+    /// What was said last of why a look failed, and when; nothing since it worked.
+    said: Option<(String, Instant)>,
 }
 
 impl State {
     fn is_up(&self) -> bool {
         self.ended.is_none() && self.unwell.is_none()
+    }
+
+    /// Whether it answers requests, if with errors.
+    fn answers(&self) -> bool {
+        self.ended.is_none() && self.unwell.as_ref().is_none_or(|unwell| unwell.answers)
+    }
+
+    /// Whether somebody is there, of whom others may be told.
+    fn is_there(&self) -> bool {
+        self.answers() || (self.ended.is_none() && self.is_alone)
+    }
+
+    /// Why the last look failed, if that is to be said now. It counts as said.
+    fn take_complaint(&mut self, now: Instant) -> Option<String> {
+        let why = &self.unwell.as_ref().filter(|_| self.ended.is_none())?.why;
+        let is_new = match &self.said {
+            Some((said, at)) => said != why && now.duration_since(*at) >= SAID_EVERY,
+            None => now.duration_since(self.began) >= STARTS_IN,
+        };
+        is_new.then(|| self.said.insert((why.clone(), now)).0.clone())
     }
 }
 
@@ -71,11 +105,18 @@ impl App {
             )));
         }
         let unwell = Some(silent(format!("nothing answered on port {port} yet")));
-        let state = watch::Sender::new(State { ended: None, unwell });
+        let state = watch::Sender::new(State {
+            ended: None,
+            unwell,
+            is_alone: false,
+            began: Instant::now(),
+            said: None,
+        });
         Ok(Self {
             ip: config.ip,
             port,
             health: config.health.clone(),
+            is_command: !config.command.is_empty(),
             stays_here,
             state,
             found: Mutex::default(),
@@ -97,17 +138,17 @@ impl App {
 
     /// Whether it answers requests, if with errors.
     pub(super) fn answers(&self) -> bool {
-        let state = self.state.borrow();
-        state.ended.is_none() && state.unwell.as_ref().is_none_or(|unwell| unwell.answers)
+        self.state.borrow().answers()
     }
 
-    /// Waits until it works.
+    /// Waits until it answers requests, if with errors, or listens where no other machine reaches it.
+    /// Who hears of it then hears what is in its way as well.
     ///
     /// ## Cancel safety
     /// Keeps nothing.
-    pub(super) async fn up(&self) {
+    pub(super) async fn there(&self) {
         // The sender is here, so that it cannot fail.
-        let _ = self.state.subscribe().wait_for(State::is_up).await;
+        let _ = self.state.subscribe().wait_for(State::is_there).await;
     }
 
     /// Waits until it works, or its process has ended.
@@ -132,17 +173,24 @@ impl App {
             state.ended = None;
             let why = format!("started, but nothing answers on port {} yet", self.port);
             state.unwell = Some(silent(why));
+            state.is_alone = false;
+            state.began = Instant::now();
         });
     }
 
     /// Looks at it for as long as it is polled.
     pub(super) async fn watch(&self, node: &NodeId) {
         loop {
-            let seen = self.look(node).await;
-            if seen.is_err() {
-                *self.found() = None;
-            }
-            self.change(|state| state.unwell = seen.err());
+            let known = *self.found();
+            let place = known.map_or_else(|| self.place(), Ok);
+            let is_alone = place.is_err();
+            let seen = match &place {
+                Ok(place) => self.look(node, *place).await,
+                Err(alone) => Err(silent(alone.clone())),
+            };
+            *self.found() = place.ok().filter(|_| seen.is_ok());
+            self.change(|state| (state.unwell, state.is_alone) = (seen.err(), is_alone));
+            self.complain();
             sleep(EVERY).await;
         }
     }
@@ -168,29 +216,48 @@ impl App {
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         self.state.send_if_modified(|state| {
-            let was_up = state.is_up();
-            let had_ended = state.ended.is_some();
+            let seen = |state: &State| (state.is_up(), state.is_there(), state.ended.is_some());
+            let before = seen(state);
             change(state);
-            match (was_up, state.is_up()) {
-                (false, true) => tracing::info!(port = self.port, "the application answers"),
+            match (before.0, state.is_up()) {
+                (false, true) => {
+                    state.said = None;
+                    tracing::info!(port = self.port, "the application answers");
+                }
                 (true, false) => {
-                    let why = state.ended.as_ref().map(|(why, _)| why);
-                    let why = why.or(state.unwell.as_ref().map(|unwell| &unwell.why));
+                    let unwell = state.unwell.as_ref().map(|unwell| &unwell.why);
+                    let why = state.ended.as_ref().map(|(why, _)| why).or(unwell);
                     tracing::warn!(port = self.port, why, "the application is down");
+                    state.said = unwell.map(|why| (why.clone(), Instant::now()));
                 }
                 _ => {}
             }
-            was_up != state.is_up() || had_ended != state.ended.is_some()
+            before != seen(state)
         });
     }
 
-    async fn look(&self, node: &NodeId) -> Result<(), Unwell> {
-        let known = *self.found();
-        let place = match known {
-            Some(known) => known,
-            None => self.place().map_err(silent)?,
-        };
-        *self.found() = Some(place);
+    /// Says why it takes no requests, where that has lasted or has changed.
+    fn complain(&self) {
+        let mut why = None;
+        self.state.send_if_modified(|state| {
+            why = state.take_complaint(Instant::now());
+            // Nobody waits for what was said.
+            false
+        });
+        let Some(why) = why else { return };
+        let port = self.port;
+        if self.is_command && listen::listeners(port).is_empty() {
+            tracing::warn!(
+                why,
+                "the command runs and does not listen on port {port}: have it listen on the port in the \
+                 variable PORT, or, where it has a port of its own, give that one with --app"
+            );
+        } else {
+            tracing::warn!(port, why, "the application takes no requests");
+        }
+    }
+
+    async fn look(&self, node: &NodeId, place: SocketAddr) -> Result<(), Unwell> {
         match &self.health {
             AppHealth::Path(path) => ask_neighbour(node, place, path, ANSWER_MAX).await,
             AppHealth::Tcp => match timeout(ANSWER_MAX, TcpStream::connect(place)).await {
@@ -202,6 +269,9 @@ impl App {
     }
 
     /// Where to ask it.
+    ///
+    /// # Errors
+    /// It listens where no other machine reaches it.
     fn place(&self) -> Result<SocketAddr, String> {
         let port = self.port;
         let place = |ip: IpAddr| Ok(SocketAddr::new(ip, port));
@@ -276,5 +346,53 @@ mod tests {
         assert_eq!(app.down().unwrap(), "exited with code 1; next start in 2 s");
         app.started();
         assert_eq!(app.down().unwrap(), "started, but nothing answers on port 3000 yet");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn why_it_does_not_work_is_said_after_5_s_and_anew_once_a_minute_at_most() {
+        let app = app(3000, false);
+        let unwell = |why: &str| app.change(|state| state.unwell = Some(silent(why.to_owned())));
+        let after = async |seconds| {
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            let mut said = None;
+            app.state.send_modify(|state| said = state.take_complaint(Instant::now()));
+            said
+        };
+        unwell("refused");
+        assert_eq!(after(4).await, None, "it may still start");
+        assert_eq!(after(1).await.as_deref(), Some("refused"));
+        assert_eq!(after(60).await, None, "it was said");
+        unwell("status 500");
+        assert_eq!(after(0).await.as_deref(), Some("status 500"));
+        unwell("refused");
+        assert_eq!(after(59).await, None, "not so often");
+        assert_eq!(after(1).await.as_deref(), Some("refused"));
+        // Its end is said by whoever starts it, and the next start has its time again.
+        app.change(|state| state.unwell = None);
+        app.ended("exited".into(), None);
+        assert_eq!(after(60).await, None);
+        app.started();
+        assert_eq!(after(4).await, None);
+        assert!(after(1).await.is_some());
+        // That it was lost has been said by then.
+        app.change(|state| state.unwell = None);
+        unwell("refused");
+        assert_eq!(after(60).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn others_are_told_of_one_that_answers_errors_or_is_alone_and_of_no_other() {
+        let app = app(3000, false);
+        let is_told = async || timeout(Duration::from_secs(9), app.there()).await.is_ok();
+        app.started();
+        assert!(!is_told().await);
+        app.change(|state| state.is_alone = true);
+        assert!(is_told().await);
+        app.ended("exited".into(), None);
+        assert!(!is_told().await);
+        app.started();
+        assert!(!is_told().await, "where it listens this time is not known yet");
+        let unwell = Unwell { why: "status 500".into(), answers: true };
+        app.change(|state| state.unwell = Some(unwell));
+        assert!(is_told().await);
     }
 }

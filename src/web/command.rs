@@ -9,6 +9,7 @@ mod output;
 
 use std::env;
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -36,9 +37,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Who ran for this long has forgiven ends before.
 const RAN_WELL: Duration = Duration::from_secs(60);
-
-/// A command that takes nothing on its port for this long may not know of it.
-const DEAF_AFTER: Duration = Duration::from_secs(5);
 
 /// What it has at least, between SIGTERM and SIGKILL.
 const GRACE_MIN: Duration = Duration::from_secs(2);
@@ -76,12 +74,7 @@ impl Command {
         cluster: &str,
     ) -> anyhow::Result<Self> {
         let program = argv.first().map(String::as_str).unwrap_or_default();
-        find(program).ok_or_else(|| {
-            Unusable(format!(
-                "there is no program {program:?} that could be run: check the spelling, install it, or \
-                 write its whole path"
-            ))
-        })?;
+        find(program)?;
         let vars = [
             ("PORT", port.to_string()),
             ("PICLUSTER_NODE", identity.name.clone()),
@@ -105,7 +98,6 @@ impl Command {
                     app.started();
                     tokio::select! {
                         why = running.ended() => why,
-                        () = self.deaf(&app) => unreachable!("it waits"),
                         deadline = asked(&mut end) => return running.end(deadline).await,
                     }
                 }
@@ -149,19 +141,6 @@ impl Command {
             .spawn()?;
         self.output.follow(guard.stdout.take(), guard.stderr.take());
         Ok(Running { orders: guard.stdin.take(), guard })
-    }
-
-    /// Says once, if it comes to that, that the command does not listen where it should. Never ends.
-    async fn deaf(&self, app: &App) {
-        sleep(DEAF_AFTER).await;
-        if listen::listeners(app.port).is_empty() {
-            let (port, after) = (app.port, DEAF_AFTER);
-            tracing::warn!(
-                "the command runs for {after:?} and does not listen on port {port}: it is told its port \
-                 in the variable PORT; where it has a port of its own, add --app with that port"
-            );
-        }
-        std::future::pending::<()>().await;
     }
 }
 
@@ -234,18 +213,38 @@ impl Ends {
     }
 }
 
-/// The file of a program, looked for as execvp(3) does.
-fn find(program: &str) -> Option<PathBuf> {
-    let is_program = |path: &PathBuf| {
-        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+/// Looks for the file of a program as execvp(3) does.
+///
+/// # Errors
+/// There is none that may be executed.
+fn find(program: &str) -> Result<(), Unusable> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let files: Vec<_> = match program {
+        "" => Vec::new(),
+        path if path.contains('/') => vec![PathBuf::from(path)],
+        name => env::split_paths(&path).map(|folder| folder.join(name)).collect(),
     };
-    if program.contains('/') {
-        return Some(PathBuf::from(program)).filter(is_program);
+    let found: Vec<_> =
+        files.iter().filter_map(|file| Some((file, file.metadata().ok()?))).collect();
+    let is_program = |file: &Metadata| file.is_file() && file.permissions().mode() & 0o111 != 0;
+    if found.iter().any(|(_, file)| is_program(file)) {
+        return Ok(());
     }
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| !program.is_empty() && is_program(file))
+    let is_file = |(_, file): &&(&PathBuf, Metadata)| file.is_file();
+    Err(Unusable(match (found.iter().find(is_file), found.first()) {
+        (Some((file, _)), _) => format!(
+            "{file:?} may not be executed: allow it with `chmod +x {}`, or write what runs it before it, \
+             for example -- sh {program}",
+            file.display()
+        ),
+        (None, Some((folder, _))) => {
+            format!("{folder:?} is a folder, no program: write the whole path of the program in it")
+        }
+        (None, None) => format!(
+            "there is no program {program:?} that could be run: check the spelling, install it, or \
+             write its whole path"
+        ),
+    }))
 }
 
 #[cfg(test)]
@@ -266,9 +265,17 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_found_as_a_shell_finds_it() {
-        assert!(find("sh").is_some() && find("/bin/sh").is_some());
-        assert!(find("no-such-program").is_none() && find("/").is_none() && find("").is_none());
-        assert!(find("/etc/passwd").is_none(), "it may not be executed");
+    fn a_program_is_found_as_a_shell_finds_it_or_said_why_it_is_none() {
+        assert!(find("sh").is_ok() && find("/bin/sh").is_ok());
+        for (program, words) in [
+            ("no-such-program", "there is no program \"no-such-program\""),
+            ("", "there is no program"),
+            ("/no/such/program", "there is no program"),
+            ("/", "is a folder"),
+            ("/etc/passwd", "may not be executed: allow it with `chmod +x /etc/passwd`"),
+        ] {
+            let said = find(program).unwrap_err().to_string();
+            assert!(said.contains(words), "{said}");
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Applications behind nodes: real ones, started by picluster or by somebody else, and how they come,
 //! die and go.
 
+mod unwell;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -612,7 +614,7 @@ fn a_command_that_does_not_listen_on_its_port_is_told_of_it() {
     let mut node = node(&["sh", "-c", "exec sleep 60"]);
     let mut lines = BufReader::new(node.stderr.take().unwrap()).lines().map_while(Result::ok);
     let hint = lines.find(|line| line.contains("does not listen on port 3")).unwrap();
-    assert!(hint.contains("in the variable PORT") && hint.contains("add --app"), "{hint}");
+    assert!(hint.contains("in the variable PORT") && hint.contains("with --app"), "{hint}");
     node.kill().unwrap();
     node.wait().unwrap();
 }

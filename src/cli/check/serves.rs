@@ -15,23 +15,31 @@ pub(super) fn check(
     raw: flags::Serves,
     any_control_port: bool,
 ) -> Result<Serves, Refusal> {
-    let app = settings.own("app", raw.app)?;
-    let dir = settings.own("dir", raw.dir)?;
-    let health = settings.own("health", raw.health)?;
-    let front = settings.own_switch("front", raw.front)?;
-    let follow_symlinks = settings.own_switch("follow-symlinks", raw.follow_symlinks)?;
+    if raw.command.first().is_some_and(|program| program.trim().is_empty()) {
+        let fix = "write what starts the application, for example -- node server.js";
+        return Err(Refusal(format!("there is no command behind --; {fix}")));
+    }
+    // What was typed takes the place of what was set, with all that was set about it.
+    let typed = Settings { env: &|_| None, ..*settings };
+    let is_app = raw.app.is_some() || raw.exec.is_some() || !raw.command.is_empty();
+    let of_app = if raw.dir.is_some() { &typed } else { settings };
+    let of_dir = if is_app { &typed } else { settings };
+    let app = of_app.own("app", raw.app)?;
+    let dir = of_dir.own("dir", raw.dir)?;
+    let health = of_app.own("health", raw.health)?;
+    let front = of_app.own_switch("front", raw.front)?;
+    let follow_symlinks = of_dir.own_switch("follow-symlinks", raw.follow_symlinks)?;
     // A command that was typed takes the place of one that was set.
     let exec = match (raw.command.is_empty(), raw.exec) {
         (false, Some(_)) => return Err(both("--exec", "-- COMMAND")),
         (false, None) => None,
-        (true, exec) => settings.own("exec", exec)?,
+        (true, exec) => of_app.own("exec", exec)?,
     };
-    let command = exec.map_or(Ok(raw.command), Given::words)?;
 
     if let Some(dir) = dir {
-        if app.is_some() || !command.is_empty() {
-            let other = if app.is_some() { "--app" } else { "a command" };
-            return Err(both("--dir", other));
+        let of_command = (!raw.command.is_empty()).then_some("a command");
+        if let Some(other) = app.as_ref().or(exec.as_ref()).map(Given::key).or(of_command) {
+            return Err(both(dir.key(), other));
         }
         for (given, flag) in [(health.is_some(), "--health"), (front, "--front")] {
             if given {
@@ -47,6 +55,7 @@ pub(super) fn check(
             "--follow-symlinks is about the files of a folder; add --dir".to_owned(),
         ));
     }
+    let command = exec.map_or(Ok(raw.command), Given::words)?;
     if app.is_none() && command.is_empty() {
         for (given, flag) in [(health.is_some(), "--health"), (front, "--front")] {
             if given {
