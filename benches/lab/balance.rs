@@ -20,9 +20,10 @@ pub(crate) fn run(effort: &Effort, lab: &Lab, table: &mut Table) {
         lab.pi(name).web().start();
     }
     let mut slow = lab.pi("slow").fickle();
-    slow.turns(Mood::Slow(SLOW_MS));
-    for (policy, lb) in &fronts {
+    for (_, lb) in &fronts {
         lb.wait_for_nodes(4);
+    }
+    let mut ask = |what: &str, policy: &str, lb: &Balancer| {
         let load = lab.client().load(&lb.url()).clients(CLIENTS).start();
         load.wait_until("answers of all four", |report| report.nodes.len() == 4);
         load.keep_on(Duration::from_secs(effort.of(15, 3)));
@@ -31,7 +32,14 @@ pub(crate) fn run(effort: &Effort, lab: &Lab, table: &mut Table) {
         let part = report.nodes["slow"].count as f64 / report.ok as f64;
         let [median, p99] = [50, 99].map(|percent| wait_ms(&report, percent));
         let seen = format!("p99 {p99} ms, p50 {median} ms, {:.1} % there", part * 100.0);
-        table.row(&format!("a slow node, {policy}"), "", seen, failed(report.failed, all));
+        table.row(&format!("{what}, {policy}"), "", seen, failed(report.failed, all));
+    };
+    for (policy, lb) in &fronts {
+        ask("four alike", policy, lb);
+    }
+    slow.turns(Mood::Slow(SLOW_MS));
+    for (policy, lb) in &fronts {
+        ask("one of four slow", policy, lb);
     }
 }
 
