@@ -547,6 +547,31 @@ async fn a_front_passes_requests_on_and_answers_back_without_what_is_of_one_hop(
 }
 
 #[tokio::test]
+async fn a_front_refuses_an_answer_of_two_lengths_and_announces_no_trailers_that_it_loses() {
+    let (ada, app) = front().await;
+    let answered = async |answer: &[u8], asked: &str| {
+        let mut client = TcpStream::connect(ada.addr).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{asked}\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let (mut stream, _) = heard(&app).await;
+        stream.write_all(answer).await.unwrap();
+        let mut got = String::new();
+        client.read_to_string(&mut got).await.unwrap();
+        got.to_ascii_lowercase()
+    };
+    let both = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n\
+        3\r\nabc\r\n0\r\n\r\n";
+    let got = answered(both, "").await;
+    assert!(got.starts_with("http/1.1 502") && got.contains("not valid http"), "{got}");
+    let trailers = b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n\
+        3\r\nabc\r\n0\r\nX-Sum: 6\r\n\r\n";
+    let got = answered(trailers, "").await;
+    assert!(got.contains("abc") && !got.contains("trailer:") && !got.contains("x-sum"), "{got}");
+    let got = answered(trailers, "TE: trailers\r\n").await;
+    assert!(got.contains("trailer: x-sum\r") && got.contains("x-sum: 6\r"), "{got}");
+}
+
+#[tokio::test]
 async fn a_front_lets_a_web_socket_through_both_ways() {
     let (ada, app) = front().await;
     let mut client = TcpStream::connect(ada.addr).await.unwrap();
