@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::app::App;
+use crate::config::HEAD_BYTES_MAX;
 
 /// Over loopback one that does not accept within this time has a full queue.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
@@ -70,19 +71,31 @@ async fn connect(at: SocketAddr) -> io::Result<TcpStream> {
 
 async fn exchange(at: SocketAddr, stream: TcpStream, mut request: Request) -> io::Result<Response> {
     let protocol = upgrade(request.headers());
+    let wants_trailers = wants_trailers(&request);
     let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
     let request = onward(at, request, protocol.as_ref())?;
-    let (mut requests, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let (mut requests, connection) = http1::Builder::new()
+        .max_buf_size(HEAD_BYTES_MAX)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
     // It ends with the answer, or with whoever no longer waits for it.
     tokio::spawn(async move {
         let _ = connection.with_upgrades().await;
     });
     let mut answer = requests.send_request(request).await.map_err(io::Error::other)?;
+    let is_chunked = answer.headers().contains_key(header::TRANSFER_ENCODING);
+    if is_chunked && answer.headers().contains_key(header::CONTENT_LENGTH) {
+        let said = "its answer is not valid HTTP: it has a length and a coding";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, said));
+    }
     let switched =
         upgrade(answer.headers()).filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS);
     let tunnel = switched.is_some().then(|| hyper::upgrade::on(&mut answer));
     strip(answer.headers_mut());
+    if !(is_chunked && wants_trailers) {
+        answer.headers_mut().remove(header::TRAILER);
+    }
     if let (Some(client), Some(tunnel), Some(protocol)) = (client, tunnel, switched) {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         answer.headers_mut().insert(header::UPGRADE, protocol);
@@ -94,7 +107,11 @@ async fn exchange(at: SocketAddr, stream: TcpStream, mut request: Request) -> io
 /// The request as the application gets it.
 fn onward(at: SocketAddr, request: Request, protocol: Option<&HeaderValue>) -> io::Result<Request> {
     let (mut parts, body) = request.into_parts();
+    let is_chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
     strip(&mut parts.headers);
+    if !is_chunked {
+        parts.headers.remove(header::TRAILER);
+    }
     // Ours was given or not by whoever reads the body, and the body is sent on either way.
     parts.headers.remove(header::EXPECT);
     let connection = match protocol {
@@ -114,6 +131,14 @@ fn onward(at: SocketAddr, request: Request, protocol: Option<&HeaderValue>) -> i
         parts.uri = Uri::from(path.clone());
     }
     Ok(Request::from_parts(parts, body))
+}
+
+/// Whether what follows the body of the answer may be passed on (RFC 9110 section 6.5.1).
+fn wants_trailers(request: &Request) -> bool {
+    let lists = request.headers().get_all(header::TE).iter().filter_map(|list| list.to_str().ok());
+    let mut codings = lists.flat_map(|list| list.split(',')).map(str::trim);
+    request.version() == Version::HTTP_11
+        && codings.any(|coding| coding.eq_ignore_ascii_case("trailers"))
 }
 
 /// The protocol that a head changes to, if it does.

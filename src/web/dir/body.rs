@@ -1,28 +1,63 @@
-//! A part of a file on its way to a client, read piece by piece where a disk may be waited for.
+//! A part of a file on its way to a client, read piece by piece: here what the system has in memory, and
+//! elsewhere what a disk is waited for. The next piece is read when the one before is with the system, so
+//! that a client that takes nothing costs one piece.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
+use rustix::io::{ReadWriteFlags, preadv2};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 /// One read, and what a client that takes nothing costs.
-const PIECE_BYTES: u64 = 32 * 1024;
+const PIECE_BYTES: u64 = 16 * 1024;
 
 pub(super) struct FileBody {
-    /// Away while it is read from.
-    file: Option<File>,
+    file: Arc<File>,
     at: u64,
     end: u64,
-    reading: Option<JoinHandle<(File, io::Result<Vec<u8>>)>>,
+    reading: Option<JoinHandle<io::Result<Vec<u8>>>>,
+    /// Ends when the piece before is gone.
+    before: Option<oneshot::Receiver<()>>,
+}
+
+/// What is to be written. Its end is told by dropping the sender.
+struct Piece {
+    bytes: Vec<u8>,
+    _gone: oneshot::Sender<()>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl FileBody {
     pub(super) fn new(file: File, from: u64, to: u64) -> Self {
-        Self { file: Some(file), at: from, end: to, reading: None }
+        Self { file: Arc::new(file), at: from, end: to, reading: None, before: None }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+        let (at, bytes) = (self.at, PIECE_BYTES.min(self.end - self.at));
+        if self.reading.is_none()
+            && let Some(piece) = read_from_memory(&self.file, at, bytes)
+        {
+            return Poll::Ready(Ok(piece));
+        }
+        let file = &self.file;
+        let reading = self.reading.get_or_insert_with(|| {
+            let file = Arc::clone(file);
+            spawn_blocking(move || read(&file, at, bytes))
+        });
+        let piece = ready!(Pin::new(reading).poll(cx)).map_err(io::Error::other)?;
+        self.reading = None;
+        Poll::Ready(piece)
     }
 }
 
@@ -37,20 +72,15 @@ impl Body for FileBody {
         if self.is_end_stream() {
             return Poll::Ready(None);
         }
-        if let Some(file) = self.file.take() {
-            let (at, bytes) = (self.at, PIECE_BYTES.min(self.end - self.at));
-            self.reading = Some(spawn_blocking(move || {
-                let piece = read(&file, at, bytes);
-                (file, piece)
-            }));
+        if let Some(before) = &mut self.before {
+            let _ = ready!(Pin::new(before).poll(cx));
+            self.before = None;
         }
-        let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
-        let (file, piece) = ready!(Pin::new(reading).poll(cx)).map_err(io::Error::other)?;
-        self.reading = None;
-        let piece = piece?;
-        self.file = Some(file);
-        self.at += piece.len() as u64;
-        Poll::Ready(Some(Ok(Frame::data(piece.into()))))
+        let bytes = ready!(self.poll_read(cx))?;
+        self.at += bytes.len() as u64;
+        let (_gone, before) = oneshot::channel();
+        self.before = Some(before);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(Piece { bytes, _gone })))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -60,6 +90,14 @@ impl Body for FileBody {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.end - self.at)
     }
+}
+
+/// As much of it as can be had without waiting; `None` if that is nothing, or this file system cannot say.
+fn read_from_memory(file: &File, at: u64, bytes: u64) -> Option<Vec<u8>> {
+    let mut piece = vec![0; usize::try_from(bytes).ok()?];
+    let read = preadv2(file, &mut [IoSliceMut::new(&mut piece)], at, ReadWriteFlags::NOWAIT);
+    piece.truncate(read.ok()?);
+    (!piece.is_empty()).then_some(piece)
 }
 
 /// A file that has become shorter is an error: its length was told.
