@@ -12,9 +12,6 @@ pub use self::offer::Offer;
 
 pub mod offer;
 
-/// The host name a balancer claims, so that nobody types an address.
-pub const CLUSTER_HOST: &str = "picluster.local.";
-
 /// The DNS-SD service type under which nodes advertise the port that takes requests.
 pub const SERVICE: &str = "_picluster._tcp.local.";
 

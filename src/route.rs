@@ -4,7 +4,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::node::CLUSTER_HOST;
+/// The host name a balancer claims, so that nobody types an address.
+pub const CLUSTER_HOST: &str = "picluster.local.";
 
 /// The longest path of a route: its length in a request fits a byte, with room.
 pub const PATH_BYTES_MAX: usize = 64;

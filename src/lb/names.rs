@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::health::Health;
-use crate::node::CLUSTER_HOST;
 use crate::pool::{self, Pool};
+use crate::route::CLUSTER_HOST;
 
 /// A name stays for so long after the last node that wants it: one that is started again is back by
 /// then, and no client has been told that the name is gone.
