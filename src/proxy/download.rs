@@ -53,8 +53,9 @@ pub(super) struct Answer {
     /// The body goes to the client without its chunk framing.
     pub(super) unchunk: bool,
     pub(super) draining: bool,
-    /// The node stands in front of an application that has seen nothing of the request.
-    pub(super) app_down: bool,
+    /// The node stands in front of an application that has seen nothing of the request, or that went away
+    /// over it.
+    pub(super) app_down: Option<Failure>,
     pub(super) ticket: u64,
 }
 

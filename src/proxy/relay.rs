@@ -92,9 +92,13 @@ impl Attempt<'_> {
             Box::pin(self.send_interim(&answer)).await?;
             self.inbox.consume(answer.head_len);
         };
-        if answer.app_down && self.request.upload.is_held() {
+        match answer.app_down {
             // The node says that nobody has seen the request.
-            return Err(Broken::Node { failure: Failure::Refused, written: 0 });
+            Some(Failure::Refused) if self.request.upload.is_held() => {
+                return Err(Broken::Node { failure: Failure::Refused, written: 0 });
+            }
+            Some(Failure::Died) => return Err(self.broken(Failure::Died)),
+            _ => {}
         }
         self.client.entry.answered(answer.status);
         self.worker.heard(self.member, answer.status);
@@ -229,7 +233,12 @@ impl Attempt<'_> {
         let until_close = head.framing == Framing::Close;
         let state = head.fields.get(STATE_HEADER);
         let draining = state == Some(b"draining");
-        let app_down = head.status == 503 && state == Some(b"app-down");
+        let app_down = match head.status {
+            503 => Some(Failure::Refused),
+            502 => Some(Failure::Died),
+            _ => None,
+        };
+        let app_down = app_down.filter(|_| state == Some(b"app-down"));
         let close_client = !request.keep_alive
             || unchunk
             || until_close

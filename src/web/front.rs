@@ -27,7 +27,8 @@ use crate::config::HEAD_BYTES_MAX;
 /// Over loopback one that does not accept within this time has a full queue.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
-/// Says with a 503 that the application has seen nothing of the request.
+/// Says with a 503 that the application has seen nothing of the request, with a 502 that it went away
+/// over it.
 const APP_DOWN: (&str, &str) = ("x-picluster-state", "app-down");
 
 /// What is said to the next one only (RFC 9110 section 7.6.1).
@@ -56,7 +57,10 @@ pub(super) async fn pass_on(app: &Arc<App>, request: Request) -> Response {
     exchange(at, stream, request).await.unwrap_or_else(|error| {
         tracing::debug!(%error, "the application did not answer");
         let said = format!("the application on this node does not answer: {error}\n");
-        (StatusCode::BAD_GATEWAY, said).into_response()
+        if error.kind() == io::ErrorKind::InvalidData {
+            return (StatusCode::BAD_GATEWAY, said).into_response();
+        }
+        (StatusCode::BAD_GATEWAY, [APP_DOWN], said).into_response()
     })
 }
 
@@ -83,7 +87,11 @@ async fn exchange(at: SocketAddr, stream: TcpStream, mut request: Request) -> io
     tokio::spawn(async move {
         let _ = connection.with_upgrades().await;
     });
-    let mut answer = requests.send_request(request).await.map_err(io::Error::other)?;
+    let mut answer = requests.send_request(request).await.map_err(|error| {
+        let invalid = error.is_parse() || error.is_parse_too_large() || error.is_parse_status();
+        let kind = if invalid { io::ErrorKind::InvalidData } else { io::ErrorKind::Other };
+        io::Error::new(kind, error)
+    })?;
     let is_chunked = answer.headers().contains_key(header::TRANSFER_ENCODING);
     if is_chunked && answer.headers().contains_key(header::CONTENT_LENGTH) {
         let said = "its answer is not valid HTTP: it has a length and a coding";

@@ -81,6 +81,29 @@ fn what_an_application_has_not_seen_goes_elsewhere_whatever_it_is() {
 }
 
 #[test]
+fn what_an_application_went_away_over_goes_elsewhere_if_that_is_safe() {
+    let died =
+        "HTTP/1.1 502 Bad Gateway\r\nX-Picluster-State: app-down\r\nContent-Length: 4\r\n\r\ngone";
+    for (request, safe) in [(GET, true), (POST, false)] {
+        let (ada, bob, mut front) = two();
+        let mut client = front.client();
+        client.send(request);
+        let mut first = ada.accept();
+        first.head();
+        first.send(died);
+        if safe {
+            let mut second = bob.accept();
+            second.expect(forwarded_get());
+            second.send(answer("1"));
+            client.expect(answer_of("bob", "1"));
+        } else {
+            client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
+        }
+        assert_eq!(front.told(&ada).last(), Some(&Outcome::Broken));
+    }
+}
+
+#[test]
 fn a_get_whose_node_died_is_sent_once_more_elsewhere() {
     let (ada, bob, mut front) = two();
     let mut client = front.client();
