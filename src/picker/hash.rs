@@ -38,10 +38,11 @@ pub(super) fn choose<'a>(open: &Open<'a>, key: u64) -> Option<&'a Arc<Member>> {
 
 /// How far the key is from the member. The logarithm makes of even numbers the times of exponential
 /// clocks; that one with so many times the weight rings first gives it exactly so many times the keys.
+/// It is computed here and not by the C library: the same at each balancer, whatever machine that is.
 fn distance(key: u64, member: &Member) -> f64 {
     let number = mixed(key ^ member.node.id.mark().get()) >> 11;
     let even = (number as f64 + 0.5) / (1_u64 << 53) as f64;
-    -even.ln() / f64::from(member.quarters())
+    -libm::log(even) / f64::from(member.quarters())
 }
 
 /// Every bit of the result depends on every bit of the number (the finaliser of splitmix64).

@@ -54,7 +54,7 @@ fn packed(seconds: f32, now: Duration) -> u64 {
 fn unpacked(seen: u64, now: Duration) -> (f32, f32) {
     // Workers' clocks are one, but what they read may be stored in another order.
     let elapsed_ms = (now.as_millis() as u32 | 1).wrapping_sub((seen >> 32) as u32) as i32;
-    let left = (-elapsed_ms.max(0) as f32 / DECAY.as_millis() as f32).exp();
+    let left = libm::expf(-elapsed_ms.max(0) as f32 / DECAY.as_millis() as f32);
     (f32::from_bits(seen as u32), left)
 }
 
