@@ -115,6 +115,7 @@ fn die(lab: &Lab, node: &Process) {
 }
 
 #[test]
+#[ignore = "slow tier: four applications, one after the other"]
 fn real_applications_join_by_one_command_die_and_are_restarted_under_load_without_a_failed_get() {
     let Some(lab) = Lab::new("commands") else { return };
     let folder = Folder::new("commands");
@@ -514,6 +515,7 @@ fn every_picluster_in_the_recipes_is_a_command_that_there_is() {
 }
 
 #[test]
+#[ignore = "slow tier: every node in its turn"]
 fn all_nodes_are_updated_by_the_loop_in_the_recipes_under_load_without_a_failed_get() {
     let Some(lab) = Lab::new("update") else { return };
     let lb = lab.pi("front").lb().start();
