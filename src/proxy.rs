@@ -676,10 +676,7 @@ impl Worker {
         if now >= until {
             return Err(if last_usable.is_some() { Reject::NoNodeNow } else { Reject::NoNodeYet });
         }
-        let _held = Held::new(&self.settings)?;
-        if !std::mem::replace(&mut tries.waits, true) {
-            self.settings.counts.holds.add();
-        }
+        let _held = self.begin_to_wait(tries)?;
         tokio::select! {
             () = self.published.notified() => {}
             () = tokio::time::sleep(until - now) => {}
@@ -698,6 +695,15 @@ impl Worker {
         }
     }
 
+    /// Counts a request among those that wait for a node, until the guard is dropped.
+    fn begin_to_wait(&self, tries: &mut Tries) -> Result<Held<'_>, Reject> {
+        let held = Held::new(&self.settings)?;
+        if !std::mem::replace(&mut tries.waits, true) {
+            self.settings.counts.holds.add();
+        }
+        Ok(held)
+    }
+
     /// Every node that might be picked has as many requests as it may: waits, as for a node, until one
     /// of them ends.
     async fn wait_for_room(
@@ -710,10 +716,7 @@ impl Worker {
         let Some(room) = self.pool.borrow().room().cloned() else {
             return Ok(Some(Err(NoPick::AllBusy)));
         };
-        let _held = Held::new(&self.settings)?;
-        if !std::mem::replace(&mut tries.waits, true) {
-            self.settings.counts.holds.add();
-        }
+        let _held = self.begin_to_wait(tries)?;
         let mut over = pin!(tokio::time::sleep(until.saturating_sub(now)));
         let mut waiting = room.wait();
         loop {
