@@ -25,11 +25,11 @@ use tracing::level_filters::LevelFilter;
 
 use self::flags::{Line, Raw, SHORT};
 use self::values::{Env, Given, Refusal};
-use crate::config::{LbConfig, WebConfig};
-use crate::demo::DemoConfig;
-use crate::drain::DrainConfig;
-use crate::nodes::NodesConfig;
-use crate::status::StatusConfig;
+use crate::cluster::config::{LbConfig, WebConfig};
+use crate::commands::demo::DemoConfig;
+use crate::commands::drain::DrainConfig;
+use crate::commands::nodes::NodesConfig;
+use crate::commands::status::StatusConfig;
 
 /// What was asked for, all of it checked.
 #[derive(Clone, Debug)]

@@ -10,14 +10,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+use crate::cluster::counts::Counts;
+use crate::cluster::node::{Change, NodeId};
+use crate::cluster::pool::Feedback;
+use crate::cluster::pool::{Conflict, Publisher};
 use crate::discovery::membership::{Event, Membership, What};
 use crate::discovery::probe::{Asked, Kept, STALLED};
-use crate::journal::{Entry, Journal};
-use crate::metrics::Counts;
-use crate::node::{Change, NodeId};
-use crate::pool::{Conflict, Publisher};
-use crate::proxy::Feedback;
-use crate::systemd::Pulse;
+use crate::os::systemd::Pulse;
+use crate::telemetry::journal::{Entry, Journal};
 
 pub mod mdns;
 pub mod membership;
@@ -193,9 +193,9 @@ fn log(event: &Event) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::health::Thresholds;
     use crate::discovery::membership::Settings;
-    use crate::health::Thresholds;
-    use crate::systemd::Pulses;
+    use crate::os::systemd::Pulses;
 
     /// A line and what it ends with.
     fn line(pulses: &Pulses) -> (Line, (mpsc::Sender<Change>, mpsc::Sender<Feedback>)) {
@@ -208,7 +208,7 @@ mod tests {
             changes,
             feedback,
             orders: mpsc::channel(1).1,
-            publisher: crate::pool::channel().0,
+            publisher: crate::cluster::pool::channel().0,
             started: Instant::now(),
             counts: Arc::default(),
             journal: Journal::default(),

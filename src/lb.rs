@@ -16,24 +16,25 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use self::status::Status;
-use crate::config::LbConfig;
-use crate::dashboard::{self, Admin, Live, teach};
+use crate::admin::accept::Accept;
+use crate::admin::{self, Admin, Live, teach};
+use crate::cluster::config::LbConfig;
+use crate::cluster::counts::Counts;
+use crate::cluster::node::{Advertisement, NodeId, SERVICE};
+use crate::cluster::pool;
 use crate::discovery::Line;
 use crate::discovery::mdns::{Advert, Advertiser, Browser, Names, Trust};
 use crate::discovery::membership::{self, Membership};
-use crate::identity::{self, Hardware, Role};
-use crate::journal::Journal;
-use crate::listen::{self, Accept};
-use crate::metrics::Counts;
-use crate::node::{Advertisement, NodeId, SERVICE};
-use crate::outlet::unbuffered;
-use crate::pool;
+use crate::os::identity::{self, Hardware, Role};
+use crate::os::listen;
+use crate::os::shutdown::Shutdown;
+use crate::os::systemd::{Manager, Pulses};
 use crate::proxy::access::{AccessLog, Writer};
 use crate::proxy::{Settings, Teaching, Worker};
 use crate::server::buffer::Memory;
 use crate::server::{Bounds, Phase, Workers};
-use crate::shutdown::Shutdown;
-use crate::systemd::{Manager, Pulses};
+use crate::telemetry::journal::Journal;
+use crate::telemetry::writer::unbuffered;
 
 /// Changes that wait for the discovery task. A full channel holds the source back, which keeps the
 /// newest word of each instance.
@@ -319,8 +320,8 @@ async fn serve_admin(
     let accept =
         Accept::new(listener, connections_max).context("failed to start the admin port")?;
     tokio::select! {
-        () = dashboard::sample(admin.clone()) => {}
-        () = listen::serve(accept, dashboard::router(admin), pending()) => {}
+        () = admin::sample(admin.clone()) => {}
+        () = admin::serve::serve(accept, admin::router(admin), pending()) => {}
     }
     Ok(())
 }

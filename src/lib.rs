@@ -6,62 +6,54 @@
 //!
 //! Two lines run through it:
 //!
-//! - **The data line**: [`server`] takes a connection, [`proxy`] reads a request, [`picker`] chooses
-//!   a node, and the answer flows back, or the request is tried again as [`retry`] allows.
+//! - **The data line**: [`server`] takes a connection, [`proxy`] reads a request,
+//!   [`cluster::picker`] chooses a node, and the answer flows back, or the request is tried again as
+//!   [`cluster::retry`] allows.
 //! - **The discovery line**: [`discovery::mdns`] proposes nodes, [`discovery::membership`] judges
-//!   them by what probes and traffic say, and publishes one immutable [`pool::Pool`].
+//!   them by the reports of probes and traffic, and publishes one immutable [`cluster::pool::Pool`].
 //!
 //! They meet in that pool and nowhere else.
 //!
-//! The modules stand on floors; each uses its own floor and lower ones. The list below is the map
-//! and the reading order, lowest first. In a hurry, read [`node`], [`health`], [`pool`], then
-//! [`discovery`] or [`proxy`], then [`lb`]. The reasons are in `docs/ARCHITECTURE.md`.
+//! The modules are the rooms of the house, lowest first. A room uses only rooms above it in this list;
+//! inside a room no two files use each other. `tests/it/floors` reads the order of the modules below and
+//! holds the code to it. In a hurry, read [`cluster::node`], [`cluster::health`] and [`cluster::pool`],
+//! then [`discovery`] or [`proxy`], then [`lb`]. The reasons are in `docs/ARCHITECTURE.md`.
 //!
-//! | floor | modules |
+//! | room | holds |
 //! |---|---|
-//! | 1, words | [`badge`] [`balance`] [`config`] [`h1`] [`health`] [`html`] [`node`] [`pi`] [`retry`] [`route`] |
-//! | 2, views | [`journal`] [`metrics`] [`picker`] [`pool`] |
-//! | 3, edges | [`ask`] [`board`] [`identity`] [`listen`] [`outlet`] [`process`] [`server`] [`shutdown`] [`systemd`] [`terminal`] |
-//! | 4, lines | [`dashboard`] [`discovery`] [`proxy`] [`survey`] |
-//! | 5, programs | [`cli`] [`demo`] [`drain`] [`lb`] [`nodes`] [`status`] [`web`] |
+//! | [`http1`] | HTTP/1 without I/O: bytes in, heads and framing out. Uses nothing of ours |
+//! | [`telemetry`] | Numbers and their exposition, the log, the journal. Uses nothing of ours |
+//! | [`cluster`] | What a node is, how it is doing, what may be sent again, and the published view of all nodes |
+//! | [`os`] | This machine: its identity, its board, its sockets, its signals, its service manager |
+//! | [`discovery`] | The discovery line, from a packet to a published pool |
+//! | [`pages`] | The parts of which every page is made |
+//! | [`server`] | The HTTP/1 server engine: a worker a core, its connections, buffers and admission |
+//! | [`proxy`] | The data line, from a connection to its answer |
+//! | [`admin`] | The balancer's page and API on the admin port, and what serves a router |
+//! | [`web`] | The role of a node: `picluster web` |
+//! | [`lb`] | The role of a balancer: `picluster lb` |
+//! | [`commands`] | The commands that look at a cluster or play one, named as they are typed |
+//! | [`cli`] | From arguments and environment to a checked configuration |
 
-// Floor 1, words: plain types and rules; no tokio, no clock, no I/O.
-pub mod badge;
-pub mod balance;
-pub mod config;
-pub mod h1;
-pub mod health;
-pub mod html;
-pub mod node;
-pub mod pi;
-pub mod retry;
-pub mod route;
-// Floor 2, views: what the request path reads, and what is counted of it.
-pub mod journal;
-pub mod metrics;
-pub mod picker;
-pub mod pool;
-// Floor 3, edges: the outside world, one file a kind.
-pub mod ask;
-pub mod board;
-pub mod identity;
-pub mod listen;
-pub mod outlet;
-pub mod process;
-pub mod server;
-pub mod shutdown;
-pub mod systemd;
-pub mod terminal;
-// Floor 4, lines: discovery, the data path, the page that shows both, and a look from outside.
-pub mod dashboard;
+// The words: they know nothing of a machine or a network.
+pub mod http1;
+pub mod telemetry;
+pub mod cluster;
+
+// The machine.
+pub mod os;
+
+// The two lines, and what they stand on.
 pub mod discovery;
+pub mod pages;
+pub mod server;
 pub mod proxy;
-pub mod survey;
-// Floor 5, programs: one file a subcommand, named as typed.
-pub mod cli;
-pub mod demo;
-pub mod drain;
-pub mod lb;
-pub mod nodes;
-pub mod status;
+
+// The roles, and how they are seen.
+pub mod admin;
 pub mod web;
+pub mod lb;
+
+// The commands, and the command line.
+pub mod commands;
+pub mod cli;

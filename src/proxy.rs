@@ -14,13 +14,15 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tracing::debug;
 
-use crate::balance::Balance;
-use crate::config::{Limits, TrustedProxies};
-use crate::h1::RequestHead;
-use crate::health::Outcome;
-use crate::metrics::{self, Counts};
-use crate::picker::{self, Asked, NoPick, Pick};
-use crate::pool::{self, Destination, Member, Pool};
+use crate::cluster::balance::Balance;
+use crate::cluster::config::{Limits, TrustedProxies};
+use crate::cluster::counts::Counts;
+use crate::cluster::health::Outcome;
+use crate::cluster::picker::{self, Asked, NoPick, Pick};
+use crate::cluster::pool::Feedback;
+use crate::cluster::pool::{self, Destination, Member, Pool};
+use crate::cluster::retry::{self, Attempt, Failure, Reason, RetryPolicy, Safety, Verdict};
+use crate::http1::RequestHead;
 use crate::proxy::access::{AccessLog, CLIENT_LEFT, Desk, Entry};
 use crate::proxy::affinity::Affinity;
 use crate::proxy::client::{Client, Next, Request, gone};
@@ -31,7 +33,6 @@ use crate::proxy::relay::{Broken, Relayed};
 use crate::proxy::scratch::Scratch;
 use crate::proxy::spelling::has_dot_segment;
 use crate::proxy::upstream::{ConnectFailed, Kept, Taken};
-use crate::retry::{self, Attempt, Failure, Reason, RetryPolicy, Safety, Verdict};
 use crate::server::buffer::{Buffers, Memory};
 use crate::server::{Handler, Life};
 
@@ -78,9 +79,6 @@ const BUDGET_PAUSE: Duration = Duration::from_millis(25);
 /// What a request may allocate to be run: the most that the allocator takes from its fastest list (glibc's
 /// per-thread cache). 24 bytes more cost a request 2 % of its instructions.
 const EXCHANGE_BYTES_MAX: usize = 1032;
-
-/// What traffic has to say of a member: its epoch, and the outcome.
-pub type Feedback = (u64, Outcome);
 
 /// What all workers share, and all that the data line needs to know.
 #[derive(Debug)]
@@ -308,7 +306,7 @@ impl Worker {
         let (status, cause, counts) = (reject.status(), reject.cause(), &self.settings.counts);
         counts.rejects.add(cause);
         if let Reject::Failed(_, reason) = reject {
-            counts.gave_up.add(metrics::reason(reason));
+            counts.gave_up.add(reason.as_str());
         }
         if matches!(status, 502..=504) {
             counts.requests_failed.add();
@@ -372,7 +370,7 @@ impl Worker {
                         return Box::pin(client.reject(self, &request, reject)).await;
                     }
                     Err(Broken::Answer(failure)) => {
-                        client.entry.end(metrics::failure(failure));
+                        client.entry.end(failure.as_str());
                         return self.cut(pick.member(), failure);
                     }
                     Err(Broken::Node { failure, written }) => {
@@ -412,7 +410,7 @@ impl Worker {
 
     /// After an answer that broke off: nothing can be sent again, but it is the node's failure.
     fn cut(&self, member: &Member, failure: Failure) -> Next {
-        let cause = metrics::failure(failure);
+        let cause = failure.as_str();
         self.settings.counts.requests_failed.add();
         self.settings.counts.answers_cut.add(cause);
         self.broke(member, failure, true);
@@ -474,9 +472,9 @@ impl Worker {
         }
         match verdict {
             Verdict::GiveUp(reason) => return Err(Reject::Failed(failure, reason)),
-            Verdict::AgainFree => self.settings.counts.retries_free.add(metrics::failure(failure)),
+            Verdict::AgainFree => self.settings.counts.retries_free.add(failure.as_str()),
             Verdict::Again { budget } => {
-                self.settings.counts.retries.add(metrics::failure(failure));
+                self.settings.counts.retries.add(failure.as_str());
                 tries.count += 1;
                 if budget {
                     self.wait_for_budget(request, epoch).await;
@@ -642,7 +640,7 @@ impl Worker {
         let ConnectFailed { pick, failure } = failed;
         let member = pick.member();
         entry.tries(&member.node.name);
-        self.settings.counts.retries_free.add(metrics::failure(failure));
+        self.settings.counts.retries_free.add(failure.as_str());
         member.counters.failures.fetch_add(1, Ordering::Relaxed);
         self.kept.purge(member.epoch);
         self.tell(member.epoch, outcome(failure));

@@ -31,8 +31,8 @@ pub use self::crowd::Bounds;
 use self::crowd::Crowd;
 pub(crate) use self::crowd::OverLimit;
 use self::spread::{Handed, Spread};
-use crate::listen::{begin_no_handshake, is_of_one_connection, next_queued};
-use crate::systemd::Pulses;
+use crate::os::listen::{begin_no_handshake, is_of_one_connection, next_queued};
+use crate::os::systemd::Pulses;
 
 /// How long an idle connection may stay once the workers drain: a request that is on its way when
 /// the end begins is still answered, with `Connection: close`.
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_its_handler_blocks_answers_for_nothing_until_it_goes_on() {
-        let listeners = crate::listen::bind_shared(([127, 0, 0, 1], 0).into(), "--listen", 1);
+        let listeners = crate::os::listen::bind_shared(([127, 0, 0, 1], 0).into(), "--listen", 1);
         let listeners = listeners.unwrap();
         let addr = listeners[0].local_addr().unwrap();
         let bounds =
@@ -391,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_few_connections_are_spread_over_all_workers_and_stay_when_they_drain() {
-        let listeners = crate::listen::bind_shared(([127, 0, 0, 1], 0).into(), "--listen", 4);
+        let listeners = crate::os::listen::bind_shared(([127, 0, 0, 1], 0).into(), "--listen", 4);
         let listeners = listeners.unwrap();
         let addr = listeners[0].local_addr().unwrap();
         let bounds =

@@ -28,14 +28,16 @@ use self::app::App;
 use self::command::Command;
 pub use self::command::guard::guard;
 use self::dir::Dir;
-use crate::board::Board;
-use crate::config::{AppConfig, Serves, WebConfig};
+use crate::admin;
+use crate::admin::accept::Accept;
+use crate::cluster::config::{AppConfig, Serves, WebConfig};
+use crate::cluster::node::{Advertisement, Boot, NodeId};
 use crate::discovery::mdns::{Advert, Advertiser};
-use crate::identity::{self, Hardware, Role};
-use crate::listen::{self, Accept};
-use crate::node::{Advertisement, Boot, NodeId};
-use crate::shutdown::Shutdown;
-use crate::systemd::{Manager, Pulses};
+use crate::os::board::Board;
+use crate::os::identity::{self, Hardware, Role};
+use crate::os::listen;
+use crate::os::shutdown::Shutdown;
+use crate::os::systemd::{Manager, Pulses};
 
 /// How long new connections are still taken after the health said draining. A balancer asks every
 /// 1.1 s at most and waits 250 ms for the answer, so it has heard it by then.
@@ -292,7 +294,7 @@ impl Web {
         let is_front = matches!(node.content, Some(Content::Front(_)));
         let (stop_listening, stopped) = oneshot::channel::<()>();
         let router = routes::router(Arc::clone(&node));
-        let server = listen::serve(accept, router, async {
+        let server = admin::serve::serve(accept, router, async {
             let _ = stopped.await;
         });
         let stop = async {

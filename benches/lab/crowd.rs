@@ -10,8 +10,8 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use picluster::cli::{self, Command};
-use picluster::config::WebConfig;
-use picluster::shutdown::{self, Trigger};
+use picluster::cluster::config::WebConfig;
+use picluster::os::shutdown::{self, Trigger};
 use picluster::web::Web;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;

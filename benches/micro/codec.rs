@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use divan::Bencher;
-use picluster::h1::{Body, Framing, Slots, parse_request, parse_response};
+use picluster::http1::{Body, Framing, Slots, parse_request, parse_response};
 use picluster::proxy::headers::{Added, AnswerForm, Forwarding, write_answer, write_request};
 
 use crate::typical::{ANSWER, REQUEST};
@@ -68,7 +68,7 @@ fn answer_rewrite(bencher: Bencher<'_, '_>) {
 fn chunked_kibibyte(bencher: Bencher<'_, '_>, chunk: usize) {
     let mut wire = Vec::new();
     for _ in 0..1024 / chunk {
-        picluster::h1::append_chunk_size(&mut wire, chunk);
+        picluster::http1::append_chunk_size(&mut wire, chunk);
         wire.resize(wire.len() + chunk, b'x');
         wire.extend_from_slice(b"\r\n");
     }

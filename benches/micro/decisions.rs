@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
-use picluster::balance::Balance;
-use picluster::health::Health;
-use picluster::node::{Node, NodeId, Offer, Source};
-use picluster::picker::{self, Asked};
-use picluster::pool::{self, Member, Share};
-use picluster::retry::{self, Attempt, Failure, RetryPolicy, Safety};
+use picluster::cluster::balance::Balance;
+use picluster::cluster::health::Health;
+use picluster::cluster::node::{Node, NodeId, Offer, Source};
+use picluster::cluster::picker::{self, Asked};
+use picluster::cluster::pool::{self, Member, Share};
+use picluster::cluster::retry::{self, Attempt, Failure, RetryPolicy, Safety};
 
 /// The most that a cluster has.
 const NODES: u64 = 256;

@@ -12,16 +12,16 @@ use tracing::level_filters::LevelFilter;
 use super::flags;
 use super::values::{self, Env, Given, Refusal};
 use super::{Command, Invocation, LogFormat, Logging};
-use crate::balance::Balance;
-use crate::config::{self, DiscoveryConfig, LbConfig, Limits, TrustedProxies, WebConfig};
-use crate::demo::{self, DemoConfig};
-use crate::drain::{DrainConfig, Whose};
-use crate::health::Thresholds;
-use crate::node::offer::TXT_BYTES_MAX;
-use crate::node::{self, Offer};
-use crate::nodes::{Form, NodesConfig};
-use crate::status::StatusConfig;
-use crate::survey;
+use crate::cluster::balance::Balance;
+use crate::cluster::config::{self, DiscoveryConfig, LbConfig, Limits, TrustedProxies, WebConfig};
+use crate::cluster::health::Thresholds;
+use crate::cluster::node::offer::TXT_BYTES_MAX;
+use crate::cluster::node::{self, Offer};
+use crate::commands::demo::{self, DemoConfig};
+use crate::commands::drain::{DrainConfig, Whose};
+use crate::commands::nodes::{Form, NodesConfig};
+use crate::commands::status::StatusConfig;
+use crate::commands::survey;
 
 /// A node or balancer that takes longer than this to stop is not stopping.
 const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
-use crate::balance::Balance;
-use crate::config::{AccessLogForm, AppHealth, DirConfig, Limits, Serves};
-use crate::drain::Whose;
-use crate::node::{DEFAULT_CLUSTER, Offer};
-use crate::nodes::Form;
+use crate::cluster::balance::Balance;
+use crate::cluster::config::{AccessLogForm, AppHealth, DirConfig, Limits, Serves};
+use crate::cluster::node::{DEFAULT_CLUSTER, Offer};
+use crate::commands::drain::Whose;
+use crate::commands::nodes::Form;
 
 type Vars<'a> = &'a [(&'a str, &'a str)];
 

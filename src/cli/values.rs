@@ -10,11 +10,11 @@ use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
 use super::LogFormat;
-use crate::balance::{self, Balance};
-use crate::config::{self, AccessLogForm};
-use crate::node::offer::{self, HOSTS_MAX, WEIGHTS};
-use crate::node::{self, NodeId};
-use crate::route;
+use crate::cluster::balance::{self, Balance};
+use crate::cluster::config::{self, AccessLogForm};
+use crate::cluster::node::offer::{self, HOSTS_MAX, WEIGHTS};
+use crate::cluster::node::{self, NodeId};
+use crate::cluster::route;
 
 /// The environment: the value of a variable, if it is set.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;

@@ -1,7 +1,7 @@
 //! Multicast DNS: says who we are, and hears who else is there. The only files that name `mdns_sd`.
 //!
 //! mDNS is **a lossy source of hints**. Nothing here decides what routes; [`Browser`] proposes
-//! [`Change`](crate::node::Change)s, [`Advertiser`] repeats itself for those who missed it.
+//! [`Change`](crate::cluster::node::Change)s, [`Advertiser`] repeats itself for those who missed it.
 //!
 //! A web node runs one daemon (a thread) for [`Advertiser`]; a balancer runs a second for
 //! [`Browser`], so that a flood of packets cannot delay a goodbye.
@@ -25,7 +25,7 @@ pub use filter::Trust;
 use interfaces::{Interfaces, Purpose, Rule};
 pub use names::Names;
 
-use crate::config::DiscoveryConfig;
+use crate::cluster::config::DiscoveryConfig;
 
 /// Why nothing is heard on this machine, as a sentence with the fix; `None` if mDNS works here as far
 /// as can be told.

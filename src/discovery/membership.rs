@@ -34,9 +34,9 @@ use self::event::Ledger;
 pub use self::event::{Ejection, Event, What};
 pub use self::probe::{HEALTH_PATH, NodeState, Probe, ProbeResult, ProbeTicket, Unwell};
 use self::schedule::Schedule;
-use crate::config::{CANDIDATES_MAX, CANDIDATES_PER_SECOND, NODES_MAX};
-use crate::health::Thresholds;
-use crate::node::{Change, NodeId, Sighting, Source, printable};
+use crate::cluster::config::{CANDIDATES_MAX, CANDIDATES_PER_SECOND, NODES_MAX};
+use crate::cluster::health::Thresholds;
+use crate::cluster::node::{Change, NodeId, Sighting, Source, printable};
 
 /// After our own link was disturbed, this long no goodbye is believed: every node is withdrawn
 /// within 5 s of a lost link, and the kernel may tell of it later than mDNS.

@@ -18,10 +18,10 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::config::PROBE_ANSWER_BYTES_MAX;
+use crate::cluster::config::PROBE_ANSWER_BYTES_MAX;
+use crate::cluster::node::{Boot, NodeId};
+use crate::cluster::pi::Pi;
 use crate::discovery::membership::{NodeState, Probe, ProbeResult, ProbeTicket, Unwell};
-use crate::node::{Boot, NodeId};
-use crate::pi::Pi;
 
 /// A kept connection that was not asked over for this long is closed. Stand-bys are asked every
 /// 10 s.
@@ -310,9 +310,9 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::cluster::health::Thresholds;
+    use crate::cluster::node::{Advertisement, Change, DEFAULT_CLUSTER, Sighting, Source};
     use crate::discovery::membership::{HEALTH_PATH, Membership, Settings};
-    use crate::health::Thresholds;
-    use crate::node::{Advertisement, Change, DEFAULT_CLUSTER, Sighting, Source};
 
     const BODY: &str = r#"{"schema":"picluster/1","id":"aaaaaaaaaaaaa","name":"ada","boot":"00000000000000ff","state":"up","nonce":null}"#;
 

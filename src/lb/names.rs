@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::health::Health;
-use crate::pool::{self, Pool};
-use crate::route::CLUSTER_HOST;
+use crate::cluster::health::Health;
+use crate::cluster::pool::{self, Pool};
+use crate::cluster::route::CLUSTER_HOST;
 
 /// A name stays for so long after the last node that wants it: one that is started again is back by
 /// then, and no client has been told that the name is gone.
@@ -58,8 +58,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::node::Offer;
-    use crate::pool::Member;
+    use crate::cluster::node::Offer;
+    use crate::cluster::pool::Member;
 
     fn member(hosts: &[&str], health: Health) -> Member {
         let hosts = hosts.iter().map(ToString::to_string).collect();

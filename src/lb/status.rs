@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crate::health::Health;
-use crate::pool::Watch;
+use crate::cluster::health::Health;
+use crate::cluster::pool::Watch;
 
 /// Healths in the order in which they are told; only those that some node has are.
 const HEALTHS: [Health; 6] = [
@@ -44,9 +44,10 @@ impl Status {
 
     /// The requests a second since the last line. A node that has left takes its count along; then it
     /// is too low for once.
-    fn rate(&mut self, pool: &crate::pool::Pool) -> u64 {
-        let answered =
-            |m: &std::sync::Arc<crate::pool::Member>| m.counters.requests.load(Ordering::Relaxed);
+    fn rate(&mut self, pool: &crate::cluster::pool::Pool) -> u64 {
+        let answered = |m: &std::sync::Arc<crate::cluster::pool::Member>| {
+            m.counters.requests.load(Ordering::Relaxed)
+        };
         let (now, total) = (Instant::now(), pool.members().iter().map(answered).sum::<u64>());
         let (then, before) = std::mem::replace(&mut self.before, (now, total));
         let seconds = (now - then).as_secs_f64();

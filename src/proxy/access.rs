@@ -15,9 +15,9 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use self::line::Line;
-use crate::config::AccessLogForm;
-use crate::metrics::Counts;
-use crate::outlet::{Outlet, Page};
+use crate::cluster::config::AccessLogForm;
+use crate::cluster::counts::Counts;
+use crate::telemetry::writer::{Outlet, Page};
 
 mod entry;
 mod line;

@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use crate::balance::{Balance, Key};
-use crate::h1::RequestHead;
-use crate::node::Mark;
-use crate::node::offer::DEFAULT_SERVICE;
-use crate::picker;
+use crate::cluster::balance::{Balance, Key};
+use crate::cluster::node::Mark;
+use crate::cluster::node::offer::DEFAULT_SERVICE;
+use crate::cluster::picker;
+use crate::http1::RequestHead;
 
 /// The cookie that holds the mark of a client's node. That of a service with a name is called
 /// `picluster-NAME`: who uses two services has a node of each.
@@ -79,7 +79,7 @@ pub(super) fn append_cookie(service: &str, mark: Mark, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::h1::{Slots, parse_request};
+    use crate::http1::{Slots, parse_request};
 
     const CLIENT: &str = "10.0.0.1";
 

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
-use crate::config::HEAD_BYTES_MAX;
-use crate::h1::{self, RequestHead, Slots, Version};
-use crate::pool::Destination;
+use crate::cluster::pool::Destination;
+use crate::cluster::retry::Safety;
+use crate::http1::limits::HEAD_BYTES_MAX;
+use crate::http1::{self, RequestHead, Slots, Version};
 use crate::proxy::Worker;
 use crate::proxy::access::{CLIENT_LEFT, Entry};
 use crate::proxy::affinity::Affinity;
@@ -23,7 +24,6 @@ use crate::proxy::reset;
 use crate::proxy::timer::Timer;
 use crate::proxy::upload::{Upload, write_all_within};
 use crate::proxy::upstream::is_quiet;
-use crate::retry::Safety;
 use crate::server::Life;
 use crate::server::buffer::{Buffer, Need};
 
@@ -207,7 +207,7 @@ impl Client {
     fn parse(&mut self, worker: &Worker, seen: usize) -> Result<Option<Request>, Reject> {
         let mut slots = Slots::new();
         let bytes = self.inbox.filled();
-        let head = match h1::parse_request(bytes, seen, &mut slots) {
+        let head = match http1::parse_request(bytes, seen, &mut slots) {
             Ok(Some(head)) => head,
             Ok(None) => return Ok(None),
             Err(refusal) => return Err(Reject::Refused(refusal)),
@@ -258,7 +258,7 @@ impl Client {
     /// Reads the head of the present request again.
     fn head_again<T>(&self, head_len: usize, read: impl FnOnce(&RequestHead<'_>) -> T) -> T {
         let mut slots = Slots::new();
-        let head = h1::parse_request(&self.inbox.filled()[..head_len], 0, &mut slots);
+        let head = http1::parse_request(&self.inbox.filled()[..head_len], 0, &mut slots);
         read(&head.ok().flatten().expect("a head that was read once reads the same again"))
     }
 

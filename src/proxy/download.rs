@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use crate::config::BUFFER_BYTES_LARGE;
-use crate::h1::Body;
-use crate::pool::Member;
+use crate::cluster::config::BUFFER_BYTES_LARGE;
+use crate::cluster::pool::Member;
+use crate::cluster::retry::Failure;
+use crate::http1::Body;
 use crate::proxy::Worker;
 use crate::proxy::access::Entry;
 use crate::proxy::client::{gone, left};
 use crate::proxy::timer::Timer;
 use crate::proxy::upload::{write_all_within, write_what_fits, write_within};
-use crate::retry::Failure;
 use crate::server::buffer::{Buffer, Need};
 
 /// A request that is unanswered for this long asks whether its node is still there, and its client.

@@ -3,12 +3,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::TrustedProxies;
-use crate::h1::{
+use crate::cluster::config::TrustedProxies;
+use crate::cluster::node::Mark;
+use crate::http1::{
     Field, Fields, Framing, RequestHead, ResponseHead, Version, append_field, append_number,
     append_request_line, append_status_line,
 };
-use crate::node::Mark;
 use crate::proxy::affinity;
 
 /// Who sends the requests of a connection: what they all say of it is rendered once, and copied
@@ -383,7 +383,7 @@ pub(crate) const NODE_HEADER: &str = "X-Picluster-Node";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::h1::{Slots, parse_request, parse_response};
+    use crate::http1::{Slots, parse_request, parse_response};
 
     fn request_from(ip: &str, trusted: bool, text: &str) -> String {
         let mut slots = Slots::new();

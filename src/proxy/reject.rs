@@ -2,11 +2,10 @@
 
 use std::time::SystemTime;
 
-use crate::h1::Refusal;
-use crate::metrics;
-use crate::pool::Pool;
+use crate::cluster::pool::Pool;
+use crate::cluster::retry::{Failure, Reason};
+use crate::http1::Refusal;
 use crate::proxy::{Teaching, signpost};
-use crate::retry::{Failure, Reason};
 use crate::server::OverLimit;
 
 /// Why the balancer answers itself.
@@ -88,7 +87,7 @@ impl Reject {
             Self::NoNodeNow => "no_node_now",
             Self::AllBusy => "all_busy",
             Self::TooManyHeld => "too_many_held",
-            Self::Failed(failure, _) => metrics::failure(failure),
+            Self::Failed(failure, _) => failure.as_str(),
         }
     }
 

@@ -8,11 +8,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::config::HEAD_BYTES_MAX;
-use crate::h1::{self, Body, Framing, Slots};
-use crate::health::Outcome;
-use crate::node::Mark;
-use crate::pool::Member;
+use crate::cluster::health::Outcome;
+use crate::cluster::node::Mark;
+use crate::cluster::pool::Member;
+use crate::cluster::retry::Failure;
+use crate::http1::limits::HEAD_BYTES_MAX;
+use crate::http1::{self, Body, Framing, Slots};
 use crate::proxy::access::CLIENT_LEFT;
 use crate::proxy::client::{Client, Next, Request, gone};
 use crate::proxy::download::{Answer, Awaited, Download, Stopped, Unsent};
@@ -20,7 +21,6 @@ use crate::proxy::headers::{self, AnswerForm};
 use crate::proxy::reject::Reject;
 use crate::proxy::upload::{UploadError, write_all_within};
 use crate::proxy::{Worker, reset, tunnel};
-use crate::retry::Failure;
 use crate::server::buffer::{Buffer, Need};
 
 /// The most 1xx before an answer. Each begins the wait for the answer anew, because that is what a
@@ -220,14 +220,14 @@ impl Attempt<'_> {
     }
 
     /// Reads the answer's head, if it is whole, and renders it for the client.
-    fn parse(&self, seen: usize) -> Result<Option<Answer>, h1::Refusal> {
+    fn parse(&self, seen: usize) -> Result<Option<Answer>, http1::Refusal> {
         let (worker, request) = (self.worker, &*self.request);
         let mut slots = Slots::new();
-        let head = h1::parse_response(self.inbox.filled(), seen, &mut slots, request.is_head)?;
+        let head = http1::parse_response(self.inbox.filled(), seen, &mut slots, request.is_head)?;
         let Some(head) = head else { return Ok(None) };
         let switches = head.status == 101;
         if switches && !self.client.offers(request, head.upgrade.unwrap_or_default()) {
-            return Err(h1::Refusal::BadSwitch);
+            return Err(http1::Refusal::BadSwitch);
         }
         let unchunk = request.http10 && head.framing == Framing::Chunked;
         let until_close = head.framing == Framing::Close;

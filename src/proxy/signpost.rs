@@ -1,9 +1,9 @@
 //! What a request is answered that no route takes: which routes there are on this network.
 
-use crate::badge::Badge;
-use crate::html::{Page, escape};
-use crate::pool::Pool;
-use crate::route::Route;
+use crate::cluster::pool::Pool;
+use crate::cluster::route::Route;
+use crate::pages::badge::Badge;
+use crate::pages::html::{Page, escape};
 
 const CSS: &str = include_str!("signpost.css");
 

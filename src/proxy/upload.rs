@@ -12,8 +12,8 @@ use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use crate::config::{Limits, REPLAY_BYTES_MAX};
-use crate::h1::{Body, Framing, Refusal};
+use crate::cluster::config::{Limits, REPLAY_BYTES_MAX};
+use crate::http1::{Body, Framing, Refusal};
 use crate::proxy::timer::Timer;
 use crate::server::buffer::{Buffer, Need};
 

@@ -13,10 +13,10 @@ use rustix::io::Errno;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use crate::config::Limits;
-use crate::picker::Pick;
-use crate::pool::Pool;
-use crate::retry::Failure;
+use crate::cluster::config::Limits;
+use crate::cluster::picker::Pick;
+use crate::cluster::pool::Pool;
+use crate::cluster::retry::Failure;
 
 /// A connection on which nothing moves is asked after this long, and every second from then on,
 /// whether its host is still there.

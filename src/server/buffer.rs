@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::config::{BUFFER_BYTES, BUFFERS_KEPT_MAX, STOWED_BYTES_MAX};
+use crate::cluster::config::{BUFFER_BYTES, BUFFERS_KEPT_MAX, STOWED_BYTES_MAX};
 
 /// What all buffers of all workers have grown beyond [`BUFFER_BYTES`], and how far they may.
 #[derive(Debug)]

@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Unusable;
-use crate::config::{AppConfig, AppHealth};
+use crate::cluster::config::{AppConfig, AppHealth};
+use crate::cluster::node::NodeId;
 use crate::discovery::{Unwell, ask_neighbour};
-use crate::listen;
-use crate::node::NodeId;
+use crate::os::listen;
 
 /// Between two looks: one that has ended is out of rotation within a second.
 const EVERY: Duration = Duration::from_millis(500);

@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use self::output::Output;
 use super::app::App;
 use super::{Identity, Unusable};
-use crate::listen::{self, ListenError};
+use crate::os::listen::{self, ListenError};
 
 /// The first port that is tried for the command: one that many applications take by themselves.
 const FIRST_PORT: u16 = 3000;
@@ -55,7 +55,7 @@ pub(super) struct Command {
 /// # Errors
 /// The one that was given is taken.
 pub(super) fn port(given: Option<u16>) -> Result<u16, ListenError> {
-    let any = crate::config::any;
+    let any = crate::cluster::config::any;
     let listener = match given {
         Some(port) => listen::bind(any(port), "--app")?,
         None => listen::bind_from(any(FIRST_PORT), None, "--app")?,

@@ -28,7 +28,7 @@ use rustix::io::Errno;
 use self::body::FileBody;
 use self::conditions::{Span, Tag};
 use super::Unusable;
-use crate::config::DirConfig;
+use crate::cluster::config::DirConfig;
 
 /// What may lie beside a file in its place: the ending, and its name in `Accept-Encoding`. The smaller first.
 const COMPRESSED: [(&str, &str); 2] = [("br", "br"), ("gz", "gzip")];

@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, post};
 use serde::Serialize;
 
 use super::Node;
-use crate::listen::Insider;
+use crate::admin::local_only::LocalOnly;
 
 #[derive(Serialize)]
 struct Done {
@@ -24,7 +24,7 @@ struct Done {
 
 /// The route that drains, or the one that ends it.
 pub(super) fn route(drain: bool) -> MethodRouter<Arc<Node>> {
-    post(async move |_: Insider, State(node): State<Arc<Node>>| {
+    post(async move |_: LocalOnly, State(node): State<Arc<Node>>| {
         if node.drained.swap(drain, Ordering::Relaxed) != drain {
             tracing::info!("{}", if drain { "drained by hand" } else { "no longer drained" });
         }

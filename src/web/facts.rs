@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 
 use super::Node;
-use crate::node::printable;
-use crate::pi::Pi;
+use crate::cluster::node::printable;
+use crate::cluster::pi::Pi;
 
 /// The facts of one moment, as the page shows them and `Accept: application/json` gets them.
 #[derive(Debug, Serialize)]

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::app::App;
-use crate::config::HEAD_BYTES_MAX;
+use crate::http1::limits::HEAD_BYTES_MAX;
 
 /// Over loopback one that does not accept within this time has a full queue.
 const CONNECT_MAX: Duration = Duration::from_secs(1);

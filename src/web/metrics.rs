@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::Node;
-use crate::metrics::exposition::Families;
-use crate::metrics::{Classes, board};
-use crate::process;
+use crate::cluster::pi;
+use crate::os::process;
+use crate::telemetry::counters::Classes;
+use crate::telemetry::exposition::Families;
 
 /// What is counted of the requests; those for health and metrics are not.
 #[derive(Debug, Default)]
@@ -48,7 +49,7 @@ pub(super) fn tell(families: &mut Families<'_>, node: &Node) -> fmt::Result {
     families.gauge("picluster_web_uptime_seconds", help, node.started.elapsed().as_secs_f64())?;
     let help = "1 while the node is about to stop.";
     families.gauge("picluster_web_draining", help, u32::from(node.is_draining()))?;
-    board::tell(families, &[(&[], node.board.health())])
+    pi::metrics::tell(families, &[(&[], node.board.health())])
 }
 
 #[cfg(test)]
@@ -56,10 +57,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{DiscoveryConfig, Serves, WebConfig};
-    use crate::metrics::documented::{promised, told};
-    use crate::metrics::exposition::{Form, render};
-    use crate::node::Offer;
+    use crate::cluster::config::{DiscoveryConfig, Serves, WebConfig};
+    use crate::cluster::node::Offer;
+    use crate::telemetry::documented::{promised, told};
+    use crate::telemetry::exposition::{Form, render};
     use crate::web::Web;
 
     #[tokio::test]

@@ -4,8 +4,8 @@
 use std::fmt::Write;
 
 use super::facts::{Facts, Power};
-use crate::badge::Badge;
-use crate::html::{Page, escape, grouped, span};
+use crate::pages::badge::Badge;
+use crate::pages::html::{Page, escape, grouped, span};
 
 const CSS: &str = include_str!("page.css");
 

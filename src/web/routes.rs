@@ -17,10 +17,11 @@ use tokio::time::timeout;
 use super::accepts::Form;
 use super::facts::Facts;
 use super::{Content, Node, drain, front, metrics, page};
+use crate::admin::accept::LocalAddr;
+use crate::cluster::pi::Pi;
+use crate::cluster::protocol::METRICS_PATH;
 use crate::discovery::membership::HEALTH_PATH;
-use crate::listen::LocalAddr;
-use crate::metrics::{METRICS_PATH, exposition};
-use crate::pi::Pi;
+use crate::telemetry::exposition;
 
 /// The body of a request may take this long. Bytes that trickle in are no excuse.
 const BODY_MAX: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! Heads are read and written without an allocation once the buffer for writing is there.
 
 use allocation_counter::measure;
-use picluster::h1::{Body, Framing, Slots, parse_request, parse_response};
+use picluster::http1::{Body, Framing, Slots, parse_request, parse_response};
 use picluster::proxy::headers::{Added, AnswerForm, Forwarding, write_answer, write_request};
 
 #[path = "../../benches/common/typical.rs"]

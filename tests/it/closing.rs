@@ -7,9 +7,11 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use picluster::listen::{self, Accept};
+use picluster::admin::accept::Accept;
+use picluster::admin::serve::serve;
+use picluster::os::listen;
+use picluster::os::systemd::Pulses;
 use picluster::server::{Bounds, Handler, Life, Phase, Workers};
-use picluster::systemd::Pulses;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 
@@ -32,7 +34,7 @@ fn whoever_is_connected_when_pages_end_is_answered() {
             runtime.unwrap().block_on(async {
                 let accept = Accept::new(listener, 1024).unwrap();
                 let pages = axum::Router::new().fallback(|| async { "hi" });
-                listen::serve(accept, pages, async { stopped.await.unwrap() }).await;
+                serve(accept, pages, async { stopped.await.unwrap() }).await;
             });
         });
         none_is_reset(port, || stop.send(()).unwrap());

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use picluster::config::Limits;
+use picluster::cluster::config::Limits;
 
 use crate::corpus::case::{self, Case};
 use crate::corpus::{self, Manner, answers_head, reader, shown};

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use picluster::config::{AppConfig, AppHealth, DirConfig, DiscoveryConfig, Serves, WebConfig};
-use picluster::listen::ListenError;
-use picluster::node::Offer;
-use picluster::shutdown::{self, Trigger};
+use picluster::cluster::config::{
+    AppConfig, AppHealth, DirConfig, DiscoveryConfig, Serves, WebConfig,
+};
+use picluster::cluster::node::Offer;
+use picluster::os::listen::ListenError;
+use picluster::os::shutdown::{self, Trigger};
 use picluster::web::Web;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

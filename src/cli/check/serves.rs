@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::super::flags;
 use super::super::values::{Given, Refusal};
 use super::Settings;
-use crate::config::{AppConfig, AppHealth, DirConfig, Serves};
-use crate::node::is_path;
+use crate::cluster::config::{AppConfig, AppHealth, DirConfig, Serves};
+use crate::cluster::node::is_path;
 
 /// Checks the flags that say what is served. `any_control_port`: there was no `--listen`.
 pub(super) fn check(

@@ -6,8 +6,8 @@ use data_encoding::BASE32_NOPAD;
 use mdns_sd::{Result, ServiceInfo};
 use sha2::{Digest, Sha256};
 
-use crate::node::{Advertisement, LB_SERVICE, NodeId, SERVICE};
-use crate::route::CLUSTER_HOST;
+use crate::cluster::node::{Advertisement, LB_SERVICE, NodeId, SERVICE};
+use crate::cluster::route::CLUSTER_HOST;
 
 /// The longest id in a label, which has at most 63 bytes: `pc-`, nine bytes that tell what it is, and a
 /// suffix of five remain.

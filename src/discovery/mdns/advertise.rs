@@ -16,7 +16,7 @@ use super::daemon::{
 };
 use super::interfaces::{Interfaces, Purpose, Rule};
 use super::names::{Names, Wanted};
-use crate::config::DiscoveryConfig;
+use crate::cluster::config::DiscoveryConfig;
 
 /// When everything is announced again, in seconds after the last time; the last one repeats. Soon at
 /// first, because both announcements of RFC 6762 section 8.3 are lost once in eleven times where a

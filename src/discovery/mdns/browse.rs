@@ -16,9 +16,9 @@ use super::filter::Trust;
 use super::hearing::{Hearing, instance_label};
 use super::interfaces::{Interfaces, Purpose, Rule};
 use super::outbox::Outbox;
-use crate::config::DiscoveryConfig;
-use crate::metrics::Counts;
-use crate::node::{Change, NodeId, Source};
+use crate::cluster::config::DiscoveryConfig;
+use crate::cluster::counts::Counts;
+use crate::cluster::node::{Change, NodeId, Source};
 
 /// When to browse again; the last repeats. A node that fell silent for over two minutes is not asked
 /// for by itself any more, browsing again heals that within 0.2 s.
@@ -37,10 +37,10 @@ pub struct Browser {
 
 impl Browser {
     /// Starts to browse for this service. `own` says whether an id at a port is that of a node of this machine (see
-    /// [`Hardware::node_id`](crate::identity::Hardware::node_id)); such a node may be at a loopback
+    /// [`Hardware::node_id`](crate::os::identity::Hardware::node_id)); such a node may be at a loopback
     /// address. A full `changes` never blocks: the newest word of each instance waits.
     ///
-    /// All clusters are reported; [`cluster`](crate::node::Advertisement::cluster) tells them apart.
+    /// All clusters are reported; [`cluster`](crate::cluster::node::Advertisement::cluster) tells them apart.
     ///
     /// # Panics
     ///

@@ -13,7 +13,7 @@ use mdns_sd::{HostnameResolutionEvent, Receiver, Result, ScopedIp, ServiceDaemon
 use tracing::info;
 
 use super::daemon::{jittered, recv};
-use crate::route::CLUSTER_HOST;
+use crate::cluster::route::CLUSTER_HOST;
 
 /// How long nobody must answer before the name is taken: two queries, at 0 and 1 s.
 const SILENCE: Duration = Duration::from_millis(1500);

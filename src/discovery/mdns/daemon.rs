@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::interfaces::Interfaces;
-use crate::listen::udp_owner;
+use crate::os::listen::udp_owner;
 
 /// How often the daemon looks for addresses that came or went. One second is the least it takes, and
 /// costs about 0.1 ms each time; the default of five would miss "joins within 4 s of the address".

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::interfaces::Link;
-use crate::config::ENDPOINTS_MAX;
+use crate::cluster::config::ENDPOINTS_MAX;
 
 /// What the balancer asks of an address before it connects there.
 #[derive(Clone, Debug, Default)]

@@ -10,8 +10,8 @@ use tracing::{debug, warn};
 
 use super::filter::{Heard, Refusal, Trust, endpoints, judge};
 use super::interfaces::{Interfaces, Link};
-use crate::metrics::Counts;
-use crate::node::{Advertisement, NodeId, Sighting, TxtError, printable};
+use crate::cluster::counts::Counts;
+use crate::cluster::node::{Advertisement, NodeId, Sighting, TxtError, printable};
 
 /// The most instances whose warning is remembered; of a flood the first few are enough.
 const WARNED_MAX: usize = 64;
@@ -220,7 +220,7 @@ fn heard(address: &ScopedIp) -> Heard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::SERVICE;
+    use crate::cluster::node::SERVICE;
 
     #[test]
     fn an_instance_label_may_hold_anything() {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::DiscoveryConfig;
+use crate::cluster::config::DiscoveryConfig;
 
 /// Interfaces of bridges, containers and tunnels: behind them is no Pi of ours, and their addresses
 /// mean something else to everybody else. A name counts by its beginning.

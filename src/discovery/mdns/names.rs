@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::advert::{Advert, Service};
 use super::claim::{Claim, Step};
-use crate::node::NodeId;
+use crate::cluster::node::NodeId;
 
 /// The most names that one balancer claims: each has a question of its own to the network.
 const NAMES_MAX: usize = 32;

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::node::{Change, Source};
+use crate::cluster::node::{Change, Source};
 
 /// The most instances that wait. The table takes 64 new ones a second; more than this is a flood, and
 /// the next re-browse brings back what did not fit.
@@ -63,7 +63,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::{Advertisement, Sighting};
+    use crate::cluster::node::{Advertisement, Sighting};
 
     fn seen(instance: &str, target: &str) -> Change {
         let advertisement = Advertisement::parse(|key| (key == "v").then_some("1")).unwrap();

@@ -13,9 +13,9 @@ use super::holder::{Farewell, Holder};
 use super::offers::Offers;
 use super::probe::{HEALTH_PATH, ProbeResult, judge};
 use super::way::{Target, Way};
-use crate::config::{ENDPOINTS_MAX, FORGET_AFTER};
-use crate::health::{Health, Outcome, Thresholds};
-use crate::node::{Advertisement, NodeId, Offer, Sighting, Source, printable};
+use crate::cluster::config::{ENDPOINTS_MAX, FORGET_AFTER};
+use crate::cluster::health::{Health, Outcome, Thresholds};
+use crate::cluster::node::{Advertisement, NodeId, Offer, Sighting, Source, printable};
 
 /// A way that does not answer is dropped after this long, unless a node is known by it and still
 /// advertised there. Its source proposes it again if it is still there.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::Membership;
 use super::event::What;
 use super::holder::DRAINED_HERE;
-use crate::config::NODES_MAX;
-use crate::health::Health;
-use crate::node::NodeId;
+use crate::cluster::config::NODES_MAX;
+use crate::cluster::health::Health;
+use crate::cluster::node::NodeId;
 
 impl Membership {
     /// Drains the node that is shown under this id, or ends that. Doing it twice changes nothing.

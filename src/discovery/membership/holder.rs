@@ -8,10 +8,10 @@ use super::claim::Context;
 use super::event::What;
 use super::standing::Standing;
 use super::way::Way;
-use crate::health::Health;
-use crate::node::{Boot, Offer};
-use crate::pi::Pi;
-use crate::pool::Counters;
+use crate::cluster::health::Health;
+use crate::cluster::node::{Boot, Offer};
+use crate::cluster::pi::Pi;
+use crate::cluster::pool::Counters;
 
 /// Why a node is not used that somebody on this machine has drained.
 pub(super) const DRAINED_HERE: &str = "drained here";

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 
-use crate::node::NodeId;
+use crate::cluster::node::NodeId;
 
 /// What fits a DNS label, and so an id and a name.
 const LABEL_BYTES_MAX: usize = 63;

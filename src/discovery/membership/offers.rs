@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::holder::Holder;
-use crate::node::{Boot, Offer};
+use crate::cluster::node::{Boot, Offer};
 
 /// The starts of one id of which an offer is kept, those of its holders aside.
 const OFFERS_MAX: usize = 4;

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::health::Outcome;
-use crate::node::{Boot, NodeId, is_node_name, printable};
-use crate::pi::Pi;
+use crate::cluster::health::Outcome;
+use crate::cluster::node::{Boot, NodeId, is_node_name, printable};
+use crate::cluster::pi::Pi;
 
 /// The path at which a picluster node answers for its health.
 pub const HEALTH_PATH: &str = "/.picluster/health";

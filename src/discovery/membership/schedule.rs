@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::claim::Claim;
 use super::probe::{Probe, ProbeTicket};
 use super::way::Way;
-use crate::config::PROBES_MAX;
-use crate::health::{Health, Thresholds};
-use crate::node::NodeId;
+use crate::cluster::config::PROBES_MAX;
+use crate::cluster::health::{Health, Thresholds};
+use crate::cluster::node::NodeId;
 
 /// A prober that lost a result is not waited for longer than this past the probe's own timeout.
 const SLACK: Duration = Duration::from_secs(1);

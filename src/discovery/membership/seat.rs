@@ -11,8 +11,8 @@ use super::event::What;
 use super::holder::Holder;
 use super::probe::Proof;
 use super::way::Way;
-use crate::health::{Health, Outcome};
-use crate::node::Boot;
+use crate::cluster::health::{Health, Outcome};
+use crate::cluster::node::Boot;
 
 impl Claim {
     /// Finds the holder for a way that has just proved who is there.

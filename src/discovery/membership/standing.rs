@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::event::Ejection;
-use crate::health::{ERRORS_IN_A_ROW, Health};
-use crate::pool::Share;
+use crate::cluster::health::{ERRORS_IN_A_ROW, Health};
+use crate::cluster::pool::Share;
 
 /// A trial for which no request came ends after this long, if probes are good.
 const TRIAL_FOR: Duration = Duration::from_secs(5);

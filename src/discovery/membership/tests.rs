@@ -12,9 +12,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::*;
-use crate::health::{Health, Outcome};
-use crate::node::{Advertisement, Boot};
-use crate::pool::Member;
+use crate::cluster::health::{Health, Outcome};
+use crate::cluster::node::{Advertisement, Boot};
+use crate::cluster::pool::Member;
 
 /// A table, its clock, and what answers at which address.
 struct Lab {

@@ -8,8 +8,8 @@ use super::Membership;
 use super::claim::{Claim, Context};
 use super::event::Ejection;
 use super::holder::Holder;
-use crate::health::{Health, Outcome};
-use crate::node::{NodeId, Offer};
+use crate::cluster::health::{Health, Outcome};
+use crate::cluster::node::{NodeId, Offer};
 
 impl Membership {
     /// Takes traffic's word about the member of this epoch. A refused connection and a draining

@@ -8,9 +8,9 @@ use super::event::{Event, What};
 use super::holder::Holder;
 use super::way::Way;
 use super::{Membership, STARTING_SHOWN_MAX, names};
-use crate::health::Health;
-use crate::node::{Node, NodeId};
-use crate::pool::Member;
+use crate::cluster::health::Health;
+use crate::cluster::node::{Node, NodeId};
+use crate::cluster::pool::Member;
 
 /// What one holder is shown as.
 struct Given {

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::probe::Verdict;
-use crate::health::{Health, Outcome, Record, Thresholds};
-use crate::node::Boot;
+use crate::cluster::health::{Health, Outcome, Record, Thresholds};
+use crate::cluster::node::Boot;
 
 /// Between the starts of two probes of one address, whoever urges: an immediate probe is this
 /// soon, and forged goodbyes cannot make more of them.

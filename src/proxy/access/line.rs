@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::config::AccessLogForm;
+use crate::cluster::config::AccessLogForm;
 
 /// What is told of a request. The names are those of both forms.
 #[derive(Clone, Serialize)]

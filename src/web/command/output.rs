@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::AsyncRead;
 use tokio::process::{ChildStderr, ChildStdout};
 
-use crate::outlet::{Outlet, Page, each_line, unbuffered};
+use crate::telemetry::writer::{Outlet, Page, each_line, unbuffered};
 
 /// Lines that wait to be written; more are dropped, and said to be.
 const LINES_MAX: usize = 256;

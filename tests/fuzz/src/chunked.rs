@@ -1,7 +1,7 @@
 //! The chunked coding: any pieces give the same data and the same end, and what is written is read
 //! back.
 
-use picluster::h1::{Body, Framing, Refusal, append_chunk_size};
+use picluster::http1::{Body, Framing, Refusal, append_chunk_size};
 
 use super::pieces::cuts;
 use super::said;

@@ -13,7 +13,7 @@
 //! 4. A 101 ends HTTP/1: what follows it is not compared.
 
 use hyper::Uri;
-use picluster::h1::{RequestHead, ResponseHead, Slots, parse_request, parse_response};
+use picluster::http1::{RequestHead, ResponseHead, Slots, parse_request, parse_response};
 use picluster::proxy::headers::{Added, AnswerForm, Forwarding, write_answer, write_request};
 
 use super::hyper_view::{self, View};

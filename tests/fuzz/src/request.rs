@@ -1,8 +1,8 @@
 //! A request's head: any pieces give the same head, its bounds hold, and what is written is read
 //! back.
 
-use picluster::config::{HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
-use picluster::h1::{
+use picluster::http1::limits::{HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
+use picluster::http1::{
     Framing, Refusal, RequestHead, Slots, Version, append_field, append_request_line, parse_request,
 };
 

@@ -1,8 +1,8 @@
 //! A response's head: any pieces give the same head, its bounds hold, and what is written is read
 //! back.
 
-use picluster::config::{HEAD_BYTES_MAX, HEADERS_MAX};
-use picluster::h1::{
+use picluster::http1::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
+use picluster::http1::{
     Framing, Refusal, ResponseHead, Slots, Version, append_field, append_status_line,
     parse_response,
 };

@@ -1,6 +1,6 @@
 //! What a message says, in a form that outlives its bytes and can be compared.
 
-use picluster::h1::{Body, Field, Fields, Framing, Refusal};
+use picluster::http1::{Body, Field, Fields, Framing, Refusal};
 
 /// Names and values in their order.
 pub(crate) type Pairs = Vec<(String, Vec<u8>)>;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use picluster::config::TrustedProxies;
+use picluster::cluster::config::TrustedProxies;
 use serde_json::Value;
 
 use super::front::{Front, GET, POST, Setup, answer, answer_of, wait_until_free};

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use picluster::balance::Balance;
-use picluster::config::{AccessLogForm, Limits, TrustedProxies};
-use picluster::health::Outcome;
-use picluster::listen;
-use picluster::metrics::Counts;
-use picluster::pool::{self, Member, Publisher};
+use picluster::cluster::balance::Balance;
+use picluster::cluster::config::{AccessLogForm, Limits, TrustedProxies};
+use picluster::cluster::counts::Counts;
+use picluster::cluster::health::Outcome;
+use picluster::cluster::pool::{self, Feedback, Member, Publisher};
+use picluster::os::listen;
+use picluster::os::systemd::Pulses;
 use picluster::proxy::access::AccessLog;
-use picluster::proxy::{Feedback, Settings, Teaching, Worker};
+use picluster::proxy::{Settings, Teaching, Worker};
 use picluster::server::buffer::Memory;
 use picluster::server::{Bounds, Phase, Workers};
-use picluster::systemd::Pulses;
 use tokio::sync::{mpsc, watch};
 
 use super::wire::{ANY_ID, PATIENCE, Puppet, Wire, member};

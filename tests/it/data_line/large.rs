@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use picluster::config::Limits;
+use picluster::cluster::config::Limits;
 use socket2::SockRef;
 
 use super::bulk::pattern;

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use picluster::config::Limits;
+use picluster::cluster::config::Limits;
 
 use super::front::{Front, GET, POST, answer, answer_of, one_with, wait_until_free};
 use super::wire::{PATIENCE, Puppet, Wire};

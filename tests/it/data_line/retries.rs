@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use picluster::health::{Health, Outcome};
-use picluster::pool::Member;
+use picluster::cluster::health::{Health, Outcome};
+use picluster::cluster::pool::Member;
 
 use super::front::{
     Front, GET, POST, answer, answer_of, forwarded, forwarded_get, one, one_with, wait_until_free,

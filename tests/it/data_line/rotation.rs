@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use picluster::health::Outcome;
+use picluster::cluster::health::Outcome;
 
 use super::front::{Front, GET, POST, answer, answer_of, one, wait_until_free};
 use super::wire::Puppet;

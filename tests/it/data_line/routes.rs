@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use picluster::health::Health;
-use picluster::node::Offer;
-use picluster::pool::Member;
+use picluster::cluster::health::Health;
+use picluster::cluster::node::Offer;
+use picluster::cluster::pool::Member;
 
 use super::front::{Front, GET, answer, answer_of, forwarded};
 use super::wire::Puppet;

@@ -88,7 +88,7 @@ fn a_client_that_ended_its_sending_and_hears_nothing_counts_as_gone() {
         let took = began.elapsed();
         assert!(took < Duration::from_secs(5), "{took:?}");
         wait_until_free(&ada);
-        assert!(!front.told(&ada).contains(&picluster::health::Outcome::Broken));
+        assert!(!front.told(&ada).contains(&picluster::cluster::health::Outcome::Broken));
         assert_eq!(front.failed(), 0);
     }
 }

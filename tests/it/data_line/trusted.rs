@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use picluster::config::TrustedProxies;
+use picluster::cluster::config::TrustedProxies;
 
 use super::front::{Front, GET, answer};
 use super::wire::Puppet;

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use picluster::health::Outcome;
+use picluster::cluster::health::Outcome;
 
 use super::front::{Front, GET, answer, answer_of, forwarded_get, one, one_with, wait_until_free};
 use super::wire::Puppet;

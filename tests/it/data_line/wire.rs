@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use picluster::health::Health;
-use picluster::node::{Node, NodeId, Offer, Source};
-use picluster::pool::{Counters, Member, Share};
+use picluster::cluster::health::Health;
+use picluster::cluster::node::{Node, NodeId, Offer, Source};
+use picluster::cluster::pool::{Counters, Member, Share};
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// Longer than anything takes on a loaded machine, so that a test fails and does not hang.

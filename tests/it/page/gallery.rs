@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
-use picluster::dashboard::{self, Admin, Live};
-use picluster::health::Health;
-use picluster::journal::{Entry, Journal};
-use picluster::listen::{self, Accept};
-use picluster::node::{Node, NodeId, Offer, Source};
-use picluster::pi::Pi;
-use picluster::pool::{self, Member, Share};
-use picluster::shutdown;
+use picluster::admin::accept::Accept;
+use picluster::admin::serve::serve as serve_pages;
+use picluster::admin::{self, Admin, Live};
+use picluster::cluster::health::Health;
+use picluster::cluster::node::{Node, NodeId, Offer, Source};
+use picluster::cluster::pi::Pi;
+use picluster::cluster::pool::{self, Member, Share};
+use picluster::os::listen;
+use picluster::os::shutdown;
+use picluster::telemetry::journal::{Entry, Journal};
 use serde_json::json;
 
 use super::browser::Browser;
@@ -90,7 +92,7 @@ fn serve() -> SocketAddr {
         let (node, detail, at) = (node.into(), detail.into(), SystemTime::now());
         journal.write(Entry { number: 0, at, node, what, detail, warning });
     }
-    tokio::spawn(dashboard::sample(admin.clone()));
+    tokio::spawn(admin::sample(admin.clone()));
     tokio::spawn(async move {
         let _kept = (publisher, trigger);
         let mut rng = fastrand::Rng::with_seed(7);
@@ -105,7 +107,7 @@ fn serve() -> SocketAddr {
     let listener = listener.expect("a free port");
     let addr = listener.local_addr().expect("it is bound");
     let accept = Accept::new(listener, 64).expect("a runtime runs");
-    tokio::spawn(listen::serve(accept, dashboard::router(admin), std::future::pending()));
+    tokio::spawn(serve_pages(accept, admin::router(admin), std::future::pending()));
     addr
 }
 

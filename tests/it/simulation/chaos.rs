@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use picluster::node::{Boot, Change, NodeId, Sighting, Source};
+use picluster::cluster::node::{Boot, Change, NodeId, Sighting, Source};
 
 use super::world::{Next, State, World, Wrong, advertisement, ms};
 

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use picluster::config::{NODES_MAX, PROBES_MAX};
+use picluster::cluster::config::{NODES_MAX, PROBES_MAX};
+use picluster::cluster::health::{Health, Outcome};
+use picluster::cluster::picker;
+use picluster::cluster::pool::{Counters, Member, Pool};
 use picluster::discovery::membership::{Event, NodeState, ProbeResult, What};
-use picluster::health::{Health, Outcome};
-use picluster::picker;
-use picluster::pool::{Counters, Member, Pool};
 
 use super::world::{Machine, State};
 

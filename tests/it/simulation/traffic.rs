@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use picluster::health::Outcome;
-use picluster::picker::{self, Pick};
+use picluster::cluster::health::Outcome;
+use picluster::cluster::picker::{self, Pick};
 
 use super::world::{Next, State, World, Wrong, ms};
 

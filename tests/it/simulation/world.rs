@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use picluster::cluster::health::Thresholds;
+use picluster::cluster::node::{Advertisement, Boot, Change, NodeId, Offer, Sighting, Source};
+use picluster::cluster::pool::{self, Publisher, Watch};
 use picluster::discovery::membership::ProbeTicket;
 use picluster::discovery::membership::{Membership, NodeState, Probe, ProbeResult, Settings};
-use picluster::health::Thresholds;
-use picluster::node::{Advertisement, Boot, Change, NodeId, Offer, Sighting, Source};
-use picluster::pool::{self, Publisher, Watch};
 
 use super::checks::Checks;
 use super::traffic::Sent;

@@ -1,7 +1,7 @@
 //! What a node says of its board.
 
 use super::*;
-use crate::pi::Pi;
+use crate::cluster::pi::Pi;
 
 /// A node that says how its board is.
 fn saying(boot: u64, throttled: bool, speed: f32) -> ProbeResult {

@@ -1,7 +1,7 @@
 //! What no flood, no crowd and no stall of our own may do.
 
 use super::*;
-use crate::config::{ENDPOINTS_MAX, PROBES_MAX};
+use crate::cluster::config::{ENDPOINTS_MAX, PROBES_MAX};
 
 #[test]
 fn a_flood_of_candidates_is_bounded_and_leaves_the_nodes_alone() {

@@ -1,7 +1,7 @@
 //! Which application a node serves, and whose word counts for that.
 
 use super::*;
-use crate::node::Offer;
+use crate::cluster::node::Offer;
 
 /// This start of node `a`, advertised at host 1 with this service.
 fn says(lab: &mut Lab, boot: u64, service: &str) {

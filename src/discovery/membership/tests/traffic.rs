@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::health::ERRORS_IN_A_ROW;
-use crate::pool::Share;
+use crate::cluster::health::ERRORS_IN_A_ROW;
+use crate::cluster::pool::Share;
 
 impl Lab {
     /// So many nodes, up: n1 at host 1 and so on.
@@ -381,7 +381,7 @@ fn what_waits_at_an_address_that_vanished_is_told_when_the_node_is_reached_by_an
     lab.pass(6);
     let member = lab.member(2);
     assert_eq!((member.health, member.left_silent), (Health::Up, Some(epoch)));
-    let (publisher, watch) = crate::pool::channel();
+    let (publisher, watch) = crate::cluster::pool::channel();
     publisher.publish(std::mem::take(&mut lab.members), lab.now);
     assert!(watch.borrow().is_silent(epoch), "its requests go elsewhere");
 }

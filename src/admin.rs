@@ -1,0 +1,161 @@
+//! The balancer's own page and API, on the admin port and never in the apps' URL space. It shows
+//! the published pool and what the workers count, and decides nothing.
+
+pub mod accept;
+mod api;
+mod board;
+mod drain;
+mod live;
+pub mod local_only;
+mod metrics;
+mod minute;
+mod page;
+pub mod serve;
+mod targets;
+pub mod teach;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::map_response;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::admin::local_only::LocalOnly;
+use crate::cluster::counts::Counts;
+use crate::cluster::pool;
+use crate::discovery::Order;
+use crate::os::shutdown::Shutdown;
+use crate::telemetry::exposition;
+use crate::telemetry::journal::Journal;
+
+pub use live::{Live, sample};
+
+/// The page is one file: it asks nobody but this balancer for anything.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+                      img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'";
+
+/// The lines of the journal that are shown, the newest.
+const JOURNAL_SHOWN: u64 = 24;
+
+/// What the admin port shows.
+#[derive(Clone)]
+pub struct Admin {
+    /// The newest pool.
+    pub pool: pool::Watch,
+    /// The cluster the balancer serves.
+    pub cluster: String,
+    /// The start of the process: what `Member::since` counts from.
+    pub started: Instant,
+    /// Requested while the balancer drains; `/readyz` is 503 from then on.
+    pub shutdown: Shutdown,
+    /// Where nodes are drained and undrained.
+    pub orders: mpsc::Sender<Order>,
+    /// What goes wrong, counted by cause.
+    pub counts: Arc<Counts>,
+    /// What happened lately.
+    pub journal: Journal,
+    /// What watchers are told; filled by [`sample`].
+    pub live: Live,
+}
+
+impl Admin {
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
+
+/// The routes of the admin port. Everybody on the network may read; `drain` says who may act.
+pub fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/api/v1/nodes", get(nodes))
+        .route("/api/v1/events", get(events))
+        .route("/api/v1/counts", get(counts))
+        .route("/metrics", get(metrics))
+        .route("/prometheus/targets", get(targets))
+        .route("/api/v1/nodes/{node}/drain", post(drain::drain))
+        .route("/api/v1/nodes/{node}/undrain", post(drain::undrain))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .fallback(async || (StatusCode::NOT_FOUND, "not found; the page is at /\n"))
+        .layer(map_response(fresh))
+        .with_state(Arc::new(admin))
+}
+
+async fn index(
+    State(admin): State<Arc<Admin>>,
+    uri: Uri,
+    insider: Result<LocalOnly, (StatusCode, &'static str)>,
+) -> Html<String> {
+    let kiosk = uri.query().is_some_and(|query| query.split('&').any(|word| word == "kiosk"));
+    let may_act = insider.is_ok();
+    Html(page::render(&api::state(&admin), page::Look { kiosk, may_act }))
+}
+
+async fn nodes(State(admin): State<Arc<Admin>>) -> Response {
+    Json(api::nodes(&admin)).into_response()
+}
+
+async fn events(State(admin): State<Arc<Admin>>) -> Response {
+    live::events(&admin)
+}
+
+async fn counts(State(admin): State<Arc<Admin>>) -> Response {
+    Json(api::counts(&admin.counts)).into_response()
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    let (pool, counts) = (Arc::clone(&admin.pool.borrow()), Arc::clone(&admin.counts));
+    exposition::answer(&headers, move |families| metrics::tell(families, &pool, &counts))
+}
+
+async fn targets(State(admin): State<Arc<Admin>>) -> Response {
+    let pool = Arc::clone(&admin.pool.borrow());
+    Json(targets::targets(&admin.cluster, &pool)).into_response()
+}
+
+/// Whether requests sent here now would find a node.
+async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
+    let (usable, known) = {
+        let pool = admin.pool.borrow();
+        (!pool.usable().is_empty(), !pool.members().is_empty())
+    };
+    match (admin.shutdown.is_requested(), usable, known) {
+        (true, ..) => (StatusCode::SERVICE_UNAVAILABLE, "this balancer is about to stop\n"),
+        (false, true, _) => (StatusCode::OK, "ready\n"),
+        (false, false, true) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "none of the known nodes is up\n")
+        }
+        (false, false, false) => (StatusCode::SERVICE_UNAVAILABLE, "no node is known yet\n"),
+    }
+}
+
+/// An answer of a moment ago is wrong already, and nobody else's page may frame or guess it.
+async fn fresh(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+//! `/prometheus/targets`: which nodes there are to scrape, as Prometheus's `http_sd` asks for it.
+
+use serde::Serialize;
+
+use crate::cluster::health::Health;
+use crate::cluster::pool::{Member, Pool};
+use crate::cluster::protocol::METRICS_PATH;
+
+/// One node. It keeps these labels as long as it is known, or its series would begin anew.
+#[derive(Debug, Serialize)]
+pub(super) struct Target {
+    targets: [String; 1],
+    labels: Labels,
+}
+
+#[derive(Debug, Serialize)]
+struct Labels {
+    #[serde(rename = "__metrics_path__")]
+    path: &'static str,
+    cluster: String,
+    id: String,
+    node: String,
+}
+
+/// The nodes that are or were there. A foreign device has no metrics of ours; and an address that
+/// nobody has proved to be a node's is not for Prometheus to ask.
+pub(super) fn targets(cluster: &str, pool: &Pool) -> Vec<Target> {
+    let is_node =
+        |member: &&Member| member.node.boot.is_some() && member.health != Health::Starting;
+    let target = |member: &Member| Target {
+        targets: [member.node.endpoint.to_string()],
+        labels: Labels {
+            path: METRICS_PATH,
+            cluster: cluster.to_owned(),
+            id: member.node.id.to_string(),
+            node: member.node.name.clone(),
+        },
+    };
+    pool.members().iter().map(AsRef::as_ref).filter(is_node).map(target).collect()
+}

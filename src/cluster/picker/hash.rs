@@ -1,0 +1,150 @@
+//! Always the same node for the same key: what it has cached is asked for again.
+
+use std::sync::Arc;
+
+use super::{Open, inflight};
+use crate::cluster::pool::Member;
+
+/// What a text is worth as a key: the same at each balancer (FNV-1a, which is quick for short ones).
+pub fn key(text: &[u8]) -> u64 {
+    text.iter().fold(0xcbf2_9ce4_8422_2325, |key, byte| {
+        (key ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The open member that the key comes to first, of those that have not more than five quarters of
+/// their part of all requests ("consistent hashing with bounded loads", Mirrokni and others, 2017):
+/// a key that everybody asks for spreads over the next ones.
+///
+/// Each pair of key and member has a number of its own ("rendezvous hashing"), so a member that goes
+/// moves its own keys and no others, and those to all the others alike.
+pub(super) fn choose<'a>(open: &Open<'a>, key: u64) -> Option<&'a Arc<Member>> {
+    let line = open.line();
+    let quarters = |member: &Member| u64::from(member.quarters());
+    let (all, whole) = line.iter().fold((1, 0), |(all, whole), member| {
+        (all + u64::from(inflight(member)), whole + quarters(member))
+    });
+    let is_light = |member: &Member| {
+        let bound = (5 * all * quarters(member)).div_ceil(4 * whole);
+        u64::from(inflight(member)) < bound
+    };
+    let nearest = |members: &mut dyn Iterator<Item = &'a Arc<Member>>| {
+        let ranked = members.map(|member| (distance(key, member), member));
+        ranked.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, member)| member)
+    };
+    nearest(&mut open.members().filter(|member| is_light(member)))
+        .or_else(|| nearest(&mut open.members()))
+}
+
+/// How far the key is from the member. The logarithm makes of even numbers the times of exponential
+/// clocks; that one with so many times the weight rings first gives it exactly so many times the keys.
+/// It is computed here and not by the C library: the same at each balancer, whatever machine that is.
+fn distance(key: u64, member: &Member) -> f64 {
+    let number = mixed(key ^ member.node.id.mark().get()) >> 11;
+    let even = (number as f64 + 0.5) / (1_u64 << 53) as f64;
+    -libm::log(even) / f64::from(member.quarters())
+}
+
+/// Every bit of the result depends on every bit of the number (the finaliser of splitmix64).
+fn mixed(mut number: u64) -> u64 {
+    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::picker::tests::{balanced, up, with_share};
+    use crate::cluster::picker::{Asked, Pick, choose};
+    use crate::cluster::pool::{Pool, Share};
+
+    /// The epoch that each of so many keys comes to while nothing is under way.
+    fn homes(pool: &Pool, keys: u64) -> Vec<u64> {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut home = |number: u64| {
+            let asked = Asked { key: key(&number.to_le_bytes()), ..Asked::default() };
+            choose(pool, &asked, &mut rng).expect("all are up").member().epoch
+        };
+        (0..keys).map(&mut home).collect()
+    }
+
+    fn count(homes: &[u64], epoch: u64) -> usize {
+        homes.iter().filter(|home| **home == epoch).count()
+    }
+
+    #[test]
+    fn keys_are_spread_evenly_and_one_that_leaves_moves_its_own_alone() {
+        const KEYS: u64 = 20_000;
+        for nodes in [2, 3, 10, 40] {
+            let all = balanced("hash", None, up(nodes));
+            let before = homes(&all.borrow(), KEYS);
+            let mean = KEYS as f64 / nodes as f64;
+            for epoch in 1..=nodes {
+                let part = count(&before, epoch) as f64 / mean;
+                assert!((0.8..1.2).contains(&part), "{part} of {nodes}");
+            }
+            let rest = up(nodes).into_iter().filter(|member| member.epoch != 1).collect();
+            let after = homes(&balanced("hash", None, rest).borrow(), KEYS);
+            let moved: Vec<_> = before.iter().zip(&after).filter(|(a, b)| a != b).collect();
+            assert!(moved.iter().all(|(home, _)| **home == 1), "others stay where they are");
+            assert!((moved.len() as f64) < 1.2 * mean, "{} of {nodes}", moved.len());
+        }
+    }
+
+    #[test]
+    fn a_node_gets_keys_for_its_weight_and_its_growth_moves_keys_to_it_alone() {
+        let members = |quarters| {
+            vec![
+                with_share(1, Share::WHOLE),
+                with_share(2, Share::Quarters(quarters)),
+                with_share(3, Share::WHOLE),
+            ]
+        };
+        let mut before: Option<Vec<u64>> = None;
+        for quarters in 1..=4 {
+            let homes = homes(&balanced("hash", None, members(quarters)).borrow(), 20_000);
+            let due = 20_000.0 * f64::from(quarters) / f64::from(8 + quarters);
+            let part = count(&homes, 2) as f64 / due;
+            assert!((0.9..1.1).contains(&part), "{part} with {quarters} quarters");
+            if let Some(before) = &before {
+                assert!(before.iter().zip(&homes).all(|(old, new)| old == new || *new == 2));
+            }
+            before = Some(homes);
+        }
+    }
+
+    #[test]
+    fn what_everybody_asks_for_is_no_more_than_five_quarters_of_the_mean_on_one_node() {
+        for keys in [1, 3, 1000] {
+            let watch = balanced("hash", None, up(10));
+            let (pool, mut rng) = (watch.borrow(), fastrand::Rng::with_seed(keys));
+            let mut picks: Vec<Pick> = Vec::new();
+            for _ in 0..2000 {
+                // Ends are by chance, and may leave more on a node than it would be given now.
+                if picks.len() == 200 {
+                    picks.swap_remove(rng.usize(0..200));
+                }
+                let asked = Asked { key: rng.u64(0..keys), ..Asked::default() };
+                let pick = choose(&pool, &asked, &mut rng).expect("all are up");
+                let given = f64::from(inflight(pick.member()));
+                picks.push(pick);
+                let mean = picks.len() as f64 / 10.0;
+                assert!(given <= (1.25 * mean).ceil(), "{given}, and {mean} on average");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_finds_its_node_full_goes_to_the_same_next_one() {
+        let watch = balanced("hash", None, up(5));
+        let (pool, mut rng) = (watch.borrow(), fastrand::Rng::with_seed(1));
+        let order = |rng: &mut _| -> Vec<u64> {
+            let picks: Vec<Pick> =
+                (0..3).map(|_| choose(&pool, &Asked::default(), rng).expect("up")).collect();
+            picks.iter().map(|pick| pick.member().epoch).collect()
+        };
+        let first = order(&mut rng);
+        assert!((0..10).all(|_| order(&mut rng) == first));
+    }
+}

@@ -1,0 +1,238 @@
+//! `picluster demo`: a balancer and a few named nodes on this machine, as real processes that find
+//! each other by real mDNS, and what to try with them.
+//!
+//! Nothing outlives it, whatever ends it: the children hold the other end of a pipe as their
+//! standard input and end with it, so even `kill -9` of this process reaches them. Stopping them is
+//! the same act: the pipes are closed, and who still runs five seconds later is killed.
+//!
+//! stdout gets one line, the URL, for scripts; the talk goes to stderr. Either may be closed.
+
+mod children;
+mod ready;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use self::children::Children;
+use crate::os::shutdown::Shutdown;
+
+/// The most nodes of a demo: there are no more names.
+pub const NODES_MAX: usize = NAMES.len();
+
+/// How long the nodes may take until all of them serve. They take about two seconds.
+const READY: Duration = Duration::from_secs(15);
+
+/// How long the children may take to end. A node says goodbye and lingers for about two seconds.
+const STOP: Duration = Duration::from_secs(5);
+
+/// How often the balancer is started anew because somebody took its port: it is found free here
+/// and bound there, a moment later.
+const PORTS_TRIES: u32 = 3;
+
+/// The balancer's exit code when it cannot bind its port.
+const UNAVAILABLE: i32 = 69;
+
+const BALANCER: &str = "balancer";
+
+const NAMES: [&str; 16] = [
+    "ada", "grace", "linus", "alan", "hedy", "dennis", "radia", "ken", "barbara", "tim",
+    "margaret", "edsger", "annie", "niklaus", "joan", "guido",
+];
+
+/// `picluster demo`.
+#[derive(Clone, Debug)]
+pub struct DemoConfig {
+    /// How many nodes, 1 to [`NODES_MAX`]. Default 3.
+    pub nodes: usize,
+    /// Show what the children log.
+    pub verbose: bool,
+}
+
+/// Runs the demo until a stop is requested or the balancer dies.
+///
+/// # Errors
+/// When not every node serves in time, a child dies before that, or the balancer dies later; each
+/// with the last log lines of the children concerned.
+///
+/// ## Cancel safety
+/// Dropped midway it kills the children.
+pub async fn run(config: DemoConfig, mut shutdown: Shutdown) -> anyhow::Result<()> {
+    let mut children = Children::new(config.verbose)?;
+    let played = tokio::select! {
+        played = play(&config, &mut children) => played,
+        () = shutdown.requested() => {
+            say(format_args!("stopping..."));
+            Ok(())
+        }
+    };
+    children.stop(STOP).await;
+    played
+}
+
+async fn play(config: &DemoConfig, children: &mut Children) -> anyhow::Result<()> {
+    let names = &NAMES[..config.nodes];
+    say(format_args!("starting a balancer and {}...", nodes(names.len())));
+    let mut addresses = start_balancer(children)?;
+    for name in names {
+        children.start(name, &["web", "--listen", "127.0.0.1:0", "--name", name])?;
+    }
+    all_serve(config, children, &mut addresses).await?;
+    tell(children, names, &addresses);
+    watch(children).await
+}
+
+/// Where the balancer listens.
+struct Addresses {
+    requests: SocketAddr,
+    admin: SocketAddr,
+}
+
+fn start_balancer(children: &mut Children) -> anyhow::Result<Addresses> {
+    let addresses = free_addresses().context("failed to find a free port")?;
+    let [listen, admin] = [addresses.requests.to_string(), addresses.admin.to_string()];
+    children.start(BALANCER, &["lb", "--listen", &listen, "--admin", &admin, "--no-claim-name"])?;
+    Ok(addresses)
+}
+
+/// Two free ports, held both at once so that they differ.
+fn free_addresses() -> io::Result<Addresses> {
+    let [requests, admin] = [
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
+    ];
+    Ok(Addresses { requests: requests.local_addr()?, admin: admin.local_addr()? })
+}
+
+/// Waits until the balancer would send requests to every node.
+async fn all_serve(
+    config: &DemoConfig,
+    children: &mut Children,
+    addresses: &mut Addresses,
+) -> anyhow::Result<()> {
+    let deadline = tokio::time::sleep(READY);
+    tokio::pin!(deadline);
+    let (mut tries, mut up) = (1, 0);
+    while up < config.nodes {
+        tokio::select! {
+            (name, status) = children.ended() => {
+                if name == BALANCER && status.code() == Some(UNAVAILABLE) && tries < PORTS_TRIES {
+                    tries += 1;
+                    *addresses = start_balancer(children)?;
+                    continue;
+                }
+                let why = describe(status);
+                bail!("{name} {why} before all were ready{}", children.last_words(&[&name]));
+            }
+            count = ready::nodes_up(addresses.admin) => up = count,
+            () = &mut deadline => bail!(
+                "only {up} of {} served after {} s{}",
+                nodes(config.nodes), READY.as_secs(), children.last_words(&[])
+            ),
+        }
+    }
+    Ok(())
+}
+
+/// The URL for scripts, then what there is and what to try.
+fn tell(children: &Children, names: &[&str], addresses: &Addresses) {
+    let Addresses { requests, admin } = addresses;
+    let mut stdout = io::stdout();
+    let _ = writeln!(stdout, "http://{requests}/").and_then(|()| stdout.flush());
+    let is = if names.len() == 1 { "is" } else { "are" };
+    say(format_args!("\nA balancer and {} {is} running on this machine:\n", nodes(names.len())));
+    for name in [BALANCER].iter().chain(names) {
+        say(format_args!("  {name:<10} pid {}", children.pid(name)));
+    }
+    say(format_args!(
+        "
+Try in another terminal, or in a browser:
+
+  for i in 1 2 3 4 5 6; do curl -s http://{requests}/; done
+      the nodes answer in turn
+
+  http://{admin}/
+      the balancer's own page: what it knows of every node, and why"
+    ));
+    if let [victim, _, ..] = names {
+        say(format_args!(
+            "
+  kill -9 {}
+      {victim} is gone; run the loop again: the others answer, no request fails",
+            children.pid(victim)
+        ));
+    }
+    say(format_args!("\nCtrl-C ends all.\n"));
+}
+
+/// Reports who goes, until the balancer does.
+async fn watch(children: &mut Children) -> anyhow::Result<()> {
+    loop {
+        let (name, status) = children.ended().await;
+        let (pid, why) = (children.pid(&name), describe(status));
+        if name == BALANCER {
+            bail!("the balancer (pid {pid}) {why}{}", children.last_words(&[BALANCER]));
+        }
+        // All but the balancer.
+        let rest = match children.running() - 1 {
+            0 => "no node is left, requests now get a 503; Ctrl-C ends the demo".to_owned(),
+            1 => "the other one goes on".to_owned(),
+            rest => format!("the other {rest} go on"),
+        };
+        say(format_args!("{name} (pid {pid}) is gone, it {why}: {rest}"));
+    }
+}
+
+fn nodes(count: usize) -> String {
+    if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
+}
+
+/// How a process ended, to follow its name: "exited with code 1".
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with code {code}"),
+        (None, Some(9)) => "was killed by SIGKILL".to_owned(),
+        (None, Some(15)) => "was killed by SIGTERM".to_owned(),
+        (None, signal) => format!("was killed by signal {}", signal.unwrap_or(0)),
+    }
+}
+
+/// A line for people. stderr may be closed, or its terminal gone: the demo goes on without.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_node_has_a_legal_name_of_its_own() {
+        assert!(NAMES.iter().all(|name| crate::cluster::node::is_node_name(name)));
+        assert_eq!(NAMES.iter().chain([&BALANCER]).collect::<HashSet<_>>().len(), NODES_MAX + 1);
+    }
+
+    #[test]
+    fn two_free_addresses_differ() {
+        let addresses = free_addresses().unwrap();
+        assert_ne!(addresses.requests, addresses.admin);
+    }
+
+    #[test]
+    fn an_end_is_told_by_its_cause() {
+        for (raw, told) in [
+            (0x0100, "exited with code 1"),
+            (9, "was killed by SIGKILL"),
+            (6, "was killed by signal 6"),
+        ] {
+            assert_eq!(describe(ExitStatus::from_raw(raw)), told);
+        }
+    }
+}

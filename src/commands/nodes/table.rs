@@ -1,0 +1,212 @@
+//! The table of nodes: as wide as its contents, within 80 columns for names and addresses of the
+//! usual length. Why a node is not used as usual stands below it.
+
+use crate::commands::survey::Node;
+use crate::os::terminal::Colour;
+
+/// How it is drawn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    /// Cut to this.
+    pub(super) width: Option<usize>,
+    pub(super) colours: bool,
+}
+
+/// What is left of a name that has to make room, at the least.
+const NAME_MIN: usize = 12;
+
+/// One column: its title, and a text for each node that has one.
+struct Column {
+    title: &'static str,
+    cells: Vec<Option<String>>,
+    /// Numbers stand under each other.
+    right: bool,
+    width: usize,
+}
+
+impl Column {
+    fn new(
+        title: &'static str,
+        right: bool,
+        nodes: &[Node],
+        cell: impl Fn(&Node) -> Option<String>,
+    ) -> Self {
+        let cells: Vec<_> = nodes.iter().map(cell).collect();
+        let widest = cells.iter().flatten().map(String::len).max().unwrap_or(0);
+        Self { title, right, width: widest.max(title.len()), cells }
+    }
+
+    /// A text as wide as the column.
+    fn fit(&self, text: &str) -> String {
+        let width = self.width;
+        let text = cut(text, Some(width));
+        if self.right { format!("{text:>width$}") } else { format!("{text:<width$}") }
+    }
+}
+
+/// The lines of the table.
+pub(super) fn table(nodes: &[Node], style: &Style) -> Vec<String> {
+    let mut columns = columns(nodes);
+    if let Some(width) = style.width {
+        let all: usize = columns.iter().map(|column| column.width + 1).sum();
+        let name = &mut columns[0].width;
+        let least = NAME_MIN.min(*name);
+        *name = name.saturating_sub((all - 1).saturating_sub(width)).max(least);
+    }
+    let row = |cells: Vec<String>| cut(cells.join(" ").trim_end(), style.width);
+    let mut lines = vec![row(columns.iter().map(|column| column.fit(column.title)).collect())];
+    for (at, node) in nodes.iter().enumerate() {
+        let cell = |column: &Column| column.fit(column.cells[at].as_deref().unwrap_or("-"));
+        let line = row(columns.iter().map(cell).collect());
+        // The state is the second column.
+        let from = (columns[0].width + 1).min(line.len());
+        let to = (from + columns[1].width).min(line.len());
+        let state = colour(node).paint(&line[from..to], style.colours);
+        lines.push(format!("{}{state}{}", &line[..from], &line[to..]));
+        let less = node.weight.is_some_and(|weight| weight < 1.0);
+        let less = less.then_some(node.weight_why.as_ref().unwrap_or(&node.why));
+        if let Some(why) = less.filter(|_| node.is_up()).or((!node.is_up()).then_some(&node.why)) {
+            lines.push(cut(&format!("  {why}"), style.width));
+        }
+    }
+    lines
+}
+
+/// Without those of which nothing is known.
+fn columns(nodes: &[Node]) -> Vec<Column> {
+    // Where all serve the same, nobody asks which.
+    let several = nodes.iter().any(|node| node.service != nodes[0].service);
+    let all: u64 = nodes.iter().filter_map(|node| node.requests).sum();
+    let share = |node: &Node| {
+        let lately = node.share;
+        lately.or_else(|| (all > 0).then_some(node.requests? as f64 / all as f64))
+    };
+    let columns = [
+        Column::new("NAME", false, nodes, |node| Some(node.name.clone())),
+        Column::new("STATE", false, nodes, |node| Some(format!("{} {}", sign(node), node.state))),
+        Column::new("SINCE", true, nodes, |node| node.since_s.map(|since| short(since as u64))),
+        Column::new("REQ/S", true, nodes, |node| node.rate.map(|rate| format!("{rate:.1}"))),
+        Column::new("SHARE", true, nodes, |node| {
+            share(node).map(|share| format!("{:.0}%", share * 100.0))
+        }),
+        Column::new("IN-FLIGHT", true, nodes, |node| node.inflight.map(|n| n.to_string())),
+        Column::new("SERVICE", false, nodes, |node| node.service.clone().filter(|_| several)),
+        Column::new("ADDRESS", false, nodes, |node| Some(node.endpoint.clone())),
+    ];
+    columns.into_iter().filter(|column| column.cells.iter().any(Option::is_some)).collect()
+}
+
+/// At most so long. ASCII, as all that is in a survey.
+fn cut(text: &str, width: Option<usize>) -> String {
+    match width {
+        Some(width) if text.len() > width => format!("{}..", &text[..width.saturating_sub(2)]),
+        _ => text.to_owned(),
+    }
+}
+
+/// The state's sign, so that it needs neither colour nor reading. ASCII: a console has little else.
+fn sign(node: &Node) -> char {
+    match node.state.as_str() {
+        "up" => '+',
+        "starting" => '.',
+        "suspect" => '?',
+        "draining" => '~',
+        "ejected" => '!',
+        _ => 'x',
+    }
+}
+
+fn colour(node: &Node) -> Colour {
+    match node.state.as_str() {
+        "up" => Colour::Green,
+        "starting" | "suspect" | "draining" => Colour::Yellow,
+        _ => Colour::Red,
+    }
+}
+
+/// A span in its largest unit: `5s`, `12m`, `3h`, `8d`.
+fn short(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, state: &str, why: &str) -> Node {
+        Node {
+            name: name.to_owned(),
+            endpoint: "192.168.178.31:8080".to_owned(),
+            state: state.to_owned(),
+            why: why.to_owned(),
+            since_s: Some(3725.4),
+            inflight: Some(2),
+            requests: Some(500),
+            rate: Some(41.25),
+            weight: Some(1.0),
+            ..Node::default()
+        }
+    }
+
+    fn cluster() -> Vec<Node> {
+        vec![
+            node("raspberrypi-b2fkq7", "up", "answered the last probe"),
+            Node {
+                weight: Some(0.25),
+                ..node("bob", "up", "answers again; gets 25 % of its share for now")
+            },
+            Node { rate: Some(0.0), ..node("eve", "draining", "drained here") },
+            Node {
+                share: Some(0.0),
+                ..node("ken", "down", "connection refused on 192.168.178.31:8080, 12 tries")
+            },
+            node("joan", "ejected", "the last 5 requests were answered with a 5xx; out for 30 s"),
+        ]
+    }
+
+    #[test]
+    fn a_table_fits_eighty_columns_and_says_why_below() {
+        let lines = table(&cluster(), &Style { width: None, colours: false });
+        assert!(lines.iter().all(|line| line.len() <= 80), "{lines:#?}");
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn without_a_balancer_there_are_only_columns_that_something_is_known_of() {
+        let known = |node: Node| Node {
+            name: node.name,
+            state: node.state,
+            why: node.why,
+            endpoint: node.endpoint,
+            ..Node::default()
+        };
+        let nodes: Vec<_> = cluster().into_iter().map(known).collect();
+        let lines = table(&nodes, &Style { width: None, colours: false });
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn a_narrow_screen_cuts_names_first_and_then_all_else() {
+        let mut nodes = cluster();
+        nodes[0].name = "a-machine-with-a-long-name-of-its-own-b2fkq7".to_owned();
+        for width in [80, 60, 40, 20, 1] {
+            let lines = table(&nodes, &Style { width: Some(width), colours: false });
+            assert!(lines.iter().all(|line| line.len() <= width.max(2)), "{width}: {lines:#?}");
+        }
+        let lines = table(&nodes, &Style { width: Some(72), colours: false });
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn colours_are_around_the_state_alone() {
+        let nodes = [node("ada", "up", ""), node("ken", "down", "silent")];
+        let lines = table(&nodes, &Style { width: Some(80), colours: true });
+        assert!(lines[1].contains("\x1b[32m+ up  \x1b[0m"), "{lines:?}");
+        assert!(lines[2].contains("\x1b[31mx down\x1b[0m"), "{lines:?}");
+    }
+}

@@ -1,0 +1,252 @@
+//! `picluster status`: is all well? One screen, what is not well last, and an exit code for scripts.
+
+use serde::Serialize;
+
+use crate::admin::teach;
+use crate::commands::survey::{self, Node, Survey, Surveyor, Unavailable, failed_requests};
+use crate::os::shutdown::Shutdown;
+use crate::os::terminal::{self, Colour, print};
+use crate::pages::html::{grouped, span};
+
+/// `picluster status`.
+#[derive(Clone, Debug)]
+pub struct StatusConfig {
+    /// Which cluster.
+    pub survey: survey::Settings,
+    /// As JSON.
+    pub json: bool,
+}
+
+/// The answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing is to be done.
+    Well,
+    /// It serves, and somebody should look at it.
+    Warnings,
+    /// No balancer answers, or no node is usable.
+    Down,
+}
+
+/// Warnings that are shown; a screen has 24 lines.
+const WARNINGS_MAX: usize = 12;
+
+/// A node that only starts for so long does not start.
+const STARTING_MAX_S: f64 = 10.0;
+
+/// All that is told.
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: &'static str,
+    cluster: &'a str,
+    status: Verdict,
+    balancer: Option<String>,
+    balancers: usize,
+    nodes_up: usize,
+    requests: Option<u64>,
+    requests_failed: Option<u64>,
+    warnings: Vec<String>,
+    nodes: &'a [Node],
+}
+
+/// Looks, and says how it is; nothing at all if it was interrupted.
+///
+/// # Errors
+/// Standard output takes nothing.
+pub async fn run(config: StatusConfig, mut shutdown: Shutdown) -> anyhow::Result<Verdict> {
+    let cluster = config.survey.discovery.cluster.clone();
+    let mut surveyor = Surveyor::new(config.survey);
+    let look = async {
+        let survey = surveyor.look().await;
+        let failed = match survey.as_ref().ok().and_then(|survey| survey.balancer) {
+            Some(admin) => failed_requests(admin).await,
+            None => None,
+        };
+        (survey, failed)
+    };
+    let (survey, failed) = tokio::select! {
+        seen = look => seen,
+        () = shutdown.requested() => return Ok(Verdict::Down),
+    };
+    let report = report(&cluster, &survey, failed);
+    let text = if config.json {
+        serde_json::to_string(&report)? + "\n"
+    } else {
+        screen(&report, terminal::takes_colours())
+    };
+    print(&text)?;
+    Ok(report.status)
+}
+
+fn report<'a>(
+    cluster: &'a str,
+    survey: &'a Result<Survey, Unavailable>,
+    failed: Option<u64>,
+) -> Report<'a> {
+    // That of a balancer that was named may be another.
+    let cluster = survey.as_ref().map_or(cluster, |survey| &survey.document.cluster);
+    let nodes = survey.as_ref().map_or(&[][..], |survey| &survey.document.nodes[..]);
+    let nodes_up = nodes.iter().filter(|node| node.is_up()).count();
+    let (balancer, balancers, mut warnings) = match survey {
+        Ok(survey) if survey.balancer.is_some() => (survey.balancer, survey.balancers, Vec::new()),
+        Ok(survey) => (None, survey.balancers, survey.notes.clone()),
+        Err(Unavailable(why)) => (None, 0, vec![why.clone()]),
+    };
+    if let Ok(survey) = survey {
+        warnings.extend(survey.document.conflicts.iter().map(|conflict| conflict.text.clone()));
+    }
+    warnings.extend(nodes.iter().flat_map(of_node));
+    if let Some(failed @ 1..) = failed {
+        let requests =
+            if failed == 1 { "1 request" } else { &format!("{} requests", grouped(failed)) };
+        warnings.push(format!("{requests} failed since the balancer started"));
+    }
+    if balancer.is_some() && nodes.is_empty() {
+        warnings.push(format!("there is no node yet; on a Pi run: {}", teach::command(cluster)));
+    }
+    let status = match (balancer.is_some() && nodes_up > 0, warnings.is_empty()) {
+        (false, _) => Verdict::Down,
+        (true, false) => Verdict::Warnings,
+        (true, true) => Verdict::Well,
+    };
+    Report {
+        schema: "picluster/1",
+        cluster,
+        status,
+        balancer: balancer.map(|admin| admin.to_string()),
+        balancers,
+        nodes_up,
+        requests: nodes.iter().map(|node| node.requests).sum(),
+        requests_failed: failed,
+        warnings,
+        nodes,
+    }
+}
+
+/// What somebody should look at.
+fn of_node(node: &Node) -> Vec<String> {
+    let Node { name, state, why, since_s, pi, .. } = node;
+    let starts = state == "starting" && since_s.is_none_or(|since| since < STARTING_MAX_S);
+    let since = since_s.map_or_else(String::new, |since| format!(" for {}", span(since as u64)));
+    let unusable = (!node.is_up() && !starts).then(|| format!("{name} is {state}{since}: {why}"));
+    let pi = pi.clone().unwrap_or_default();
+    let power = match (pi.under_voltage, pi.under_voltage_since_boot) {
+        (Some(true), _) => Some("its power supply is too weak"),
+        (_, Some(true)) => Some("its power supply was too weak since it started"),
+        _ => None,
+    };
+    let throttled = pi
+        .throttled
+        .is_some_and(|throttled| throttled)
+        .then_some("it is throttled, for heat or want of power");
+    let board = power.into_iter().chain(throttled).map(|what| format!("{name}: {what}"));
+    unusable.into_iter().chain(board).collect()
+}
+
+fn screen(report: &Report<'_>, colours: bool) -> String {
+    let (colour, words) = match report.status {
+        Verdict::Well => (Colour::Green, "all is well"),
+        Verdict::Warnings => (Colour::Yellow, "serves, with warnings"),
+        Verdict::Down => (Colour::Red, "does not serve"),
+    };
+    let words = colour.paint(words, colours);
+    let balancer = match (&report.balancer, report.balancers) {
+        (Some(admin), 0 | 1) => format!("http://{admin}/"),
+        (Some(admin), several) => format!("http://{admin}/ (one of {several})"),
+        (None, _) => "none answers".to_owned(),
+    };
+    let nodes = match report.nodes.len() {
+        0 => "none is known".to_owned(),
+        all => format!("{} of {all} up", report.nodes_up),
+    };
+    let mut lines = vec![
+        format!("cluster {}: {words}", report.cluster),
+        String::new(),
+        format!("balancer  {balancer}"),
+        format!("nodes     {nodes}"),
+    ];
+    if let Some(requests) = report.requests.filter(|_| report.balancer.is_some()) {
+        let failed = match report.requests_failed {
+            Some(0) => "none failed".to_owned(),
+            Some(failed) => format!("{} failed", grouped(failed)),
+            None => "of failed ones nothing is known".to_owned(),
+        };
+        lines.push(format!("requests  {}, {failed}", grouped(requests)));
+    }
+    if !report.warnings.is_empty() {
+        lines.extend([String::new(), "warnings".to_owned()]);
+        let shown = report.warnings.iter().take(WARNINGS_MAX);
+        lines.extend(shown.map(|warning| format!("  {warning}")));
+    }
+    if let more @ 1.. = report.warnings.len().saturating_sub(WARNINGS_MAX) {
+        lines.push(format!("  ... and {more} more; `picluster nodes` lists all"));
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::pi::Pi;
+
+    fn node(name: &str, state: &str, why: &str) -> Node {
+        Node {
+            name: name.to_owned(),
+            state: state.to_owned(),
+            why: why.to_owned(),
+            since_s: Some(247.0),
+            requests: Some(20_615),
+            ..Node::default()
+        }
+    }
+
+    fn seen(nodes: Vec<Node>) -> Result<Survey, Unavailable> {
+        Ok(Survey {
+            balancer: Some(([10, 0, 0, 5], 7070).into()),
+            balancers: 1,
+            document: survey::Document::of_nodes("default", nodes),
+            json: String::new(),
+            notes: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_cluster_in_which_all_serve_is_well() {
+        let seen = seen(vec![node("ada", "up", ""), node("bob", "up", "")]);
+        let report = report("default", &seen, Some(0));
+        assert_eq!(report.status, Verdict::Well);
+        insta::assert_snapshot!(screen(&report, false));
+    }
+
+    #[test]
+    fn what_somebody_should_look_at_comes_last() {
+        let weak = Pi { under_voltage: Some(true), throttled: Some(true), ..Pi::default() };
+        let seen = seen(vec![
+            Node { pi: Some(weak), ..node("ada", "up", "") },
+            node("bob", "draining", "drained here"),
+            node("ken", "down", "connection refused on 10.0.0.7:8080, 9 tries"),
+            Node { since_s: Some(1.0), ..node("tim", "starting", "just seen") },
+        ]);
+        let report = report("default", &seen, Some(3));
+        assert_eq!(report.status, Verdict::Warnings);
+        insta::assert_snapshot!(screen(&report, false));
+    }
+
+    #[test]
+    fn without_a_balancer_or_a_usable_node_it_does_not_serve() {
+        let down = seen(vec![node("ken", "down", "silent")]);
+        assert_eq!(report("default", &down, Some(0)).status, Verdict::Down);
+        assert_eq!(report("default", &seen(Vec::new()), Some(0)).status, Verdict::Down);
+        let gone = Err(Unavailable("no network yet: plug in the cable".to_owned()));
+        let report = report("red", &gone, None);
+        assert_eq!(report.status, Verdict::Down);
+        insta::assert_snapshot!(screen(&report, false));
+    }
+
+    #[test]
+    fn a_school_of_warnings_still_fits_a_screen() {
+        let seen = seen((0..30).map(|n| node(&n.to_string(), "down", "silent")).collect());
+        assert!(screen(&report("default", &seen, Some(1)), false).lines().count() <= 22);
+    }
+}

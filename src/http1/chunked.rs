@@ -1,0 +1,335 @@
+//! The chunked coding (RFC 9112 7.1), byte by byte in the lines and in one step through the data.
+//! The grammar is taken at its word: what a laxer reader might take for the end of a line, of an
+//! extension or of a chunk does not pass.
+
+use super::body::at_most;
+use super::trailer::Name;
+use super::{BODY_BYTES_MAX, Refusal, is_tchar, is_text};
+use crate::http1::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
+
+/// The longest chunk line, its size included.
+const LINE_BYTES_MAX: usize = 1024;
+
+/// The most digits of a chunk size, leading zeros included.
+const SIZE_DIGITS_MAX: usize = 16;
+
+/// Follows one chunked body.
+#[derive(Debug)]
+pub(super) struct Chunked {
+    at: At,
+    /// The size read so far of a chunk, then what is left of its data.
+    left: u64,
+    /// Bytes of the current chunk line.
+    line: usize,
+    /// Bytes of extensions and trailers beyond the data they came with.
+    excess: usize,
+    /// Trailers begun.
+    trailers: usize,
+    /// The current trailer's.
+    name: Name,
+}
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Size,
+    Extension(Extension),
+    /// The LF of a chunk line.
+    SizeLf,
+    Data,
+    /// The CR, then the LF, that end a chunk.
+    DataCr,
+    DataLf,
+    /// The first byte of a trailer, or the CR of the end.
+    Trailer,
+    TrailerName,
+    TrailerValue,
+    TrailerLf,
+    EndLf,
+    End,
+}
+
+/// Where in `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )` (RFC 9112 7.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extension {
+    /// In the space before a `;`.
+    Gap,
+    /// Behind the `;`, the name not begun.
+    Start,
+    Name,
+    /// In the space behind a name.
+    NameGap,
+    /// Behind the `=`, the value not begun.
+    Equals,
+    Value,
+    Quoted,
+    /// Behind the backslash of a quoted pair.
+    Escaped,
+    /// Behind the closing quote.
+    Closed,
+}
+
+impl Chunked {
+    pub(super) const fn new() -> Self {
+        Self { at: At::Size, left: 0, line: 0, excess: 0, trailers: 0, name: Name::new() }
+    }
+
+    pub(super) const fn is_done(&self) -> bool {
+        matches!(self.at, At::End)
+    }
+
+    /// Reads on, up to the end of the body, and says how many bytes that were.
+    pub(super) fn decode(
+        &mut self,
+        input: &[u8],
+        sink: &mut impl FnMut(&[u8]),
+    ) -> Result<usize, Refusal> {
+        let mut rest = input;
+        while let [byte, behind @ ..] = rest
+            && !self.is_done()
+        {
+            if self.at == At::Data {
+                let data = at_most(rest, self.left);
+                self.left -= data.len() as u64;
+                if self.left == 0 {
+                    self.at = At::DataCr;
+                }
+                sink(data);
+                rest = &rest[data.len()..];
+            } else {
+                self.at = self.step(*byte)?;
+                rest = behind;
+            }
+        }
+        Ok(input.len() - rest.len())
+    }
+
+    /// Takes one byte that is not data.
+    fn step(&mut self, byte: u8) -> Result<At, Refusal> {
+        Ok(match (self.at, byte) {
+            (At::Size, _) => self.size(byte)?,
+            (At::Extension(extension), _) => {
+                self.spend()?;
+                extension.step(byte).ok_or(Refusal::BadChunk)?
+            }
+            (At::SizeLf, b'\n') if self.left == 0 => At::Trailer,
+            (At::SizeLf, b'\n') => {
+                // Data makes up for the extension before it, so that a long body may have many.
+                let size = usize::try_from(self.left).unwrap_or(usize::MAX);
+                self.excess = self.excess.saturating_sub(size);
+                self.line = 0;
+                At::Data
+            }
+            (At::DataCr, b'\r') => At::DataLf,
+            (At::DataLf, b'\n') => At::Size,
+            (At::Trailer, b'\r') => At::EndLf,
+            (At::EndLf, b'\n') => At::End,
+            (At::Trailer | At::TrailerName | At::TrailerValue | At::TrailerLf, _) => {
+                self.spend()?;
+                self.trailer(byte)?
+            }
+            _ => return Err(Refusal::BadChunk),
+        })
+    }
+
+    /// `1*HEXDIG`, no sign, no prefix, no space but before an extension.
+    fn size(&mut self, byte: u8) -> Result<At, Refusal> {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            _ if self.line == 0 => return Err(Refusal::BadChunk),
+            b'\r' => return Ok(At::SizeLf),
+            _ => return Extension::Gap.step(byte).ok_or(Refusal::BadChunk),
+        };
+        if self.line == SIZE_DIGITS_MAX || self.left > BODY_BYTES_MAX >> 4 {
+            return Err(Refusal::BadChunk);
+        }
+        self.line += 1;
+        self.left = self.left << 4 | u64::from(digit);
+        Ok(At::Size)
+    }
+
+    /// Counts a byte that carries neither data nor a size. Nothing is kept of it here, but a node
+    /// should not be made to read kilobytes for each byte it gets either.
+    fn spend(&mut self) -> Result<(), Refusal> {
+        self.line += 1;
+        self.excess += 1;
+        let in_line = !matches!(self.at, At::Extension(_)) || self.line <= LINE_BYTES_MAX;
+        let in_all = self.excess <= HEAD_BYTES_MAX;
+        if in_line && in_all { Ok(()) } else { Err(Refusal::TooMuchFraming) }
+    }
+
+    /// A trailer is a field line like any other (RFC 9112 7.1.2), so it has the syntax of one.
+    fn trailer(&mut self, byte: u8) -> Result<At, Refusal> {
+        match (self.at, byte) {
+            (At::Trailer, _) if is_tchar(byte) => {
+                self.trailers += 1;
+                if self.trailers > HEADERS_MAX {
+                    return Err(Refusal::TooMuchFraming);
+                }
+                self.name = Name::new();
+                self.name.push(byte);
+                Ok(At::TrailerName)
+            }
+            (At::TrailerName, _) if is_tchar(byte) => {
+                self.name.push(byte);
+                Ok(At::TrailerName)
+            }
+            (At::TrailerName, b':') if self.name.belongs() => Ok(At::TrailerValue),
+            (At::TrailerValue, b'\r') => Ok(At::TrailerLf),
+            (At::TrailerValue, _) if is_text(byte) => Ok(At::TrailerValue),
+            (At::TrailerLf, b'\n') => Ok(At::Trailer),
+            _ => Err(Refusal::BadTrailer),
+        }
+    }
+}
+
+impl Extension {
+    fn step(self, byte: u8) -> Option<At> {
+        use Extension::{Closed, Equals, Escaped, Gap, Name, NameGap, Quoted, Start, Value};
+        Some(At::Extension(match (self, byte) {
+            (Name | Value | Closed, b'\r') => return Some(At::SizeLf),
+            (Quoted, b'"') => Closed,
+            (Quoted, b'\\') => Escaped,
+            (Quoted | Escaped, _) if is_text(byte) => Quoted,
+            (Gap | Name | NameGap | Value | Closed, b';') => Start,
+            (Name | NameGap, b'=') => Equals,
+            (Equals, b'"') => Quoted,
+            (Gap | Value | Closed, b' ' | b'\t') => Gap,
+            (Name | NameGap, b' ' | b'\t') => NameGap,
+            (Start | Equals, b' ' | b'\t') => self,
+            (Start | Name, _) if is_tchar(byte) => Name,
+            (Equals | Value, _) if is_tchar(byte) => Value,
+            _ => return None,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The data of a body that is whole, or `None` if more is needed.
+    fn decode(input: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+        let (mut chunked, mut data) = (Chunked::new(), Vec::new());
+        let taken = chunked.decode(input, &mut |piece| data.extend_from_slice(piece))?;
+        assert!(chunked.is_done() || taken == input.len());
+        Ok(chunked.is_done().then_some(data))
+    }
+
+    #[test]
+    fn good_bodies_pass() {
+        for body in [
+            "5\r\nhello\r\n0\r\n\r\n",
+            "0005\r\nhello\r\n000\r\n\r\n",
+            "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\nGET / HTTP/1.1",
+            "5;a;b=c;d=\"e\\\"; \t\"\r\nhello\r\n0;z\r\n\r\n",
+            "5 ; a = b ;c\r\nhello\r\n0\r\n\r\n",
+            "0000000000000005\r\nhello\r\n0\r\nX-Sum: 1\r\nEmpty:\r\nx:\ty z\r\n\r\n",
+        ] {
+            assert_eq!(decode(body.as_bytes()), Ok(Some(b"hello".to_vec())), "{body:?}");
+        }
+        let ten = decode(b"A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n");
+        assert_eq!(ten.unwrap().unwrap().len(), 20);
+        assert_eq!(decode(b"7fffffffffffffff\r\nx"), Ok(None));
+    }
+
+    #[test]
+    fn bad_chunk_lines_are_refused() {
+        for line in [
+            "\r\n",
+            ";a\r\n",
+            " 5\r\n",
+            "5 \r\n",
+            "5\t\r\n",
+            "+5\r\n",
+            "-5\r\n",
+            "0x5\r\n",
+            "5h\r\n",
+            "5\n",
+            "5\r5",
+            "5\r\r\n",
+            "00000000000000005\r\n",
+            "8000000000000000\r\n",
+            "ffffffffffffffff\r\n",
+            "10000000000000005\r\n",
+            "5;\r\n",
+            "5;a=\r\n",
+            "5;a \r\n",
+            "5;=b\r\n",
+            "5;a=b \r\n",
+            "5;a b\r\n",
+            "5;a\n",
+            "5;a=\"b\r\n",
+            "5;a=\"\n\"\r\n",
+            "5;a=\"b\"c\r\n",
+            "5;a\0\r\n",
+            "5;a=\"\0\"\r\n",
+            "5,a\r\n",
+            "5;a=b,c\r\n",
+            "5;;a\r\n",
+            "5;a=\"\\\r\n",
+            "5;a=b\"c\"\r\n",
+        ] {
+            assert_eq!(decode(line.as_bytes()), Err(Refusal::BadChunk), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_ends_in_crlf_where_its_size_says() {
+        for body in ["1\r\nhello", "1\r\nh\n", "1\r\nh\r\r", "1\r\nh0\r\n", "5\r\nhell\r\n\r\n"] {
+            assert_eq!(decode(body.as_bytes()), Err(Refusal::BadChunk), "{body:?}");
+        }
+        assert_eq!(decode(b"0\r\n\rX"), Err(Refusal::BadChunk));
+    }
+
+    #[test]
+    fn bad_trailers_are_refused() {
+        for trailer in [
+            "A : b\r\n",
+            " A: b\r\n",
+            ": b\r\n",
+            "A\r\n",
+            "\n",
+            "A: b\n",
+            "A: b\rc",
+            "A: \0",
+            "A: b\r\n c\r\n",
+            "Content-Length: 5\r\n",
+            "transfer-ENCODING: chunked\r\n",
+            "Host: a\r\n",
+            "TE: a\r\n",
+            "Content-Type: a\r\n",
+            "Connection: a\r\n",
+        ] {
+            let got = decode(format!("0\r\n{trailer}").as_bytes());
+            assert_eq!(got, Err(Refusal::BadTrailer), "{trailer:?}");
+        }
+        let almost = decode(b"0\r\nContent-Lengt: 5\r\nTransfer-Encoding2: a\r\nHos: a\r\n\r\n");
+        assert_eq!(almost, Ok(Some(Vec::new())));
+    }
+
+    #[test]
+    fn framing_is_bounded_by_line_by_body_and_by_count() {
+        let line = |len: usize| decode(format!("1;{}\r\nx", "a".repeat(len - 2)).as_bytes());
+        assert_eq!(line(LINE_BYTES_MAX - 1), Ok(None));
+        assert_eq!(line(LINE_BYTES_MAX + 1), Err(Refusal::TooMuchFraming));
+
+        let chunks = |size: usize| {
+            let (extension, data) = ("a".repeat(99), "x".repeat(size));
+            decode(format!("{size:x};{extension}\r\n{data}\r\n").repeat(10_000).as_bytes())
+        };
+        assert_eq!(chunks(1), Err(Refusal::TooMuchFraming));
+        assert_eq!(chunks(200), Ok(None));
+
+        let trailers = |count, len| {
+            let trailer = format!("A:{}\r\n", "b".repeat(len));
+            decode(format!("0\r\n{}\r\n", trailer.repeat(count)).as_bytes())
+                .map(|data| data.is_some())
+        };
+        assert_eq!(trailers(HEADERS_MAX, 500), Ok(true));
+        assert_eq!(trailers(HEADERS_MAX + 1, 1), Err(Refusal::TooMuchFraming));
+        assert_eq!(trailers(1, HEAD_BYTES_MAX), Err(Refusal::TooMuchFraming));
+    }
+}

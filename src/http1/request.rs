@@ -1,0 +1,424 @@
+//! A request head: the request line, the fields and what follows from them.
+
+use httparse::{Error, Request, Status};
+
+use super::fields::{Survey, survey};
+use super::{Fields, Framing, Refusal, Slots, Version, target};
+use crate::http1::limits::{HEAD_BYTES_MAX, TARGET_BYTES_MAX};
+
+/// The empty lines forgiven before a request line. RFC 9112 2.2 asks for at least one, because
+/// old clients end a body with one too many.
+const EMPTY_LINES_MAX: usize = 2;
+
+/// What an HTTP/2 client sends first (RFC 9113 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A request head that can be understood in one way only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestHead<'b> {
+    /// A token, its case significant (RFC 9110 9.1). Never CONNECT.
+    pub method: &'b str,
+    /// What to send on: starts with `/`, or with `?` where the path is empty and
+    /// [`append_request_line`](super::append_request_line) writes its slash, or is `*` of an
+    /// OPTIONS. Visible ASCII without `#`.
+    pub target: &'b str,
+    /// What the client speaks.
+    pub version: Version,
+    /// The Host to send on: the target's own if it was in absolute-form (RFC 9112 3.2.2), else the
+    /// field's. `None` only in HTTP/1.0.
+    pub host: Option<&'b str>,
+    /// All fields as they came.
+    pub fields: Fields<'b>,
+    /// How long the body is.
+    pub framing: Framing,
+    /// Whether the client lets the connection persist (RFC 9112 9.3).
+    pub keep_alive: bool,
+    /// Whether the client waits for a 100 before it sends its body (RFC 9110 10.1.1).
+    pub expect_continue: bool,
+    /// The protocols offered to switch to (RFC 9110 7.8). To offer them on, write `Connection:
+    /// upgrade` and this as `Upgrade`.
+    pub upgrade: Option<&'b [u8]>,
+    /// The bytes the head takes, empty lines before it and the one after it included.
+    pub len: usize,
+}
+
+/// Reads the request head at the start of `buf`; `None` if more bytes are needed.
+///
+/// `seen` is how many of these bytes an earlier call was given in vain, 0 at first. It spares
+/// reading everything again for each byte of a slow client. A client that is wrong is refused as
+/// soon as a line shows it, and a head at [`HEAD_BYTES_MAX`] without an end is refused.
+///
+/// # Errors
+///
+/// Any [`Refusal`] that concerns a head; [`Refusal::Http2`] for a caller that speaks it: nothing of
+/// the preface is consumed.
+pub fn parse_request<'b>(
+    buf: &'b [u8],
+    seen: usize,
+    slots: &'b mut Slots<'b>,
+) -> Result<Option<RequestHead<'b>>, Refusal> {
+    if !super::is_worth_reading(buf, seen) {
+        return Ok(None);
+    }
+    let skipped = empty_lines(buf);
+    let input = &buf[skipped..buf.len().min(HEAD_BYTES_MAX)];
+    match input {
+        [] | b"\r" => return Ok(None),
+        // httparse would skip any number of them, and bare LFs.
+        [b'\r' | b'\n', ..] => return Err(Refusal::BadRequestLine),
+        // A TLS record of the handshake type (RFC 8446 5.1).
+        [0x16, ..] => return Err(Refusal::Tls),
+        [b'P', b'R', b'I', ..] if input.starts_with(HTTP2_PREFACE) => return Err(Refusal::Http2),
+        [b'P', b'R', b'I', ..] if HTTP2_PREFACE.starts_with(input) => return Ok(None),
+        _ => {}
+    }
+    let mut request = Request::new(&mut []);
+    let parsed = request.parse_with_uninit_headers(input, &mut slots.0);
+    // First of all, whether the rest was refused or is not there yet.
+    let target_len = match (request.method, request.path) {
+        (_, Some(path)) => path.len(),
+        (Some(method), None) if parsed == Ok(Status::Partial) => input.len() - method.len() - 1,
+        _ => 0,
+    };
+    if target_len > TARGET_BYTES_MAX {
+        return Err(Refusal::TargetTooLong);
+    }
+    match parsed {
+        Ok(Status::Complete(len)) => understand(request, &input[..len], skipped).map(Some),
+        // A version is judged by its whole line.
+        Err(Error::Version) if !input.contains(&b'\n') && buf.len() < HEAD_BYTES_MAX => Ok(None),
+        Err(error) => Err(refusal(error, &request, input)),
+        Ok(Status::Partial) if buf.len() >= HEAD_BYTES_MAX => Err(Refusal::HeadTooLong),
+        Ok(Status::Partial) => Ok(None),
+    }
+}
+
+/// How many bytes of `buf` are empty lines to be forgiven.
+fn empty_lines(buf: &[u8]) -> usize {
+    let lines = buf.chunks(2).take(EMPTY_LINES_MAX).take_while(|line| line == b"\r\n");
+    lines.count() * 2
+}
+
+/// Judges a head whose syntax `httparse` found right.
+fn understand<'b>(
+    request: Request<'b, 'b>,
+    head: &[u8],
+    skipped: usize,
+) -> Result<RequestHead<'b>, Refusal> {
+    let Request { method, path, version, headers } = request;
+    let version = Version::from_minor(version);
+    // The request line and the empty line.
+    if !super::ends_in_crlf(head, headers.len() + 2) {
+        return Err(Refusal::BadLineEnd);
+    }
+    let (Some(method), Some(received)) = (method, path) else {
+        return Err(Refusal::BadRequestLine);
+    };
+    if method == "CONNECT" {
+        return Err(Refusal::Connect);
+    }
+    let (target, authority) = target::reduce(method, received)?;
+    let Survey { fields, length, chunked, keep_alive, upgrade, host, expect } =
+        survey(version, headers)?;
+    if host.is_none() && version == Version::Http11 {
+        return Err(Refusal::NoHost);
+    }
+    let host = authority.or(host.map(target::host).transpose()?);
+    // RFC 9112 6.3: a request without either has no body.
+    let framing = match length {
+        _ if chunked => Framing::Chunked,
+        Some(bytes) => Framing::Length(bytes),
+        None => Framing::None,
+    };
+    if expect.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Refusal::BadExpectation);
+    }
+    // Who has no body to send waits for nothing (RFC 9110 10.1.1).
+    let expect_continue = expect.is_some() && !framing.is_empty();
+    let len = skipped + head.len();
+    Ok(RequestHead {
+        method,
+        target,
+        version,
+        host,
+        fields,
+        framing,
+        keep_alive,
+        expect_continue,
+        upgrade,
+        len,
+    })
+}
+
+/// What an error of `httparse` means in a request.
+fn refusal(error: Error, request: &Request<'_, '_>, input: &[u8]) -> Refusal {
+    match error {
+        Error::HeaderName => Refusal::BadFieldName,
+        Error::HeaderValue => Refusal::BadFieldValue,
+        Error::TooManyHeaders => Refusal::TooManyFields,
+        Error::Version if names_a_version(request, input) => Refusal::BadVersion,
+        Error::NewLine => Refusal::BadLineEnd,
+        _ => Refusal::BadRequestLine,
+    }
+}
+
+/// Whether the request line ends in a version, if not in one of ours: `HTTP/` DIGIT `.` DIGIT, its
+/// case significant (RFC 9112 2.3).
+fn names_a_version(request: &Request<'_, '_>, input: &[u8]) -> bool {
+    let before = request.method.map_or(0, str::len) + request.path.map_or(0, str::len) + 2;
+    let rest = input.get(before..).unwrap_or_default();
+    let line = rest.split(|&b| matches!(b, b'\r' | b'\n')).next();
+    matches!(line, Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+        if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::http1::limits::HEADERS_MAX;
+
+    /// The refusal of a head, or `None` if it is taken; never an incomplete one.
+    fn refused(head: &str) -> Option<Refusal> {
+        parse_request(head.as_bytes(), 0, &mut Slots::new()).map(|head| head.unwrap().len).err()
+    }
+
+    /// The refusal of the fields of an otherwise good request.
+    fn refused_with(fields: &str) -> Option<Refusal> {
+        refused(&format!("GET / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n"))
+    }
+
+    #[test]
+    fn a_plain_request_is_understood() {
+        let bytes = b"\r\nPOST /a?b HTTP/1.1\r\nhost: pi:80 \r\nContent-Length: 5\r\n\
+            Expect: 100-Continue\r\nX:\r\n\r\nhello";
+        let mut slots = Slots::new();
+        let head = parse_request(bytes, 0, &mut slots).unwrap().unwrap();
+        assert_eq!((head.method, head.target, head.version), ("POST", "/a?b", Version::Http11));
+        assert_eq!(head.host, Some("pi:80"));
+        assert_eq!(head.framing, Framing::Length(5));
+        assert!(head.keep_alive && head.expect_continue && head.upgrade.is_none());
+        assert_eq!(&bytes[head.len..], b"hello");
+        assert_eq!(head.fields.get("x"), Some(&b""[..]));
+        assert_eq!(head.fields.len(), 4);
+    }
+
+    #[test]
+    fn a_request_without_length_or_coding_has_no_body() {
+        let mut slots = Slots::new();
+        let head = parse_request(b"POST / HTTP/1.0\r\n\r\n", 0, &mut slots).unwrap().unwrap();
+        assert_eq!((head.framing, head.host, head.keep_alive), (Framing::None, None, false));
+        let mut slots = Slots::new();
+        let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let head = parse_request(bytes, 0, &mut slots).unwrap().unwrap();
+        assert_eq!(head.framing, Framing::Chunked);
+    }
+
+    #[test]
+    fn a_target_in_absolute_form_brings_its_own_host() {
+        let bytes = b"GET http://a/b HTTP/1.1\r\nHost: c\r\n\r\n";
+        let mut slots = Slots::new();
+        let head = parse_request(bytes, 0, &mut slots).unwrap().unwrap();
+        assert_eq!((head.target, head.host), ("/b", Some("a")));
+        let mut slots = Slots::new();
+        let bytes = b"GET http://a?b HTTP/1.1\r\nHost: c\r\n\r\n";
+        let head = parse_request(bytes, 0, &mut slots).unwrap().unwrap();
+        assert_eq!((head.target, head.host), ("?b", Some("a")));
+    }
+
+    #[test]
+    fn a_bad_request_line_is_refused() {
+        for line in [
+            "GET",
+            "GET /",
+            "GET  / HTTP/1.1",
+            "GET /  HTTP/1.1",
+            " GET / HTTP/1.1",
+            "/ HTTP/1.1",
+            "GET / http/1.1",
+            "GET / HTTP/1.",
+            "GET / HTTPS/1.1",
+            "G(T / HTTP/1.1",
+            "GET / a HTTP/1.1",
+            "GET\t/ HTTP/1.1",
+            "GET /\0 HTTP/1.1",
+            "\r\n\r\n\r\nGET / HTTP/1.1",
+            "\nGET / HTTP/1.1",
+            "SSH-2.0-x",
+        ] {
+            let got = refused(&format!("{line}\r\nHost: pi\r\n\r\n"));
+            assert_eq!(got, Some(Refusal::BadRequestLine), "{line:?}");
+        }
+        for version in ["HTTP/2.0", "HTTP/1.2", "HTTP/0.9", "HTTP/3.0"] {
+            let got = refused(&format!("GET / {version}\r\n\r\n"));
+            assert_eq!(got, Some(Refusal::BadVersion), "{version}");
+        }
+        for line in ["GET / HTTP/1.1 ", "GET / HTTP/1.1.1"] {
+            assert_eq!(refused(&format!("{line}\r\n\r\n")), Some(Refusal::BadLineEnd), "{line:?}");
+        }
+        assert_eq!(refused("GET /# HTTP/1.1\r\nHost: a\r\n\r\n"), Some(Refusal::BadTarget));
+        assert_eq!(refused("GET /é HTTP/1.1\r\nHost: a\r\n\r\n"), Some(Refusal::BadTarget));
+        let connect = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
+        assert_eq!(refused(connect), Some(Refusal::Connect));
+    }
+
+    #[test]
+    fn a_bare_cr_or_lf_is_refused_wherever_it_stands() {
+        for head in [
+            "GET / HTTP/1.1\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\n",
+            "GET / HTTP/1.1\nHost: a\n\n",
+            "GET / HTTP/1.1\rHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\rx",
+        ] {
+            assert_eq!(refused(head), Some(Refusal::BadLineEnd), "{head:?}");
+        }
+        assert_eq!(refused_with("A: b\rC: d\r\n"), Some(Refusal::BadFieldValue));
+        assert_eq!(refused_with("A: b\r\r\n"), Some(Refusal::BadFieldValue));
+        assert_eq!(refused_with("A:\rb\r\n"), Some(Refusal::BadFieldValue));
+    }
+
+    #[test]
+    fn a_bad_field_is_refused() {
+        for field in
+            ["A : b", " A: b", "\tA: b", "A: b\r\n c", ": b", "A", "A\0: b", "é: b", "(: b"]
+        {
+            let got = refused_with(&format!("{field}\r\n"));
+            assert_eq!(got, Some(Refusal::BadFieldName), "{field:?}");
+        }
+        for byte in (0..=0x1f_u8).chain([0x7f]).filter(|b| !b"\t\n".contains(b)) {
+            let got = refused_with(&format!("A: b{}c\r\n", char::from(byte)));
+            assert_eq!(got, Some(Refusal::BadFieldValue), "{byte:#x}");
+        }
+        assert_eq!(refused_with("A: \tb\té \r\n"), None);
+        // RFC 9112 2.2: space before the first field.
+        for line in [" Host: a", "\tHost: a", " ", " \r\n"] {
+            let got = refused(&format!("GET / HTTP/1.1\r\n{line}\r\nHost: a\r\n\r\n"));
+            assert_eq!(got, Some(Refusal::BadFieldName), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_one_valid_host() {
+        assert_eq!(refused("GET / HTTP/1.1\r\n\r\n"), Some(Refusal::NoHost));
+        assert_eq!(refused("GET http://a/ HTTP/1.1\r\n\r\n"), Some(Refusal::NoHost));
+        assert_eq!(refused_with("host: pi\r\n"), Some(Refusal::ManyHosts));
+        assert_eq!(refused("GET / HTTP/1.1\r\nHost:\r\n\r\n"), Some(Refusal::BadHost));
+        assert_eq!(refused("GET / HTTP/1.0\r\nHost: a/b\r\n\r\n"), Some(Refusal::BadHost));
+    }
+
+    #[test]
+    fn an_expectation_is_100_continue() {
+        assert_eq!(refused_with("Expect: 200-ok\r\n"), Some(Refusal::BadExpectation));
+        assert_eq!(
+            refused_with(&"Expect: 100-continue\r\n".repeat(2)),
+            Some(Refusal::BadExpectation)
+        );
+        let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n";
+        let mut slots = Slots::new();
+        let head = parse_request(bytes, 0, &mut slots).unwrap().unwrap();
+        assert!(!head.expect_continue, "nobody waits who has nothing to send");
+    }
+
+    #[test]
+    fn an_expectation_of_http_1_0_is_ignored_and_not_sent_on() {
+        let bytes =
+            b"PUT / HTTP/1.0\r\nContent-Length: 1\r\nExpect: x\r\nExpect: 100-continue\r\n\r\n";
+        let mut slots = Slots::new();
+        let head = parse_request(bytes, 0, &mut slots).unwrap().unwrap();
+        assert!(!head.expect_continue);
+        assert_eq!(
+            head.fields.end_to_end().map(|f| f.name).collect::<Vec<_>>(),
+            ["Content-Length"]
+        );
+    }
+
+    #[test]
+    fn every_bound_holds() {
+        assert_eq!(refused_with(&"A: b\r\n".repeat(HEADERS_MAX - 1)), None);
+        assert_eq!(refused_with(&"A: b\r\n".repeat(HEADERS_MAX)), Some(Refusal::TooManyFields));
+        let target = |len| format!("GET /{} HTTP/1.0\r\n\r\n", "a".repeat(len - 1));
+        assert_eq!(refused(&target(TARGET_BYTES_MAX)), None);
+        assert_eq!(refused(&target(TARGET_BYTES_MAX + 1)), Some(Refusal::TargetTooLong));
+        let head = |len: usize| format!("GET / HTTP/1.0\r\nA: {}\r\n\r\n", "a".repeat(len - 23));
+        assert_eq!(refused(&head(HEAD_BYTES_MAX)), None);
+        assert_eq!(refused(&head(HEAD_BYTES_MAX + 1)), Some(Refusal::HeadTooLong));
+    }
+
+    #[test]
+    fn what_cannot_become_a_request_is_refused_before_it_ends() {
+        let early =
+            |bytes: &[u8]| parse_request(bytes, 0, &mut Slots::new()).map(|head| head.is_some());
+        assert_eq!(early(b"\x16\x03\x01"), Err(Refusal::Tls));
+        assert_eq!(early(b"\0"), Err(Refusal::BadRequestLine));
+        assert_eq!(early(b"GET / HTTP/1.1\r\n\0"), Err(Refusal::BadFieldName));
+        let long = format!("GET /{}", "a".repeat(TARGET_BYTES_MAX));
+        assert_eq!(early(long.as_bytes()), Err(Refusal::TargetTooLong));
+        let empty = format!("GET \r\n{}", "a".repeat(TARGET_BYTES_MAX));
+        assert_eq!(early(empty.as_bytes()), Err(Refusal::BadRequestLine));
+        assert_eq!(early(&vec![b'A'; HEAD_BYTES_MAX]), Err(Refusal::HeadTooLong));
+        assert_eq!(early(&vec![b'A'; HEAD_BYTES_MAX - 1]), Ok(false));
+        assert_eq!(early(b"GET / HTTP/2"), Ok(false));
+        for len in 0..HTTP2_PREFACE.len() {
+            assert_eq!(early(&HTTP2_PREFACE[..len]), Ok(false));
+        }
+        assert_eq!(early(HTTP2_PREFACE), Err(Refusal::Http2));
+        assert_eq!(early(b"PRI * HTTP/2.0\r\n\r\nXX"), Err(Refusal::BadVersion));
+    }
+
+    /// Bytes that are nearly a head: its pieces, good and bad, in any order.
+    fn nearly_a_head() -> impl Strategy<Value = Vec<u8>> {
+        let pieces: &[&[u8]] = &[
+            b"GET / HTTP/1.1\r\n",
+            b"POST http://a/b HTTP/1.0\r\n",
+            b"Host: pi\r\n",
+            b"A: b\r\n",
+            b"Content-Length: 5\r\n",
+            b"Transfer-Encoding: chunked\r\n",
+            b"Connection: a\r\n",
+            b"\r\n",
+            b"\r\n\r\n",
+            b"\n",
+            b"\r",
+            b" ",
+            b"\0",
+            b"A",
+            b": ",
+            b"\xff",
+            b"PRI * HTTP/2.0\r\n",
+        ];
+        prop::collection::vec(prop::sample::select(pieces), 0..8).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged_without_a_panic(bytes: Vec<u8>, seen: usize) {
+            let _ = parse_request(&bytes, 0, &mut Slots::new());
+            let _ = parse_request(&bytes, seen, &mut Slots::new());
+        }
+
+        #[test]
+        fn a_head_in_pieces_is_judged_like_one_in_whole(
+            mut bytes in nearly_a_head(),
+            steps in prop::collection::vec(1_usize..20, 200),
+        ) {
+            // What is wrong in a line shows at the latest when the line ends.
+            bytes.push(b'\n');
+            let mut slots = Slots::new();
+            let whole = parse_request(&bytes, 0, &mut slots);
+            let mut seen = 0;
+            for step in steps {
+                let len = bytes.len().min(seen + step);
+                let mut slots = Slots::new();
+                let part = parse_request(&bytes[..len], seen, &mut slots);
+                if part != Ok(None) || len == bytes.len() {
+                    prop_assert_eq!(part, whole);
+                    break;
+                }
+                seen = len;
+            }
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! A response head: the status line, the fields and what follows from them.
+
+use httparse::{Error, Response, Status};
+
+use super::fields::{Survey, survey};
+use super::{Fields, Framing, Refusal, Slots, Version};
+use crate::http1::limits::HEAD_BYTES_MAX;
+
+/// A response head that can be understood in one way only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseHead<'b> {
+    /// What the node speaks.
+    pub version: Version,
+    /// 100 to 599.
+    pub status: u16,
+    /// The reason phrase as it came, often empty; free of control bytes but HTAB.
+    pub reason: &'b [u8],
+    /// All fields as they came. What is forwarded of an answer that can have no body, 1xx and 204,
+    /// is without Content-Length (RFC 9110 8.6); an answer to HEAD and a 304 keep theirs.
+    pub fields: Fields<'b>,
+    /// How long the body is.
+    pub framing: Framing,
+    /// Whether the connection can take another request once the body is over (RFC 9112 9.3).
+    pub keep_alive: bool,
+    /// The protocols of a 101, which always has some, or of a 426. To forward them, write
+    /// `Connection: upgrade` and this as `Upgrade`. In other answers they are an advertisement that
+    /// concerns the connection to the node alone.
+    pub upgrade: Option<&'b [u8]>,
+    /// The bytes the head takes, the empty line after it included.
+    pub len: usize,
+}
+
+impl ResponseHead<'_> {
+    /// Whether another head follows that is the real answer (RFC 9110 15.2). A 101 is final: what
+    /// follows it is no longer HTTP/1.
+    pub const fn is_interim(&self) -> bool {
+        self.status < 200 && self.status != 101
+    }
+}
+
+/// Reads the response head at the start of `buf`; `None` if more bytes are needed.
+///
+/// `seen` is how many of these bytes an earlier call was given in vain, 0 at first.
+/// `head_request` says whether this answers a HEAD, whose answer has no body whatever it says.
+///
+/// # Errors
+///
+/// Any [`Refusal`] that concerns a head. The client gets a 502 for it.
+pub fn parse_response<'b>(
+    buf: &'b [u8],
+    seen: usize,
+    slots: &'b mut Slots<'b>,
+    head_request: bool,
+) -> Result<Option<ResponseHead<'b>>, Refusal> {
+    if !super::is_worth_reading(buf, seen) {
+        return Ok(None);
+    }
+    let input = &buf[..buf.len().min(HEAD_BYTES_MAX)];
+    // httparse would skip empty lines, which nothing allows before an answer (RFC 9112 2.2).
+    if matches!(input, [b'\r' | b'\n', ..]) {
+        return Err(Refusal::BadStatusLine);
+    }
+    let mut response = Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        input,
+        &mut slots.0,
+    );
+    match parsed {
+        Ok(Status::Complete(len)) => understand(response, &input[..len], head_request).map(Some),
+        Ok(Status::Partial) if buf.len() >= HEAD_BYTES_MAX => Err(Refusal::HeadTooLong),
+        Ok(Status::Partial) => Ok(None),
+        Err(Error::HeaderName) => Err(Refusal::BadFieldName),
+        Err(Error::HeaderValue) => Err(Refusal::BadFieldValue),
+        Err(Error::TooManyHeaders) => Err(Refusal::TooManyFields),
+        Err(Error::NewLine) => Err(Refusal::BadLineEnd),
+        Err(Error::Status | Error::Token | Error::Version) => Err(Refusal::BadStatusLine),
+    }
+}
+
+/// Judges a head whose syntax `httparse` found right.
+fn understand<'b>(
+    response: Response<'b, 'b>,
+    head: &'b [u8],
+    head_request: bool,
+) -> Result<ResponseHead<'b>, Refusal> {
+    let Response { version, code, headers, .. } = response;
+    let version = Version::from_minor(version);
+    // The status line and the empty line.
+    if !super::ends_in_crlf(head, headers.len() + 2) {
+        return Err(Refusal::BadLineEnd);
+    }
+    // RFC 9110 15: what lies outside is invalid, and to be taken for a 5xx.
+    let status = code.filter(|code| (100..600).contains(code));
+    let status = status.ok_or(Refusal::BadStatusLine)?;
+    let Survey { mut fields, length, chunked, keep_alive, upgrade, .. } = survey(version, headers)?;
+    let is_bodiless = status < 200 || status == 204;
+    if is_bodiless && length.is_some() {
+        fields.withhold_length();
+    }
+    if status == 101 && upgrade.is_none() {
+        return Err(Refusal::BadSwitch);
+    }
+    // RFC 9110 7.8, 15.5.22.
+    let upgrade = upgrade.filter(|_| matches!(status, 101 | 426));
+    // RFC 9112 6.3, in its order. A 205 is none of the exceptions: it should have no content
+    // (RFC 9110 15.3.6), but its framing says so.
+    let framing = match length {
+        _ if head_request || is_bodiless || status == 304 => Framing::None,
+        _ if chunked => Framing::Chunked,
+        Some(bytes) => Framing::Length(bytes),
+        None => Framing::Close,
+    };
+    // What can have no body must not announce one (RFC 9110 8.6, RFC 9112 6.1). A node that did may
+    // still send it, and it would be read as the next answer.
+    let announced = is_bodiless && (chunked || length.is_some_and(|bytes| bytes > 0));
+    let keep_alive = keep_alive && framing != Framing::Close && !announced;
+    let (reason, len) = (reason(head), head.len());
+    Ok(ResponseHead { version, status, reason, fields, framing, keep_alive, upgrade, len })
+}
+
+/// The reason phrase: what follows `HTTP/1.1 200 `. `httparse` leaves one out that has obs-text.
+/// RFC 9112 4 wants the space even where no reason follows; nothing is lost by forgiving that.
+fn reason(head: &[u8]) -> &[u8] {
+    let rest = head.get(13..).unwrap_or_default();
+    let end = rest.iter().position(|&b| b == b'\r').unwrap_or(0);
+    if head.get(12) == Some(&b' ') { &rest[..end] } else { b"" }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Status, framing, persistence and length of a head, or its refusal.
+    fn read(head: &str, head_request: bool) -> Result<(u16, Framing, bool, usize), Refusal> {
+        let mut slots = Slots::new();
+        let head = parse_response(head.as_bytes(), 0, &mut slots, head_request)?.unwrap();
+        Ok((head.status, head.framing, head.keep_alive, head.len))
+    }
+
+    fn framing(line_and_fields: &str) -> Result<(Framing, bool), Refusal> {
+        let head = format!("HTTP/1.1 {line_and_fields}\r\n\r\n");
+        read(&head, false).map(|(_, framing, keep_alive, _)| (framing, keep_alive))
+    }
+
+    #[test]
+    fn a_body_is_as_long_as_status_and_fields_say() {
+        use Framing::{Chunked, Close, Length, None};
+        assert_eq!(framing("200 OK\r\nContent-Length: 5"), Ok((Length(5), true)));
+        assert_eq!(framing("200 OK\r\nTransfer-Encoding: Chunked"), Ok((Chunked, true)));
+        assert_eq!(framing("200 OK"), Ok((Close, false)));
+        assert_eq!(framing("205 Reset Content\r\nContent-Length: 0"), Ok((Length(0), true)));
+        assert_eq!(framing("205 Reset Content"), Ok((Close, false)));
+        assert_eq!(framing("204 No Content"), Ok((None, true)));
+        assert_eq!(framing("204 No Content\r\nContent-Length: 0"), Ok((None, true)));
+        assert_eq!(framing("304 Not Modified\r\nTransfer-Encoding: chunked"), Ok((None, true)));
+        assert_eq!(framing("304 Not Modified\r\nContent-Length: 5"), Ok((None, true)));
+        assert_eq!(framing("103 Early Hints"), Ok((None, true)));
+        assert_eq!(
+            framing("200 OK\r\nConnection: close\r\nContent-Length: 0"),
+            Ok((Length(0), false))
+        );
+        let head = read("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", true);
+        assert_eq!(head, Ok((200, None, false, 38)));
+        let head =
+            read("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\n", false);
+        assert_eq!(head.map(|head| head.2), Ok(true));
+    }
+
+    #[test]
+    fn a_node_that_announces_a_body_where_none_can_be_gets_no_further_request() {
+        for status in ["204 No Content", "103 Early Hints"] {
+            for field in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
+                let got = framing(&format!("{status}\r\n{field}"));
+                assert_eq!(got, Ok((Framing::None, false)), "{status} {field}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_is_held_to_the_rules_of_a_request() {
+        let both = "200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked";
+        assert_eq!(framing(both), Err(Refusal::LengthAndCoding));
+        assert_eq!(framing("200 OK\r\nContent-Length: 5, 5"), Err(Refusal::BadLength));
+        assert_eq!(framing("200 OK\r\nTransfer-Encoding: gzip, chunked"), Err(Refusal::BadCoding));
+        assert_eq!(framing("200 OK\r\nA : b"), Err(Refusal::BadFieldName));
+        // RFC 9112 5.2: a folded line of an answer may be refused or made one line.
+        assert_eq!(framing("200 OK\r\nA: b\r\n c"), Err(Refusal::BadFieldName));
+        assert_eq!(framing("200 OK\r\n A: b"), Err(Refusal::BadFieldName));
+        assert_eq!(framing("200 OK\r\nA: b\rc"), Err(Refusal::BadFieldValue));
+        assert_eq!(framing("200 OK\r\nA: b\0"), Err(Refusal::BadFieldValue));
+        assert_eq!(framing("200 OK\nA: b"), Err(Refusal::BadLineEnd));
+        let old = read("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false);
+        assert_eq!(old, Err(Refusal::BadCoding));
+    }
+
+    #[test]
+    fn a_bad_status_line_is_refused_at_once() {
+        for line in [
+            "\r\nHTTP/1.1 200 OK\r\n",
+            "ICY 200 OK\r\n",
+            "http/1.1 200 OK\r\n",
+            "HTTP/2.0 200 OK\r\n",
+            "HTTP/1.1 20 OK\r\n",
+            "HTTP/1.1 2000 OK\r\n",
+            "HTTP/1.1  200 OK\r\n",
+            "HTTP/1.1\r\n",
+            "HTTP/1.1 200 O\0K\r\n",
+            "HTTP/1.1 099 \r\n\r\n",
+            "HTTP/1.1 600 \r\n\r\n",
+            "<",
+            "HTTP/1.1 200\r ",
+        ] {
+            let got = parse_response(line.as_bytes(), 0, &mut Slots::new(), false).err();
+            assert_eq!(got, Some(Refusal::BadStatusLine), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_reason_goes_on_as_it_came() {
+        for (line, expected) in [
+            ("200 OK", "OK"),
+            ("200 ", ""),
+            ("200", ""),
+            ("404 Nicht da", "Nicht da"),
+            ("200 für dich", "für dich"),
+        ] {
+            let head = format!("HTTP/1.1 {line}\r\n\r\n");
+            let mut slots = Slots::new();
+            let head = parse_response(head.as_bytes(), 0, &mut slots, false).unwrap().unwrap();
+            assert_eq!(head.reason, expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_101_says_what_it_switches_to() {
+        let bytes = b"HTTP/1.1 101 \r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81";
+        let mut slots = Slots::new();
+        let head = parse_response(bytes, 0, &mut slots, false).unwrap().unwrap();
+        assert_eq!(head.upgrade, Some(&b"websocket"[..]));
+        assert!(!head.is_interim() && head.framing == Framing::None);
+        assert_eq!(&bytes[head.len..], b"\x81");
+        assert_eq!(framing("101 \r\nUpgrade: websocket"), Err(Refusal::BadSwitch));
+        let old = "HTTP/1.0 101 \r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        assert_eq!(read(old, false), Err(Refusal::BadSwitch));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_switch_names_protocols_only_where_it_asks_for_them() {
+        let names = |status: &str| {
+            let head = format!("HTTP/1.1 {status} \r\nConnection: upgrade\r\nUpgrade: h2\r\n\r\n");
+            let mut slots = Slots::new();
+            let head = parse_response(head.as_bytes(), 0, &mut slots, false).unwrap().unwrap();
+            head.upgrade.is_some()
+        };
+        assert!(names("426") && !names("200"));
+    }
+
+    #[test]
+    fn a_length_that_means_nothing_is_not_forwarded() {
+        let length_goes_on = |status: &str, head_request| {
+            let head = format!("HTTP/1.1 {status} \r\nContent-Length: 5\r\n\r\n");
+            let mut slots = Slots::new();
+            let head = parse_response(head.as_bytes(), 0, &mut slots, head_request);
+            head.unwrap().unwrap().fields.end_to_end().next().is_some()
+        };
+        assert!(length_goes_on("200", true) && length_goes_on("304", false));
+        assert!(!length_goes_on("204", false) && !length_goes_on("103", false));
+    }
+
+    #[test]
+    fn a_head_without_end_is_refused_at_the_bound() {
+        let mut bytes = b"HTTP/1.1 200 OK\r\nA: ".to_vec();
+        bytes.resize(HEAD_BYTES_MAX, b'a');
+        let mut slots = Slots::new();
+        let got = parse_response(&bytes, bytes.len() - 1, &mut slots, false);
+        assert_eq!(got, Err(Refusal::HeadTooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged_without_a_panic(bytes: Vec<u8>, seen: usize) {
+            let _ = parse_response(&bytes, seen, &mut Slots::new(), false);
+            let bytes = [b"HTTP/1.1 200 ", &bytes[..]].concat();
+            let _ = parse_response(&bytes, 0, &mut Slots::new(), false);
+        }
+
+        #[test]
+        fn an_answer_in_pieces_is_judged_like_one_in_whole(
+            fields in "([A-B]: [a-c]{0,3}\r?\n|\r\n|Content-Length: 5\r\n){0,5}",
+            cuts in prop::collection::btree_set(1_usize..80, 0..20),
+        ) {
+            let bytes = format!("HTTP/1.1 200 OK\r\n{fields}\n").into_bytes();
+            let mut slots = Slots::new();
+            let whole = parse_response(&bytes, 0, &mut slots, false);
+            let mut seen = 0;
+            for len in cuts.into_iter().filter(|&cut| cut < bytes.len()).chain([bytes.len()]) {
+                let mut slots = Slots::new();
+                let part = parse_response(&bytes[..len], seen, &mut slots, false);
+                if part != Ok(None) || len == bytes.len() {
+                    prop_assert_eq!(part, whole);
+                    break;
+                }
+                seen = len;
+            }
+        }
+    }
+}

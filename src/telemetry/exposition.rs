@@ -1,0 +1,289 @@
+//! What Prometheus scrapes: families of samples, told at the moment of the scrape from the numbers
+//! that are there anyway. Nothing is registered, so a node that is gone has no series.
+//!
+//! The only file that names `prometheus_client`, whose own counters and histograms are not used: a
+//! histogram behind a lock has no place on the data line.
+
+use std::fmt;
+
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet,
+    prometheus_text, text,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::counters::ByCause;
+use super::histogram::{BUCKETS, Snapshot, bound};
+
+/// Every second bucket, which is one an octave, from 0.5 ms to 17 s: 16 bounds and infinity. More
+/// would cost every node more series than anybody can tell apart on a graph.
+const BOUNDS: std::ops::RangeInclusive<usize> = 4..=34;
+
+/// The labels of one sample, each with its value; none for the only one of its family.
+pub type Labels<'a> = &'a [(&'static str, &'a str)];
+
+/// A form in which the same numbers are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// OpenMetrics 1.0, for who asks for it, as Prometheus does.
+    OpenMetrics,
+    /// The older text of Prometheus, which people and all else can read.
+    Text,
+}
+
+impl Form {
+    /// The form that the headers of a request ask for. Who knows OpenMetrics prefers it.
+    fn wanted(headers: &HeaderMap) -> Self {
+        let mut accepted =
+            headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let named = accepted.any(|value| value.contains("application/openmetrics-text"));
+        if named { Self::OpenMetrics } else { Self::Text }
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => prometheus_text::CONTENT_TYPE,
+        }
+    }
+}
+
+/// The answer to a scrape with these headers.
+pub fn answer(
+    headers: &HeaderMap,
+    tell: impl Fn(&mut Families<'_>) -> fmt::Result + Send + Sync + 'static,
+) -> Response {
+    let form = Form::wanted(headers);
+    let named = [(header::CONTENT_TYPE, form.content_type()), (header::VARY, "accept")];
+    (named, render(form, tell)).into_response()
+}
+
+/// The whole text of what `tell` tells.
+pub fn render(
+    form: Form,
+    tell: impl Fn(&mut Families<'_>) -> fmt::Result + Send + Sync + 'static,
+) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Teller(tell)));
+    let mut page = String::new();
+    let encoded = match form {
+        Form::OpenMetrics => text::encode(&mut page, &registry),
+        Form::Text => prometheus_text::encode(&mut page, &registry),
+    };
+    // It fails only where the writer does, and a String does not.
+    debug_assert!(encoded.is_ok());
+    page
+}
+
+struct Teller<T>(T);
+
+impl<T> fmt::Debug for Teller<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Teller")
+    }
+}
+
+impl<T> Collector for Teller<T>
+where
+    T: Fn(&mut Families<'_>) -> fmt::Result + Send + Sync + 'static,
+{
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        (self.0)(&mut Families(encoder))
+    }
+}
+
+/// Where families are told, one after the other and each once.
+pub struct Families<'a>(DescriptorEncoder<'a>);
+
+impl Families<'_> {
+    /// Begins a family of numbers that only grow. `_total` is added to its name.
+    ///
+    /// # Errors
+    /// Those of the writer, here as in all that follows.
+    pub fn counters<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+    ) -> Result<Counters<'s>, fmt::Error> {
+        Ok(Counters(self.0.encode_descriptor(name, help, None, MetricType::Counter)?))
+    }
+
+    /// Begins a family of numbers that go up and down.
+    ///
+    /// # Errors
+    /// See [`counters`](Self::counters).
+    pub fn gauges<'s>(&'s mut self, name: &'s str, help: &str) -> Result<Gauges<'s>, fmt::Error> {
+        Ok(Gauges(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?))
+    }
+
+    /// Begins a family of durations, in seconds.
+    ///
+    /// # Errors
+    /// See [`counters`](Self::counters).
+    pub fn histograms<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+    ) -> Result<Histograms<'s>, fmt::Error> {
+        Ok(Histograms(self.0.encode_descriptor(name, help, None, MetricType::Histogram)?))
+    }
+
+    /// The only counter of its family.
+    ///
+    /// # Errors
+    /// See [`counters`](Self::counters).
+    pub fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.counters(name, help)?.add(&[], value)
+    }
+
+    /// The only gauge of its family.
+    ///
+    /// # Errors
+    /// See [`counters`](Self::counters).
+    pub fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        value: impl EncodeGaugeValue + Copy,
+    ) -> fmt::Result {
+        self.gauges(name, help)?.add(&[], value)
+    }
+
+    /// A counter for each word that was counted so far.
+    ///
+    /// # Errors
+    /// See [`counters`](Self::counters).
+    pub fn by_cause(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        counts: &ByCause,
+    ) -> fmt::Result {
+        let mut family = self.counters(name, help)?;
+        for (word, count) in counts.all() {
+            family.add(&[(label, word)], count)?;
+        }
+        Ok(())
+    }
+}
+
+/// A family of counters.
+pub struct Counters<'a>(MetricEncoder<'a>);
+
+impl Counters<'_> {
+    /// One of them.
+    ///
+    /// # Errors
+    /// See [`Families::counters`].
+    pub fn add(
+        &mut self,
+        labels: Labels<'_>,
+        value: impl EncodeCounterValue + Copy,
+    ) -> fmt::Result {
+        self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)
+    }
+}
+
+/// A family of gauges.
+pub struct Gauges<'a>(MetricEncoder<'a>);
+
+impl Gauges<'_> {
+    /// One of them.
+    ///
+    /// # Errors
+    /// See [`Families::counters`].
+    pub fn add(&mut self, labels: Labels<'_>, value: impl EncodeGaugeValue + Copy) -> fmt::Result {
+        self.0.encode_family(&labels)?.encode_gauge(&value)
+    }
+}
+
+/// A family of histograms.
+pub struct Histograms<'a>(MetricEncoder<'a>);
+
+impl Histograms<'_> {
+    /// One of them.
+    ///
+    /// # Errors
+    /// See [`Families::counters`].
+    pub fn add(&mut self, labels: Labels<'_>, took: &Snapshot) -> fmt::Result {
+        let (seconds, count) = (took.sum_us as f64 / 1e6, took.count());
+        let mut family = self.0.encode_family(&labels)?;
+        family.encode_histogram::<NoLabelSet>(seconds, count, &merged(took), None)
+    }
+}
+
+/// The buckets of a histogram put together as [`BOUNDS`] has them; not cumulative.
+fn merged(took: &Snapshot) -> Vec<(f64, u64)> {
+    let mut from = 0;
+    let mut up_to = |end: usize| took.counts[std::mem::replace(&mut from, end)..end].iter().sum();
+    let mut merged: Vec<_> =
+        BOUNDS.step_by(2).map(|at| (bound(at).as_secs_f64(), up_to(at + 1))).collect();
+    merged.push((f64::INFINITY, up_to(BUCKETS)));
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::telemetry::histogram::Histogram;
+
+    #[test]
+    fn prometheus_gets_openmetrics_and_people_get_text() {
+        let prometheus = "application/openmetrics-text;version=1.0.0,\
+            application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5";
+        let wanted = |accept: &'static str| {
+            Form::wanted(&[(header::ACCEPT, accept.parse().unwrap())].into_iter().collect())
+        };
+        assert_eq!(wanted(prometheus), Form::OpenMetrics);
+        for other in ["", "*/*", "text/plain;version=0.0.4", "text/html,*/*;q=0.8"] {
+            assert_eq!(wanted(other), Form::Text, "{other}");
+        }
+        assert_eq!(Form::wanted(&HeaderMap::new()), Form::Text);
+    }
+
+    #[test]
+    fn both_forms_tell_the_same_numbers() {
+        let tell = |families: &mut Families<'_>| {
+            families.counters("a", "As.")?.add(&[("word", "\"\\\n")], 3_u64)?;
+            families.gauge("b_celsius", "Bs.", 1.5)
+        };
+        let samples = "a_total{word=\"\\\"\\\\\\n\"} 3\n# HELP b_celsius Bs.\n\
+            # TYPE b_celsius gauge\nb_celsius 1.5\n";
+        let openmetrics = render(Form::OpenMetrics, tell);
+        assert_eq!(openmetrics, format!("# HELP a As.\n# TYPE a counter\n{samples}# EOF\n"));
+        let text = render(Form::Text, tell);
+        assert_eq!(text, format!("# HELP a_total As.\n# TYPE a_total counter\n{samples}"));
+    }
+
+    #[test]
+    fn a_histogram_is_cumulative_and_loses_nothing_between_its_bounds() {
+        let took = Histogram::default();
+        for us in [1, 512, 513, 700, 800_000, 90_000_000] {
+            took.add(Duration::from_micros(us));
+        }
+        let took = took.snapshot();
+        let text = render(Form::Text, move |families| {
+            families.histograms("t_seconds", "Ts.")?.add(&[("node", "ada")], &took)
+        });
+        let mut expected = vec![
+            "t_seconds_bucket{node=\"ada\",le=\"0.000512\"} 2",
+            "t_seconds_bucket{node=\"ada\",le=\"0.001024\"} 4",
+            "t_seconds_bucket{node=\"ada\",le=\"0.524288\"} 4",
+            "t_seconds_bucket{node=\"ada\",le=\"1.048576\"} 5",
+            "t_seconds_bucket{node=\"ada\",le=\"16.777216\"} 5",
+            "t_seconds_bucket{node=\"ada\",le=\"+Inf\"} 6",
+            "t_seconds_count{node=\"ada\"} 6",
+            "t_seconds_sum{node=\"ada\"} 90.801726",
+        ];
+        expected.retain(|line| !text.lines().any(|told| told == *line));
+        assert!(expected.is_empty(), "{expected:#?} in {text}");
+        assert_eq!(text.lines().filter(|line| line.contains("_bucket")).count(), 17);
+    }
+}
