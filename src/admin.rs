@@ -12,7 +12,7 @@ mod minute;
 mod page;
 pub mod serve;
 mod targets;
-pub mod teach;
+pub mod empty_cluster_page;
 
 use std::fmt;
 use std::sync::Arc;

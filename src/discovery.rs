@@ -14,7 +14,7 @@ use crate::cluster::counts::Counts;
 use crate::cluster::node::{Change, NodeId};
 use crate::cluster::pool::Feedback;
 use crate::cluster::pool::{Conflict, Publisher};
-use crate::discovery::membership::{Event, Membership, What};
+use crate::discovery::membership::{Event, EventKind, Membership};
 use crate::discovery::probe::{Asked, Kept, STALLED};
 use crate::os::systemd::Pulse;
 use crate::telemetry::journal::{Entry, Journal};
@@ -145,9 +145,9 @@ impl Line {
         }
     }
 
-    fn count(&self, what: What) {
+    fn count(&self, what: EventKind) {
         self.counts.node_events.add(what.as_str());
-        if let What::Ejected(cause) = what {
+        if let EventKind::Ejected(cause) = what {
             self.counts.ejections.add(cause.as_str());
         }
     }

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use self::status::Status;
 use crate::admin::accept::Accept;
-use crate::admin::{self, Admin, Live, teach};
+use crate::admin::{self, Admin, Live, empty_cluster_page};
 use crate::cluster::config::LbConfig;
 use crate::cluster::counts::Counts;
 use crate::cluster::node::{Advertisement, NodeId, SERVICE};
@@ -30,9 +30,9 @@ use crate::os::listen;
 use crate::os::shutdown::Shutdown;
 use crate::os::systemd::{Manager, Pulses};
 use crate::proxy::access::{AccessLog, Writer};
-use crate::proxy::{Settings, Teaching, Worker};
+use crate::proxy::{EmptyClusterPage, Proxy, Settings};
 use crate::server::buffer::Memory;
-use crate::server::{Bounds, Phase, Workers};
+use crate::server::{ConnectionLimits, Phase, Workers};
 use crate::telemetry::journal::Journal;
 use crate::telemetry::writer::unbuffered;
 
@@ -43,7 +43,7 @@ const CHANGES_MAX: usize = 256;
 /// The most connections to the admin port at once.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 
-/// See [`Bounds::spare`]: enough for each of those refused to have tens of milliseconds while a
+/// See [`ConnectionLimits::spare`]: enough for each of those refused to have tens of milliseconds while a
 /// thousand come in a second.
 const SPARE_CONNECTIONS_MAX: usize = 64;
 
@@ -133,9 +133,9 @@ impl Lb {
             sticky: config.sticky,
             trusted_proxies: config.trusted_proxies.clone(),
             via: via.clone(),
-            teaching: Teaching {
-                html: teach::html(&config.discovery.cluster),
-                text: teach::text(&config.discovery.cluster),
+            teaching: EmptyClusterPage {
+                html: empty_cluster_page::html(&config.discovery.cluster),
+                text: empty_cluster_page::text(&config.discovery.cluster),
             },
             started,
             // One stays here: nodes are looked after as long as the program runs, also when the last
@@ -151,7 +151,7 @@ impl Lb {
         let (phase, watched) = watch::channel(Phase::Serving);
         let mut workers = Workers::start(clients, bounds, &watched, &pulses, {
             let pool = pool.clone();
-            move || Worker::start(Arc::clone(&settings), pool.clone())
+            move || Proxy::start(Arc::clone(&settings), pool.clone())
         })
         .context("failed to start the workers")?;
 
@@ -280,7 +280,7 @@ fn claims_names(config: &LbConfig, addr: SocketAddr) -> bool {
 /// Who may have how many of the files that this process may have open.
 struct Files {
     /// The clients' connections.
-    bounds: Bounds,
+    bounds: ConnectionLimits,
     /// The connections to the admin port.
     admin: usize,
     /// The connections to nodes that each worker keeps while no request needs them.
@@ -308,7 +308,7 @@ fn share_files(config: &LbConfig) -> Files {
     }
     let four_fifths = (connections / 5 * 4 + connections % 5 * 4 / 5).max(1);
     let per_client = config.limits.connections_per_client.unwrap_or(four_fifths).min(connections);
-    let bounds = Bounds { connections, per_client, wait: config.hold, spare, advice };
+    let bounds = ConnectionLimits { connections, per_client, wait: config.hold, spare, advice };
     Files { bounds, admin, kept }
 }
 

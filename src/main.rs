@@ -25,7 +25,7 @@ use picluster::commands::survey::Unavailable;
 use picluster::commands::{demo, drain, nodes, status};
 use picluster::os::listen::ListenError;
 use picluster::os::shutdown;
-use picluster::telemetry::writer::{Outlet, Page, unbuffered};
+use picluster::telemetry::writer::{NonBlockingWriter, Page, unbuffered};
 use picluster::web::Unusable;
 use picluster::{lb, web};
 use tracing::level_filters::LevelFilter;
@@ -147,16 +147,20 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 ///
 /// Through an outlet, because a pipe that nobody reads must not hold up whoever has a word to say:
 /// neither discovery nor the end of the program.
-fn start_log(logging: Logging) -> io::Result<Outlet> {
+fn start_log(logging: Logging) -> io::Result<NonBlockingWriter> {
     let dropped = Arc::new(AtomicU64::new(0));
     let lost = Arc::clone(&dropped);
-    let outlet = Outlet::start("log", EVENTS_MAX, unbuffered(io::stderr())?, move |lines| {
-        if lines > 0 {
-            lost.fetch_add(lines, Ordering::Relaxed);
-        } else if let lines @ 1.. = lost.swap(0, Ordering::Relaxed) {
-            tracing::warn!(lines, "lines of this log were dropped: standard error took no more");
-        }
-    })?;
+    let outlet =
+        NonBlockingWriter::start("log", EVENTS_MAX, unbuffered(io::stderr())?, move |lines| {
+            if lines > 0 {
+                lost.fetch_add(lines, Ordering::Relaxed);
+            } else if let lines @ 1.. = lost.swap(0, Ordering::Relaxed) {
+                tracing::warn!(
+                    lines,
+                    "lines of this log were dropped: standard error took no more"
+                );
+            }
+        })?;
     let events = outlet.clone();
     let writer = move || Event { outlet: events.clone(), dropped: Arc::clone(&dropped) };
     let in_detail = logging.level >= LevelFilter::DEBUG;
@@ -185,7 +189,7 @@ fn start_log(logging: Logging) -> io::Result<Outlet> {
 
 /// Where one event is written.
 struct Event {
-    outlet: Outlet,
+    outlet: NonBlockingWriter,
     dropped: Arc<AtomicU64>,
 }
 

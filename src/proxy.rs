@@ -23,31 +23,31 @@ use crate::cluster::pool::Feedback;
 use crate::cluster::pool::{self, Destination, Member, Pool};
 use crate::cluster::retry::{self, Attempt, Failure, Reason, RetryPolicy, Safety, Verdict};
 use crate::http1::RequestHead;
-use crate::proxy::access::{AccessLog, CLIENT_LEFT, Desk, Entry};
+use crate::proxy::access::{AccessLog, CLIENT_LEFT, LogBuffer, LogEntry};
 use crate::proxy::affinity::Affinity;
 use crate::proxy::client::{Client, Next, Request, gone};
 use crate::proxy::headers::Forwarding;
 use crate::proxy::private::is_private;
 use crate::proxy::reject::Reject;
-use crate::proxy::relay::{Broken, Relayed};
+use crate::proxy::relay::{AttemptError, Relayed};
 use crate::proxy::scratch::Scratch;
 use crate::proxy::spelling::has_dot_segment;
-use crate::proxy::upstream::{ConnectFailed, Kept, Taken};
+use crate::proxy::upstream::{ConnectFailed, IdlePool, Taken};
 use crate::server::buffer::{Buffers, Memory};
-use crate::server::{Handler, Life};
+use crate::server::{ConnectionGuard, Handler};
 
 pub mod access;
 mod affinity;
 mod client;
 mod download;
 pub mod headers;
-mod introduction;
+mod proxy_protocol;
 mod private;
 mod reject;
 mod relay;
-mod reset;
+mod linger;
 mod scratch;
-mod signpost;
+mod no_route_page;
 mod spelling;
 mod timer;
 mod tunnel;
@@ -98,7 +98,7 @@ pub struct Settings {
     /// Our pseudonym in `Via`; unique per balancer.
     pub via: String,
     /// What an empty cluster answers.
-    pub teaching: Teaching,
+    pub teaching: EmptyClusterPage,
     /// When the process started: the zero of all times in the pool.
     pub started: Instant,
     /// Where traffic tells what it saw. Bounded; when it is full, probes have to find out.
@@ -115,7 +115,7 @@ pub struct Settings {
 
 /// The answer of a cluster without a node, as a page and as text.
 #[derive(Debug)]
-pub struct Teaching {
+pub struct EmptyClusterPage {
     /// For browsers.
     pub html: String,
     /// For everybody else.
@@ -124,29 +124,29 @@ pub struct Teaching {
 
 /// One worker's part of the data line: nothing in it is shared with another thread but the settings
 /// and the counters of members.
-pub struct Worker {
+pub struct Proxy {
     settings: Arc<Settings>,
     /// The newest pool this worker has seen.
     pool: RefCell<Arc<Pool>>,
     /// Rings after `pool` was replaced.
     published: Notify,
-    kept: Kept,
+    kept: IdlePool,
     buffers: Buffers,
     scratch: Scratch,
     rng: RefCell<Rng>,
     /// The worker's part of the access log.
-    desk: Option<Rc<Desk>>,
+    desk: Option<Rc<LogBuffer>>,
     /// Requests under way, and how many of them are replays.
     active: Rc<Cell<usize>>,
     replaying: Rc<Cell<usize>>,
 }
 
-impl Handler for Worker {
+impl Handler for Proxy {
     fn serve(
         self: Rc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        life: Life,
+        life: ConnectionGuard,
     ) -> impl Future<Output = ()> + 'static {
         client::serve(self, stream, peer, life)
     }
@@ -158,7 +158,7 @@ impl Handler for Worker {
 
 /// What a request remembers from attempt to attempt.
 #[derive(Default)]
-struct Tries {
+struct RetryState {
     /// The epochs that were tried in this round.
     tried: Vec<u64>,
     /// Attempts that cost a try.
@@ -186,14 +186,14 @@ struct Route {
 }
 
 /// Where an attempt went.
-struct To {
+struct Target {
     epoch: u64,
     /// Over a connection that had been kept.
     reused: bool,
     on_trial: bool,
 }
 
-impl Worker {
+impl Proxy {
     /// Makes the worker's part and starts its helpers: one follows the published pool, one closes
     /// connections that were kept too long, one hands on the access log. Call it on the worker's own
     /// thread.
@@ -202,8 +202,8 @@ impl Worker {
         let worker = Rc::new(Self {
             pool: RefCell::new(Arc::clone(&watch.borrow())),
             published: Notify::new(),
-            kept: Kept::new(settings.kept_max),
-            desk: settings.access_log.clone().map(Desk::start),
+            kept: IdlePool::new(settings.kept_max),
+            desk: settings.access_log.clone().map(LogBuffer::start),
             settings,
             buffers,
             scratch: Scratch::default(),
@@ -325,7 +325,7 @@ impl Worker {
         // Not an async fn, which would hold twice what it takes by value.
         let exchange = async move {
             let _active = Counted::new(&self.active);
-            let mut tries = Tries::default();
+            let mut tries = RetryState::default();
             loop {
                 // A block, so that what it needs takes no room while the answer is awaited.
                 let (mut node, pick, reused) = {
@@ -361,7 +361,7 @@ impl Worker {
                         client.entry.end(None);
                         return self.settle(node, pick.member(), &relayed);
                     }
-                    Err(Broken::Client(reject)) => {
+                    Err(AttemptError::Client(reject)) => {
                         drop((pick, node));
                         let Some(reject) = reject else {
                             client.entry.end(CLIENT_LEFT);
@@ -369,13 +369,16 @@ impl Worker {
                         };
                         return Box::pin(client.reject(self, &request, reject)).await;
                     }
-                    Err(Broken::Answer(failure)) => {
+                    Err(AttemptError::Answer(failure)) => {
                         client.entry.end(failure.as_str());
                         return self.cut(pick.member(), failure);
                     }
-                    Err(Broken::Node { failure, written }) => {
-                        let to =
-                            To { epoch: pick.member().epoch, reused, on_trial: pick.is_trial() };
+                    Err(AttemptError::Node { failure, written }) => {
+                        let to = Target {
+                            epoch: pick.member().epoch,
+                            reused,
+                            on_trial: pick.is_trial(),
+                        };
                         self.broke(pick.member(), failure, written > 0);
                         drop((pick, node));
                         let again = self.again(&request, &mut tries, to, failure, written);
@@ -437,12 +440,12 @@ impl Worker {
     async fn again(
         &self,
         request: &Request,
-        tries: &mut Tries,
-        to: To,
+        tries: &mut RetryState,
+        to: Target,
         failure: Failure,
         written: u64,
     ) -> Result<(), Reject> {
-        let To { epoch, reused, on_trial } = to;
+        let Target { epoch, reused, on_trial } = to;
         let mut attempt = Attempt {
             failure,
             written,
@@ -529,8 +532,8 @@ impl Worker {
     async fn acquire(
         &self,
         request: &Request,
-        tries: &mut Tries,
-        entry: &mut Entry,
+        tries: &mut RetryState,
+        entry: &mut LogEntry,
     ) -> Result<(TcpStream, Pick, bool), Reject> {
         loop {
             let picked = match self.pick(request, tries) {
@@ -572,12 +575,12 @@ impl Worker {
     /// A member for the next attempt. One on trial gets only what can be sent again whatever becomes of
     /// it: it is idempotent, its body is held whole, and no attempt before has failed. Nor does it get
     /// the client of another. `None`: no route takes the request, or the one that did is gone.
-    fn pick(&self, request: &Request, tries: &Tries) -> Option<Result<Pick, NoPick>> {
+    fn pick(&self, request: &Request, tries: &RetryState) -> Option<Result<Pick, NoPick>> {
         let pool = self.pool.borrow();
         let pool = pool.of(request.to?)?;
         let asked = self.asked(request, &tries.tried);
         let first = tries.count == 0;
-        if !pool.trials().is_empty() && first && picker::stuck(pool, &asked).is_none() {
+        if !pool.trials().is_empty() && first && picker::sticky(pool, &asked).is_none() {
             let upload = &request.upload;
             let may_die =
                 request.safety == Safety::Idempotent && upload.is_held() && upload.has_come();
@@ -591,8 +594,8 @@ impl Worker {
 
     /// What the choice of a member goes by. The clock was read when the request came.
     fn asked<'a>(&self, request: &Request, tried: &'a [u64]) -> Asked<'a> {
-        let Affinity { key, stuck } = request.affinity.as_deref().copied().unwrap_or_default();
-        Asked { tried, key, stuck, came: request.came - self.settings.started }
+        let Affinity { key, sticky } = request.affinity.as_deref().copied().unwrap_or_default();
+        Asked { tried, key, sticky, came: request.came - self.settings.started }
     }
 
     /// Looks at the members for a request, if there is a route for it.
@@ -621,8 +624,8 @@ impl Worker {
         &self,
         request: &Request,
         pick: Pick,
-        tries: &mut Tries,
-        entry: &mut Entry,
+        tries: &mut RetryState,
+        entry: &mut LogEntry,
     ) -> Result<(TcpStream, Pick), ConnectFailed> {
         let mut tried = tries.tried.clone();
         tried.push(pick.member().epoch);
@@ -636,7 +639,7 @@ impl Worker {
         upstream::connect(pick, &self.settings.limits, &self.kept, next, lost).await
     }
 
-    fn connect_failed(&self, failed: ConnectFailed, tries: &mut Tries, entry: &mut Entry) {
+    fn connect_failed(&self, failed: ConnectFailed, tries: &mut RetryState, entry: &mut LogEntry) {
         let ConnectFailed { pick, failure } = failed;
         let member = pick.member();
         entry.tries(&member.node.name);
@@ -649,7 +652,7 @@ impl Worker {
     }
 
     /// Every node was tried: pauses, then all may be tried again.
-    async fn next_round(&self, request: &Request, tries: &mut Tries) -> Result<(), Reject> {
+    async fn next_round(&self, request: &Request, tries: &mut RetryState) -> Result<(), Reject> {
         if request.came.elapsed() >= self.settings.limits.retry_for {
             let failed = |failure| Reject::Failed(failure, Reason::TooLate);
             return Err(tries.last.map_or(Reject::NoNodeNow, failed));
@@ -665,7 +668,7 @@ impl Worker {
     }
 
     /// No node takes requests: waits for the next published pool, if one is worth waiting for.
-    async fn hold(&self, request: &Request, tries: &mut Tries) -> Result<(), Reject> {
+    async fn hold(&self, request: &Request, tries: &mut RetryState) -> Result<(), Reject> {
         let now = self.now();
         let last_usable = self.of_request(request, Pool::last_usable).flatten();
         let worth_it = last_usable.is_some_and(|at| now.saturating_sub(at) < HOLD_MEMORY);
@@ -694,7 +697,7 @@ impl Worker {
     }
 
     /// Counts a request among those that wait for a node, until the guard is dropped.
-    fn begin_to_wait(&self, tries: &mut Tries) -> Result<Held<'_>, Reject> {
+    fn begin_to_wait(&self, tries: &mut RetryState) -> Result<Held<'_>, Reject> {
         let held = Held::new(&self.settings)?;
         if !std::mem::replace(&mut tries.waits, true) {
             self.settings.counts.holds.add();
@@ -707,7 +710,7 @@ impl Worker {
     async fn wait_for_room(
         &self,
         request: &Request,
-        tries: &mut Tries,
+        tries: &mut RetryState,
     ) -> Result<Option<Result<Pick, NoPick>>, Reject> {
         let now = self.now();
         let until = *tries.hold_until.get_or_insert(now + self.settings.hold);

@@ -20,18 +20,18 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Barrier, mpsc, watch};
 use tracing::{info, warn};
 
-mod books;
+mod connections;
 pub mod buffer;
-mod crowd;
-mod spread;
+mod admission;
+mod handoff;
 
-use self::books::Books;
-pub use self::books::Life;
-pub use self::crowd::Bounds;
-use self::crowd::Crowd;
-pub(crate) use self::crowd::OverLimit;
-use self::spread::{Handed, Spread};
-use crate::os::listen::{begin_no_handshake, is_of_one_connection, next_queued};
+use self::admission::Admission;
+pub use self::admission::ConnectionLimits;
+pub(crate) use self::admission::OverLimit;
+pub use self::connections::ConnectionGuard;
+use self::connections::Connections;
+use self::handoff::{Accepted, Handoff};
+use crate::os::listen::{is_of_one_connection, next_queued, refuse_new_handshakes};
 use crate::os::systemd::Pulses;
 
 /// How long an idle connection may stay once the workers drain: a request that is on its way when
@@ -65,7 +65,7 @@ pub trait Handler: 'static {
         self: Rc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        life: Life,
+        life: ConnectionGuard,
     ) -> impl Future<Output = ()> + 'static;
 
     /// Closes what is open but not in use: there are no more files to be had.
@@ -87,13 +87,13 @@ impl Workers {
     /// A thread or a runtime that cannot be made.
     pub fn start<H: Handler>(
         listeners: Vec<TcpListener>,
-        bounds: Bounds,
+        bounds: ConnectionLimits,
         phase: &watch::Receiver<Phase>,
         pulses: &Pulses,
         make: impl Fn() -> Rc<H> + Clone + Send + 'static,
     ) -> io::Result<Self> {
-        let crowd = Arc::new(Crowd::new(bounds));
-        let (spread, handed) = Spread::over(listeners.len());
+        let crowd = Arc::new(Admission::new(bounds));
+        let (spread, handed) = Handoff::over(listeners.len());
         let spread = Arc::new(spread);
         let (alive, ended) = mpsc::channel(listeners.len().max(1));
         let closing = Arc::new(Barrier::new(listeners.len()));
@@ -120,7 +120,7 @@ impl Workers {
                             pulse.answer().await;
                         }
                     });
-                    let books = Rc::new(Books::new(crowd, spread, index));
+                    let books = Rc::new(Connections::new(crowd, spread, index));
                     let worker = Worker { handler: make(), books, closing };
                     worker.run(listener, handed, phase).await;
                 });
@@ -179,7 +179,7 @@ fn tune(listener: &TcpListener) {
 
 struct Worker<H> {
     handler: Rc<H>,
-    books: Rc<Books>,
+    books: Rc<Connections>,
     /// Waited at by each worker once no handshake begins at its listener. The kernel spreads
     /// handshakes over all that are open, and resets those that the closed one had.
     closing: Arc<Barrier>,
@@ -189,7 +189,7 @@ impl<H: Handler> Worker<H> {
     async fn run(
         self,
         listener: tokio::net::TcpListener,
-        mut handed: mpsc::Receiver<Handed>,
+        mut handed: mpsc::Receiver<Accepted>,
         mut phase: watch::Receiver<Phase>,
     ) {
         let deadline = tokio::select! {
@@ -204,7 +204,7 @@ impl<H: Handler> Worker<H> {
             never = self.accept(&listener) => match never {},
             never = self.receive(&mut handed) => match never {},
         }
-        self.empty_the_queue(listener);
+        self.drain_accept_queue(listener);
         while let Ok(connection) = handed.try_recv() {
             self.welcome(connection);
         }
@@ -221,7 +221,7 @@ impl<H: Handler> Worker<H> {
                         info!("connections are accepted again");
                     }
                     self.assign(stream, peer);
-                    self.hold_back_a_rush().await;
+                    self.throttle_accept().await;
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -252,15 +252,15 @@ impl<H: Handler> Worker<H> {
     }
 
     /// Serves what other workers accepted.
-    async fn receive(&self, handed: &mut mpsc::Receiver<Handed>) -> Infallible {
+    async fn receive(&self, handed: &mut mpsc::Receiver<Accepted>) -> Infallible {
         while let Some(connection) = handed.recv().await {
             self.welcome(connection);
-            self.hold_back_a_rush().await;
+            self.throttle_accept().await;
         }
         unreachable!("this worker has a sender itself");
     }
 
-    fn welcome(&self, (stream, peer): Handed) {
+    fn welcome(&self, (stream, peer): Accepted) {
         match TcpStream::from_std(stream) {
             Ok(stream) => self.spawn(stream, peer),
             // The kernel has no memory for it.
@@ -270,12 +270,12 @@ impl<H: Handler> Worker<H> {
 
     /// Connections that are not served yet must not become ever more: who takes long to say whom it
     /// comes from makes room.
-    async fn hold_back_a_rush(&self) {
+    async fn throttle_accept(&self) {
         if self.books.is_rushed() {
             // Those that have just come had no chance yet.
             tokio::task::yield_now().await;
             if self.books.is_rushed() {
-                self.books.end_the_slowest_arrival();
+                self.books.evict_oldest_pending();
             }
         }
     }
@@ -284,7 +284,7 @@ impl<H: Handler> Worker<H> {
     /// latest.
     async fn handshakes_end(&self, listener: &tokio::net::TcpListener, deadline: Instant) {
         let ended = async {
-            let under_way = begin_no_handshake(listener);
+            let under_way = refuse_new_handshakes(listener);
             self.closing.wait().await;
             tokio::time::sleep(under_way).await;
         };
@@ -292,7 +292,7 @@ impl<H: Handler> Worker<H> {
     }
 
     /// Takes what waits to be accepted and closes the listener: closing it alone would reset those.
-    fn empty_the_queue(&self, listener: tokio::net::TcpListener) {
+    fn drain_accept_queue(&self, listener: tokio::net::TcpListener) {
         while let Some((stream, peer)) = next_queued(&listener) {
             self.books.entered();
             self.spawn(stream, peer);
@@ -341,7 +341,7 @@ mod tests {
     struct Holder(Arc<Mutex<Vec<String>>>);
 
     impl Handler for Holder {
-        async fn serve(self: Rc<Self>, stream: TcpStream, _: SocketAddr, life: Life) {
+        async fn serve(self: Rc<Self>, stream: TcpStream, _: SocketAddr, life: ConnectionGuard) {
             life.claim(None).await.expect("there is room");
             let name = thread::current().name().unwrap_or_default().to_owned();
             self.0.lock().unwrap().push(name);
@@ -354,7 +354,7 @@ mod tests {
     struct Blocker(std::sync::mpsc::Receiver<()>);
 
     impl Handler for Blocker {
-        async fn serve(self: Rc<Self>, _stream: TcpStream, _: SocketAddr, _life: Life) {
+        async fn serve(self: Rc<Self>, _stream: TcpStream, _: SocketAddr, _life: ConnectionGuard) {
             let _ = self.0.recv();
         }
     }
@@ -364,8 +364,13 @@ mod tests {
         let listeners = crate::os::listen::bind_shared(([127, 0, 0, 1], 0).into(), "--listen", 1);
         let listeners = listeners.unwrap();
         let addr = listeners[0].local_addr().unwrap();
-        let bounds =
-            Bounds { connections: 9, per_client: 9, wait: KEEPALIVE, spare: 9, advice: "" };
+        let bounds = ConnectionLimits {
+            connections: 9,
+            per_client: 9,
+            wait: KEEPALIVE,
+            spare: 9,
+            advice: "",
+        };
         let (_phase, watched) = watch::channel(Phase::Serving);
         let (release, blocked) = std::sync::mpsc::channel();
         let blocked = Arc::new(Mutex::new(Some(blocked)));
@@ -394,8 +399,13 @@ mod tests {
         let listeners = crate::os::listen::bind_shared(([127, 0, 0, 1], 0).into(), "--listen", 4);
         let listeners = listeners.unwrap();
         let addr = listeners[0].local_addr().unwrap();
-        let bounds =
-            Bounds { connections: 99, per_client: 99, wait: KEEPALIVE, spare: 99, advice: "" };
+        let bounds = ConnectionLimits {
+            connections: 99,
+            per_client: 99,
+            wait: KEEPALIVE,
+            spare: 99,
+            advice: "",
+        };
         let (phase, watched) = watch::channel(Phase::Serving);
         let held = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&held);

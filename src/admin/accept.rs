@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::os::listen::{begin_no_handshake, is_of_one_connection, next_queued};
+use crate::os::listen::{is_of_one_connection, next_queued, refuse_new_handshakes};
 
 /// A connection on which nothing moves is closed after this long. Far above the 3 s after which a
 /// balancer closes its own, so that it is never we who close one it is about to use.
@@ -141,14 +141,14 @@ impl Accept {
         }
     }
 
-    /// See [`begin_no_handshake`].
-    pub(super) fn begin_no_handshake(&self) -> Duration {
-        begin_no_handshake(&self.listener)
+    /// See [`refuse_new_handshakes`].
+    pub(super) fn refuse_new_handshakes(&self) -> Duration {
+        refuse_new_handshakes(&self.listener)
     }
 
     /// Stops listening. Gives the connections that wait to be accepted, as far as there are places:
     /// closing the listener alone would reset them.
-    pub(super) fn empty_the_queue(mut self) -> Vec<Connection> {
+    pub(super) fn drain_accept_queue(mut self) -> Vec<Connection> {
         let mut waiting = Vec::new();
         while let Ok(place) = Arc::clone(&self.room).try_acquire_owned()
             && let Some((stream, _)) = next_queued(&self.listener)
@@ -339,7 +339,7 @@ mod tests {
         let mut connection = accept.next().await;
         let read = tokio::spawn(async move { connection.read_u8().await });
         tokio::task::yield_now().await;
-        assert!(accept.empty_the_queue().is_empty());
+        assert!(accept.drain_accept_queue().is_empty());
         tokio::task::yield_now().await;
         client.write_all(b"G").await.unwrap();
         assert_eq!(read.await.unwrap().unwrap(), b'G');

@@ -5,8 +5,8 @@
 use std::fmt::Write;
 
 use super::api::{Conflict, Line, Node, State};
+use super::empty_cluster_page;
 use super::minute::{BEATS, Beat, Beats};
-use super::teach;
 use crate::cluster::health::Health;
 use crate::pages::badge::Badge;
 use crate::pages::html::{Page, escape, grouped, span};
@@ -111,7 +111,7 @@ fn empty(cluster: &str, shown: bool) -> String {
          <p><code class=\"command\">{}</code></p>\n\
          <p>It appears here within seconds. Nothing else is to be set up.</p>\n</section>\n",
         hidden(!shown),
-        escape(&teach::command(cluster))
+        escape(&empty_cluster_page::command(cluster))
     )
 }
 

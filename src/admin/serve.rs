@@ -25,11 +25,11 @@ const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(300);
 /// Serves until `stop` completes; then takes whoever is connected or about to be, stops listening
 /// and returns when all that runs has ended.
 pub async fn serve(mut accept: Accept, router: Router, stop: impl Future<Output = ()>) {
-    let connections = Connections { router, ending: watch::Sender::new(false) };
+    let connections = Serving { router, ending: watch::Sender::new(false) };
     connections.take(&mut accept, stop).await;
-    let under_way = accept.begin_no_handshake();
+    let under_way = accept.refuse_new_handshakes();
     connections.take(&mut accept, sleep(under_way)).await;
-    for connection in accept.empty_the_queue() {
+    for connection in accept.drain_accept_queue() {
         connections.spawn(connection);
     }
     sleep(FIRST_REQUEST_GRACE).await;
@@ -38,13 +38,13 @@ pub async fn serve(mut accept: Accept, router: Router, stop: impl Future<Output 
 }
 
 /// What all connections are served with.
-struct Connections {
+struct Serving {
     router: Router,
     /// Each connection holds a receiver.
     ending: watch::Sender<bool>,
 }
 
-impl Connections {
+impl Serving {
     /// Serves whoever comes until then.
     async fn take(&self, accept: &mut Accept, until: impl Future<Output = ()>) {
         let mut until = pin!(until);

@@ -28,7 +28,7 @@ pub const DEFAULT_CLUSTER: &str = "default";
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId {
     text: Arc<str>,
-    mark: Mark,
+    mark: StickyKey,
 }
 
 impl NodeId {
@@ -36,7 +36,7 @@ impl NodeId {
     pub fn new(text: &str) -> Option<Self> {
         let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         ((1..=63).contains(&text.len()) && text.bytes().all(legal))
-            .then(|| Self { text: text.into(), mark: Mark::of(text) })
+            .then(|| Self { text: text.into(), mark: StickyKey::of(text) })
     }
 
     /// The id as text.
@@ -45,7 +45,7 @@ impl NodeId {
     }
 
     /// What stands for it where it is not to be shown, or would take too long to read.
-    pub fn mark(&self) -> Mark {
+    pub fn mark(&self) -> StickyKey {
         self.mark
     }
 
@@ -70,9 +70,9 @@ impl fmt::Debug for NodeId {
 /// 64 bits of a digest of an id, never 0: the same at each balancer and in each of its starts, and
 /// nothing of the id can be read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mark(NonZeroU64);
+pub struct StickyKey(NonZeroU64);
 
-impl Mark {
+impl StickyKey {
     fn of(id: &str) -> Self {
         let digest = Sha256::digest(id);
         let (eight, _) = digest.split_first_chunk().expect("a digest has 32 bytes");
@@ -92,7 +92,7 @@ impl Mark {
     }
 }
 
-impl fmt::Display for Mark {
+impl fmt::Display for StickyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }
@@ -379,12 +379,12 @@ mod tests {
     #[test]
     fn a_mark_is_read_as_it_is_written_and_shows_nothing_of_the_id() {
         let mark = NodeId::new("ada").unwrap().mark();
-        assert_eq!(Mark::parse(mark.to_string().as_bytes()), Some(mark));
+        assert_eq!(StickyKey::parse(mark.to_string().as_bytes()), Some(mark));
         assert_ne!(mark, NodeId::new("ada-2").unwrap().mark());
         // Cookies outlive updates: this one may never change.
         assert_eq!(mark.to_string(), "de57bd400d43eefd");
         for bad in ["", "0", "0000000000000000", "+00000000000000f", "00000000000000ff0"] {
-            assert_eq!(Mark::parse(bad.as_bytes()), None, "{bad}");
+            assert_eq!(StickyKey::parse(bad.as_bytes()), None, "{bad}");
         }
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::cluster::balance::Balance;
-use crate::cluster::node::Mark;
-use crate::cluster::pool::room::Room;
+use crate::cluster::node::StickyKey;
+use crate::cluster::pool::inflight_limit::InflightLimit;
 use crate::cluster::pool::{Member, Pool, Share};
 
 mod first;
@@ -29,7 +29,7 @@ pub struct Pick {
     /// It holds the flag of the member's trial.
     on_trial: bool,
     /// Who waits for its end, if the requests of a member are bounded.
-    room: Option<Arc<Room>>,
+    room: Option<Arc<InflightLimit>>,
 }
 
 impl Pick {
@@ -105,7 +105,7 @@ pub struct Asked<'a> {
     /// What a policy by [`key`] goes by.
     pub key: u64,
     /// The node that the client had before and insists on, if it takes requests.
-    pub stuck: Option<Mark>,
+    pub sticky: Option<StickyKey>,
     /// When it came, since the process started. Near enough to now to say what has faded since.
     pub came: Duration,
 }
@@ -113,7 +113,7 @@ pub struct Asked<'a> {
 /// Chooses the member for this request by the pool's policy: one that was not tried yet, by epoch.
 /// Usable members come first; those of last resort only when no member is usable.
 pub fn choose(pool: &Pool, asked: &Asked<'_>, rng: &mut Rng) -> Result<Pick, NoPick> {
-    match (asked.stuck, pool.balance()) {
+    match (asked.sticky, pool.balance()) {
         (None, Balance::RoundRobin) => pick(pool, asked.tried),
         _ => choose_otherwise(pool, asked, rng),
     }
@@ -122,10 +122,10 @@ pub fn choose(pool: &Pool, asked: &Asked<'_>, rng: &mut Rng) -> Result<Pick, NoP
 /// Apart from the ordinary choice, so that it costs that one nothing.
 #[inline(never)]
 fn choose_otherwise(pool: &Pool, asked: &Asked<'_>, rng: &mut Rng) -> Result<Pick, NoPick> {
-    if let Some(member) = stuck(pool, asked) {
+    if let Some(member) = sticky(pool, asked) {
         return Pick::new(pool, member).ok_or(NoPick::AllBusy);
     }
-    let open = Open { pool, tried: asked.tried };
+    let open = Eligible { pool, tried: asked.tried };
     loop {
         let chosen = match pool.balance() {
             Balance::RoundRobin => return pick(pool, asked.tried),
@@ -143,22 +143,22 @@ fn choose_otherwise(pool: &Pool, asked: &Asked<'_>, rng: &mut Rng) -> Result<Pic
 }
 
 /// The member that this request's client insists on, if it takes requests and was not tried.
-pub fn stuck<'a>(pool: &'a Pool, asked: &Asked<'_>) -> Option<&'a Arc<Member>> {
-    let mark = asked.stuck?;
-    pool.line()
+pub fn sticky<'a>(pool: &'a Pool, asked: &Asked<'_>) -> Option<&'a Arc<Member>> {
+    let mark = asked.sticky?;
+    pool.eligible()
         .iter()
         .find(|member| member.node.id.mark() == mark && !asked.tried.contains(&member.epoch))
 }
 
 /// The members that may be chosen.
-struct Open<'a> {
+struct Eligible<'a> {
     pool: &'a Pool,
     tried: &'a [u64],
 }
 
-impl<'a> Open<'a> {
-    fn line(&self) -> &'a [Arc<Member>] {
-        self.pool.line()
+impl<'a> Eligible<'a> {
+    fn eligible(&self) -> &'a [Arc<Member>] {
+        self.pool.eligible()
     }
 
     fn has(&self, member: &Member) -> bool {
@@ -167,12 +167,12 @@ impl<'a> Open<'a> {
     }
 
     fn members(&self) -> impl Iterator<Item = &'a Arc<Member>> {
-        self.line().iter().filter(|member| self.has(member))
+        self.eligible().iter().filter(|member| self.has(member))
     }
 
     /// Why there is none.
     fn none(&self) -> NoPick {
-        let (line, tried) = (self.line(), self.tried);
+        let (line, tried) = (self.eligible(), self.tried);
         match (line.is_empty(), self.pool.members().is_empty()) {
             (true, true) => NoPick::NoneKnown,
             (true, false) => NoPick::NoneUsable,
@@ -193,10 +193,10 @@ fn inflight(member: &Member) -> u32 {
 /// times; with unequal weights each gets its share of every round. A member that was tried, or has as
 /// many requests as it may, passes its turn to the next in line.
 pub fn pick(pool: &Pool, tried: &[u64]) -> Result<Pick, NoPick> {
-    let (line, turns) = (pool.line(), pool.turns());
+    let (line, turns) = (pool.eligible(), pool.turns());
     let round = if turns.is_empty() { line.len() } else { turns.len() };
     if round == 0 {
-        return Err(Open { pool, tried }.none());
+        return Err(Eligible { pool, tried }.none());
     }
     let turn = pool.turn() % round;
     (turn..round)
@@ -204,7 +204,7 @@ pub fn pick(pool: &Pool, tried: &[u64]) -> Result<Pick, NoPick> {
         .map(|turn| &line[turns.get(turn).map_or(turn, |at| usize::from(*at))])
         .filter(|member| !tried.contains(&member.epoch))
         .find_map(|member| Pick::new(pool, member))
-        .ok_or_else(|| Open { pool, tried }.none())
+        .ok_or_else(|| Eligible { pool, tried }.none())
 }
 
 /// Picks a member on trial that has no request now and was not tried yet. `None` almost always: few
@@ -448,8 +448,8 @@ mod tests {
     #[test]
     fn a_client_that_sticks_gets_its_node_while_that_takes_requests() {
         let mut rng = Rng::with_seed(1);
-        let stuck = Some(member(2, Health::Up, false).node.id.mark());
-        let asked = Asked { stuck, ..Asked::default() };
+        let sticky = Some(member(2, Health::Up, false).node.id.mark());
+        let asked = Asked { sticky, ..Asked::default() };
         for balance in POLICIES {
             let watch = balanced(balance, Some(5), up(3));
             let picks: Vec<Pick> =

@@ -14,17 +14,17 @@ use crate::cluster::balance::Balance;
 use crate::cluster::health::{ERRORS_IN_A_ROW, Health, Outcome};
 use crate::cluster::node::Node;
 use crate::cluster::pi::Pi;
-use crate::cluster::pool::expected::Expected;
-use crate::cluster::pool::room::Room;
+use crate::cluster::pool::inflight_limit::InflightLimit;
+use crate::cluster::pool::peak_ewma::PeakEwma;
 use crate::telemetry::counters::Classes;
 use crate::telemetry::histogram::Histogram;
 
 pub use self::services::{Conflict, Destination, Services};
 
-mod expected;
-pub(crate) mod room;
+mod peak_ewma;
+pub(crate) mod inflight_limit;
 mod services;
-mod turns;
+mod rotation;
 
 /// The live numbers of one node, written by the workers, read by the API.
 ///
@@ -48,7 +48,7 @@ pub struct Counters {
     /// From the whole head of the request to the head of this node's answer, of those in `requests`.
     pub latency: Histogram,
     /// How long the node is expected to take until the head of its answer.
-    pub expected: Expected,
+    pub expected: PeakEwma,
 }
 
 /// How much of the rotation a member takes while it is up.
@@ -212,7 +212,7 @@ impl Member {
 struct Sharing {
     balance: Balance,
     /// How many requests each may have, if that is bounded.
-    room: Option<Arc<Room>>,
+    room: Option<Arc<InflightLimit>>,
 }
 
 impl Sharing {
@@ -265,7 +265,7 @@ impl Pool {
         if last_resort.is_empty() {
             last_resort = those(&spare);
         }
-        let turns = turns::of(&usable);
+        let turns = rotation::of(&usable);
         Self {
             sharing: sharing.among(&members),
             members,
@@ -335,13 +335,15 @@ impl Pool {
     pub fn is_silent(&self, epoch: u64) -> bool {
         let of = |member: &Arc<Member>| member.epoch == epoch && member.silent;
         let left = self.members.iter().any(|member| member.left_silent == Some(epoch));
-        left || self.parts().any(|part| part.members.iter().any(of) && !part.line().iter().any(of))
+        left || self
+            .parts()
+            .any(|part| part.members.iter().any(of) && !part.eligible().iter().any(of))
     }
 
     /// Whether no member is of use, and one fell since then that is none of these, by epoch: nobody
     /// listens there any more.
     pub fn fell_with_others(&self, these: &[u64], since: Duration) -> bool {
-        self.line().is_empty()
+        self.eligible().is_empty()
             && self.members.iter().any(|member| {
                 let fell = member.health == Health::Ejected && member.since >= since;
                 fell && !these.contains(&member.epoch)
@@ -349,11 +351,11 @@ impl Pool {
     }
 
     /// The members that take requests now.
-    pub(crate) fn line(&self) -> &[Arc<Member>] {
+    pub(crate) fn eligible(&self) -> &[Arc<Member>] {
         if self.usable.is_empty() { &self.last_resort } else { &self.usable }
     }
 
-    /// One round of the rotation, as places in [`Self::line`]; empty when each is in it once.
+    /// One round of the rotation, as places in [`Self::eligible`]; empty when each is in it once.
     pub(crate) fn turns(&self) -> &[u16] {
         &self.turns
     }
@@ -376,7 +378,7 @@ impl Pool {
     }
 
     /// How many requests each may have, if that is bounded.
-    pub(crate) fn room(&self) -> Option<&Arc<Room>> {
+    pub(crate) fn room(&self) -> Option<&Arc<InflightLimit>> {
         self.sharing.room.as_ref()
     }
 }
@@ -408,7 +410,7 @@ impl Publisher {
     /// From the next pool on requests are shared like this unless a service says how its own are, and
     /// no member has more than `inflight_max` at once.
     pub fn balancing(self, balance: Balance, inflight_max: Option<u32>) -> Self {
-        let room = inflight_max.map(|max| Arc::new(Room::new(max)));
+        let room = inflight_max.map(|max| Arc::new(InflightLimit::new(max)));
         Self { sharing: Sharing { balance, room }, ..self }
     }
 

@@ -6,7 +6,7 @@ mod watch;
 use std::fmt::Write;
 
 use self::table::{Style, table};
-use crate::admin::teach;
+use crate::admin::empty_cluster_page;
 use crate::commands::survey::{self, Survey, Surveyor};
 use crate::os::shutdown::Shutdown;
 use crate::os::terminal::{self, print, say};
@@ -73,6 +73,6 @@ fn empty(survey: &Survey) -> String {
     let cluster = &survey.document.cluster;
     format!(
         "The cluster {cluster} has no node yet. On any Pi of this network run:  {}",
-        teach::command(cluster)
+        empty_cluster_page::command(cluster)
     )
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::admin::teach;
+use crate::admin::empty_cluster_page;
 use crate::commands::survey::{self, Node, Survey, Surveyor, Unavailable, failed_requests};
 use crate::os::shutdown::Shutdown;
 use crate::os::terminal::{self, Colour, print};
@@ -103,7 +103,10 @@ fn report<'a>(
         warnings.push(format!("{requests} failed since the balancer started"));
     }
     if balancer.is_some() && nodes.is_empty() {
-        warnings.push(format!("there is no node yet; on a Pi run: {}", teach::command(cluster)));
+        warnings.push(format!(
+            "there is no node yet; on a Pi run: {}",
+            empty_cluster_page::command(cluster)
+        ));
     }
     let status = match (balancer.is_some() && nodes_up > 0, warnings.is_empty()) {
         (false, _) => Verdict::Down,

@@ -9,29 +9,29 @@
 //! The law: a source only adds candidates or asks for a confirming probe. Only probes and traffic
 //! change what routes.
 
-mod claim;
+mod entry;
 mod drain;
 mod event;
-mod holder;
+mod machine;
 mod names;
 mod offers;
 mod probe;
 mod schedule;
-mod seat;
-mod standing;
+mod ownership;
+mod outlier;
 #[cfg(test)]
 mod tests;
 mod traffic;
 mod view;
-mod way;
+mod address;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use self::claim::{Claim, Context};
-use self::event::Ledger;
-pub use self::event::{Ejection, Event, What};
+use self::entry::{Context, Entry};
+use self::event::EventLog;
+pub use self::event::{Ejection, Event, EventKind};
 pub use self::probe::{HEALTH_PATH, NodeState, Probe, ProbeResult, ProbeTicket, Unwell};
 use self::schedule::Schedule;
 use crate::cluster::config::{CANDIDATES_MAX, CANDIDATES_PER_SECOND, NODES_MAX};
@@ -104,9 +104,9 @@ impl Intake {
 #[derive(Debug)]
 pub struct Membership {
     settings: Settings,
-    claims: BTreeMap<NodeId, Claim>,
+    claims: BTreeMap<NodeId, Entry>,
     schedule: Schedule,
-    ledger: Ledger,
+    ledger: EventLog,
     /// When proven nodes were withdrawn, within the last [`TOGETHER`].
     removals: VecDeque<Duration>,
     disturbed: Option<Duration>,
@@ -123,7 +123,7 @@ impl Membership {
             settings,
             claims: BTreeMap::new(),
             schedule: Schedule::default(),
-            ledger: Ledger::default(),
+            ledger: EventLog::default(),
             removals: VecDeque::new(),
             disturbed: None,
             tidied: Duration::ZERO,
@@ -247,14 +247,14 @@ impl Membership {
             oldest.and_then(|id| self.claims.remove(&id));
         }
         self.claims
-            .insert(id.clone(), Claim::new(id.clone(), foreign, source, &sighting.instance, now));
+            .insert(id.clone(), Entry::new(id.clone(), foreign, source, &sighting.instance, now));
         true
     }
 
     /// Whether another node answers where this foreign device is said to be: one machine under two
     /// names would get twice its share, and a device that cannot say who it is could be forged.
     fn is_taken(&self, sighting: &Sighting, id: &NodeId) -> bool {
-        let is_there = |claim: &Claim| {
+        let is_there = |claim: &Entry| {
             claim.answering().any(|endpoint| sighting.endpoints.contains(&endpoint))
         };
         self.claims.values().any(|claim| claim.id != *id && is_there(claim))
@@ -267,15 +267,15 @@ impl Membership {
         if !self.claims.values().any(|claim| claim.foreign) {
             return;
         }
-        let (devices, nodes): (Vec<&Claim>, Vec<&Claim>) =
+        let (devices, nodes): (Vec<&Entry>, Vec<&Entry>) =
             self.claims.values().partition(|claim| claim.foreign);
-        let of = |claim: &Claim| claim.answering().collect::<Vec<_>>();
+        let of = |claim: &Entry| claim.answering().collect::<Vec<_>>();
         let by_node: BTreeSet<SocketAddr> = nodes.iter().flat_map(|claim| of(claim)).collect();
         let by_device: BTreeMap<SocketAddr, &NodeId> = devices
             .iter()
             .flat_map(|claim| of(claim).into_iter().map(|endpoint| (endpoint, &claim.id)))
             .collect();
-        let yields = |claim: &Claim, way: &way::Way| {
+        let yields = |claim: &Entry, way: &address::Address| {
             let leased = by_device.get(&way.target.endpoint).is_some_and(|id| **id != claim.id);
             by_node.contains(&way.target.endpoint) || (leased && way.instance.is_none())
         };
@@ -336,7 +336,7 @@ impl Membership {
     }
 
     /// Does something to a claim, and drops it if nothing is left of it.
-    fn with(&mut self, id: &NodeId, now: Duration, act: impl FnOnce(&mut Claim, &mut Context<'_>)) {
+    fn with(&mut self, id: &NodeId, now: Duration, act: impl FnOnce(&mut Entry, &mut Context<'_>)) {
         let (room, hidden) = (self.nodes() < NODES_MAX, self.hides_candidates());
         let usable = &self.usable();
         let Some(claim) = self.claims.get_mut(id) else { return };

@@ -11,7 +11,7 @@ use std::{fmt, io};
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use files::{files_max, room};
-pub(crate) use handshakes::{begin_no_handshake, next_queued};
+pub(crate) use handshakes::{next_queued, refuse_new_handshakes};
 pub use owner::{Owner, connections, listeners, owner, udp_owner};
 
 use crate::cluster::config::ipv4_twin;

@@ -1,7 +1,7 @@
 //! The access log: one line a request, written without ever holding a worker back.
 //!
 //! Each worker collects lines on a page of its own and hands full pages, or those a moment old, to
-//! an [`Outlet`]. That is bounded: when whoever reads the log is slower than the requests, or is
+//! an [`NonBlockingWriter`]. That is bounded: when whoever reads the log is slower than the requests, or is
 //! gone, lines are dropped and counted, and requests go on.
 
 use std::cell::RefCell;
@@ -17,12 +17,12 @@ use tracing::warn;
 use self::line::Line;
 use crate::cluster::config::AccessLogForm;
 use crate::cluster::counts::Counts;
-use crate::telemetry::writer::{Outlet, Page};
+use crate::telemetry::writer::{NonBlockingWriter, Page};
 
 mod entry;
 mod line;
 
-pub(crate) use self::entry::Entry;
+pub(crate) use self::entry::LogEntry;
 
 /// The cause of a request whose client went away, or took nothing for too long.
 pub(crate) const CLIENT_LEFT: &str = "client_left";
@@ -46,13 +46,13 @@ const FINISH: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct AccessLog {
     form: AccessLogForm,
-    outlet: Outlet,
+    outlet: NonBlockingWriter,
     counts: Arc<Counts>,
 }
 
 /// Who looks after what is written.
 pub struct Writer {
-    outlet: Outlet,
+    outlet: NonBlockingWriter,
     counts: Arc<Counts>,
     /// So many lost lines were told of.
     told: u64,
@@ -70,7 +70,7 @@ impl AccessLog {
     ) -> io::Result<(Self, Writer)> {
         let lost = Arc::clone(&counts);
         let wrote = move |lines| lost.access_log_lines_dropped.add_many(lines);
-        let outlet = Outlet::start("access-log", PAGES_MAX, to, wrote)?;
+        let outlet = NonBlockingWriter::start("access-log", PAGES_MAX, to, wrote)?;
         let writer = Writer { outlet: outlet.clone(), counts: Arc::clone(&counts), told: 0 };
         Ok((Self { form, outlet, counts }, writer))
     }
@@ -107,7 +107,7 @@ impl Writer {
 }
 
 /// A worker's page, on which lines are collected.
-pub(crate) struct Desk {
+pub(crate) struct LogBuffer {
     /// Shared with the other workers.
     log: Arc<AccessLog>,
     page: RefCell<Page>,
@@ -115,7 +115,7 @@ pub(crate) struct Desk {
     begun: Notify,
 }
 
-impl Desk {
+impl LogBuffer {
     /// An empty page, and a helper that hands it over. Call it on the worker's own thread.
     pub(crate) fn start(log: Arc<AccessLog>) -> Rc<Self> {
         let desk = Rc::new(Self { log, page: RefCell::default(), begun: Notify::new() });
@@ -159,7 +159,7 @@ impl Desk {
     }
 }
 
-impl Drop for Desk {
+impl Drop for LogBuffer {
     fn drop(&mut self) {
         if !self.hand_over() {
             self.drop_page();

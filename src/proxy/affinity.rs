@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use crate::cluster::balance::{Balance, Key};
-use crate::cluster::node::Mark;
+use crate::cluster::node::StickyKey;
 use crate::cluster::node::offer::DEFAULT_SERVICE;
 use crate::cluster::picker;
 use crate::http1::RequestHead;
@@ -18,7 +18,7 @@ const COOKIE: &str = "picluster";
 #[derive(Clone, Copy, Default)]
 pub(super) struct Affinity {
     pub(super) key: u64,
-    pub(super) stuck: Option<Mark>,
+    pub(super) sticky: Option<StickyKey>,
 }
 
 impl Affinity {
@@ -46,9 +46,9 @@ impl Affinity {
                 None => picker::key(client.as_bytes()),
             },
         };
-        let stuck = sticky_to.and_then(|service| cookie(head, &cookie_name(service)));
-        let stuck = stuck.and_then(Mark::parse);
-        Self { key, stuck }
+        let sticky = sticky_to.and_then(|service| cookie(head, &cookie_name(service)));
+        let sticky = sticky.and_then(StickyKey::parse);
+        Self { key, sticky }
     }
 }
 
@@ -70,7 +70,7 @@ fn cookie<'b>(head: &RequestHead<'b>, name: &str) -> Option<&'b [u8]> {
 /// browser ends. No
 /// page needs to read it, and no other site needs to send it.
 #[inline(never)]
-pub(super) fn append_cookie(service: &str, mark: Mark, out: &mut Vec<u8>) {
+pub(super) fn append_cookie(service: &str, mark: StickyKey, out: &mut Vec<u8>) {
     let name = cookie_name(service);
     let field = format!("Set-Cookie: {name}={mark}; Path=/; HttpOnly; SameSite=Lax\r\n");
     out.extend_from_slice(field.as_bytes());
@@ -116,20 +116,20 @@ mod tests {
         let head = parse_request(text.as_bytes(), 0, &mut slots).unwrap().unwrap();
         let named = || unreachable!("nobody asked");
         let found = Affinity::read(&head, &Balance::RoundRobin, None, CLIENT, named);
-        assert_eq!(found.stuck, None);
+        assert_eq!(found.sticky, None);
     }
 
     #[test]
     fn only_a_legal_mark_makes_a_client_stick_and_only_where_that_is_wanted() {
-        let stuck = |sticky, fields| read("p2c", sticky, fields, None).stuck;
+        let sticky = |sticky, fields| read("p2c", sticky, fields, None).sticky;
         let good = "Cookie: a=b; picluster=00000000000000ff\r\n";
-        let mark = Mark::parse(b"00000000000000ff");
-        assert_eq!(stuck(Some("default"), good), mark);
-        assert_eq!(stuck(None, good), None);
-        assert_eq!(stuck(Some("default"), "Cookie: picluster=ada\r\n"), None);
+        let mark = StickyKey::parse(b"00000000000000ff");
+        assert_eq!(sticky(Some("default"), good), mark);
+        assert_eq!(sticky(None, good), None);
+        assert_eq!(sticky(Some("default"), "Cookie: picluster=ada\r\n"), None);
         // Each service has a cookie of its own.
-        assert_eq!(stuck(Some("blog"), good), None);
+        assert_eq!(sticky(Some("blog"), good), None);
         let both = "Cookie: picluster=0000000000000001; picluster-blog=00000000000000ff\r\n";
-        assert_eq!(stuck(Some("blog"), both), mark);
+        assert_eq!(sticky(Some("blog"), both), mark);
     }
 }

@@ -13,18 +13,18 @@ use crate::cluster::pool::Destination;
 use crate::cluster::retry::Safety;
 use crate::http1::limits::HEAD_BYTES_MAX;
 use crate::http1::{self, RequestHead, Slots, Version};
-use crate::proxy::Worker;
-use crate::proxy::access::{CLIENT_LEFT, Entry};
+use crate::proxy::Proxy;
+use crate::proxy::access::{CLIENT_LEFT, LogEntry};
 use crate::proxy::affinity::Affinity;
 use crate::proxy::headers::{self, Added, Forwarding, is_offered};
-use crate::proxy::introduction::{self, Introduced, Unintroduced};
+use crate::proxy::linger;
 use crate::proxy::private::is_private;
+use crate::proxy::proxy_protocol::{self, ProxiedClient, ProxyHeaderError};
 use crate::proxy::reject::{Answer, Reject};
-use crate::proxy::reset;
 use crate::proxy::timer::Timer;
 use crate::proxy::upload::{Upload, write_all_within};
 use crate::proxy::upstream::is_quiet;
-use crate::server::Life;
+use crate::server::ConnectionGuard;
 use crate::server::buffer::{Buffer, Need};
 
 /// After an answer that ends the connection, the client's bytes are read and dropped for this long
@@ -38,12 +38,12 @@ pub(crate) struct Client {
     /// The present request from its first byte, then what came behind it.
     pub(crate) inbox: Buffer,
     pub(crate) timer: Timer,
-    pub(crate) life: Life,
+    pub(crate) life: ConnectionGuard,
     pub(crate) forwarding: Forwarding,
     /// Bytes of answers that its socket has taken at once, since it last did not.
     pub(crate) kept_up: usize,
     /// What the access log is to tell of the present request.
-    pub(crate) entry: Entry,
+    pub(crate) entry: LogEntry,
 }
 
 /// The facts of a request whose head has come. The head itself stays in the client's buffer.
@@ -87,7 +87,12 @@ pub(crate) enum Next {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, life: Life) {
+pub(crate) async fn serve(
+    worker: Rc<Proxy>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    life: ConnectionGuard,
+) {
     let proxies = &worker.settings.trusted_proxies;
     let trusted = proxies.contains(peer.ip());
     let mut client = Client {
@@ -97,7 +102,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         life,
         forwarding: Forwarding::new(peer.ip(), trusted),
         kept_up: 0,
-        entry: Entry::default(),
+        entry: LogEntry::default(),
     };
     // A trusted proxy has connections for many clients.
     let mut counted = (!trusted).then(|| peer.ip());
@@ -115,7 +120,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         let next = match client.request(&worker).await {
             Ok(request) => worker.exchange(&mut client, request).await,
             Err(Ended::Quietly) => return client.entry.end(CLIENT_LEFT),
-            Err(Ended::CrowdedOut) => {
+            Err(Ended::Evicted) => {
                 return Box::pin(client.turn_away(&worker, Reject::SlowHead)).await;
             }
             Err(Ended::With(reject)) => Box::pin(client.refuse(&worker, reject)).await,
@@ -134,14 +139,14 @@ enum Ended {
     /// The client left, or said nothing for as long as it may.
     Quietly,
     /// Its place is needed for somebody else, and its request has been coming for a while.
-    CrowdedOut,
+    Evicted,
     /// It has to be told something.
     With(Reject),
 }
 
 impl Client {
     /// Waits for the next request's head. Holds no buffer until its first byte has come.
-    async fn request(&mut self, worker: &Worker) -> Result<Request, Ended> {
+    async fn request(&mut self, worker: &Proxy) -> Result<Request, Ended> {
         let limits = &worker.settings.limits;
         if self.inbox.is_empty() {
             self.inbox.release();
@@ -171,7 +176,7 @@ impl Client {
             let read = pin!(self.inbox.read_from(&mut self.stream));
             let came = tokio::select! {
                 biased;
-                () = self.life.crowded_out(began) => return Err(Ended::CrowdedOut),
+                () = self.life.evicted(began) => return Err(Ended::Evicted),
                 came = self.timer.within(limits.head.saturating_sub(began.elapsed()), read) => came,
             };
             match came {
@@ -187,24 +192,24 @@ impl Client {
     /// its address if that is known, or why nothing will be served, if there is somebody to tell.
     async fn meet(
         &mut self,
-        worker: &Worker,
+        worker: &Proxy,
         proxy: IpAddr,
     ) -> Result<Option<IpAddr>, Option<Reject>> {
-        let read = pin!(introduction::read(&mut self.stream, &mut self.inbox));
+        let read = pin!(proxy_protocol::read(&mut self.stream, &mut self.inbox));
         let met = self.timer.within(worker.settings.limits.head, read).await;
         match met.map_err(|_| Some(Reject::SlowHead))? {
-            Ok(Introduced { client, tls }) => {
+            Ok(ProxiedClient { client, tls }) => {
                 self.forwarding = Forwarding::of_client(client.unwrap_or(proxy), tls);
                 Ok(client)
             }
-            Err(Unintroduced::Gone) => Err(None),
-            Err(Unintroduced::Invalid) => Err(Some(Reject::NoProxyHeader)),
+            Err(ProxyHeaderError::Gone) => Err(None),
+            Err(ProxyHeaderError::Invalid) => Err(Some(Reject::NoProxyHeader)),
         }
     }
 
     /// Reads the head, if it is whole, and renders it for the node at once: in the ordinary case it
     /// is sent in the same step, and no head is read twice.
-    fn parse(&mut self, worker: &Worker, seen: usize) -> Result<Option<Request>, Reject> {
+    fn parse(&mut self, worker: &Proxy, seen: usize) -> Result<Option<Request>, Reject> {
         let mut slots = Slots::new();
         let bytes = self.inbox.filled();
         let head = match http1::parse_request(bytes, seen, &mut slots) {
@@ -263,7 +268,7 @@ impl Client {
     }
 
     /// Renders the head of the present request again, for another attempt.
-    pub(crate) fn render_again(&self, worker: &Worker, request: &mut Request) {
+    pub(crate) fn render_again(&self, worker: &Proxy, request: &mut Request) {
         let added = self.added(worker, request.id, request.to);
         request.ticket = self.head_again(request.upload.head_len(), |head| {
             worker.scratch.render(|out| headers::write_request(head, added, out))
@@ -271,7 +276,7 @@ impl Client {
     }
 
     /// Looks up the present request's route by the newest pool. Says whether there is one.
-    pub(crate) fn route_again(&self, worker: &Worker, request: &mut Request) -> bool {
+    pub(crate) fn route_again(&self, worker: &Proxy, request: &mut Request) -> bool {
         let head_len = request.upload.head_len();
         let route = self.head_again(head_len, |head| worker.route(head, &self.forwarding));
         let route = route.ok().flatten();
@@ -288,12 +293,7 @@ impl Client {
     }
 
     /// What each of this client's requests is given on its way.
-    fn added<'a>(
-        &'a self,
-        worker: &'a Worker,
-        id: RequestId,
-        to: Option<Destination>,
-    ) -> Added<'a> {
+    fn added<'a>(&'a self, worker: &'a Proxy, id: RequestId, to: Option<Destination>) -> Added<'a> {
         let request_id = u128::from_ne_bytes(id);
         let strip = to.map_or(0, |to| to.strip.into());
         Added { forwarding: &self.forwarding, via: &worker.settings.via, request_id, strip }
@@ -316,7 +316,7 @@ impl Client {
     /// has come.
     pub(crate) async fn reject(
         &mut self,
-        worker: &Worker,
+        worker: &Proxy,
         request: &Request,
         reject: Reject,
     ) -> Next {
@@ -329,14 +329,14 @@ impl Client {
     }
 
     /// Answers what is no request, and ends.
-    async fn refuse(&mut self, worker: &Worker, reject: Reject) -> Next {
+    async fn refuse(&mut self, worker: &Proxy, reject: Reject) -> Next {
         self.entry.begin(worker.desk.as_ref(), &self.forwarding);
         let is_head = self.inbox.filled().starts_with(b"HEAD ");
         self.answer(worker, reject, is_head, false, None, true).await
     }
 
     /// Says why it is not served, and ends without keeping its place meanwhile.
-    async fn turn_away(mut self, worker: &Worker, reject: Reject) {
+    async fn turn_away(mut self, worker: &Proxy, reject: Reject) {
         if self.refuse(worker, reject).await == Next::Linger {
             self.life.part(self.stream);
         }
@@ -344,7 +344,7 @@ impl Client {
 
     async fn answer(
         &mut self,
-        worker: &Worker,
+        worker: &Proxy,
         reject: Reject,
         head_only: bool,
         http10: bool,
@@ -415,7 +415,7 @@ impl Client {
 
     /// Resets the connection, so that an answer without a length cannot be taken for a whole one.
     fn cut(self) {
-        reset::arm(&self.stream);
+        linger::arm(&self.stream);
     }
 }
 

@@ -11,8 +11,8 @@ use crate::cluster::config::BUFFER_BYTES_LARGE;
 use crate::cluster::pool::Member;
 use crate::cluster::retry::Failure;
 use crate::http1::Body;
-use crate::proxy::Worker;
-use crate::proxy::access::Entry;
+use crate::proxy::Proxy;
+use crate::proxy::access::LogEntry;
 use crate::proxy::client::{gone, left};
 use crate::proxy::timer::Timer;
 use crate::proxy::upload::{write_all_within, write_what_fits, write_within};
@@ -29,7 +29,7 @@ const STALLED: Duration = Duration::from_secs(1);
 const TURN_BYTES: usize = 128 * 1024;
 
 /// Whose fault it is that an answer does not come or does not go down.
-pub(super) enum Stopped {
+pub(super) enum RelayError {
     /// It went away, or does not read.
     Client,
     Node(Failure),
@@ -61,10 +61,10 @@ pub(super) struct Answer {
 
 /// An answer on its way to the client.
 pub(super) struct Download<'a> {
-    pub(super) worker: &'a Worker,
+    pub(super) worker: &'a Proxy,
     pub(super) member: &'a Member,
     pub(super) timer: &'a mut Timer,
-    pub(super) entry: &'a Entry,
+    pub(super) entry: &'a LogEntry,
     /// When the whole head of the request was there.
     pub(super) came: Instant,
     /// Only the node was waited for since then.
@@ -78,12 +78,12 @@ pub(super) struct Download<'a> {
     pub(super) request: Option<&'a mut Buffer>,
     /// Bytes that the client's socket has taken at once, since it last did not.
     pub(super) kept_up: &'a mut usize,
-    pub(super) unsent: Unsent,
+    pub(super) unsent: Pending,
 }
 
 /// What was taken in and did not go down yet.
 #[derive(Default)]
-pub(super) struct Unsent {
+pub(super) struct Pending {
     /// Of the head: nothing as a rule.
     head: Vec<u8>,
     /// Of the body, so many bytes at the beginning of the inbox.
@@ -94,20 +94,20 @@ pub(super) struct Unsent {
 
 impl Download<'_> {
     /// The head with what has come of the body, then the rest of the body.
-    pub(super) async fn run(mut self) -> Result<(), Stopped> {
+    pub(super) async fn run(mut self) -> Result<(), RelayError> {
         if self.begin()? { Ok(()) } else { self.rest().await }
     }
 
     /// Sends the head, and with it in one system call what has come of the body. True if that was
     /// all of the answer, as it mostly is; else the [`rest`](Self::rest) is to follow.
-    pub(super) fn begin(&mut self) -> Result<bool, Stopped> {
+    pub(super) fn begin(&mut self) -> Result<bool, RelayError> {
         self.take()?;
         self.answer.head_sent = true;
         self.worker.answered(self.member, self.answer.status, self.came, self.at_once);
-        let Unsent { head, left, plain } = &mut self.unsent;
+        let Pending { head, left, plain } = &mut self.unsent;
         let body = if self.answer.unchunk { &plain[..] } else { &self.inbox.filled()[..*left] };
         let sent = self.worker.scratch.send(body, self.to_client.as_ref());
-        let sent = sent.map_err(|_| Stopped::Client)?;
+        let sent = sent.map_err(|_| RelayError::Client)?;
         self.entry.sent(sent.body);
         *head = sent.rest;
         if self.answer.unchunk {
@@ -120,15 +120,15 @@ impl Download<'_> {
     }
 
     /// What [`begin`](Self::begin) has left, and what comes after it.
-    pub(super) async fn rest(mut self) -> Result<(), Stopped> {
+    pub(super) async fn rest(mut self) -> Result<(), RelayError> {
         let limits = &self.worker.settings.limits;
         let head = std::mem::take(&mut self.unsent.head);
         let sent = write_all_within(&mut self.to_client, self.timer, limits.send, &head).await;
-        sent.map_err(|_| Stopped::Client)?;
+        sent.map_err(|_| RelayError::Client)?;
         let mut turn_bytes = 0;
         loop {
             turn_bytes += self.unsent.left + self.unsent.plain.len();
-            self.pass_on(limits.send).await.map_err(|_| Stopped::Client)?;
+            self.pass_on(limits.send).await.map_err(|_| RelayError::Client)?;
             if self.answer.body.is_done() {
                 return Ok(());
             }
@@ -145,7 +145,7 @@ impl Download<'_> {
             let request = &mut self.request;
             let doubt = || request.iter_mut().for_each(|request| request.stow());
             if next.read(self.timer, &mut self.from_node, self.inbox, doubt).await? == 0 {
-                return self.answer.body.eof().map_err(|_| Stopped::Node(Failure::Died));
+                return self.answer.body.eof().map_err(|_| RelayError::Node(Failure::Died));
             }
             // One that does not keep up would have more memory stand still for it.
             if self.inbox.is_full() && *self.kept_up >= BUFFER_BYTES_LARGE {
@@ -157,15 +157,15 @@ impl Download<'_> {
     }
 
     /// Takes in what has come of the body.
-    fn take(&mut self) -> Result<(), Stopped> {
+    fn take(&mut self) -> Result<(), RelayError> {
         let came = self.inbox.filled();
-        let Unsent { left, plain, .. } = &mut self.unsent;
+        let Pending { left, plain, .. } = &mut self.unsent;
         let advance = if self.answer.unchunk {
             self.answer.body.decode(came, &mut |data: &[u8]| plain.extend_from_slice(data))
         } else {
             self.answer.body.advance(came)
         };
-        let used = advance.map_err(|_| Stopped::Node(Failure::BadAnswer))?.consumed;
+        let used = advance.map_err(|_| RelayError::Node(Failure::BadAnswer))?.consumed;
         if self.answer.unchunk {
             self.inbox.consume(used);
             self.inbox.release();
@@ -217,7 +217,7 @@ impl Download<'_> {
 
 /// What a read waits for: the next bytes of an answer, as long as its node and its client are there.
 pub(super) struct Awaited<'a> {
-    pub(super) worker: &'a Worker,
+    pub(super) worker: &'a Proxy,
     pub(super) member: &'a Member,
     pub(super) client: &'a TcpStream,
     pub(super) limit: Duration,
@@ -233,7 +233,7 @@ impl Awaited<'_> {
         node: &mut ReadHalf<'_>,
         inbox: &mut Buffer,
         doubt: impl FnOnce(),
-    ) -> Result<usize, Stopped> {
+    ) -> Result<usize, RelayError> {
         let mut read = pin!(inbox.read_from(node));
         let soon = UNANSWERED.min(self.limit);
         let came = match timer.within(soon, read.as_mut()).await {
@@ -246,16 +246,16 @@ impl Awaited<'_> {
                     tokio::select! {
                         came = read => Ok(came),
                         () = self.worker.vanished(self.member.epoch) => {
-                            Err(Stopped::Node(Failure::Vanished))
+                            Err(RelayError::Node(Failure::Vanished))
                         }
-                        () = gone(self.client) => Err(Stopped::Client),
-                        () = left(self.client, half_closed) => Err(Stopped::Client),
+                        () = gone(self.client) => Err(RelayError::Client),
+                        () = left(self.client, half_closed) => Err(RelayError::Client),
                     }
                 });
                 let slow = timer.still_within(self.limit, slow.as_mut()).await;
-                slow.unwrap_or(Err(Stopped::Node(Failure::AnswerTimeout)))?
+                slow.unwrap_or(Err(RelayError::Node(Failure::AnswerTimeout)))?
             }
         };
-        came.map_err(|_| Stopped::Node(Failure::Died))
+        came.map_err(|_| RelayError::Node(Failure::Died))
     }
 }

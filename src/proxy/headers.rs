@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::cluster::config::TrustedProxies;
-use crate::cluster::node::Mark;
+use crate::cluster::node::StickyKey;
 use crate::http1::{
     Field, Fields, Framing, RequestHead, ResponseHead, Version, append_field, append_number,
     append_request_line, append_status_line,
@@ -342,7 +342,7 @@ pub struct AnswerForm<'a> {
     /// The name of the node that gave it, unless that is switched off.
     pub node: Option<&'a str>,
     /// The node that the client shall stick to from now on, if it does not yet, and its service.
-    pub sticks_to: Option<(&'a str, Mark)>,
+    pub sticks_to: Option<(&'a str, StickyKey)>,
 }
 
 /// Writes the answer's head as the client gets it: the node's end-to-end fields in their order,

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::cluster::pool::Pool;
 use crate::cluster::retry::{Failure, Reason};
 use crate::http1::Refusal;
-use crate::proxy::{Teaching, signpost};
+use crate::proxy::{EmptyClusterPage, no_route_page};
 use crate::server::OverLimit;
 
 /// Why the balancer answers itself.
@@ -164,11 +164,11 @@ impl Reject {
         let (media, body) = match (self, answer.browser) {
             (Self::NoNodeYet, Some(_)) => ("text/html", answer.teaching.html.clone()),
             (Self::NoNodeYet, None) => ("text/plain", answer.teaching.text.clone()),
-            (Self::NoRoute, Some(port)) => ("text/html", signpost::html(answer.pool, port)),
+            (Self::NoRoute, Some(port)) => ("text/html", no_route_page::html(answer.pool, port)),
             (other, _) => {
                 let mut text = format!("{status} {reason}: {}\n", other.sentence());
                 if other == Self::NoRoute {
-                    text.push_str(&signpost::text(answer.pool));
+                    text.push_str(&no_route_page::text(answer.pool));
                 }
                 ("text/plain", text)
             }
@@ -213,7 +213,7 @@ pub(crate) struct Answer<'a> {
     /// For its `Date`.
     pub(crate) now: SystemTime,
     /// What an empty cluster answers.
-    pub(crate) teaching: &'a Teaching,
+    pub(crate) teaching: &'a EmptyClusterPage,
     /// Whose routes are listed.
     pub(crate) pool: &'a Pool,
 }
@@ -230,7 +230,7 @@ mod tests {
             http10: false,
             close: true,
             now: SystemTime::UNIX_EPOCH,
-            teaching: &Teaching { html: "<p>teach".to_owned(), text: "teach\n".to_owned() },
+            teaching: &EmptyClusterPage { html: "<p>teach".to_owned(), text: "teach\n".to_owned() },
             pool: &Pool::default(),
         };
         reject.write(&answer, &mut out);

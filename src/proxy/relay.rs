@@ -9,18 +9,18 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::cluster::health::Outcome;
-use crate::cluster::node::Mark;
+use crate::cluster::node::StickyKey;
 use crate::cluster::pool::Member;
 use crate::cluster::retry::Failure;
 use crate::http1::limits::HEAD_BYTES_MAX;
 use crate::http1::{self, Body, Framing, Slots};
 use crate::proxy::access::CLIENT_LEFT;
 use crate::proxy::client::{Client, Next, Request, gone};
-use crate::proxy::download::{Answer, Awaited, Download, Stopped, Unsent};
+use crate::proxy::download::{Answer, Awaited, Download, Pending, RelayError};
 use crate::proxy::headers::{self, AnswerForm};
 use crate::proxy::reject::Reject;
 use crate::proxy::upload::{UploadError, write_all_within};
-use crate::proxy::{Worker, reset, tunnel};
+use crate::proxy::{Proxy, linger, tunnel};
 use crate::server::buffer::{Buffer, Need};
 
 /// The most 1xx before an answer. Each begins the wait for the answer anew, because that is what a
@@ -28,7 +28,7 @@ use crate::server::buffer::{Buffer, Need};
 const INTERIMS_MAX: u32 = 100;
 
 /// How an attempt ended without a whole answer.
-pub(crate) enum Broken {
+pub(crate) enum AttemptError {
     /// The node's fault, and nothing of its answer went down: it may be tried elsewhere.
     Node { failure: Failure, written: u64 },
     /// The node's fault, after its head went down.
@@ -49,12 +49,12 @@ pub(crate) struct Relayed {
 
 /// Sends the request to the node and its answer to the client.
 pub(crate) fn attempt<'a>(
-    worker: &'a Worker,
+    worker: &'a Proxy,
     client: &'a mut Client,
     request: &'a mut Request,
     node: &'a mut TcpStream,
     member: &'a Member,
-) -> impl Future<Output = Result<Relayed, Broken>> {
+) -> impl Future<Output = Result<Relayed, AttemptError>> {
     let inbox = Buffer::new(&worker.buffers);
     let mut attempt = Attempt { worker, client, request, node, member, inbox, written: 0 };
     // Not an async fn, which would hold its arguments as well.
@@ -64,7 +64,7 @@ pub(crate) fn attempt<'a>(
 /// An attempt under way. What is rare is boxed where it is awaited: the future of an ordinary
 /// request stays small, and with it what is allocated for it.
 struct Attempt<'a> {
-    worker: &'a Worker,
+    worker: &'a Proxy,
     client: &'a mut Client,
     request: &'a mut Request,
     node: &'a mut TcpStream,
@@ -76,7 +76,7 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn run(&mut self) -> Result<Relayed, Broken> {
+    async fn run(&mut self) -> Result<Relayed, AttemptError> {
         self.send_head().await;
         let mut interims = 0;
         let mut answer = loop {
@@ -95,7 +95,7 @@ impl Attempt<'_> {
         match answer.app_down {
             // The node says that nobody has seen the request.
             Some(Failure::Refused) if self.request.upload.is_held() => {
-                return Err(Broken::Node { failure: Failure::Refused, written: 0 });
+                return Err(AttemptError::Node { failure: Failure::Refused, written: 0 });
             }
             Some(Failure::Died) => return Err(self.broken(Failure::Died)),
             _ => {}
@@ -111,14 +111,16 @@ impl Attempt<'_> {
         }
         match self.relay(&mut answer).await {
             Ok(()) => Ok(self.relayed(&answer)),
-            Err(Stopped::Client) => Err(Broken::Client(None)),
-            Err(Stopped::Node(failure)) if answer.head_sent => Err(Broken::Answer(failure)),
-            Err(Stopped::Node(failure)) => Err(self.broken(failure)),
+            Err(RelayError::Client) => Err(AttemptError::Client(None)),
+            Err(RelayError::Node(failure)) if answer.head_sent => {
+                Err(AttemptError::Answer(failure))
+            }
+            Err(RelayError::Node(failure)) => Err(self.broken(failure)),
         }
     }
 
-    fn broken(&self, failure: Failure) -> Broken {
-        Broken::Node { failure, written: self.written }
+    fn broken(&self, failure: Failure) -> AttemptError {
+        AttemptError::Node { failure, written: self.written }
     }
 
     /// Sends the head, and with it in one system call what has come of the body. An error is not
@@ -145,7 +147,7 @@ impl Attempt<'_> {
     }
 
     /// Waits for the answer's head while what is left of the request's body goes up.
-    async fn await_head(&mut self) -> Result<Answer, Broken> {
+    async fn await_head(&mut self) -> Result<Answer, AttemptError> {
         let mut seen = 0;
         let mut owed_since: Option<Instant> = None;
         loop {
@@ -156,7 +158,7 @@ impl Attempt<'_> {
                 }
                 seen = self.inbox.len();
                 if self.inbox.is_full() && !self.inbox.grow(HEAD_BYTES_MAX, Need::Must) {
-                    return Err(Broken::Client(Some(Reject::NoMemory)));
+                    return Err(AttemptError::Client(Some(Reject::NoMemory)));
                 }
             }
             if self.request.upload.is_over() {
@@ -170,7 +172,7 @@ impl Attempt<'_> {
 
     /// The whole request went up: since then, if not since now, the node owes its answer's head, all
     /// of it.
-    async fn read_answer(&mut self, owed_since: Option<Instant>) -> Result<(), Broken> {
+    async fn read_answer(&mut self, owed_since: Option<Instant>) -> Result<(), AttemptError> {
         let (worker, member) = (self.worker, self.member);
         let (_, to_client) = self.client.stream.split();
         let (mut from_node, _) = self.node.split();
@@ -183,13 +185,13 @@ impl Attempt<'_> {
         match next.read(timer, &mut from_node, &mut self.inbox, doubt).await {
             Ok(n) if n > 0 => Ok(()),
             Ok(_) => Err(self.broken(Failure::Died)),
-            Err(Stopped::Client) => Err(Broken::Client(None)),
-            Err(Stopped::Node(failure)) => Err(self.broken(failure)),
+            Err(RelayError::Client) => Err(AttemptError::Client(None)),
+            Err(RelayError::Node(failure)) => Err(self.broken(failure)),
         }
     }
 
     /// The node may answer before it has the whole body (RFC 9112 section 9.3).
-    async fn read_answer_or_send_body(&mut self) -> Result<(), Broken> {
+    async fn read_answer_or_send_body(&mut self) -> Result<(), AttemptError> {
         let limits = &self.worker.settings.limits;
         let (mut from_client, to_client) = self.client.stream.split();
         let (mut from_node, mut to_node) = self.node.split();
@@ -206,15 +208,15 @@ impl Attempt<'_> {
                 Ok(()) | Err(UploadError::Node) => return Ok(()),
                 Err(UploadError::NodeSilent) => Failure::AnswerTimeout,
                 Err(UploadError::ClientSilent) => {
-                    return Err(Broken::Client(Some(Reject::SlowBody)));
+                    return Err(AttemptError::Client(Some(Reject::SlowBody)));
                 }
-                Err(UploadError::ClientGone) => return Err(Broken::Client(None)),
+                Err(UploadError::ClientGone) => return Err(AttemptError::Client(None)),
                 Err(UploadError::Framing(refusal)) => {
-                    return Err(Broken::Client(Some(Reject::Refused(refusal))));
+                    return Err(AttemptError::Client(Some(Reject::Refused(refusal))));
                 }
             },
             () = self.worker.vanished(self.member.epoch) => Failure::Vanished,
-            () = gone(to_client.as_ref()) => return Err(Broken::Client(None)),
+            () = gone(to_client.as_ref()) => return Err(AttemptError::Client(None)),
         };
         Err(self.broken(failure))
     }
@@ -271,21 +273,21 @@ impl Attempt<'_> {
     }
 
     /// What the client has to be told of its node, if it has not said it itself.
-    fn new_mark(&self) -> Option<(&str, Mark)> {
+    fn new_mark(&self) -> Option<(&str, StickyKey)> {
         let node = &self.member.node;
         let mark = node.id.mark();
-        (self.request.affinity.as_ref().and_then(|affinity| affinity.stuck) != Some(mark))
+        (self.request.affinity.as_ref().and_then(|affinity| affinity.sticky) != Some(mark))
             .then_some((&node.offer.service, mark))
     }
 
     /// Gives a 1xx to the client. A client of HTTP/1.0 has no use for one (RFC 9110 section 15.2).
-    async fn send_interim(&mut self, answer: &Answer) -> Result<(), Broken> {
+    async fn send_interim(&mut self, answer: &Answer) -> Result<(), AttemptError> {
         if self.request.http10 {
             return Ok(());
         }
         let rendered = self.worker.scratch.holds(answer.ticket);
         debug_assert!(rendered, "nothing was awaited since it was rendered");
-        self.send_rendered().await.map_err(|_| Broken::Client(None))
+        self.send_rendered().await.map_err(|_| AttemptError::Client(None))
     }
 
     /// Sends the client a head that has no body.
@@ -320,12 +322,12 @@ impl Attempt<'_> {
     }
 
     /// Gives the answer to the client.
-    async fn relay(&mut self, answer: &mut Answer) -> Result<(), Stopped> {
+    async fn relay(&mut self, answer: &mut Answer) -> Result<(), RelayError> {
         self.inbox.consume(answer.head_len);
         // Its end is the connection's, and one that came too early would look the same.
         let ends_with_connection = answer.until_close || answer.unchunk;
         if ends_with_connection {
-            reset::arm(&self.client.stream);
+            linger::arm(&self.client.stream);
         }
         let relayed = if self.request.upload.is_over() {
             self.relay_down(answer).await
@@ -333,12 +335,12 @@ impl Attempt<'_> {
             Box::pin(self.relay_both_ways(answer)).await
         };
         if ends_with_connection && (relayed.is_ok() || !answer.head_sent) {
-            reset::disarm(&self.client.stream);
+            linger::disarm(&self.client.stream);
         }
         relayed
     }
 
-    async fn relay_down(&mut self, answer: &mut Answer) -> Result<(), Stopped> {
+    async fn relay_down(&mut self, answer: &mut Answer) -> Result<(), RelayError> {
         let Self { worker, client, node, member, inbox, request, .. } = self;
         let (came, at_once) = (request.came, request.at_once);
         let Client { stream, timer, entry, inbox: request, kept_up, .. } = &mut **client;
@@ -357,13 +359,13 @@ impl Attempt<'_> {
             answer,
             request: Some(request),
             kept_up,
-            unsent: Unsent::default(),
+            unsent: Pending::default(),
         };
         if download.begin()? { Ok(()) } else { Box::pin(download.rest()).await }
     }
 
     /// Gives the answer to the client while what is left of the request's body goes up.
-    async fn relay_both_ways(&mut self, answer: &mut Answer) -> Result<(), Stopped> {
+    async fn relay_both_ways(&mut self, answer: &mut Answer) -> Result<(), RelayError> {
         let Self { worker, client, request, node, member, inbox, .. } = self;
         let (mut from_client, to_client) = client.stream.split();
         let (from_node, mut to_node) = node.split();
@@ -382,7 +384,7 @@ impl Attempt<'_> {
             answer,
             request: None,
             kept_up: &mut client.kept_up,
-            unsent: Unsent::default(),
+            unsent: Pending::default(),
         };
         let mut download = pin!(download.run());
         let limits = &worker.settings.limits;

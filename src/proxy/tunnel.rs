@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
 
-use crate::proxy::access::Entry;
-use crate::proxy::reset;
+use crate::proxy::access::LogEntry;
+use crate::proxy::linger;
 use crate::server::buffer::{Buffer, Buffers};
 
 /// Carries bytes between the two, beginning with those that were read already. A side that ends its
@@ -28,10 +28,10 @@ pub(crate) async fn run(
     from_node: Buffer,
     free: &Buffers,
     silence_max: Duration,
-    entry: &Entry,
+    entry: &LogEntry,
 ) -> io::Result<()> {
-    reset::arm(client);
-    reset::arm(node);
+    linger::arm(client);
+    linger::arm(node);
     let (client_in, client_out) = client.split();
     let (node_in, node_out) = node.split();
     let moved = Cell::new(Instant::now());
@@ -45,8 +45,8 @@ pub(crate) async fn run(
         result = both => drop(result?),
         () = silence(&moved, silence_max) => return Err(io::ErrorKind::TimedOut.into()),
     }
-    reset::disarm(client);
-    reset::disarm(node);
+    linger::disarm(client);
+    linger::disarm(node);
     Ok(())
 }
 
@@ -58,7 +58,7 @@ async fn carry(
     mut buffer: Buffer,
     free: &Buffers,
     moved: &Cell<Instant>,
-    entry: &Entry,
+    entry: &LogEntry,
 ) -> io::Result<()> {
     loop {
         while !buffer.is_empty() {

@@ -35,8 +35,8 @@ const KEPT_MAX: usize = 256;
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(20);
 
 /// The kept connections of one worker, filed under the epoch of their member.
-pub(crate) struct Kept {
-    shelves: RefCell<BTreeMap<u64, Vec<Idle>>>,
+pub(crate) struct IdlePool {
+    by_epoch: RefCell<BTreeMap<u64, Vec<Idle>>>,
     /// When they were last looked through.
     swept: Cell<Instant>,
     /// How many there are, and how many there may be: each is an open file.
@@ -58,18 +58,18 @@ pub(crate) enum Taken {
     Nothing { found_dead: bool },
 }
 
-impl Kept {
+impl IdlePool {
     /// Room for so many.
     pub(crate) fn new(max: usize) -> Self {
         let swept = Cell::new(Instant::now());
-        Self { shelves: RefCell::default(), swept, len: Cell::new(0), max }
+        Self { by_epoch: RefCell::default(), swept, len: Cell::new(0), max }
     }
 
     /// The connection used last (it is the least likely to be dead), looked at before use.
     pub(crate) fn take(&self, epoch: u64) -> Taken {
         let mut found_dead = false;
-        let mut shelves = self.shelves.borrow_mut();
-        while let Some(idle) = shelves.get_mut(&epoch).and_then(Vec::pop) {
+        let mut by_epoch = self.by_epoch.borrow_mut();
+        while let Some(idle) = by_epoch.get_mut(&epoch).and_then(Vec::pop) {
             self.len.set(self.len.get() - 1);
             if is_quiet(&idle.stream) {
                 return Taken::Live(idle.stream);
@@ -81,8 +81,8 @@ impl Kept {
 
     /// Keeps a connection whose answer was read to its end.
     pub(crate) fn put(&self, epoch: u64, stream: TcpStream) {
-        let mut shelves = self.shelves.borrow_mut();
-        let shelf = shelves.entry(epoch).or_default();
+        let mut by_epoch = self.by_epoch.borrow_mut();
+        let shelf = by_epoch.entry(epoch).or_default();
         if shelf.len() < KEPT_MAX && self.len.get() < self.max {
             shelf.push(Idle { stream, since: self.swept.get() });
             self.len.set(self.len.get() + 1);
@@ -91,13 +91,13 @@ impl Kept {
 
     /// Closes all kept connections to a node: one of them was found dead, or it left.
     pub(crate) fn purge(&self, epoch: u64) {
-        let shelf = self.shelves.borrow_mut().remove(&epoch).unwrap_or_default();
+        let shelf = self.by_epoch.borrow_mut().remove(&epoch).unwrap_or_default();
         self.len.set(self.len.get() - shelf.len());
     }
 
     /// Closes all of them: their files are needed for something else.
     pub(crate) fn clear(&self) {
-        self.shelves.borrow_mut().clear();
+        self.by_epoch.borrow_mut().clear();
         self.len.set(0);
     }
 
@@ -106,12 +106,12 @@ impl Kept {
     pub(crate) fn sweep(&self, pool: &Pool, idle_max: Duration) {
         let now = Instant::now();
         self.swept.set(now);
-        let mut shelves = self.shelves.borrow_mut();
-        shelves.retain(|epoch, shelf| {
+        let mut by_epoch = self.by_epoch.borrow_mut();
+        by_epoch.retain(|epoch, shelf| {
             shelf.retain(|idle| now.duration_since(idle.since) < idle_max);
             !shelf.is_empty() && pool.members().iter().any(|member| member.epoch == *epoch)
         });
-        self.len.set(shelves.values().map(Vec::len).sum());
+        self.len.set(by_epoch.values().map(Vec::len).sum());
     }
 }
 
@@ -142,7 +142,7 @@ pub(crate) struct ConnectFailed {
 pub(crate) async fn connect(
     first: Pick,
     limits: &Limits,
-    kept: &Kept,
+    kept: &IdlePool,
     next: impl FnOnce() -> Option<Pick>,
     lost: impl FnOnce(ConnectFailed),
 ) -> Result<(TcpStream, Pick), ConnectFailed> {
@@ -195,7 +195,11 @@ fn is_exhausted(error: &io::Error) -> bool {
 
 /// Opens one connection and sets it up. What this machine lacks is not the node's fault: kept
 /// connections are closed for it, and it is tried again.
-async fn open(endpoint: SocketAddr, limit: Duration, kept: &Kept) -> Result<TcpStream, Failure> {
+async fn open(
+    endpoint: SocketAddr,
+    limit: Duration,
+    kept: &IdlePool,
+) -> Result<TcpStream, Failure> {
     let connected = async {
         loop {
             match TcpStream::connect(endpoint).await {

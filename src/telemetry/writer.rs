@@ -31,13 +31,13 @@ pub struct Page {
 /// The end at which lines are handed in. Clones lead to the same thread, which ends with the last of
 /// them.
 #[derive(Clone, Debug)]
-pub struct Outlet {
+pub struct NonBlockingWriter {
     pages: mpsc::Sender<Page>,
     /// Lines that were handed in and are not written yet, nor lost.
     waiting: Arc<AtomicU64>,
 }
 
-impl Outlet {
+impl NonBlockingWriter {
     /// Starts the thread of this name, which writes to `to`. At most `pages_max` wait for it. After
     /// each page it calls `wrote`, with how many of its lines were lost because they could not be
     /// written.
@@ -258,7 +258,7 @@ mod tests {
             }
         }
         let shut = gate.lock().unwrap();
-        let outlet = Outlet::start("test", 1, Gated(Arc::clone(&gate)), |_| {}).unwrap();
+        let outlet = NonBlockingWriter::start("test", 1, Gated(Arc::clone(&gate)), |_| {}).unwrap();
         let page = || Page { bytes: b"a\nb\n".to_vec(), lines: 2 };
         let mut handed = 0;
         // One is being written, one waits.

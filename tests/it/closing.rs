@@ -11,7 +11,7 @@ use picluster::admin::accept::Accept;
 use picluster::admin::serve::serve;
 use picluster::os::listen;
 use picluster::os::systemd::Pulses;
-use picluster::server::{Bounds, Handler, Life, Phase, Workers};
+use picluster::server::{ConnectionGuard, ConnectionLimits, Handler, Phase, Workers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 
@@ -49,7 +49,8 @@ fn whoever_is_connected_when_workers_end_is_answered() {
         let port = listeners[0].local_addr().unwrap().port();
         let (phase, watched) = watch::channel(Phase::Serving);
         let wait = Duration::from_secs(5);
-        let bounds = Bounds { connections: 1024, per_client: 1024, wait, spare: 16, advice: "" };
+        let bounds =
+            ConnectionLimits { connections: 1024, per_client: 1024, wait, spare: 16, advice: "" };
         let workers =
             Workers::start(listeners, bounds, &watched, &Pulses::default(), || Rc::new(Greeter))
                 .unwrap();
@@ -87,7 +88,12 @@ fn a_stopped_node_and_a_stopped_balancer_reset_no_client_that_connects_anew_each
 struct Greeter;
 
 impl Handler for Greeter {
-    async fn serve(self: Rc<Self>, mut stream: tokio::net::TcpStream, _: SocketAddr, _life: Life) {
+    async fn serve(
+        self: Rc<Self>,
+        mut stream: tokio::net::TcpStream,
+        _: SocketAddr,
+        _life: ConnectionGuard,
+    ) {
         if stream.read_exact(&mut [0; POST.len()]).await.is_ok() {
             let _ = stream.write_all(ANSWER).await;
         }

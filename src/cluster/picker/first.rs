@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 
-use super::{Open, inflight, least};
+use super::{Eligible, inflight, least};
 use crate::cluster::config::FIRST_INFLIGHT;
 use crate::cluster::pool::Member;
 
 /// The first open member, in the order of names, that has fewer requests than its part of the bound;
 /// when all are full, the one with the fewest. `--max-inflight`, where it is given, is the bound.
-pub(super) fn choose<'a>(open: &Open<'a>, rng: &mut Rng) -> Option<&'a Arc<Member>> {
+pub(super) fn choose<'a>(open: &Eligible<'a>, rng: &mut Rng) -> Option<&'a Arc<Member>> {
     let whole = open.pool.room().map_or(FIRST_INFLIGHT, |room| room.inflight_max());
     let bound = |member: &Member| {
         let quarters = u64::from(whole) * u64::from(member.quarters());

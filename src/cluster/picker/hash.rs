@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Open, inflight};
+use super::{Eligible, inflight};
 use crate::cluster::pool::Member;
 
 /// What a text is worth as a key: the same at each balancer (FNV-1a, which is quick for short ones).
@@ -18,8 +18,8 @@ pub fn key(text: &[u8]) -> u64 {
 ///
 /// Each pair of key and member has a number of its own ("rendezvous hashing"), so a member that goes
 /// moves its own keys and no others, and those to all the others alike.
-pub(super) fn choose<'a>(open: &Open<'a>, key: u64) -> Option<&'a Arc<Member>> {
-    let line = open.line();
+pub(super) fn choose<'a>(open: &Eligible<'a>, key: u64) -> Option<&'a Arc<Member>> {
+    let line = open.eligible();
     let quarters = |member: &Member| u64::from(member.quarters());
     let (all, whole) = line.iter().fold((1, 0), |(all, whole), member| {
         (all + u64::from(inflight(member)), whole + quarters(member))

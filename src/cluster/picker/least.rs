@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 
-use super::{Open, inflight};
+use super::{Eligible, inflight};
 use crate::cluster::pool::Member;
 
 /// The open member with the fewest requests for its weight. Among equals it is the next in turn, so
@@ -12,14 +12,14 @@ use crate::cluster::pool::Member;
 ///
 /// A member with half the weight of the heaviest stands in half of the choices: with few requests under
 /// way most members have none, and counting alone would make them all equal.
-pub(super) fn choose<'a>(open: &Open<'a>, rng: &mut Rng) -> Option<&'a Arc<Member>> {
+pub(super) fn choose<'a>(open: &Eligible<'a>, rng: &mut Rng) -> Option<&'a Arc<Member>> {
     let heaviest = open.members().map(|member| member.quarters()).max()?;
     let level = rng.u32(0..heaviest);
     lightest(open, |member| member.quarters() > level)
 }
 
-fn lightest<'a>(open: &Open<'a>, stands: impl Fn(&Member) -> bool) -> Option<&'a Arc<Member>> {
-    let line = open.line();
+fn lightest<'a>(open: &Eligible<'a>, stands: impl Fn(&Member) -> bool) -> Option<&'a Arc<Member>> {
+    let line = open.eligible();
     let (before, from) = line.split_at(open.pool.turn() % line.len());
     from.iter()
         .chain(before)

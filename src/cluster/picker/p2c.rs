@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::{Open, inflight};
+use super::{Eligible, inflight};
 use crate::cluster::pool::Member;
 
 /// Stands for the time of a node of which nothing is known while it has a request: it is not given
@@ -15,8 +15,12 @@ const UNKNOWN_S: f32 = 3600.0;
 
 /// Draws two open members, each as often as its weight says, and takes the one whose queue is
 /// expected to be shorter in time.
-pub(super) fn choose<'a>(open: &Open<'a>, now: Duration, rng: &mut Rng) -> Option<&'a Arc<Member>> {
-    let (line, turns) = (open.line(), open.pool.turns());
+pub(super) fn choose<'a>(
+    open: &Eligible<'a>,
+    now: Duration,
+    rng: &mut Rng,
+) -> Option<&'a Arc<Member>> {
+    let (line, turns) = (open.eligible(), open.pool.turns());
     let round = if turns.is_empty() { line.len() } else { turns.len() };
     let member = |place: usize| &line[turns.get(place).map_or(place, |at| usize::from(*at))];
     // From a place on the first that will do: the drawn one, as a rule.

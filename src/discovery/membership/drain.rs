@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::Membership;
-use super::event::What;
-use super::holder::DRAINED_HERE;
+use super::event::EventKind;
+use super::machine::DRAINED_HERE;
 use crate::cluster::config::NODES_MAX;
 use crate::cluster::health::Health;
 use crate::cluster::node::NodeId;
@@ -34,9 +34,9 @@ impl Membership {
             let endpoint =
                 claim.ways.iter().find(|way| way.key == holder.active).map(|w| w.target.endpoint);
             let (what, detail) = if drain {
-                (What::Draining, DRAINED_HERE)
+                (EventKind::Draining, DRAINED_HERE)
             } else {
-                (What::Back, "no longer drained here")
+                (EventKind::Back, "no longer drained here")
             };
             self.ledger.tell(what, holder, endpoint, detail);
         }

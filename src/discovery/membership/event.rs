@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::holder::Holder;
+use super::machine::Machine;
 
 /// The most events that wait to be fetched; a reader that fell behind misses the newest.
 const WAITING_MAX: usize = 512;
@@ -17,7 +17,7 @@ const REFUSALS_REMEMBERED: usize = 256;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum What {
+pub enum EventKind {
     /// A node has proved itself.
     Joined,
     /// A node said goodbye and is gone.
@@ -79,7 +79,7 @@ impl Ejection {
     }
 }
 
-impl What {
+impl EventKind {
     /// A short lowercase fragment, for the log and the API.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -129,7 +129,7 @@ impl What {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// What happened.
-    pub what: What,
+    pub what: EventKind,
     /// The node's name, as the view shows it; a candidate's instance label, made printable.
     pub node: String,
     /// Where it is, if that is known.
@@ -151,17 +151,17 @@ impl fmt::Display for Event {
 /// What the parts of the table share: the numbers they draw, the events they tell, and whether
 /// the view has to be made anew.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct EventLog {
     drawn: u64,
     /// Something that routes or is shown has changed since the last view.
     pub(super) changed: bool,
     /// With the number of the node each is about, by which it gets the name that people see.
     waiting: VecDeque<(Option<u64>, Event)>,
-    told: VecDeque<(What, String)>,
+    told: VecDeque<(EventKind, String)>,
     second: (u64, u32),
 }
 
-impl Ledger {
+impl EventLog {
     /// A number never drawn before.
     pub(super) fn number(&mut self) -> u64 {
         self.drawn += 1;
@@ -172,8 +172,8 @@ impl Ledger {
     /// is gone by then.
     pub(super) fn tell(
         &mut self,
-        what: What,
-        holder: &Holder,
+        what: EventKind,
+        holder: &Machine,
         endpoint: Option<SocketAddr>,
         detail: impl Into<String>,
     ) {
@@ -189,18 +189,18 @@ impl Ledger {
 
     /// Tells of a candidate that was not taken: once for each label, and a few a second at most.
     pub(super) fn refuse(&mut self, label: String, detail: &str, now: Duration) {
-        self.tell_once(What::Refused, label, None, detail.to_owned(), now);
+        self.tell_once(EventKind::Refused, label, None, detail.to_owned(), now);
     }
 
     /// Tells of a candidate that does not answer as it should, within the same bounds.
     pub(super) fn fault(&mut self, label: String, at: SocketAddr, why: &str, now: Duration) {
         let detail = format!("{why}; check the program and the port that are advertised");
-        self.tell_once(What::Faulty, label, Some(at), detail, now);
+        self.tell_once(EventKind::Faulty, label, Some(at), detail, now);
     }
 
     fn tell_once(
         &mut self,
-        what: What,
+        what: EventKind,
         node: String,
         endpoint: Option<SocketAddr>,
         detail: String,
@@ -246,13 +246,13 @@ mod tests {
     fn an_event_reads_as_a_line() {
         let endpoint = Some(SocketAddr::from(([10, 0, 0, 5], 8080)));
         let event =
-            Event { what: What::Joined, node: "ada".into(), endpoint, detail: "mdns".into() };
+            Event { what: EventKind::Joined, node: "ada".into(), endpoint, detail: "mdns".into() };
         assert_eq!(event.to_string(), "node joined: ada on 10.0.0.5:8080 (mdns)");
     }
 
     #[test]
     fn a_flood_of_refusals_becomes_a_few_lines() {
-        let mut ledger = Ledger::default();
+        let mut ledger = EventLog::default();
         for n in 0..5000_u64 {
             ledger.refuse(format!("rogue-{n}"), "too many", Duration::from_millis(n));
             ledger.refuse("again".into(), "too many", Duration::from_millis(n));

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::claim::Claim;
+use super::address::Address;
+use super::entry::Entry;
 use super::probe::{Probe, ProbeTicket};
-use super::way::Way;
 use crate::cluster::config::PROBES_MAX;
 use crate::cluster::health::{Health, Thresholds};
 use crate::cluster::node::NodeId;
@@ -26,7 +26,7 @@ enum Rank {
 }
 
 impl Rank {
-    fn of(claim: &Claim, way: &Way) -> Self {
+    fn of(claim: &Entry, way: &Address) -> Self {
         let down = way.health() == Health::Down && !way.record.in_doubt();
         match (claim.is_active(way.key), way.answer) {
             (true, _) if !down => Self::Serving,
@@ -109,7 +109,7 @@ impl Schedule {
     /// Puts the questions that are due and have a place.
     pub(super) fn start(
         &mut self,
-        claims: &mut BTreeMap<NodeId, Claim>,
+        claims: &mut BTreeMap<NodeId, Entry>,
         limits: &Thresholds,
         now: Duration,
         rng: &mut fastrand::Rng,
@@ -143,7 +143,7 @@ impl Schedule {
 
     fn put(
         &mut self,
-        claim: &mut Claim,
+        claim: &mut Entry,
         key: u64,
         rank: Rank,
         limits: &Thresholds,
@@ -173,7 +173,7 @@ impl Schedule {
     /// When a question is due that has a place, or one under way is given up.
     pub(super) fn next_wake(
         &self,
-        claims: &BTreeMap<NodeId, Claim>,
+        claims: &BTreeMap<NodeId, Entry>,
         now: Duration,
     ) -> Option<Duration> {
         let places = self.places();

@@ -97,12 +97,12 @@ impl Lab {
         }
     }
 
-    fn told(&self) -> Vec<What> {
+    fn told(&self) -> Vec<EventKind> {
         self.events.iter().map(|event| event.what).collect()
     }
 
     /// The events of this kind, as lines.
-    fn lines(&self, what: What) -> Vec<String> {
+    fn lines(&self, what: EventKind) -> Vec<String> {
         let of_kind = self.events.iter().filter(|event| event.what == what);
         of_kind.map(ToString::to_string).collect()
     }
@@ -133,7 +133,7 @@ fn a_fresh_node_serves_after_one_good_probe() {
     let mut lab = Lab::new();
     lab.joined("a", 1, 1);
     assert_eq!(lab.shown(), [("a".to_owned(), Health::Up)]);
-    assert_eq!((lab.members[0].node.name.as_str(), lab.told()[0]), ("pi", What::Joined));
+    assert_eq!((lab.members[0].node.name.as_str(), lab.told()[0]), ("pi", EventKind::Joined));
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_forged_goodbye_changes_nothing() {
     lab.pass(100);
     assert_eq!(lab.shown(), [("a".to_owned(), Health::Up)]);
     assert!(!lab.members[0].advertised);
-    assert_eq!(lab.told(), [What::Joined, What::FalseGoodbye]);
+    assert_eq!(lab.told(), [EventKind::Joined, EventKind::FalseGoodbye]);
 }
 
 #[test]
@@ -172,7 +172,10 @@ fn a_goodbye_of_the_start_before_is_no_forgery() {
     lab.pass(12);
     lab.answers.insert(at(1), up("a", 2));
     lab.pass(12);
-    assert_eq!(lab.told(), [What::Joined, What::Draining, What::Restarted, What::Back]);
+    assert_eq!(
+        lab.told(),
+        [EventKind::Joined, EventKind::Draining, EventKind::Restarted, EventKind::Back]
+    );
 }
 
 #[test]
@@ -186,7 +189,10 @@ fn a_node_that_drained_and_said_goodbye_leaves_the_list_when_it_stops() {
     assert!(lab.members[0].last_resort);
     lab.answers.insert(at(1), ProbeResult::Refused);
     lab.pass(7);
-    assert_eq!((lab.shown(), lab.told()), (vec![], vec![What::Joined, What::Draining, What::Left]));
+    assert_eq!(
+        (lab.shown(), lab.told()),
+        (vec![], vec![EventKind::Joined, EventKind::Draining, EventKind::Left])
+    );
 }
 
 #[test]
@@ -233,7 +239,7 @@ fn a_new_address_and_a_new_boot_are_swapped_in_place() {
     let member = &lab.members[0];
     assert_eq!((member.node.endpoint, member.health, lab.members.len()), (at(2), Health::Up, 1));
     assert!(member.epoch != epoch && Arc::ptr_eq(&member.counters, &counters));
-    assert!(!lab.told().contains(&What::Left) && lab.told().contains(&What::Moved));
+    assert!(!lab.told().contains(&EventKind::Left) && lab.told().contains(&EventKind::Moved));
 }
 
 #[test]
@@ -244,7 +250,7 @@ fn a_healthy_address_is_not_replaced_by_a_forged_one() {
     lab.seen("pc-a", Some("a"), &[9]);
     lab.pass(50);
     assert_eq!((lab.members[0].node.endpoint, lab.members[0].health), (at(1), Health::Up));
-    assert_eq!(lab.told(), [What::Joined, What::Faulty]);
+    assert_eq!(lab.told(), [EventKind::Joined, EventKind::Faulty]);
 }
 
 #[test]
@@ -257,7 +263,7 @@ fn two_boots_at_once_are_two_clones_and_one_again_when_the_first_leaves() {
     let clones = [("a".to_owned(), Health::Up), ("a-2".to_owned(), Health::Up)];
     assert_eq!(lab.shown(), clones);
     assert!(lab.members.iter().any(|m| m.node.endpoint == at(2) && m.node.name == "pi-2"));
-    assert_eq!(lab.told().iter().filter(|what| **what == What::Cloned).count(), 1);
+    assert_eq!(lab.told().iter().filter(|what| **what == EventKind::Cloned).count(), 1);
     lab.answers.remove(&at(1));
     lab.left("pc-a");
     lab.pass(60);
@@ -302,7 +308,7 @@ fn a_restart_seen_over_two_addresses_makes_no_clone() {
     lab.answers.insert(at(1), up("a", 2));
     lab.pass(50);
     assert_eq!(lab.shown(), [("a".to_owned(), Health::Up)]);
-    assert_eq!(lab.told(), [What::Joined, What::Restarted]);
+    assert_eq!(lab.told(), [EventKind::Joined, EventKind::Restarted]);
 }
 
 #[test]
@@ -330,5 +336,5 @@ fn another_cluster_is_ignored_and_told_once() {
     lab.table.change(&Change::Seen(Source::Mdns, other.clone()), lab.now);
     lab.table.change(&Change::Seen(Source::Mdns, other), lab.now);
     lab.pass(10);
-    assert_eq!((lab.members.len(), lab.told()), (0, vec![What::Refused]));
+    assert_eq!((lab.members.len(), lab.told()), (0, vec![EventKind::Refused]));
 }

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Membership;
-use super::claim::{Claim, Context};
+use super::entry::{Context, Entry};
 use super::event::Ejection;
-use super::holder::Holder;
+use super::machine::Machine;
 use crate::cluster::health::{Health, Outcome};
 use crate::cluster::node::{NodeId, Offer};
 
@@ -33,10 +33,10 @@ impl Membership {
     /// Whether a node may be ejected for what goes wrong with it. Not when half of its peers have just
     /// done wrong too, because then it is the application; and never more than half of the nodes,
     /// so never the last one. The nodes are those of its service.
-    fn errs_alone(&self, node: &Holder) -> bool {
+    fn errs_alone(&self, node: &Machine) -> bool {
         let (mut peers, mut alike, mut out, mut all) = (0, 0, 0, 0);
         let is_peer =
-            |holder: &Holder| !holder.drained_here && holder.offer.service == node.offer.service;
+            |holder: &Machine| !holder.drained_here && holder.offer.service == node.offer.service;
         for holder in self.holders().filter(|holder| is_peer(holder)) {
             let is_out = holder.standing.is_out(holder.shown);
             out += usize::from(is_out);
@@ -49,7 +49,7 @@ impl Membership {
         alike * 2 < peers && (out + 1) * 2 <= all
     }
 
-    fn holders(&self) -> impl Iterator<Item = &Holder> {
+    fn holders(&self) -> impl Iterator<Item = &Machine> {
         self.claims.values().flat_map(|claim| &claim.holders).filter(|holder| holder.proven)
     }
 
@@ -66,19 +66,19 @@ impl Membership {
 
     /// Time has passed.
     pub(super) fn advance(&mut self, now: Duration) {
-        let due = |claim: &&Claim| {
+        let due = |claim: &&Entry| {
             let steps = claim.holders.iter().filter(|holder| holder.proven);
             steps.filter_map(|h| h.standing.next_step(h.shown)).any(|at| at <= now)
         };
         let due: Vec<NodeId> =
             self.claims.values().filter(due).map(|claim| claim.id.clone()).collect();
         for id in due {
-            self.with(&id, now, Claim::advance);
+            self.with(&id, now, Entry::advance);
         }
     }
 }
 
-impl Claim {
+impl Entry {
     /// What a request's outcome does to the standing of a holder. `alone`: requests go wrong here, and
     /// not at its peers.
     fn tried(&mut self, at: usize, outcome: Outcome, alone: bool, cx: &mut Context<'_>) {

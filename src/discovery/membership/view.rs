@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::claim::Claim;
-use super::event::{Event, What};
-use super::holder::Holder;
-use super::way::Way;
+use super::address::Address;
+use super::entry::Entry;
+use super::event::{Event, EventKind};
+use super::machine::Machine;
 use super::{Membership, STARTING_SHOWN_MAX, names};
 use crate::cluster::health::Health;
 use crate::cluster::node::{Node, NodeId};
@@ -65,7 +65,7 @@ impl Membership {
                 if name != wanted {
                     let detail =
                         format!("another node is called {wanted} too; give it its own --name");
-                    self.ledger.tell(What::Renamed, holder, None, detail);
+                    self.ledger.tell(EventKind::Renamed, holder, None, detail);
                 }
             }
             all.push(Given { key, at, id, name });
@@ -77,7 +77,7 @@ impl Membership {
     /// Who proved itself first comes first.
     pub(super) fn give_ids(&self) -> Vec<(NodeId, usize, NodeId, Option<String>)> {
         let candidates = self.claims.values().filter(|claim| claim.is_candidate()).count();
-        let shown = |claim: &&Claim| !claim.is_candidate() || candidates <= STARTING_SHOWN_MAX;
+        let shown = |claim: &&Entry| !claim.is_candidate() || candidates <= STARTING_SHOWN_MAX;
         let mut given: BTreeSet<NodeId> = BTreeSet::new();
         let mut ids = Vec::new();
         for claim in self.claims.values().filter(shown) {
@@ -99,8 +99,8 @@ impl Membership {
     }
 }
 
-fn member(claim: &Claim, holder: &Holder, id: NodeId, name: String) -> Option<Member> {
-    let way: &Way = claim.way(holder.active)?;
+fn member(claim: &Entry, holder: &Machine, id: NodeId, name: String) -> Option<Member> {
+    let way: &Address = claim.way(holder.active)?;
     let suspect = holder.shown == Health::Suspect;
     let (health, why) = holder.said(way);
     Some(Member {

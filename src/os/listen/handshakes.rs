@@ -25,7 +25,7 @@ const UNDER_WAY: Duration = Duration::from_millis(200);
 /// that costs nobody a request. What is accepted from now on inherits the filter, and needs nothing
 /// that it drops. TCP fast open changes nothing, since its request comes with the SYN and is lost
 /// with it; nor do SYN cookies, whose handshakes end with an ACK as others do.
-pub(crate) fn begin_no_handshake(listener: &impl AsFd) -> Duration {
+pub(crate) fn refuse_new_handshakes(listener: &impl AsFd) -> Duration {
     let filtered = SockRef::from(listener).attach_filter(&no_syn());
     if filtered.is_ok() { UNDER_WAY } else { Duration::ZERO }
 }
@@ -85,7 +85,7 @@ mod tests {
             let addr = SocketAddr::new(host.parse().unwrap(), port);
             let connect = || TcpStream::connect_timeout(&addr, UNDER_WAY);
             let mut client = connect().unwrap();
-            assert_eq!(begin_no_handshake(&listener), UNDER_WAY);
+            assert_eq!(refuse_new_handshakes(&listener), UNDER_WAY);
             assert_eq!(connect().unwrap_err().kind(), ErrorKind::TimedOut, "{addr}");
             listener.set_nonblocking(false).unwrap();
             let (mut accepted, _) = listener.accept().unwrap();

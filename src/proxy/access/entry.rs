@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::Desk;
+use super::LogBuffer;
 use super::line::Line;
 use crate::proxy::headers::Forwarding;
 
@@ -23,10 +23,10 @@ const STOPPED: &str = "stopped";
 /// there is exactly one, however the request ends. Empty, and of no cost, between requests and
 /// where there is no access log.
 #[derive(Default)]
-pub(crate) struct Entry(Option<Box<Facts>>);
+pub(crate) struct LogEntry(Option<Box<Facts>>);
 
 struct Facts {
-    desk: Rc<Desk>,
+    desk: Rc<LogBuffer>,
     client: Box<str>,
     method: Option<Box<str>>,
     target: Option<Box<str>>,
@@ -44,9 +44,9 @@ struct Facts {
     cause: Option<&'static str>,
 }
 
-impl Entry {
+impl LogEntry {
     /// The first bytes of a head are there. Does nothing if that is known, or nothing is logged.
-    pub(crate) fn begin(&mut self, desk: Option<&Rc<Desk>>, from: &Forwarding) {
+    pub(crate) fn begin(&mut self, desk: Option<&Rc<LogBuffer>>, from: &Forwarding) {
         let Some(desk) = desk.filter(|_| self.0.is_none()) else { return };
         let now = Instant::now();
         self.0 = Some(Box::new(Facts {
@@ -192,6 +192,6 @@ mod tests {
 
     #[test]
     fn an_entry_is_no_larger_than_a_pointer() {
-        assert_eq!(size_of::<Entry>(), size_of::<usize>());
+        assert_eq!(size_of::<LogEntry>(), size_of::<usize>());
     }
 }

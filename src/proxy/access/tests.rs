@@ -49,8 +49,8 @@ fn on_a_worker<T>(work: impl Future<Output = T>) -> T {
     runtime.unwrap().block_on(work)
 }
 
-fn write_one(desk: &Rc<Desk>) {
-    let mut entry = Entry::default();
+fn write_one(desk: &Rc<LogBuffer>) {
+    let mut entry = LogEntry::default();
     entry.begin(Some(desk), &Forwarding::new([10, 0, 0, 9].into(), false));
     entry.asks("GET", "/");
     entry.end(CLIENT_LEFT);
@@ -64,7 +64,7 @@ fn a_writer_that_is_stuck_holds_no_worker_back_and_every_line_is_written_or_coun
     let dropped = || counts.access_log_lines_dropped.get();
     let mut lines = 0;
     on_a_worker(async {
-        let desk = Desk::start(log);
+        let desk = LogBuffer::start(log);
         while dropped() == 0 {
             write_one(&desk);
             lines += 1;
@@ -86,7 +86,7 @@ fn a_writer_that_is_stuck_holds_no_worker_back_and_every_line_is_written_or_coun
 fn a_reader_that_went_away_costs_its_lines_and_nothing_else() {
     let (log, writer, counts) = start(Broken);
     on_a_worker(async {
-        let desk = Desk::start(log);
+        let desk = LogBuffer::start(log);
         (0..10).for_each(|_| write_one(&desk));
     });
     on_a_worker(writer.finish());
@@ -95,7 +95,7 @@ fn a_reader_that_went_away_costs_its_lines_and_nothing_else() {
 
 #[test]
 fn where_nothing_is_logged_an_entry_stays_empty() {
-    let mut entry = Entry::default();
+    let mut entry = LogEntry::default();
     entry.begin(None, &Forwarding::new([10, 0, 0, 9].into(), false));
     entry.goes_as(|| unreachable!("nobody asks for it"));
     entry.end(None);

@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::AsyncRead;
 use tokio::process::{ChildStderr, ChildStdout};
 
-use crate::telemetry::writer::{Outlet, Page, each_line, unbuffered};
+use crate::telemetry::writer::{NonBlockingWriter, Page, each_line, unbuffered};
 
 /// Lines that wait to be written; more are dropped, and said to be.
 const LINES_MAX: usize = 256;
@@ -20,8 +20,8 @@ const NAME_CHARS_MAX: usize = 32;
 #[derive(Debug)]
 pub(super) struct Output {
     name: String,
-    stdout: Outlet,
-    stderr: Outlet,
+    stdout: NonBlockingWriter,
+    stderr: NonBlockingWriter,
 }
 
 impl Output {
@@ -45,15 +45,15 @@ impl Output {
     }
 }
 
-fn outlet(name: &str, to: impl io::Write + Send + 'static) -> io::Result<Outlet> {
-    Outlet::start(name, LINES_MAX, to, |lines| {
+fn outlet(name: &str, to: impl io::Write + Send + 'static) -> io::Result<NonBlockingWriter> {
+    NonBlockingWriter::start(name, LINES_MAX, to, |lines| {
         if lines > 0 {
             tracing::warn!(lines, "lines of the command could not be written");
         }
     })
 }
 
-async fn pass_on(name: String, from: impl AsyncRead + Unpin, to: Outlet) {
+async fn pass_on(name: String, from: impl AsyncRead + Unpin, to: NonBlockingWriter) {
     let mut dropped = 0u64;
     each_line(from, LINE_BYTES_MAX, |line| {
         let page = Page { bytes: format!("{name} | {line}\n").into_bytes(), lines: 1 };

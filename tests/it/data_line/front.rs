@@ -14,9 +14,9 @@ use picluster::cluster::pool::{self, Feedback, Member, Publisher};
 use picluster::os::listen;
 use picluster::os::systemd::Pulses;
 use picluster::proxy::access::AccessLog;
-use picluster::proxy::{Settings, Teaching, Worker};
+use picluster::proxy::{EmptyClusterPage, Proxy, Settings};
 use picluster::server::buffer::Memory;
-use picluster::server::{Bounds, Phase, Workers};
+use picluster::server::{ConnectionLimits, Phase, Workers};
 use tokio::sync::{mpsc, watch};
 
 use super::wire::{ANY_ID, PATIENCE, Puppet, Wire, member};
@@ -91,7 +91,7 @@ impl Front {
             sticky: setup.sticky,
             trusted_proxies: setup.trusted_proxies,
             via: "front".to_owned(),
-            teaching: Teaching { html: "<p>teach".to_owned(), text: "teach\n".to_owned() },
+            teaching: EmptyClusterPage { html: "<p>teach".to_owned(), text: "teach\n".to_owned() },
             started: Instant::now() - setup.age,
             feedback,
             kept_max: 1024,
@@ -112,7 +112,7 @@ impl Front {
             listen::bind_shared(([127, 0, 0, 1], 0).into(), "--listen", setup.workers).unwrap();
         let addr = listeners[0].local_addr().unwrap();
         let connections = setup.limits.connections;
-        let bounds = Bounds {
+        let bounds = ConnectionLimits {
             connections,
             per_client: setup.limits.connections_per_client.unwrap_or(usize::MAX),
             wait: setup.hold,
@@ -121,7 +121,7 @@ impl Front {
         };
         let workers = Workers::start(listeners, bounds, &watched, &Pulses::default(), {
             let (settings, pool) = (Arc::clone(&settings), pool.clone());
-            move || Worker::start(Arc::clone(&settings), pool.clone())
+            move || Proxy::start(Arc::clone(&settings), pool.clone())
         });
         let workers = workers.unwrap();
         Self { addr, publisher, pool, settings, phase, workers, feedback: told }

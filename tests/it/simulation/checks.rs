@@ -9,7 +9,7 @@ use picluster::cluster::config::{NODES_MAX, PROBES_MAX};
 use picluster::cluster::health::{Health, Outcome};
 use picluster::cluster::picker;
 use picluster::cluster::pool::{Counters, Member, Pool};
-use picluster::discovery::membership::{Event, NodeState, ProbeResult, What};
+use picluster::discovery::membership::{Event, EventKind, NodeState, ProbeResult};
 
 use super::world::{Machine, State};
 
@@ -268,8 +268,8 @@ impl Checks {
 
     /// An event has to say the name that people see, unless its node is gone by now.
     pub(super) fn are_told_as_shown(&self, events: &[Event]) {
-        let parting = |what| matches!(what, What::Left | What::Forgotten);
-        let of_candidate = |what| matches!(what, What::Refused | What::Faulty);
+        let parting = |what| matches!(what, EventKind::Left | EventKind::Forgotten);
+        let of_candidate = |what| matches!(what, EventKind::Refused | EventKind::Faulty);
         let gone = |name: &str| events.iter().any(|e| parting(e.what) && e.node == name);
         for event in events.iter().filter(|event| !of_candidate(event.what)) {
             let shown = self.shown.iter().any(|member| member.name == event.node);

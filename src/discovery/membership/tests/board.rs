@@ -90,8 +90,8 @@ fn a_flickering_supply_is_told_once_a_minute() {
         lab.answers.insert(at(1), saying(1, n % 2 == 0, 0.5));
         lab.pass(30);
     }
-    assert!(lab.told().contains(&What::BoardWell));
-    let told = lab.told().iter().filter(|what| **what != What::Joined).count();
+    assert!(lab.told().contains(&EventKind::BoardWell));
+    let told = lab.told().iter().filter(|what| **what != EventKind::Joined).count();
     assert!((2..=4).contains(&told), "{:?}", lab.told());
-    assert_eq!(lab.lines(What::BoardTrouble)[0], "node's board is in trouble: pi (throttled)");
+    assert_eq!(lab.lines(EventKind::BoardTrouble)[0], "node's board is in trouble: pi (throttled)");
 }

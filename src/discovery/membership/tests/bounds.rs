@@ -78,14 +78,14 @@ fn a_full_table_takes_no_more_nodes_until_one_is_gone() {
     let is_in = |lab: &Lab, endpoint| lab.members.iter().any(|m| m.node.endpoint == endpoint);
     assert!(!is_in(&lab, late));
     assert_eq!(
-        lab.lines(What::Refused),
+        lab.lines(EventKind::Refused),
         ["candidate not taken: node256 (the table of nodes is full)"]
     );
     // No clone gets in either.
     lab.answers.insert(at(9), up("node7", 2));
     lab.seen("clone", Some("node7"), &[9]);
     lab.pass(50);
-    assert!(!is_in(&lab, at(9)) && !lab.told().contains(&What::Cloned));
+    assert!(!is_in(&lab, at(9)) && !lab.told().contains(&EventKind::Cloned));
     lab.answers.remove(&at(9));
     lab.left("clone");
     let gone = nth(&mut lab, 5);
@@ -117,7 +117,7 @@ fn a_stall_of_our_own_loses_no_node() {
         lab.pass(50);
     }
     assert_eq!(lab.shown().iter().filter(|(_, health)| *health == Health::Up).count(), 20);
-    assert!(!lab.told().contains(&What::Lost));
+    assert!(!lab.told().contains(&EventKind::Lost));
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn a_foreign_device_yields_the_contested_address_and_keeps_its_other_one() {
     assert_eq!(lab.shown_at(1), Some(("pi", Health::Up)));
     assert_eq!(lab.shown_at(2), Some(("NAS", Health::Up)));
     assert!(lab.members.iter().any(|m| Arc::ptr_eq(&m.counters, &counters)));
-    assert_eq!(lab.told(), [What::Joined, What::Joined, What::Moved]);
+    assert_eq!(lab.told(), [EventKind::Joined, EventKind::Joined, EventKind::Moved]);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_foreign_device_that_has_only_the_contested_address_is_forgotten_aloud() {
     lab.joined("b", 1, 1);
     lab.pass(10);
     assert_eq!(lab.shown(), [("b".to_owned(), Health::Up)]);
-    let told = lab.lines(What::Forgotten);
+    let told = lab.lines(EventKind::Forgotten);
     assert_eq!(told, ["node forgotten: NAS on 10.0.0.1:8080 (another node answers there now)"]);
 }
 

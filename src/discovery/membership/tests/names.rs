@@ -31,7 +31,7 @@ fn a_node_joins_under_the_name_it_says_not_the_one_it_was_proposed_under() {
     assert_eq!(lab.shown_at(1), Some(("host-a", Health::Starting)));
     lab.answers.insert(at(1), node("a", "ada", 1, NodeState::Up));
     lab.pass(20);
-    assert_eq!(lab.lines(What::Joined), ["node joined: ada on 10.0.0.1:8080"]);
+    assert_eq!(lab.lines(EventKind::Joined), ["node joined: ada on 10.0.0.1:8080"]);
     assert_eq!(lab.shown_at(1), Some(("ada", Health::Up)));
 }
 
@@ -66,7 +66,7 @@ fn an_event_of_a_node_that_is_gone_says_the_name_it_had() {
     lab.pass(3);
     lab.answers.insert(at(2), ProbeResult::Refused);
     lab.pass(10);
-    assert_eq!(lab.lines(What::Left), ["node left: goodbye: pi-0bcdef"]);
+    assert_eq!(lab.lines(EventKind::Left), ["node left: goodbye: pi-0bcdef"]);
 }
 
 #[test]
@@ -77,13 +77,13 @@ fn two_machines_of_one_id_are_told_by_both_names_and_both_addresses() {
     lab.seen("pc-a-x", Some("a"), &[2]);
     lab.pass(30);
     assert_eq!(
-        lab.lines(What::Cloned),
+        lab.lines(EventKind::Cloned),
         ["two machines have one id: pi-2 on 10.0.0.2:8080 (also pi on 10.0.0.1:8080, id a: a \
           copied PICLUSTER_ID or one hardware id twice; give each machine a PICLUSTER_ID of its \
           own)"]
     );
     assert_eq!(lab.shown_at(2), Some(("pi-2", Health::Up)));
-    assert!(lab.lines(What::Joined)[1].starts_with("node joined: pi-2 on 10.0.0.2:8080"));
+    assert!(lab.lines(EventKind::Joined)[1].starts_with("node joined: pi-2 on 10.0.0.2:8080"));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_second_node_of_a_name_is_warned_of_once_and_only_once_it_has_proved_itself(
     lab.answers.insert(at(200), ProbeResult::Status(200));
     lab.seen("pi", None, &[200]);
     lab.pass(100);
-    let told = lab.lines(What::Renamed);
+    let told = lab.lines(EventKind::Renamed);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("another node is called pi too; give it its own --name"), "{told:?}");
 }

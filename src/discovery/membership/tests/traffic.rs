@@ -392,7 +392,7 @@ fn an_ejection_is_told_once_with_its_cause() {
         let mut lab = Lab::with_nodes(3);
         happens(&mut lab);
         lab.pass(3);
-        let cause = |what| if let What::Ejected(cause) = what { Some(cause) } else { None };
+        let cause = |what| if let EventKind::Ejected(cause) = what { Some(cause) } else { None };
         lab.told().into_iter().filter_map(cause).collect()
     };
     let falls = |lab: &mut Lab| lab.falls_and_comes_back(1);

@@ -16,23 +16,23 @@ use tokio::sync::mpsc;
 const HANDED_MAX: usize = 64;
 
 /// A connection that another worker accepted.
-pub(super) type Handed = (TcpStream, SocketAddr);
+pub(super) type Accepted = (TcpStream, SocketAddr);
 
 /// How many connections each worker has, and where it is handed more. Shared by all of them; touched
 /// at the beginning and the end of a connection, never by a request.
 #[derive(Debug)]
-pub(super) struct Spread(Box<[Share]>);
+pub(super) struct Handoff(Box<[Share]>);
 
 #[derive(Debug)]
 struct Share {
     /// Counted by whoever assigns a connection, taken back by the worker that had it.
     connections: AtomicUsize,
-    inbox: mpsc::Sender<Handed>,
+    inbox: mpsc::Sender<Accepted>,
 }
 
-impl Spread {
+impl Handoff {
     /// Of so many workers, each with its end of what it is handed.
-    pub(super) fn over(workers: usize) -> (Self, Vec<mpsc::Receiver<Handed>>) {
+    pub(super) fn over(workers: usize) -> (Self, Vec<mpsc::Receiver<Accepted>>) {
         let shares = (0..workers).map(|_| {
             let (inbox, handed) = mpsc::channel(HANDED_MAX);
             (Share { connections: AtomicUsize::new(0), inbox }, handed)
@@ -52,7 +52,7 @@ impl Spread {
     }
 
     /// A place in the hands of another worker that has clearly fewer connections than this one.
-    pub(super) fn elsewhere(&self, worker: usize) -> Option<Place<'_>> {
+    pub(super) fn elsewhere(&self, worker: usize) -> Option<HandoffSlot<'_>> {
         let count = |share: &Share| share.connections.load(Ordering::Relaxed);
         let own = count(&self.0[worker]);
         let (at, share) = self.0.iter().enumerate().min_by_key(|(_, share)| count(share))?;
@@ -60,20 +60,20 @@ impl Spread {
             return None;
         }
         let place = share.inbox.try_reserve().ok()?;
-        Some(Place { spread: self, worker: at, place })
+        Some(HandoffSlot { spread: self, worker: at, place })
     }
 }
 
-/// See [`Spread::elsewhere`].
-pub(super) struct Place<'a> {
-    spread: &'a Spread,
+/// See [`Handoff::elsewhere`].
+pub(super) struct HandoffSlot<'a> {
+    spread: &'a Handoff,
     worker: usize,
-    place: mpsc::Permit<'a, Handed>,
+    place: mpsc::Permit<'a, Accepted>,
 }
 
-impl Place<'_> {
+impl HandoffSlot<'_> {
     /// Hands the connection over.
-    pub(super) fn hand(self, connection: Handed) {
+    pub(super) fn hand(self, connection: Accepted) {
         // Now, so that a rush is not handed to one worker as a whole.
         self.spread.entered(self.worker);
         self.place.send(connection);
@@ -86,7 +86,7 @@ mod tests {
 
     /// Where the next connection goes if the worker with the first of these counts accepts it.
     fn goes_to(counts: &[usize]) -> usize {
-        let (spread, _handed) = Spread::over(counts.len());
+        let (spread, _handed) = Handoff::over(counts.len());
         for (worker, count) in counts.iter().enumerate() {
             (0..*count).for_each(|_| spread.entered(worker));
         }
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_takes_nothing_is_handed_no_more_than_it_may_have_waiting() {
-        let (spread, _handed) = Spread::over(2);
+        let (spread, _handed) = Handoff::over(2);
         (0..1000).for_each(|_| spread.entered(0));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = listener.local_addr().unwrap();

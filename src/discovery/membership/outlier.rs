@@ -39,11 +39,11 @@ const TRIAL_OUT: Duration = Duration::from_secs(1);
 const TRIAL_OUT_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct Outlier {
     /// It has been up, and did not take leave since: coming back is not joining.
     served: bool,
-    course: Course,
-    out: Option<Out>,
+    course: Ramp,
+    ejected: Option<Ejected>,
     /// Ejections for errors that are not forgiven yet, and when the last one ended.
     ejections: u32,
     ejected_until: Duration,
@@ -57,7 +57,7 @@ pub(super) struct Standing {
 
 /// How it gets its share.
 #[derive(Debug, Default)]
-enum Course {
+enum Ramp {
     #[default]
     Whole,
     /// One request at a time. Left for `Slow` by an answered request, for an ejection by one that
@@ -71,16 +71,16 @@ enum Course {
 
 /// An ejection that no probe ends.
 #[derive(Debug)]
-struct Out {
+struct Ejected {
     cause: Ejection,
     until: Duration,
     why: String,
 }
 
-impl Standing {
+impl Outlier {
     /// The node's health where its address has this one.
     pub(super) fn over(&self, way: Health) -> Health {
-        match (way, &self.out) {
+        match (way, &self.ejected) {
             (Health::Up | Health::Suspect, Some(_)) => Health::Ejected,
             _ => way,
         }
@@ -88,12 +88,12 @@ impl Standing {
 
     /// Whether it is out although its address answers.
     pub(super) fn is_out(&self, shown: Health) -> bool {
-        shown == Health::Ejected && self.out.is_some()
+        shown == Health::Ejected && self.ejected.is_some()
     }
 
     /// Why it is ejected, where its address has this health: that refuses, unless it answers.
     pub(super) fn ejection(&self, way: Health) -> Ejection {
-        match (way, &self.out) {
+        match (way, &self.ejected) {
             (Health::Up | Health::Suspect, Some(out)) => out.cause,
             _ => Ejection::Refused,
         }
@@ -101,8 +101,8 @@ impl Standing {
 
     pub(super) fn share(&self, shown: Health) -> Share {
         match &self.course {
-            Course::Trial { taken, .. } if shown == Health::Up => Share::Trial(Arc::clone(taken)),
-            Course::Slow { quarters, .. } if shown == Health::Up => {
+            Ramp::Trial { taken, .. } if shown == Health::Up => Share::Trial(Arc::clone(taken)),
+            Ramp::Slow { quarters, .. } if shown == Health::Up => {
                 Share::Quarters((*quarters).min(4 - self.lacking))
             }
             _ => Share::Quarters(4 - self.lacking),
@@ -117,19 +117,19 @@ impl Standing {
 
     /// A sentence for people, if there is more to say than what probes say.
     pub(super) fn why(&self, shown: Health) -> Option<String> {
-        let why = match (shown, &self.course, &self.out) {
+        let why = match (shown, &self.course, &self.ejected) {
             (Health::Ejected, _, Some(out)) => out.why.clone(),
-            (Health::Up, Course::Trial { .. }, _) => {
+            (Health::Up, Ramp::Trial { .. }, _) => {
                 "answers again; gets one request at a time until one is answered".to_owned()
             }
-            (Health::Up, Course::Slow { quarters, .. }, _) if *quarters <= 4 - self.lacking => {
+            (Health::Up, Ramp::Slow { quarters, .. }, _) if *quarters <= 4 - self.lacking => {
                 format!("answers again; gets {} % of its share for now", u32::from(*quarters) * 25)
             }
             (Health::Up, ..) if self.lacking > 0 => {
                 let part = ["three quarters", "half", "a quarter"][usize::from(self.lacking) - 1];
                 format!("up; throttled, so it gets {part} of a share")
             }
-            (Health::Up, Course::Untried, _) => {
+            (Health::Up, Ramp::Untried, _) => {
                 "answers probes again; no request came to try it with".to_owned()
             }
             _ => return None,
@@ -143,10 +143,10 @@ impl Standing {
             (Health::Suspect, Health::Up) if self.share(to).is_trial() => {}
             (Health::Suspect, Health::Up) => self.start_slowly(usable, now),
             (Health::Ejected | Health::Down, Health::Up) if self.served => {
-                self.course = Course::Trial { taken: Arc::default(), until: now + TRIAL_FOR };
+                self.course = Ramp::Trial { taken: Arc::default(), until: now + TRIAL_FOR };
             }
             (_, Health::Suspect) => {}
-            _ => self.course = Course::Whole,
+            _ => self.course = Ramp::Whole,
         }
         self.served |= to == Health::Up;
     }
@@ -154,9 +154,9 @@ impl Standing {
     /// A node that carried all requests alone a moment ago, or does so now, needs no slow start.
     fn start_slowly(&mut self, usable: usize, now: Duration) {
         self.course = if usable == 0 {
-            Course::Whole
+            Ramp::Whole
         } else {
-            Course::Slow { quarters: 1, next: beat(now + SLOW_START / 3) }
+            Ramp::Slow { quarters: 1, next: beat(now + SLOW_START / 3) }
         };
     }
 
@@ -182,7 +182,7 @@ impl Standing {
             self.failed_trials += 1;
             let span = (TRIAL_OUT * self.failed_trials.min(60)).min(TRIAL_OUT_MAX);
             let why = format!("its trial request died; out for {} s", span.as_secs());
-            self.out = Some(Out { cause: Ejection::Trial, until: now + span, why });
+            self.ejected = Some(Ejected { cause: Ejection::Trial, until: now + span, why });
         }
         fails
     }
@@ -211,7 +211,7 @@ impl Standing {
         let what = if cause == Ejection::Errors { "were answered with a 5xx" } else { "broke off" };
         let why = format!("the last {ERRORS_IN_A_ROW} requests {what}; out for {secs} s");
         self.ejected_until = now + span;
-        self.out = Some(Out { cause, until: self.ejected_until, why });
+        self.ejected = Some(Ejected { cause, until: self.ejected_until, why });
     }
 
     /// Whether it gets its share of the requests, or a growing one.
@@ -222,12 +222,12 @@ impl Standing {
     /// When time alone changes something.
     pub(super) fn next_step(&self, shown: Health) -> Option<Duration> {
         let course = match &self.course {
-            Course::Trial { until, .. } => Some(*until),
-            Course::Slow { next, .. } => Some(*next),
-            Course::Whole | Course::Untried => None,
+            Ramp::Trial { until, .. } => Some(*until),
+            Ramp::Slow { next, .. } => Some(*next),
+            Ramp::Whole | Ramp::Untried => None,
         };
         let course = course.filter(|_| shown == Health::Up);
-        [course, self.out.as_ref().map(|out| out.until)].into_iter().flatten().min()
+        [course, self.ejected.as_ref().map(|out| out.until)].into_iter().flatten().min()
     }
 
     /// Time has passed. `proved`: probes have been good for long enough. True if that changes what is
@@ -239,25 +239,25 @@ impl Standing {
         usable: usize,
         now: Duration,
     ) -> bool {
-        self.out.take_if(|out| out.until <= now);
+        self.ejected.take_if(|out| out.until <= now);
         if shown != Health::Up {
             return false;
         }
         match &mut self.course {
-            Course::Trial { taken, until } if *until <= now => {
+            Ramp::Trial { taken, until } if *until <= now => {
                 if !proved || taken.load(Ordering::Relaxed) {
                     *until = now + TRIAL_AGAIN;
                     return false;
                 }
-                self.course = Course::Untried;
+                self.course = Ramp::Untried;
                 true
             }
-            Course::Slow { quarters, next } if *next <= now => {
+            Ramp::Slow { quarters, next } if *next <= now => {
                 *quarters += 1;
                 *next = beat(*next + SLOW_START / 3);
                 // It is counted itself.
                 if *quarters >= 4 || usable <= 1 {
-                    self.course = Course::Whole;
+                    self.course = Ramp::Whole;
                 }
                 true
             }

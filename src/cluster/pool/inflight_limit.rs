@@ -8,7 +8,7 @@ use tokio::sync::futures::Notified;
 /// The bound, and the line of those that wait. There is one for all nodes and workers: a node that
 /// has room again is news for whoever has waited longest.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct InflightLimit {
     inflight_max: u32,
     waiting: AtomicUsize,
     /// Requests that have ended while others waited.
@@ -16,7 +16,7 @@ pub(crate) struct Room {
     one_ended: Notify,
 }
 
-impl Room {
+impl InflightLimit {
     pub(super) fn new(inflight_max: u32) -> Self {
         Self { inflight_max, waiting: 0.into(), ended: 0.into(), one_ended: Notify::new() }
     }
@@ -53,7 +53,7 @@ impl Room {
 /// Somebody who waits, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Waiting<'a> {
-    room: &'a Room,
+    room: &'a InflightLimit,
     /// What had ended when it last looked in vain.
     shown: Option<u64>,
 }
@@ -94,14 +94,14 @@ mod tests {
 
     #[test]
     fn a_node_gets_no_more_than_it_may() {
-        let (room, inflight) = (Room::new(2), AtomicU32::new(0));
+        let (room, inflight) = (InflightLimit::new(2), AtomicU32::new(0));
         assert_eq!([(); 3].map(|()| room.enter(&inflight)), [true, true, false]);
         assert_eq!(inflight.into_inner(), 2);
     }
 
     #[test]
     fn what_ends_wakes_one_and_who_has_no_use_for_it_shows_it_to_the_next() {
-        let room = Room::new(1);
+        let room = InflightLimit::new(1);
         let (mut ada, mut bob) = (room.wait(), room.wait());
         let (mut ada_next, mut bob_next) = (pin!(ada.next()), pin!(bob.next()));
         ada_next.as_mut().enable();
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn nobody_is_told_what_ends_before_anybody_waits() {
-        let room = Room::new(1);
+        let room = InflightLimit::new(1);
         room.leave();
         let mut next = pin!(room.wait().next());
         assert!(!rings(next.as_mut()));

@@ -16,9 +16,9 @@ const DECAY: Duration = Duration::from_secs(10);
 /// since the process started, made odd, so that a value is never 0; and the seconds, as the bits of
 /// a `f32`. Two answers at once may lose one of them; the next brings the same news.
 #[derive(Debug, Default)]
-pub struct Expected(AtomicU64);
+pub struct PeakEwma(AtomicU64);
 
-impl Expected {
+impl PeakEwma {
     /// The expectation in seconds as of `now` (since the process started); 0 when nothing is known.
     pub(crate) fn read(&self, now: Duration) -> f32 {
         match self.0.load(Ordering::Relaxed) {
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_until_somebody_reads() {
-        let expected = Expected::default();
+        let expected = PeakEwma::default();
         expected.add(START, MS);
         assert_eq!(expected.read(START), 0.0);
         expected.add(START, MS);
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_slow_answer_counts_at_once_and_fades() {
-        let expected = Expected::default();
+        let expected = PeakEwma::default();
         expected.read(START);
         expected.add(START, MS);
         expected.add(after(0), 50 * MS);
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn many_quick_answers_in_a_short_time_do_not_hold_it_up() {
-        let expected = Expected::default();
+        let expected = PeakEwma::default();
         expected.read(START);
         expected.add(START, 50 * MS);
         for ms in 0..30_000 {

@@ -5,8 +5,8 @@ use crate::cluster::node::DEFAULT_CLUSTER;
 use crate::pages::badge::Badge;
 use crate::pages::html::{Page, escape};
 
-const CSS: &str = include_str!("teach.css");
-const SCRIPT: &str = include_str!("teach.js");
+const CSS: &str = include_str!("empty_cluster_page.css");
+const SCRIPT: &str = include_str!("empty_cluster_page.js");
 const REFRESH_S: u32 = 2;
 
 /// The command that starts a node of this cluster.

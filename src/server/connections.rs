@@ -18,8 +18,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::crowd::{Client, Crowd, OverLimit};
-use super::spread::{Place, Spread};
+use super::admission::{Admission, Client, OverLimit};
+use super::handoff::{Handoff, HandoffSlot};
 
 /// A connection that is idle for this long may make room for others: before that its request may
 /// well be on its way.
@@ -39,12 +39,12 @@ const PARTING: Duration = Duration::from_secs(1);
 const PARTING_KIB_MAX: usize = 64;
 
 /// What a worker and its connections share.
-pub(super) struct Books {
+pub(super) struct Connections {
     /// Set by the worker: answer what comes, then close.
     pub(super) draining: Cell<bool>,
-    crowd: Arc<Crowd>,
-    spread: Arc<Spread>,
-    /// Which worker this is, in [`Spread`].
+    crowd: Arc<Admission>,
+    spread: Arc<Handoff>,
+    /// Which worker this is, in [`Handoff`].
     worker: usize,
     connections: RefCell<Slab<Connection>>,
     /// Those of which it is not known yet whose they are.
@@ -57,11 +57,11 @@ pub(super) struct Books {
 struct Connection {
     /// `None` until its task is spawned.
     abort: Option<AbortHandle>,
-    doing: Doing,
+    doing: ConnectionState,
 }
 
-/// What a connection is doing. Written by its [`Life`], and by the worker that ends it.
-enum Doing {
+/// What a connection is doing. Written by its [`ConnectionGuard`], and by the worker that ends it.
+enum ConnectionState {
     /// It was accepted; whose it is is not known yet.
     Arriving(Instant),
     /// A request is under way, or it waits for a place.
@@ -76,15 +76,15 @@ enum Doing {
 
 impl Connection {
     fn end(&mut self) {
-        self.doing = Doing::Leaving;
+        self.doing = ConnectionState::Leaving;
         if let Some(abort) = &self.abort {
             abort.abort();
         }
     }
 }
 
-impl Books {
-    pub(super) fn new(crowd: Arc<Crowd>, spread: Arc<Spread>, worker: usize) -> Self {
+impl Connections {
+    pub(super) fn new(crowd: Arc<Admission>, spread: Arc<Handoff>, worker: usize) -> Self {
         Self {
             draining: Cell::new(false),
             crowd,
@@ -98,7 +98,7 @@ impl Books {
 
     /// A place at another worker for the connection that was just accepted, if it had better go there.
     /// Not while the workers drain: then nobody takes what is handed over.
-    pub(super) fn elsewhere(&self) -> Option<Place<'_>> {
+    pub(super) fn elsewhere(&self) -> Option<HandoffSlot<'_>> {
         if self.draining.get() { None } else { self.spread.elsewhere(self.worker) }
     }
 
@@ -113,11 +113,12 @@ impl Books {
     }
 
     /// Enters a new connection.
-    pub(super) fn open(self: &Rc<Self>) -> Life {
-        let connection = Connection { abort: None, doing: Doing::Arriving(Instant::now()) };
+    pub(super) fn open(self: &Rc<Self>) -> ConnectionGuard {
+        let connection =
+            Connection { abort: None, doing: ConnectionState::Arriving(Instant::now()) };
         let key = self.connections.borrow_mut().insert(connection);
         self.arriving.set(self.arriving.get() + 1);
-        Life {
+        ConnectionGuard {
             key,
             books: Rc::clone(self),
             arriving: Cell::new(true),
@@ -138,7 +139,7 @@ impl Books {
     /// Ends all connections, or those that wait for a request.
     pub(super) fn end(&self, all: bool) {
         for (_, connection) in &mut *self.connections.borrow_mut() {
-            if all || matches!(connection.doing, Doing::Idle(_)) {
+            if all || matches!(connection.doing, ConnectionState::Idle(_)) {
                 connection.end();
             }
         }
@@ -147,7 +148,7 @@ impl Books {
         }
     }
 
-    fn set(&self, key: usize, doing: Doing) {
+    fn set(&self, key: usize, doing: ConnectionState) {
         self.connections.borrow_mut()[key].doing = doing;
     }
 
@@ -157,10 +158,10 @@ impl Books {
     }
 
     /// Ends the one that takes longest to arrive.
-    pub(super) fn end_the_slowest_arrival(&self) {
+    pub(super) fn evict_oldest_pending(&self) {
         let mut connections = self.connections.borrow_mut();
         let slowest = oldest(&mut connections, |doing| match doing {
-            Doing::Arriving(since) => Some(*since),
+            ConnectionState::Arriving(since) => Some(*since),
             _ => None,
         });
         if let Some(slowest) = slowest {
@@ -175,7 +176,9 @@ impl Books {
         let now = Instant::now();
         let mut connections = self.connections.borrow_mut();
         let longest_idle = oldest(&mut connections, |doing| match doing {
-            Doing::Idle(since) if now.duration_since(*since) >= IDLE_PATIENCE => Some(*since),
+            ConnectionState::Idle(since) if now.duration_since(*since) >= IDLE_PATIENCE => {
+                Some(*since)
+            }
             _ => None,
         });
         if let Some(idle) = longest_idle {
@@ -183,11 +186,15 @@ impl Books {
             return true;
         }
         let oldest_head = oldest(&mut connections, |doing| match doing {
-            Doing::Head(since, _) if now.duration_since(*since) >= HEAD_PATIENCE => Some(*since),
+            ConnectionState::Head(since, _) if now.duration_since(*since) >= HEAD_PATIENCE => {
+                Some(*since)
+            }
             _ => None,
         });
         let Some(head) = oldest_head else { return false };
-        if let Doing::Head(_, waker) = std::mem::replace(&mut head.doing, Doing::Leaving) {
+        if let ConnectionState::Head(_, waker) =
+            std::mem::replace(&mut head.doing, ConnectionState::Leaving)
+        {
             waker.wake();
         }
         true
@@ -255,7 +262,7 @@ impl Books {
 /// The connection that does something for the longest time, if there is one.
 fn oldest(
     connections: &mut Slab<Connection>,
-    since: impl Fn(&Doing) -> Option<Instant>,
+    since: impl Fn(&ConnectionState) -> Option<Instant>,
 ) -> Option<&mut Connection> {
     let each = connections.iter_mut().map(|(_, connection)| connection);
     let each = each.filter_map(|connection| Some((since(&connection.doing)?, connection)));
@@ -265,16 +272,16 @@ fn oldest(
 /// The life of a connection as its task knows it. Dropping it, however the task ends, takes the
 /// connection out of the worker's books; a wrapper around the task would do that too, and double
 /// the task's size.
-pub struct Life {
+pub struct ConnectionGuard {
     key: usize,
-    books: Rc<Books>,
+    books: Rc<Connections>,
     arriving: Cell<bool>,
     /// Who it is counted for, and its place, once it was claimed.
     client: Cell<Option<Client>>,
     place: Cell<Option<OwnedSemaphorePermit>>,
 }
 
-impl Life {
+impl ConnectionGuard {
     pub(super) fn key(&self) -> usize {
         self.key
     }
@@ -305,18 +312,18 @@ impl Life {
 
     /// The connection waits for a request and may be ended without loss.
     pub(crate) fn idle_since(&self, since: Instant) {
-        self.books.set(self.key, Doing::Idle(since));
+        self.books.set(self.key, ConnectionState::Idle(since));
     }
 
     /// A request is under way.
     pub(crate) fn serves(&self) {
-        self.books.set(self.key, Doing::Serving);
+        self.books.set(self.key, ConnectionState::Serving);
     }
 
     /// Completes when this connection has to make room for others. Its request's head began to come
     /// then and is not whole yet.
-    pub(crate) fn crowded_out(&self, began: Instant) -> CrowdedOut<'_> {
-        CrowdedOut { life: self, began }
+    pub(crate) fn evicted(&self, began: Instant) -> Evicted<'_> {
+        Evicted { life: self, began }
     }
 
     /// Ends a connection that was told why it is not served. It has no place from now on.
@@ -330,7 +337,7 @@ impl Life {
     }
 }
 
-impl Drop for Life {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.arrived();
         self.books.crowd.leave(self.client.take(), self.place.take());
@@ -339,31 +346,31 @@ impl Drop for Life {
     }
 }
 
-/// See [`Life::crowded_out`].
-pub(crate) struct CrowdedOut<'a> {
-    life: &'a Life,
+/// See [`ConnectionGuard::evicted`].
+pub(crate) struct Evicted<'a> {
+    life: &'a ConnectionGuard,
     began: Instant,
 }
 
-impl Future for CrowdedOut<'_> {
+impl Future for Evicted<'_> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let Self { life, began } = *self;
         let connection = &mut life.books.connections.borrow_mut()[life.key];
-        if matches!(connection.doing, Doing::Leaving) {
+        if matches!(connection.doing, ConnectionState::Leaving) {
             return Poll::Ready(());
         }
-        connection.doing = Doing::Head(began, context.waker().clone());
+        connection.doing = ConnectionState::Head(began, context.waker().clone());
         Poll::Pending
     }
 }
 
-impl Drop for CrowdedOut<'_> {
+impl Drop for Evicted<'_> {
     fn drop(&mut self) {
         let connection = &mut self.life.books.connections.borrow_mut()[self.life.key];
-        if matches!(connection.doing, Doing::Head(..)) {
-            connection.doing = Doing::Serving;
+        if matches!(connection.doing, ConnectionState::Head(..)) {
+            connection.doing = ConnectionState::Serving;
         }
     }
 }

@@ -58,7 +58,7 @@ pub(super) struct Answer {
 }
 
 #[derive(Debug)]
-pub(super) struct Way {
+pub(super) struct Address {
     /// A number never used again.
     pub(super) key: u64,
     pub(super) target: Target,
@@ -83,7 +83,7 @@ pub(super) struct Way {
     pace: f64,
 }
 
-impl Way {
+impl Address {
     pub(super) fn new(key: u64, target: Target, now: Duration) -> Self {
         Self {
             key,
@@ -216,9 +216,9 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn way() -> Way {
+    fn way() -> Address {
         let endpoint = SocketAddr::from(([10, 0, 0, 1], 80));
-        Way::new(1, Target { endpoint, health_port: 80, path: "/".into() }, Duration::ZERO)
+        Address::new(1, Target { endpoint, health_port: 80, path: "/".into() }, Duration::ZERO)
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::claim::Context;
-use super::event::What;
-use super::standing::Standing;
-use super::way::Way;
+use super::address::Address;
+use super::entry::Context;
+use super::event::EventKind;
+use super::outlier::Outlier;
 use crate::cluster::health::Health;
 use crate::cluster::node::{Boot, Offer};
 use crate::cluster::pi::Pi;
@@ -18,7 +18,7 @@ pub(super) const DRAINED_HERE: &str = "drained here";
 
 /// A goodbye that was heard and has not been contradicted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Farewell {
+pub(super) struct Goodbye {
     pub(super) at: Duration,
     /// It came with many others, or after a disturbance of our own link: not believed unless the
     /// node itself said that it is draining.
@@ -30,7 +30,7 @@ pub(super) struct Farewell {
 const TROUBLE_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-pub(super) struct Holder {
+pub(super) struct Machine {
     /// Whether it has proved to be there. It stays so until it is dropped.
     pub(super) proven: bool,
     /// `None` for a foreign device.
@@ -50,7 +50,7 @@ pub(super) struct Holder {
     pub(super) counters: Arc<Counters>,
     /// How its board is, as it said last.
     pub(super) pi: Arc<Mutex<Option<Pi>>>,
-    /// What this start of it offers; written by [`Claim::settle`](super::claim::Claim::settle).
+    /// What this start of it offers; written by [`Entry::settle`](super::claim::Claim::settle).
     pub(super) offer: Arc<Offer>,
     /// Its board's trouble as it was last told, and when that was.
     trouble: (bool, Option<Duration>),
@@ -60,7 +60,7 @@ pub(super) struct Holder {
     pub(super) advertised: bool,
     /// Since when it is not advertised, if it is not.
     pub(super) absent_since: Duration,
-    pub(super) farewell: Option<Farewell>,
+    pub(super) farewell: Option<Goodbye>,
     /// Its last word was that it is draining.
     pub(super) drained: bool,
     /// Somebody on this machine has drained it; written where ids are given.
@@ -68,10 +68,10 @@ pub(super) struct Holder {
     /// The epoch it had by a way that answered nothing when it was left.
     pub(super) left_silent: Option<u64>,
     /// What requests have shown of it.
-    pub(super) standing: Standing,
+    pub(super) standing: Outlier,
 }
 
-impl Holder {
+impl Machine {
     /// A holder that has not proved itself.
     pub(super) fn new(wanted: String, active: u64, cx: &mut Context<'_>) -> Self {
         cx.ledger.changed = true;
@@ -95,7 +95,7 @@ impl Holder {
             drained: false,
             drained_here: false,
             left_silent: None,
-            standing: Standing::default(),
+            standing: Outlier::default(),
         }
     }
 
@@ -136,7 +136,7 @@ impl Holder {
     /// Takes over what its way says, and tells of a change. False if it has no way left.
     pub(super) fn refresh(
         &mut self,
-        ways: &[Way],
+        ways: &[Address],
         free: bool,
         foreign: bool,
         cx: &mut Context<'_>,
@@ -148,7 +148,7 @@ impl Holder {
             self.epoch = cx.ledger.number();
             return true;
         };
-        let leads_here = |way: &Way| self.is_reached_by(way.key, way.answer.map(|a| a.boot));
+        let leads_here = |way: &Address| self.is_reached_by(way.key, way.answer.map(|a| a.boot));
         let advertised = free || ways.iter().any(|way| way.instance.is_some() && leads_here(way));
         if advertised != self.advertised {
             self.advertised = advertised;
@@ -179,19 +179,19 @@ impl Holder {
         let (told, at) = self.trouble;
         if told != trouble.is_some() && at.is_none_or(|at| cx.now >= at + TROUBLE_TOLD_EVERY) {
             self.trouble = (!told, Some(cx.now));
-            let what = if told { What::BoardWell } else { What::BoardTrouble };
+            let what = if told { EventKind::BoardWell } else { EventKind::BoardTrouble };
             cx.ledger.tell(what, self, None, trouble.unwrap_or_default());
         }
         *self.pi.lock().unwrap_or_else(PoisonError::into_inner) = pi.cloned();
     }
 
     /// Why it is what it is, as a sentence for people.
-    pub(super) fn why(&self, way: &Way) -> String {
+    pub(super) fn why(&self, way: &Address) -> String {
         self.standing.why(self.standing.over(way.health())).unwrap_or_else(|| way.why.clone())
     }
 
     /// What is shown of it: its health, and why. Who is drained here but would serve is draining.
-    pub(super) fn said(&self, way: &Way) -> (Health, String) {
+    pub(super) fn said(&self, way: &Address) -> (Health, String) {
         let why = match (self.shown, self.farewell) {
             (Health::Up, _) if self.drained_here => {
                 return (Health::Draining, DRAINED_HERE.to_owned());
@@ -208,21 +208,21 @@ impl Holder {
         !self.drained_here && self.standing.has_share(self.shown)
     }
 
-    fn tell(&self, health: Health, way: &Way, foreign: bool, cx: &mut Context<'_>) {
+    fn tell(&self, health: Health, way: &Address, foreign: bool, cx: &mut Context<'_>) {
         let what = match (self.shown, health) {
             // It leaves as it said it would.
             (_, Health::Down) if self.has_taken_leave() => return,
-            (Health::Starting, _) => What::Joined,
-            (_, Health::Up) => What::Back,
-            (_, Health::Draining) => What::Draining,
-            (_, Health::Ejected) => What::Ejected(self.standing.ejection(way.health())),
-            (_, Health::Suspect) => What::Suspected,
-            (_, Health::Starting | Health::Down) => What::Lost,
+            (Health::Starting, _) => EventKind::Joined,
+            (_, Health::Up) => EventKind::Back,
+            (_, Health::Draining) => EventKind::Draining,
+            (_, Health::Ejected) => EventKind::Ejected(self.standing.ejection(way.health())),
+            (_, Health::Suspect) => EventKind::Suspected,
+            (_, Health::Starting | Health::Down) => EventKind::Lost,
         };
         let why = self.why(way);
         let detail = match (what, health) {
-            (What::Joined, Health::Up) if foreign => "without picluster",
-            (What::Joined | What::Back, Health::Up) => "",
+            (EventKind::Joined, Health::Up) if foreign => "without picluster",
+            (EventKind::Joined | EventKind::Back, Health::Up) => "",
             _ => &why,
         };
         cx.ledger.tell(what, self, Some(way.target.endpoint), detail);

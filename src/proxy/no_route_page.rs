@@ -5,7 +5,7 @@ use crate::cluster::route::Route;
 use crate::pages::badge::Badge;
 use crate::pages::html::{Page, escape};
 
-const CSS: &str = include_str!("signpost.css");
+const CSS: &str = include_str!("no_route_page.css");
 
 /// For `curl`: a route and its service a line.
 pub(crate) fn text(pool: &Pool) -> String {

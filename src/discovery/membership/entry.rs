@@ -1,18 +1,18 @@
 //! Everything that goes under one id: the ways that were advertised for it, and who holds it.
 //!
 //! One machine holds an id, as a rule, over any of its ways. Two do while clones of one card
-//! answer at once; then each is a [`Holder`] with a way of its own. An id that nobody has proved
+//! answer at once; then each is a [`Machine`] with a way of its own. An id that nobody has proved
 //! to hold yet is a candidate: it has one holder that is not `proven`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::event::{Ledger, What};
-use super::holder::{Farewell, Holder};
+use super::address::{Address, Target};
+use super::event::{EventKind, EventLog};
+use super::machine::{Goodbye, Machine};
 use super::offers::Offers;
 use super::probe::{HEALTH_PATH, ProbeResult, judge};
-use super::way::{Target, Way};
 use crate::cluster::config::{ENDPOINTS_MAX, FORGET_AFTER};
 use crate::cluster::health::{Health, Outcome, Thresholds};
 use crate::cluster::node::{Advertisement, NodeId, Offer, Sighting, Source, printable};
@@ -27,7 +27,7 @@ const BELIEVED_AFTER: Duration = Duration::from_secs(3);
 
 /// What a claim needs of the table to take something in.
 pub(super) struct Context<'a> {
-    pub(super) ledger: &'a mut Ledger,
+    pub(super) ledger: &'a mut EventLog,
     pub(super) limits: &'a Thresholds,
     /// Whether the table has room for one more node.
     pub(super) room: bool,
@@ -44,7 +44,7 @@ impl Context<'_> {
 }
 
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct Entry {
     pub(super) id: NodeId,
     pub(super) foreign: bool,
     pub(super) source: Source,
@@ -52,14 +52,14 @@ pub(super) struct Claim {
     pub(super) label: String,
     /// When it was first proposed.
     pub(super) added: Duration,
-    pub(super) ways: Vec<Way>,
+    pub(super) ways: Vec<Address>,
     /// In the order in which they came: the first goes by the id itself. Empty: to be dropped.
-    pub(super) holders: Vec<Holder>,
+    pub(super) holders: Vec<Machine>,
     /// What was advertised under this id, by the start that it was said of.
     offers: Offers,
 }
 
-impl Claim {
+impl Entry {
     pub(super) fn new(
         id: NodeId,
         foreign: bool,
@@ -85,11 +85,11 @@ impl Claim {
         !self.holders.iter().any(|holder| holder.proven)
     }
 
-    pub(super) fn way(&self, key: u64) -> Option<&Way> {
+    pub(super) fn way(&self, key: u64) -> Option<&Address> {
         self.ways.iter().find(|way| way.key == key)
     }
 
-    pub(super) fn way_mut(&mut self, key: u64) -> Option<&mut Way> {
+    pub(super) fn way_mut(&mut self, key: u64) -> Option<&mut Address> {
         self.ways.iter_mut().find(|way| way.key == key)
     }
 
@@ -101,7 +101,8 @@ impl Claim {
     /// Where this id answers now, so that nobody else can be there. A foreign device holds an
     /// address only as long as it is advertised there.
     pub(super) fn answering(&self) -> impl Iterator<Item = SocketAddr> {
-        let held = |way: &&Way| way.health().answers() && (!self.foreign || way.instance.is_some());
+        let held =
+            |way: &&Address| way.health().answers() && (!self.foreign || way.instance.is_some());
         self.ways.iter().filter(held).map(|way| way.target.endpoint)
     }
 
@@ -110,10 +111,10 @@ impl Claim {
     pub(super) fn give_up(&mut self, keys: &[u64], cx: &mut Context<'_>) {
         let (lost, kept) = std::mem::take(&mut self.ways)
             .into_iter()
-            .partition::<Vec<Way>, _>(|way| keys.contains(&way.key));
+            .partition::<Vec<Address>, _>(|way| keys.contains(&way.key));
         self.ways = kept;
         for at in 0..self.holders.len() {
-            let Holder { active, boot, proven, .. } = self.holders[at];
+            let Machine { active, boot, proven, .. } = self.holders[at];
             let known = self.ways.iter().filter(|way| way.is_of(boot));
             let best = known.max_by_key(|way| way.merit()).map(|way| way.key);
             if let Some(key) = best.filter(|_| proven && keys.contains(&active)) {
@@ -124,7 +125,7 @@ impl Claim {
             let Some(way) = lost.iter().find(|way| way.key == holder.active) else { return true };
             if holder.proven {
                 let detail = "another node answers there now";
-                cx.ledger.tell(What::Forgotten, holder, Some(way.target.endpoint), detail);
+                cx.ledger.tell(EventKind::Forgotten, holder, Some(way.target.endpoint), detail);
             }
             false
         });
@@ -167,11 +168,11 @@ impl Claim {
     /// Makes room for a new way, if there is any to make, and enters it; says where.
     fn admit(&mut self, target: &Target, cx: &mut Context<'_>) -> Option<usize> {
         if self.ways.len() >= ENDPOINTS_MAX {
-            let idle = |way: &Way| way.may_be_replaced() && !self.is_active(way.key);
+            let idle = |way: &Address| way.may_be_replaced() && !self.is_active(way.key);
             let oldest = self.ways.iter().position(idle)?;
             self.ways.remove(oldest);
         }
-        self.ways.push(Way::new(cx.ledger.number(), target.clone(), cx.now));
+        self.ways.push(Address::new(cx.ledger.number(), target.clone(), cx.now));
         Some(self.ways.len() - 1)
     }
 
@@ -198,7 +199,7 @@ impl Claim {
                 meant = true;
                 // One that was already gone has only expired: that is no goodbye.
                 if holder.shown.answers() {
-                    holder.farewell = Some(Farewell { at: cx.now, doubted });
+                    holder.farewell = Some(Goodbye { at: cx.now, doubted });
                     cx.ledger.changed = true;
                 }
             }
@@ -310,7 +311,7 @@ impl Claim {
     /// this one in turn.
     pub(super) fn ask_stand_bys(&mut self, key: u64, now: Duration) {
         let holders = &self.holders;
-        let stand_by = |way: &&mut Way| {
+        let stand_by = |way: &&mut Address| {
             let used = holders.iter().any(|holder| holder.active == way.key);
             way.key != key && way.answer.is_some() && !used
         };
@@ -322,7 +323,7 @@ impl Claim {
     pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
         if self.holders.is_empty() && !self.ways.is_empty() {
             let name = self.candidate_name();
-            self.holders.push(Holder::new(name, self.ways[0].key, cx));
+            self.holders.push(Machine::new(name, self.ways[0].key, cx));
         }
         for at in 0..self.holders.len() {
             if let Some(key) = self.replacement(&self.holders[at]) {
@@ -338,7 +339,7 @@ impl Claim {
             }
         }
         let (ways, foreign) = (&self.ways, self.foreign);
-        let unheld = |way: &Way, holders: &[Holder]| {
+        let unheld = |way: &Address, holders: &[Machine]| {
             !holders.iter().any(|h| h.is_reached_by(way.key, way.answer.map(|a| a.boot)))
         };
         let free = ways.iter().any(|way| way.instance.is_some() && unheld(way, &self.holders));
@@ -379,16 +380,16 @@ impl Claim {
 }
 
 /// Whether a node leaves the list now, and how that is to be called.
-fn parting(holder: &Holder, now: Duration) -> Option<What> {
+fn parting(holder: &Machine, now: Duration) -> Option<EventKind> {
     if !holder.proven || holder.shown.answers() {
         return None;
     }
-    let believed = |farewell: &Farewell| !farewell.doubted && now >= farewell.at + BELIEVED_AFTER;
+    let believed = |farewell: &Goodbye| !farewell.doubted && now >= farewell.at + BELIEVED_AFTER;
     let left = holder.has_taken_leave() || holder.farewell.as_ref().is_some_and(believed);
     let absent = !holder.advertised && now >= holder.since.max(holder.absent_since) + FORGET_AFTER;
     match (holder.shown, left, absent) {
-        (Health::Down, true, _) => Some(What::Left),
-        (_, _, true) => Some(What::Forgotten),
+        (Health::Down, true, _) => Some(EventKind::Left),
+        (_, _, true) => Some(EventKind::Forgotten),
         _ => None,
     }
 }

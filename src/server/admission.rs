@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 /// How many connections there may be.
 #[derive(Clone, Debug)]
-pub struct Bounds {
+pub struct ConnectionLimits {
     /// All clients together.
     pub connections: usize,
     /// Those of one address.
@@ -38,8 +38,8 @@ pub(crate) enum OverLimit {
 }
 
 /// The places, and who has them.
-pub(super) struct Crowd {
-    pub(super) bounds: Bounds,
+pub(super) struct Admission {
+    pub(super) bounds: ConnectionLimits,
     places: Arc<Semaphore>,
     /// The connections of each client that has any. Never longer than there are connections.
     clients: Mutex<HashMap<Client, usize>>,
@@ -54,8 +54,8 @@ pub(super) struct Crowd {
     began: Instant,
 }
 
-impl Crowd {
-    pub(super) fn new(bounds: Bounds) -> Self {
+impl Admission {
+    pub(super) fn new(bounds: ConnectionLimits) -> Self {
         Self {
             places: Arc::new(Semaphore::new(bounds.connections.min(Semaphore::MAX_PERMITS))),
             bounds,
@@ -152,7 +152,7 @@ impl Crowd {
 }
 
 /// One who waits; counted until it is dropped.
-pub(super) struct Waiting<'a>(&'a Crowd);
+pub(super) struct Waiting<'a>(&'a Admission);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -181,8 +181,8 @@ impl Client {
 mod tests {
     use super::*;
 
-    fn crowd(per_client: usize) -> Crowd {
-        Crowd::new(Bounds {
+    fn crowd(per_client: usize) -> Admission {
+        Admission::new(ConnectionLimits {
             connections: 100,
             per_client,
             wait: Duration::ZERO,

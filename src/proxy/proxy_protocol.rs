@@ -13,7 +13,7 @@ use crate::server::buffer::Buffer;
 
 /// Why nobody was introduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unintroduced {
+pub(super) enum ProxyHeaderError {
     /// The connection ended: many a proxy only looks whether a port is open.
     Gone,
     /// What came is something else, or longer than a buffer of the data line.
@@ -22,7 +22,7 @@ pub(super) enum Unintroduced {
 
 /// Who was introduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Introduced {
+pub(super) struct ProxiedClient {
     /// The client's address; `None` where the proxy speaks for itself or does not know.
     pub(super) client: Option<IpAddr>,
     /// The client came by TLS, which the proxy ended (version 2 can say so).
@@ -36,20 +36,20 @@ pub(super) struct Introduced {
 pub(super) async fn read(
     from: &mut TcpStream,
     inbox: &mut Buffer,
-) -> Result<Introduced, Unintroduced> {
+) -> Result<ProxiedClient, ProxyHeaderError> {
     loop {
         match ProxyHeader::parse(inbox.filled(), ParseConfig::default()) {
             Ok((header, len)) => {
                 let client = header.proxied_address().map(|address| address.source.ip());
                 let tls = header.ssl().is_some_and(|ssl| ssl.client_ssl());
                 inbox.consume(len);
-                return Ok(Introduced { client, tls });
+                return Ok(ProxiedClient { client, tls });
             }
             Err(Error::BufferTooShort) if !inbox.is_full() && !is_whole(inbox.filled()) => {}
-            Err(_) => return Err(Unintroduced::Invalid),
+            Err(_) => return Err(ProxyHeaderError::Invalid),
         }
         if !matches!(inbox.read_from(from).await, Ok(1..)) {
-            return Err(Unintroduced::Gone);
+            return Err(ProxyHeaderError::Gone);
         }
     }
 }

@@ -6,18 +6,18 @@
 
 use std::time::Duration;
 
-use super::claim::{Claim, Context};
-use super::event::What;
-use super::holder::Holder;
+use super::address::Address;
+use super::entry::{Context, Entry};
+use super::event::EventKind;
+use super::machine::Machine;
 use super::probe::Proof;
-use super::way::Way;
 use crate::cluster::health::{Health, Outcome};
 use crate::cluster::node::Boot;
 
-impl Claim {
+impl Entry {
     /// Finds the holder for a way that has just proved who is there.
     pub(super) fn seat(&mut self, key: u64, proof: &Proof, cx: &mut Context<'_>) {
-        let of_boot = |holder: &Holder| holder.proven && holder.boot == proof.boot;
+        let of_boot = |holder: &Machine| holder.proven && holder.boot == proof.boot;
         if let Some(at) = self.holders.iter().position(|h| h.proven && h.active == key) {
             let other = self.holders.iter().position(|h| of_boot(h) && h.active != key);
             match other {
@@ -45,7 +45,7 @@ impl Claim {
         let holder = &mut self.holders[at];
         let endpoint = self.ways.iter().find(|way| way.key == holder.active);
         let endpoint = endpoint.map(|way| way.target.endpoint);
-        cx.ledger.tell(What::Restarted, holder, endpoint, "");
+        cx.ledger.tell(EventKind::Restarted, holder, endpoint, "");
         let active = holder.active;
         holder.renew(boot, active, cx);
         holder.since = cx.now;
@@ -53,8 +53,8 @@ impl Claim {
     }
 
     /// Whether a holder leaves its seat to whoever answers by this way. One that serves does not.
-    fn gives_way(&self, holder: &Holder, key: u64) -> bool {
-        let merit = |key| self.way(key).map(Way::merit);
+    fn gives_way(&self, holder: &Machine, key: u64) -> bool {
+        let merit = |key| self.way(key).map(Address::merit);
         !holder.proven || merit(key) > merit(holder.active)
     }
 
@@ -70,7 +70,7 @@ impl Claim {
         let holder = &mut self.holders[at];
         holder.left_silent = Some(holder.epoch).filter(|_| left && holder.proven);
         if holder.proven {
-            cx.ledger.tell(What::Moved, holder, Some(endpoint), "");
+            cx.ledger.tell(EventKind::Moved, holder, Some(endpoint), "");
         } else if !cx.room {
             cx.ledger.refuse(self.label.clone(), "the table of nodes is full", cx.now);
             return self.ways.clear();
@@ -90,13 +90,13 @@ impl Claim {
         let (Some(answer), Health::Up) = (way.answer, way.health()) else { return };
         let first = *way.disputed.get_or_insert(cx.now);
         let endpoint = way.target.endpoint;
-        let in_turn = |holder: &Holder| {
+        let in_turn = |holder: &Machine| {
             let held = self.way(holder.active).and_then(|way| way.answer);
             held.is_some_and(|held| held.asked >= first && held.received <= answer.asked)
         };
         if !self.holders.iter().all(in_turn) {
             let actives: Vec<u64> = self.holders.iter().map(|holder| holder.active).collect();
-            let pending = |way: &&mut Way| {
+            let pending = |way: &&mut Address| {
                 actives.contains(&way.key) && way.answer.is_none_or(|held| held.asked < first)
             };
             self.ways.iter_mut().filter(pending).for_each(|way| way.ask(cx.now));
@@ -109,9 +109,9 @@ impl Claim {
                 first.known_as(),
                 self.id
             );
-            let mut holder = Holder::new(first.wanted.clone(), key, cx);
+            let mut holder = Machine::new(first.wanted.clone(), key, cx);
             holder.renew(proof.boot, key, cx);
-            cx.ledger.tell(What::Cloned, &holder, Some(endpoint), detail);
+            cx.ledger.tell(EventKind::Cloned, &holder, Some(endpoint), detail);
             self.holders.push(holder);
             if let Some(way) = self.way_mut(key) {
                 way.disputed = None;
@@ -142,7 +142,7 @@ impl Claim {
                 holder.drained = false;
                 if holder.farewell.take_if(|farewell| asked >= farewell.at).is_some() {
                     let detail = "forged, or the advertisement was lost: it stays";
-                    cx.ledger.tell(What::FalseGoodbye, holder, None, detail);
+                    cx.ledger.tell(EventKind::FalseGoodbye, holder, None, detail);
                 }
             }
             _ => {}
@@ -152,11 +152,11 @@ impl Claim {
     /// The stand-by that a holder should be reached by instead. Its first failure
     /// is enough if the active way is no longer advertised: the node has moved. A suspect one is left
     /// for one that answers.
-    pub(super) fn replacement(&self, holder: &Holder) -> Option<u64> {
+    pub(super) fn replacement(&self, holder: &Machine) -> Option<u64> {
         let active = self.way(holder.active)?;
         let moved = active.instance.is_none() && active.record.failed() > 0;
         let since = active.record.failing_since().unwrap_or(active.record.since());
-        let better = |way: &&Way| {
+        let better = |way: &&Address| {
             let fresh = way.answer.is_some_and(|answer| answer.asked >= since);
             let whole = way.health() == Health::Up
                 && (active.health() == Health::Suspect || (moved && way.instance.is_some()));
