@@ -187,7 +187,7 @@ impl Client {
         }
     }
 
-    /// Reads from a trusted proxy who its client is (see [`introduction`]). From then on that is who
+    /// Reads from a trusted proxy who its client is (see [`proxy_protocol`]). From then on that is who
     /// sends the requests, and it is believed nothing: the proxy passes on what it was sent. Gives
     /// its address if that is known, or why nothing will be served, if there is somebody to tell.
     async fn meet(

@@ -50,7 +50,7 @@ pub(super) struct Machine {
     pub(super) counters: Arc<Counters>,
     /// How its board is, as it said last.
     pub(super) pi: Arc<Mutex<Option<Pi>>>,
-    /// What this start of it offers; written by [`Entry::settle`](super::claim::Claim::settle).
+    /// What this start of it offers; written by [`Entry::settle`](super::entry::Entry::settle).
     pub(super) offer: Arc<Offer>,
     /// Its board's trouble as it was last told, and when that was.
     trouble: (bool, Option<Duration>),
