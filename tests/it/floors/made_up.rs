@@ -258,7 +258,9 @@ fn a_module_a_re_export_and_a_test_are_no_edges() {
         "pub(in crate::pool) fn f<'pool>() {} // crate::pool::T",
         "#[cfg(test)] mod tests { use super::*; use crate::pool::T; fn f() { crate::pool::T } }",
         "#[cfg(test)]\n#[derive(Debug)]\npub(super) fn t(x: (), y: crate::pool::T) { x }",
+        "#[cfg(test)] fn t<A, B>(x: crate::pool::T) {}",
         "#[cfg(test)] use crate::pool::{T, Tool};",
+        "#[cfg(test)] use crate::pool as std;\nfn f() { std::T }",
         "#[cfg(all(test, unix))] impl X { fn f() { crate::pool::T } }",
         "struct S { #[cfg(test)] t: crate::pool::T, x: u8 }",
     ] {
