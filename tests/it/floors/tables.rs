@@ -19,7 +19,7 @@ pub(super) const LAW: Law<'_> = Law {
         ("clap", &["cli"]),
         ("httparse", &["http1"]),
         ("mdns_sd", &["discovery/mdns"]),
-        ("prometheus_client", &["telemetry/metrics/exposition"]),
+        ("prometheus_client", &["telemetry/exposition"]),
         ("axum", &["admin", "web"]),
         // hyper stays where one question is asked or axum is served, until one engine serves all.
         (
@@ -34,7 +34,7 @@ pub(super) const LAW: Law<'_> = Law {
             ],
         ),
         ("hyper_util", &["discovery/probe", "commands/ask", "admin", "web"]),
-        ("http_body_util", &["discovery/probe", "commands/ask", "web"]),
+        ("http_body_util", &["discovery/probe", "commands/ask", "admin", "web"]),
         ("rustls", &["tls"]),
         ("tokio_rustls", &["tls"]),
     ],
