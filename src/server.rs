@@ -1,9 +1,9 @@
-//! The workers: each a thread, a runtime of its own and a `SO_REUSEPORT` listener. The kernel
-//! spreads connections over the listeners, `spread` evens that out, and from then on a connection
+//! The workers: each is a thread with a runtime of its own and a `SO_REUSEPORT` listener. The kernel
+//! spreads connections over the listeners, [`handoff`] evens that out, and from then on a connection
 //! never leaves its worker, so the data line needs no lock and no atomic but the shared counters.
 //!
-//! What is done with a connection is the handler's business; this module accepts, counts, makes
-//! room, and ends gracefully.
+//! This module accepts, counts, makes room, and ends gracefully. It knows nothing of HTTP: a
+//! [`Handler`] serves each connection.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -34,72 +34,72 @@ use self::handoff::{Accepted, Handoff};
 use crate::os::listen::{is_of_one_connection, next_queued, refuse_new_handshakes};
 use crate::os::systemd::Pulses;
 
-/// How long an idle connection may stay once the workers drain: a request that is on its way when
-/// the end begins is still answered, with `Connection: close`.
+/// An idle connection may stay this long once the workers drain: a request that is on its way when the
+/// drain begins is still answered, with `Connection: close`.
 const IDLE_GRACE: Duration = Duration::from_millis(500);
 
-/// How often a worker looks whether its connections have ended or gone idle while it drains.
+/// While it drains, a worker looks this often for connections that have ended or gone idle.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
 
-/// How long accepting pauses when there are no more files or no memory for another connection.
+/// Accepting pauses this long when files or memory for another connection run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A silent client is asked after this long whether its host is still there, then every third of
-/// it; after three questions without an answer its connection ends.
+/// TCP asks a silent client's host for a sign of life after this long, then every third of it; after three
+/// questions without an answer the connection ends.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Whether the workers take new connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// They do.
+    /// The workers take new connections.
     Serving,
-    /// They let nobody begin to connect, take whoever has begun, close their listeners and finish
-    /// what runs until then.
+    /// The workers refuse new handshakes, take the connections that have begun, close their listeners
+    /// and finish the requests that run until this time.
     Draining(Instant),
 }
 
-/// What a worker does with its connections. One handler lives on each worker's thread.
+/// The work on a connection. One handler lives on each worker's thread.
 pub trait Handler: 'static {
     /// Serves one connection to its end.
     fn serve(
         self: Rc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        life: ConnectionGuard,
+        guard: ConnectionGuard,
     ) -> impl Future<Output = ()> + 'static;
 
-    /// Closes what is open but not in use: there are no more files to be had.
+    /// Closes files that are open but not in use; called when the process has no more of them.
     fn free_files(&self) {}
 }
 
 /// The running workers.
 pub struct Workers {
-    /// One word from each worker that ends, whatever ends it.
+    /// One message from each worker that ends, whatever ends it.
     ended: mpsc::Receiver<()>,
 }
 
 impl Workers {
     /// Starts one worker for each listener. `make` builds the handler on the worker's own thread.
-    /// `bounds` holds for all of them together. Each is a part of `pulses` of its own: one that a
-    /// handler blocks serves none of its connections.
+    /// `limits` holds for all of them together. Each worker has a part of its own in `pulses`: a worker
+    /// that a handler blocks serves none of its connections.
     ///
     /// # Errors
-    /// A thread or a runtime that cannot be made.
+    /// The system makes no thread, or the runtime refuses the listener.
     pub fn start<H: Handler>(
         listeners: Vec<TcpListener>,
-        bounds: ConnectionLimits,
+        limits: ConnectionLimits,
         phase: &watch::Receiver<Phase>,
         pulses: &Pulses,
         make: impl Fn() -> Rc<H> + Clone + Send + 'static,
     ) -> io::Result<Self> {
-        let crowd = Arc::new(Admission::new(bounds));
-        let (spread, handed) = Handoff::over(listeners.len());
-        let spread = Arc::new(spread);
+        let admission = Arc::new(Admission::new(limits));
+        let (handoff, accepted) = Handoff::over(listeners.len());
+        let handoff = Arc::new(handoff);
         let (alive, ended) = mpsc::channel(listeners.len().max(1));
         let closing = Arc::new(Barrier::new(listeners.len()));
-        for (index, (listener, handed)) in listeners.into_iter().zip(handed).enumerate() {
+        for (index, (listener, accepted)) in listeners.into_iter().zip(accepted).enumerate() {
             let (phase, make) = (phase.clone(), make.clone());
-            let (crowd, spread) = (Arc::clone(&crowd), Arc::clone(&spread));
+            let (admission, handoff) = (Arc::clone(&admission), Arc::clone(&handoff));
             let closing = Arc::clone(&closing);
             let name = format!("worker-{index}");
             let mut pulse = pulses.part(name.as_str());
@@ -120,9 +120,9 @@ impl Workers {
                             pulse.answer().await;
                         }
                     });
-                    let books = Rc::new(Connections::new(crowd, spread, index));
-                    let worker = Worker { handler: make(), books, closing };
-                    worker.run(listener, handed, phase).await;
+                    let connections = Rc::new(Connections::new(admission, handoff, index));
+                    let worker = Worker { handler: make(), connections, closing };
+                    worker.run(listener, accepted, phase).await;
                 });
             };
             thread::Builder::new().name(name).spawn(run)?;
@@ -134,7 +134,7 @@ impl Workers {
     /// Completes when the first worker has ended. Before [`Phase::Draining`] that is a fault.
     ///
     /// ## Cancel safety
-    /// An end that was not waited for is told by the next call.
+    /// The next call reports an end that this one did not wait for.
     pub async fn ended(&mut self) {
         let _ = self.ended.recv().await;
     }
@@ -145,18 +145,18 @@ impl Workers {
     }
 }
 
-/// Lives on a worker's thread and tells of its end, a panic included.
+/// Lives on a worker's thread and reports its end, a panic included.
 struct Alive(mpsc::Sender<()>);
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        // There is room for a word from each worker.
+        // The channel has room for a message from each worker.
         let _ = self.0.try_send(());
     }
 }
 
-/// What can fail before a worker runs. The runtime cannot move between threads, so this is called
-/// on the worker's own.
+/// Makes the parts of a worker that can fail. The runtime cannot move between threads, so the worker's
+/// own thread calls this.
 fn prepare(listener: TcpListener) -> io::Result<(LocalRuntime, tokio::net::TcpListener)> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let _entered = runtime.enter();
@@ -167,9 +167,9 @@ fn prepare(listener: TcpListener) -> io::Result<(LocalRuntime, tokio::net::TcpLi
     Ok((runtime, listener))
 }
 
-/// Sets what every connection is to have: on Linux they inherit it, which spares the system calls
-/// for each. Without nodelay small answers wait for the client's delayed ACK; should it fail, they
-/// still come.
+/// Sets the options of every connection on its listener: on Linux connections inherit them, which spares
+/// the system calls for each. Without nodelay, small answers wait for the client's delayed ACK; if setting
+/// it fails, they still come.
 fn tune(listener: &TcpListener) {
     let socket = SockRef::from(listener);
     let _ = socket.set_tcp_nodelay(true);
@@ -179,9 +179,9 @@ fn tune(listener: &TcpListener) {
 
 struct Worker<H> {
     handler: Rc<H>,
-    books: Rc<Connections>,
-    /// Waited at by each worker once no handshake begins at its listener. The kernel spreads
-    /// handshakes over all that are open, and resets those that the closed one had.
+    connections: Rc<Connections>,
+    /// Each worker waits here once its listener refuses new handshakes. The kernel spreads handshakes over
+    /// all open listeners, and resets those of a listener that closes.
     closing: Arc<Barrier>,
 }
 
@@ -189,29 +189,29 @@ impl<H: Handler> Worker<H> {
     async fn run(
         self,
         listener: tokio::net::TcpListener,
-        mut handed: mpsc::Receiver<Accepted>,
+        mut accepted: mpsc::Receiver<Accepted>,
         mut phase: watch::Receiver<Phase>,
     ) {
         let deadline = tokio::select! {
             deadline = draining(&mut phase) => deadline,
             never = self.accept(&listener) => match never {},
-            never = self.receive(&mut handed) => match never {},
-            never = self.books.help_others() => match never {},
+            never = self.receive(&mut accepted) => match never {},
+            never = self.connections.help_others() => match never {},
         };
-        self.books.draining.set(true);
+        self.connections.draining.set(true);
         tokio::select! {
             () = self.handshakes_end(&listener, deadline) => {}
             never = self.accept(&listener) => match never {},
-            never = self.receive(&mut handed) => match never {},
+            never = self.receive(&mut accepted) => match never {},
         }
         self.drain_accept_queue(listener);
-        while let Ok(connection) = handed.try_recv() {
+        while let Ok(connection) = accepted.try_recv() {
             self.welcome(connection);
         }
         self.finish(deadline).await;
     }
 
-    /// Accepts what comes. How many may stay is decided when their task claims a place.
+    /// Accepts connections. Admission is decided later, when a connection's task claims a place.
     async fn accept(&self, listener: &tokio::net::TcpListener) -> Infallible {
         let mut starved = false;
         loop {
@@ -241,19 +241,19 @@ impl<H: Handler> Worker<H> {
 
     /// Serves a connection that was just accepted, or hands it to a worker that has fewer.
     fn assign(&self, stream: TcpStream, peer: SocketAddr) {
-        let Some(place) = self.books.elsewhere() else {
-            self.books.entered();
+        let Some(place) = self.connections.elsewhere() else {
+            self.connections.entered();
             return self.spawn(stream, peer);
         };
-        // It fails only for what is no socket of this runtime.
+        // It fails only for a socket that is not of this runtime.
         if let Ok(stream) = stream.into_std() {
             place.hand((stream, peer));
         }
     }
 
-    /// Serves what other workers accepted.
-    async fn receive(&self, handed: &mut mpsc::Receiver<Accepted>) -> Infallible {
-        while let Some(connection) = handed.recv().await {
+    /// Serves the connections that other workers accepted.
+    async fn receive(&self, accepted: &mut mpsc::Receiver<Accepted>) -> Infallible {
+        while let Some(connection) = accepted.recv().await {
             self.welcome(connection);
             self.throttle_accept().await;
         }
@@ -263,25 +263,23 @@ impl<H: Handler> Worker<H> {
     fn welcome(&self, (stream, peer): Accepted) {
         match TcpStream::from_std(stream) {
             Ok(stream) => self.spawn(stream, peer),
-            // The kernel has no memory for it.
-            Err(_) => self.books.left(),
+            // The kernel has no memory for it; its client sees the connection close.
+            Err(_) => self.connections.left(),
         }
     }
 
-    /// Connections that are not served yet must not become ever more: who takes long to say whom it
-    /// comes from makes room.
+    /// Bounds the connections that are not identified yet: the one that takes longest makes room.
     async fn throttle_accept(&self) {
-        if self.books.is_rushed() {
-            // Those that have just come had no chance yet.
+        if self.connections.is_rushed() {
+            // The newest connections had no chance to identify their client yet.
             tokio::task::yield_now().await;
-            if self.books.is_rushed() {
-                self.books.evict_oldest_pending();
+            if self.connections.is_rushed() {
+                self.connections.evict_oldest_pending();
             }
         }
     }
 
-    /// Completes when no handshake is under way at any worker's listener, at the deadline at the
-    /// latest.
+    /// Completes when no handshake is under way at any worker's listener, or at the deadline.
     async fn handshakes_end(&self, listener: &tokio::net::TcpListener, deadline: Instant) {
         let ended = async {
             let under_way = refuse_new_handshakes(listener);
@@ -291,30 +289,31 @@ impl<H: Handler> Worker<H> {
         let _ = tokio::time::timeout_at(deadline.into(), ended).await;
     }
 
-    /// Takes what waits to be accepted and closes the listener: closing it alone would reset those.
+    /// Accepts the connections that wait in the queue, then closes the listener: closing alone would reset
+    /// them.
     fn drain_accept_queue(&self, listener: tokio::net::TcpListener) {
         while let Some((stream, peer)) = next_queued(&listener) {
-            self.books.entered();
+            self.connections.entered();
             self.spawn(stream, peer);
         }
         drop(listener);
     }
 
     fn spawn(&self, stream: TcpStream, peer: SocketAddr) {
-        let life = self.books.open();
-        let key = life.key();
-        let serving = Rc::clone(&self.handler).serve(stream, peer, life);
+        let guard = self.connections.open();
+        let key = guard.key();
+        let serving = Rc::clone(&self.handler).serve(stream, peer, guard);
         let task = tokio::task::spawn_local(serving);
-        self.books.spawned(key, task.abort_handle());
+        self.connections.spawned(key, task.abort_handle());
     }
 
     /// Ends idle connections after a grace, waits for the others until the deadline, then ends all.
     async fn finish(&self, deadline: Instant) {
         let idle_end = (Instant::now() + IDLE_GRACE).min(deadline);
-        while !self.books.is_empty() {
+        while !self.connections.is_empty() {
             let now = Instant::now();
             if now >= idle_end {
-                self.books.end(now >= deadline);
+                self.connections.end(now >= deadline);
             }
             tokio::time::sleep(DRAIN_TICK).await;
         }

@@ -1,5 +1,5 @@
-//! How many clients there may be: all together, and of one address. Shared by the workers. It is
-//! asked once a connection, never by a request.
+//! Admission: the number of connections that may exist, all together and of one address. All workers
+//! share it. A connection asks once, a request never.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,59 +11,59 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
-/// How many connections there may be.
+/// The limits on connections.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimits {
-    /// All clients together.
+    /// The most of all clients together.
     pub connections: usize,
-    /// Those of one address.
+    /// The most of one client (see [`Client`]).
     pub per_client: usize,
-    /// How long a newcomer waits for a place while nobody can be asked to leave.
+    /// The longest wait of a newcomer for a place while no connection can be ended.
     pub wait: Duration,
-    /// How many more there may be that have no place: so many of each worker that do not say whose
-    /// they are, so many of each worker that were refused a place and are about to leave, and so
-    /// many of all together that wait for one while nobody can be asked to leave.
+    /// The most connections beyond these that have no place, for each of three kinds: those of one worker
+    /// whose client is not identified yet, those of one worker that were refused and are about to leave,
+    /// and those of all workers that wait while no connection can be ended.
     pub spare: usize,
-    /// What to do when there are not enough, for the log.
+    /// The advice in the log when there are not enough.
     pub advice: &'static str,
 }
 
-/// Why a connection gets no place.
+/// The reason why a connection gets no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OverLimit {
-    /// Its client has as many as one may have.
+    /// Its client has as many as one client may have.
     Client,
-    /// All clients together have.
+    /// All clients together have as many as may be.
     All,
 }
 
-/// The places, and who has them.
+/// The places, and the clients that have them.
 pub(super) struct Admission {
-    pub(super) bounds: ConnectionLimits,
+    pub(super) limits: ConnectionLimits,
     places: Arc<Semaphore>,
     /// The connections of each client that has any. Never longer than there are connections.
     clients: Mutex<HashMap<Client, usize>>,
-    /// Newcomers for whom no connection of their own worker could be ended.
+    /// The number of newcomers for which their own worker could end no connection.
     waiting: AtomicUsize,
-    /// Rings for all workers when one of those waits.
+    /// Wakes all workers when one of those waits.
     pub(super) short: Notify,
-    /// Whether the log says that all places are taken.
-    told: AtomicBool,
-    /// In which minute the log last said that a client has too many.
-    told_of_client: AtomicU64,
+    /// Whether the log has reported that all places are taken.
+    full_logged: AtomicBool,
+    /// The minute in which the log last reported a client with too many.
+    client_logged_minute: AtomicU64,
     began: Instant,
 }
 
 impl Admission {
-    pub(super) fn new(bounds: ConnectionLimits) -> Self {
+    pub(super) fn new(limits: ConnectionLimits) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(bounds.connections.min(Semaphore::MAX_PERMITS))),
-            bounds,
+            places: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
+            limits,
             clients: Mutex::default(),
             waiting: AtomicUsize::new(0),
             short: Notify::new(),
-            told: AtomicBool::new(false),
-            told_of_client: AtomicU64::new(0),
+            full_logged: AtomicBool::new(false),
+            client_logged_minute: AtomicU64::new(0),
             began: Instant::now(),
         }
     }
@@ -73,16 +73,16 @@ impl Admission {
         let client = Client::of(addr);
         let mut clients = self.clients();
         let count = clients.entry(client).or_default();
-        if *count < self.bounds.per_client {
+        if *count < self.limits.per_client {
             *count += 1;
             return Ok(client);
         }
         drop(clients);
         let minute = 1 + self.began.elapsed().as_secs() / 60;
-        if self.told_of_client.swap(minute, Ordering::Relaxed) != minute {
+        if self.client_logged_minute.swap(minute, Ordering::Relaxed) != minute {
             warn!(
                 client = %addr,
-                connections = self.bounds.per_client,
+                connections = self.limits.per_client,
                 "a client has as many connections as one may have and is refused more; \
                  --max-connections-per-client allows it more"
             );
@@ -95,30 +95,30 @@ impl Admission {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place, if there is one.
+    /// Takes a place, if one is free.
     pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
-    /// The next place that is free, in turn.
+    /// Takes the next free place, in the order of arrival.
     pub(super) async fn next_place(&self) -> OwnedSemaphorePermit {
         let place = Arc::clone(&self.places).acquire_owned().await;
         place.expect("the semaphore is never closed")
     }
 
-    /// All places are taken: says so once, until there is room again.
-    pub(super) fn tell_full(&self) {
-        if !self.told.swap(true, Ordering::Relaxed) {
+    /// Logs that all places are taken: once, until there is room again.
+    pub(super) fn log_full(&self) {
+        if !self.full_logged.swap(true, Ordering::Relaxed) {
             warn!(
-                connections = self.bounds.connections,
+                connections = self.limits.connections,
                 "as many clients are connected as may be: idle ones make room for new ones, else \
                  new ones wait; {}",
-                self.bounds.advice
+                self.limits.advice
             );
         }
     }
 
-    /// A connection has ended.
+    /// Gives back the count and the place of a connection that has ended.
     pub(super) fn leave(&self, client: Option<Client>, place: Option<OwnedSemaphorePermit>) {
         if let Some(client) = client
             && let Entry::Occupied(mut count) = self.clients().entry(client)
@@ -129,17 +129,19 @@ impl Admission {
             }
         }
         drop(place);
-        let roomy = || self.places.available_permits() > self.bounds.connections / 8;
-        if self.told.load(Ordering::Relaxed) && roomy() && self.told.swap(false, Ordering::Relaxed)
+        let roomy = || self.places.available_permits() > self.limits.connections / 8;
+        if self.full_logged.load(Ordering::Relaxed)
+            && roomy()
+            && self.full_logged.swap(false, Ordering::Relaxed)
         {
             info!("there is room for more clients again");
         }
     }
 
-    /// Joins those who wait though nobody of their worker can be asked to leave.
+    /// Joins the newcomers that wait while their worker can end no connection.
     pub(super) fn wait(&self) -> Result<Waiting<'_>, OverLimit> {
         let waiting = Waiting(self);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.bounds.spare {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.limits.spare {
             Ok(waiting)
         } else {
             Err(OverLimit::All)
@@ -151,7 +153,7 @@ impl Admission {
     }
 }
 
-/// One who waits; counted until it is dropped.
+/// A newcomer that waits; counted until it is dropped.
 pub(super) struct Waiting<'a>(&'a Admission);
 
 impl Drop for Waiting<'_> {
@@ -160,8 +162,8 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Who counts as one: an IPv4 address, or an IPv6 network of 64 bits, which is what one customer
-/// or one machine has for itself (RFC 6177, RFC 7217).
+/// One client: an IPv4 address, or an IPv6 network of 64 bits, which one customer or one machine has for
+/// itself (RFC 6177, RFC 7217).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Client {
     V4(u32),
@@ -181,7 +183,7 @@ impl Client {
 mod tests {
     use super::*;
 
-    fn crowd(per_client: usize) -> Admission {
+    fn admission(per_client: usize) -> Admission {
         Admission::new(ConnectionLimits {
             connections: 100,
             per_client,
@@ -196,19 +198,19 @@ mod tests {
     }
 
     #[test]
-    fn a_client_has_so_many_and_not_one_more_and_others_have_theirs() {
-        let crowd = crowd(3);
-        let places: Vec<_> = (0..3).map(|_| crowd.enter(ip("10.0.0.1"))).collect();
+    fn a_client_reaches_its_limit_and_takes_nothing_from_others() {
+        let admission = admission(3);
+        let places: Vec<_> = (0..3).map(|_| admission.enter(ip("10.0.0.1"))).collect();
         assert!(places.iter().all(Result::is_ok));
-        assert_eq!(crowd.enter(ip("10.0.0.1")), Err(OverLimit::Client));
-        assert!(crowd.enter(ip("10.0.0.2")).is_ok());
-        crowd.leave(places[0].ok(), None);
-        assert!(crowd.enter(ip("10.0.0.1")).is_ok());
-        assert_eq!(crowd.enter(ip("10.0.0.1")), Err(OverLimit::Client));
+        assert_eq!(admission.enter(ip("10.0.0.1")), Err(OverLimit::Client));
+        assert!(admission.enter(ip("10.0.0.2")).is_ok());
+        admission.leave(places[0].ok(), None);
+        assert!(admission.enter(ip("10.0.0.1")).is_ok());
+        assert_eq!(admission.enter(ip("10.0.0.1")), Err(OverLimit::Client));
     }
 
     #[test]
-    fn one_client_is_an_ipv4_address_however_written_or_an_ipv6_network_of_64_bits() {
+    fn one_client_is_an_ipv4_address_or_an_ipv6_network_of_64_bits() {
         let same = |a, b| Client::of(ip(a)) == Client::of(ip(b));
         assert!(same("10.0.0.1", "::ffff:10.0.0.1"));
         assert!(!same("10.0.0.1", "10.0.0.2"));
@@ -219,23 +221,23 @@ mod tests {
 
     #[test]
     fn a_client_that_left_leaves_no_count_behind() {
-        let crowd = crowd(8);
+        let admission = admission(8);
         let entered: Vec<_> =
-            [1, 1, 2, 3].map(|ip| crowd.enter(IpAddr::from([10, 0, 0, ip]))).into();
-        assert_eq!(crowd.clients().len(), 3);
+            [1, 1, 2, 3].map(|ip| admission.enter(IpAddr::from([10, 0, 0, ip]))).into();
+        assert_eq!(admission.clients().len(), 3);
         for client in entered {
-            crowd.leave(client.ok(), None);
+            admission.leave(client.ok(), None);
         }
-        assert!(crowd.clients().is_empty());
+        assert!(admission.clients().is_empty());
     }
 
     #[test]
-    fn only_so_many_wait_for_a_place() {
-        let crowd = crowd(8);
-        let waiting: Vec<_> = (0..5).map(|_| crowd.wait()).collect();
+    fn the_number_of_waiting_newcomers_has_a_bound() {
+        let admission = admission(8);
+        let waiting: Vec<_> = (0..5).map(|_| admission.wait()).collect();
         assert!(waiting.iter().all(Result::is_ok));
-        assert!(crowd.wait().is_err());
+        assert!(admission.wait().is_err());
         drop(waiting);
-        assert!(crowd.wait().is_ok());
+        assert!(admission.wait().is_ok());
     }
 }

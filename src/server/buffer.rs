@@ -1,5 +1,5 @@
-//! The buffers of a worker: taken when bytes come, given back when they went, so that an idle
-//! connection holds none and an ordinary request finds one that is there.
+//! The buffers of a worker: taken when bytes come, given back when they went, so that an idle connection
+//! holds none and an ordinary request finds one that is ready.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::cluster::config::{BUFFER_BYTES, BUFFERS_KEPT_MAX, STOWED_BYTES_MAX};
 
-/// What all buffers of all workers have grown beyond [`BUFFER_BYTES`], and how far they may.
+/// The memory by which all buffers of all workers have grown beyond [`BUFFER_BYTES`], and its bound.
 #[derive(Debug)]
 pub struct Memory {
     grown_bytes: AtomicUsize,
@@ -21,12 +21,12 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Buffers may grow by this much, all together.
+    /// Lets all buffers together grow by this many bytes.
     pub fn new(grown_bytes_max: usize) -> Self {
         Self { grown_bytes: AtomicUsize::new(0), grown_bytes_max }
     }
 
-    /// What they have grown by now.
+    /// The bytes by which they have grown now.
     pub fn grown_bytes(&self) -> usize {
         self.grown_bytes.load(Ordering::Relaxed)
     }
@@ -50,15 +50,15 @@ impl Memory {
     }
 }
 
-/// How much a buffer needs to grow.
+/// The urgency with which a buffer asks to grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     /// Without it the request fails.
     Must,
-    /// It is only better with it: half of the memory is left to those that must have it.
+    /// The request is only better with it: half of the memory is left to those that must have it.
     Helps,
-    /// It only takes fewer system calls. A client that does not read makes it stand still, so few
-    /// may have it: a thousand such clients are to need less than 32 MB.
+    /// The answer only takes fewer system calls. A client that does not read makes the memory stand still,
+    /// so few may have it: a thousand such clients should need less than 32 MB.
     Speeds,
 }
 
@@ -74,12 +74,12 @@ struct Shelf {
 #[derive(Default)]
 struct Free {
     list: Vec<Vec<u8>>,
-    /// The fewest there were since the last trim: so many nobody needed.
+    /// The shortest length of the list since the last trim: this many buffers nobody needed.
     least: usize,
 }
 
 impl Buffers {
-    /// A free list without a buffer. What buffers grow by is taken from `memory`.
+    /// A free list without a buffer. Buffers that grow take their share of `memory`.
     pub(crate) fn new(memory: Arc<Memory>) -> Self {
         Self(Rc::new(Shelf { free: RefCell::default(), memory }))
     }
@@ -91,8 +91,8 @@ impl Buffers {
         taken.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
     }
 
-    /// Grown buffers are not kept: they would hold their memory for requests that do not need it.
-    /// Nor are stowed ones.
+    /// Keeps the buffer for the next request. Grown buffers are not kept, because they would hold their
+    /// memory for requests that do not need it; nor are stowed ones, which are too small.
     fn give_back(&self, mut bytes: Vec<u8>) {
         self.0.memory.give_back(grown(&bytes));
         let mut free = self.0.free.borrow_mut();
@@ -102,10 +102,10 @@ impl Buffers {
         }
     }
 
-    /// Frees what nobody needed since the last call: a burst's buffers do not stay.
+    /// Frees the buffers that nobody needed since the last call, so that those of a burst do not stay.
     pub(crate) fn trim(&self) {
         let mut free = self.0.free.borrow_mut();
-        // The oldest; the newest are warm.
+        // The oldest ones: the newest are still in the processor's cache.
         let unused = free.least;
         free.list.drain(..unused);
         free.least = free.list.len();
@@ -116,8 +116,8 @@ fn grown(bytes: &Vec<u8>) -> usize {
     bytes.capacity().saturating_sub(BUFFER_BYTES)
 }
 
-/// Bytes that came and were not used up yet: `bytes[start..]`. Holds no memory until it is read
-/// into, and none again after [`Buffer::release`]. What was never read into is never touched.
+/// Bytes that came and were not used up yet: `bytes[start..]`. Holds no memory until it is read into, and
+/// none again after [`Buffer::release`]. Memory that was never read into is never touched.
 pub(crate) struct Buffer {
     free: Buffers,
     bytes: Vec<u8>,
@@ -130,7 +130,7 @@ impl Buffer {
         Self { free: free.clone(), bytes: Vec::new(), start: 0 }
     }
 
-    /// What is in it.
+    /// The bytes in it.
     pub(crate) fn filled(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
@@ -144,17 +144,17 @@ impl Buffer {
         self.len() == 0
     }
 
-    /// Whether there is no room left, even after moving.
+    /// Whether it has no room left, even after moving its bytes to the front.
     pub(crate) fn is_full(&self) -> bool {
         self.capacity() >= BUFFER_BYTES && self.len() == self.capacity()
     }
 
-    /// Reads what comes next; gives 0 at the end. While nothing comes, it is [stowed](Self::stow)
-    /// (a grown one stays: it would be made anew at each piece of a long body). Waiting for
-    /// readiness first would not do: the runtime takes a fresh connection for ready.
+    /// Reads the next bytes and returns their number, 0 at the end. While nothing comes, the buffer is
+    /// [stowed](Self::stow) (a grown one stays: it would be made anew at each piece of a long body).
+    /// Waiting for readiness first would not do: the runtime takes a fresh connection for ready.
     ///
     /// ## Cancel safety
-    /// A byte that was read is in the buffer.
+    /// Every byte that was read is in the buffer.
     pub(crate) async fn read_from(
         &mut self,
         from: &mut (impl AsyncRead + Unpin),
@@ -170,8 +170,8 @@ impl Buffer {
         .await
     }
 
-    /// Makes room behind what is in it; moves that to the front first when the room behind it is
-    /// used up.
+    /// Makes room behind the bytes in it; moves them to the front first when the room behind them is used
+    /// up.
     fn make_room(&mut self) {
         debug_assert!(!self.is_full(), "a full buffer has to grow first");
         if self.capacity() < BUFFER_BYTES {
@@ -193,12 +193,12 @@ impl Buffer {
         debug_assert!(self.start <= self.bytes.len());
     }
 
-    /// Removes the bytes `from..to` (counted from the first that is in it).
+    /// Removes the bytes `from..to`, counted from the first one in it.
     pub(crate) fn cut(&mut self, from: usize, to: usize) {
         self.bytes.drain(self.start + from..self.start + to);
     }
 
-    /// Makes it at least `bytes_min` long, if there is memory for that.
+    /// Makes it at least `bytes_min` long, if there is memory for that. Returns whether it is.
     #[must_use]
     pub(crate) fn grow(&mut self, bytes_min: usize, need: Need) -> bool {
         if self.capacity() >= bytes_min {
@@ -213,8 +213,7 @@ impl Buffer {
         true
     }
 
-    /// Holds no more memory than what is in it needs, if that is much less: for a wait that may be
-    /// long.
+    /// Shrinks to the memory that its bytes need, if that is much less: for a wait that may be long.
     pub(crate) fn stow(&mut self) {
         if self.is_empty() {
             self.give_back();
@@ -223,7 +222,7 @@ impl Buffer {
         }
     }
 
-    /// Holds exactly what is in it, however much that is.
+    /// Shrinks to exactly its bytes, however many they are.
     pub(crate) fn shrink(&mut self) {
         if self.len() < self.capacity() {
             let bytes = self.filled().to_vec();
@@ -232,19 +231,19 @@ impl Buffer {
         }
     }
 
-    /// The same bytes, held elsewhere.
+    /// Holds the same bytes in other memory.
     fn replace(&mut self, bytes: Vec<u8>) {
         debug_assert_eq!(bytes, self.filled());
         self.give_back();
         self.bytes = bytes;
     }
 
-    /// The length it has now, with the room; 0 without memory.
+    /// Its length with the room, in bytes; 0 without memory.
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// Gives the memory back if nothing is in it.
+    /// Gives the memory back if it is empty.
     pub(crate) fn release(&mut self) {
         if self.is_empty() {
             self.give_back();
@@ -300,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_nothing_comes_an_empty_buffer_holds_no_memory() {
+    async fn an_empty_buffer_holds_no_memory_while_nothing_comes() {
         let free = free_list();
         let mut buffer = Buffer::new(&free);
         let (mut ours, mut theirs) = tokio::io::duplex(8);
@@ -317,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_moves_to_the_front_when_the_end_is_reached() {
+    fn the_rest_moves_to_the_front_when_the_end_is_reached() {
         let mut buffer = Buffer::new(&free_list());
         put(&mut buffer, &[b'a'; BUFFER_BYTES]);
         assert!(buffer.is_full());
@@ -337,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_burst_needed_and_nobody_since_is_given_back_to_the_system() {
+    fn buffers_of_a_burst_go_back_to_the_system_when_nobody_needs_them() {
         let free = free_list();
         let burst: Vec<_> = (0..8)
             .map(|_| {
@@ -355,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_nothing_comes_what_little_is_there_is_held_in_little_memory() {
+    async fn a_few_bytes_are_held_in_little_memory_while_nothing_comes() {
         let free = free_list();
         let mut buffer = Buffer::new(&free);
         let (mut ours, mut theirs) = tokio::io::duplex(64);
@@ -373,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shrunken_buffer_counts_for_what_it_still_is() {
+    fn a_shrunken_buffer_counts_for_its_present_size() {
         let free = free_list();
         let mut buffer = Buffer::new(&free);
         assert!(buffer.grow(BUFFER_BYTES * 3, Need::Must));
@@ -386,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn all_buffers_together_grow_by_so_much_and_by_half_where_it_only_helps() {
+    fn all_buffers_together_grow_to_a_bound_and_to_half_if_it_only_helps() {
         let free = free_list();
         let grown = |need| {
             let mut buffer = Buffer::new(&free);

@@ -1,5 +1,5 @@
-//! A worker's books: its connections, what each is doing, and which of them makes room when there
-//! are too many.
+//! The connections of one worker: the state of each, and the choice of the one that makes room when
+//! there are too many.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,35 +21,35 @@ use tokio::time::timeout;
 use super::admission::{Admission, Client, OverLimit};
 use super::handoff::{Handoff, HandoffSlot};
 
-/// A connection that is idle for this long may make room for others: before that its request may
+/// A connection that has been idle for this long may make room for others. Before that, its request may
 /// well be on its way.
 const IDLE_PATIENCE: Duration = Duration::from_millis(50);
 
-/// A request head that is unfinished for this long may make room for others.
+/// A request head that has been unfinished for this long may make room for others.
 const HEAD_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often one who waits for a place looks whether somebody can be asked to leave by now.
+/// A newcomer that waits for a place looks this often for a connection that can be ended by now.
 const WAIT_TICK: Duration = Duration::from_millis(50);
 
-/// How long a client that was turned away may take to read why: closing at once would reset the
+/// A client that was turned away may take this long to read the reason: closing at once would reset the
 /// connection and could take the answer away.
 const PARTING: Duration = Duration::from_secs(1);
 
-/// How many KiB it may send meanwhile; they are read and dropped.
+/// The most KiB that it may send meanwhile; they are read and dropped.
 const PARTING_KIB_MAX: usize = 64;
 
-/// What a worker and its connections share.
+/// The state that a worker and its connections share. Never leaves the worker's thread.
 pub(super) struct Connections {
-    /// Set by the worker: answer what comes, then close.
+    /// Set by the worker when it drains: each connection answers its next request, then closes.
     pub(super) draining: Cell<bool>,
-    crowd: Arc<Admission>,
-    spread: Arc<Handoff>,
-    /// Which worker this is, in [`Handoff`].
+    admission: Arc<Admission>,
+    handoff: Arc<Handoff>,
+    /// The worker's index in [`Handoff`].
     worker: usize,
-    connections: RefCell<Slab<Connection>>,
-    /// Those of which it is not known yet whose they are.
+    slab: RefCell<Slab<Connection>>,
+    /// The number of connections whose client is not identified yet.
     arriving: Cell<usize>,
-    /// Those that were turned away and may still be reading why.
+    /// Connections that were turned away; their clients may still be reading the reason.
     parting: RefCell<VecDeque<AbortHandle>>,
 }
 
@@ -57,26 +57,26 @@ pub(super) struct Connections {
 struct Connection {
     /// `None` until its task is spawned.
     abort: Option<AbortHandle>,
-    doing: ConnectionState,
+    state: ConnectionState,
 }
 
-/// What a connection is doing. Written by its [`ConnectionGuard`], and by the worker that ends it.
+/// The state of a connection. Written by its [`ConnectionGuard`], and by the worker that ends it.
 enum ConnectionState {
-    /// It was accepted; whose it is is not known yet.
+    /// Accepted; the client is not identified yet.
     Arriving(Instant),
-    /// A request is under way, or it waits for a place.
+    /// A request is under way, or the connection waits for a place.
     Serving,
-    /// It waits for a request and may be ended without loss.
+    /// It waits for a request and can be ended without loss.
     Idle(Instant),
-    /// A part of a request's head has come, the first of it then.
+    /// A part of a request's head has come; its first byte came at this time.
     Head(Instant, Waker),
-    /// It was asked to leave.
+    /// The worker asked it to leave.
     Leaving,
 }
 
 impl Connection {
     fn end(&mut self) {
-        self.doing = ConnectionState::Leaving;
+        self.state = ConnectionState::Leaving;
         if let Some(abort) = &self.abort {
             abort.abort();
         }
@@ -84,62 +84,62 @@ impl Connection {
 }
 
 impl Connections {
-    pub(super) fn new(crowd: Arc<Admission>, spread: Arc<Handoff>, worker: usize) -> Self {
+    pub(super) fn new(admission: Arc<Admission>, handoff: Arc<Handoff>, worker: usize) -> Self {
         Self {
             draining: Cell::new(false),
-            crowd,
-            spread,
+            admission,
+            handoff,
             worker,
-            connections: RefCell::default(),
+            slab: RefCell::default(),
             arriving: Cell::new(0),
             parting: RefCell::default(),
         }
     }
 
-    /// A place at another worker for the connection that was just accepted, if it had better go there.
-    /// Not while the workers drain: then nobody takes what is handed over.
+    /// Reserves a slot at another worker for the connection that was just accepted, if it should go
+    /// there. None while the workers drain: then no worker takes connections from others.
     pub(super) fn elsewhere(&self) -> Option<HandoffSlot<'_>> {
-        if self.draining.get() { None } else { self.spread.elsewhere(self.worker) }
+        if self.draining.get() { None } else { self.handoff.elsewhere(self.worker) }
     }
 
-    /// A connection that was just accepted is served here.
+    /// Counts a connection that was just accepted and is served here.
     pub(super) fn entered(&self) {
-        self.spread.entered(self.worker);
+        self.handoff.entered(self.worker);
     }
 
-    /// A connection that had [`entered`](Self::entered), or was handed over, is served no more.
+    /// Counts the end of a connection that had [`entered`](Self::entered) or was handed over.
     pub(super) fn left(&self) {
-        self.spread.left(self.worker);
+        self.handoff.left(self.worker);
     }
 
-    /// Enters a new connection.
+    /// Adds a new connection; the guard removes it when it is dropped.
     pub(super) fn open(self: &Rc<Self>) -> ConnectionGuard {
         let connection =
-            Connection { abort: None, doing: ConnectionState::Arriving(Instant::now()) };
-        let key = self.connections.borrow_mut().insert(connection);
+            Connection { abort: None, state: ConnectionState::Arriving(Instant::now()) };
+        let key = self.slab.borrow_mut().insert(connection);
         self.arriving.set(self.arriving.get() + 1);
         ConnectionGuard {
             key,
-            books: Rc::clone(self),
+            connections: Rc::clone(self),
             arriving: Cell::new(true),
             client: Cell::new(None),
             place: Cell::new(None),
         }
     }
 
-    /// Notes how the task of a connection is ended.
+    /// Keeps the handle that ends the connection's task.
     pub(super) fn spawned(&self, key: usize, abort: AbortHandle) {
-        self.connections.borrow_mut()[key].abort = Some(abort);
+        self.slab.borrow_mut()[key].abort = Some(abort);
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.connections.borrow().is_empty()
+        self.slab.borrow().is_empty()
     }
 
-    /// Ends all connections, or those that wait for a request.
+    /// Ends all connections, or only those that wait for a request.
     pub(super) fn end(&self, all: bool) {
-        for (_, connection) in &mut *self.connections.borrow_mut() {
-            if all || matches!(connection.doing, ConnectionState::Idle(_)) {
+        for (_, connection) in &mut *self.slab.borrow_mut() {
+            if all || matches!(connection.state, ConnectionState::Idle(_)) {
                 connection.end();
             }
         }
@@ -148,19 +148,19 @@ impl Connections {
         }
     }
 
-    fn set(&self, key: usize, doing: ConnectionState) {
-        self.connections.borrow_mut()[key].doing = doing;
+    fn set(&self, key: usize, state: ConnectionState) {
+        self.slab.borrow_mut()[key].state = state;
     }
 
-    /// Whether more connections arrive than may.
+    /// Whether more connections are unidentified than may be.
     pub(super) fn is_rushed(&self) -> bool {
-        self.arriving.get() > self.crowd.bounds.spare
+        self.arriving.get() > self.admission.limits.spare
     }
 
-    /// Ends the one that takes longest to arrive.
+    /// Ends the connection that has been unidentified for the longest.
     pub(super) fn evict_oldest_pending(&self) {
-        let mut connections = self.connections.borrow_mut();
-        let slowest = oldest(&mut connections, |doing| match doing {
+        let mut connections = self.slab.borrow_mut();
+        let slowest = oldest(&mut connections, |state| match state {
             ConnectionState::Arriving(since) => Some(*since),
             _ => None,
         });
@@ -169,13 +169,13 @@ impl Connections {
         }
     }
 
-    /// Makes room by what costs nobody anything: ends the connection that is idle for the longest,
-    /// else the oldest head that should have come by now. Says whether there was one. The place is
-    /// free when that connection has really ended, which is soon.
+    /// Makes room at no client's cost: ends the connection that has been idle for the longest, else the
+    /// one with the oldest head that should have come by now. Returns whether there was one. Its place
+    /// becomes free when that connection has really ended, which is soon.
     pub(super) fn make_room(&self) -> bool {
         let now = Instant::now();
-        let mut connections = self.connections.borrow_mut();
-        let longest_idle = oldest(&mut connections, |doing| match doing {
+        let mut connections = self.slab.borrow_mut();
+        let longest_idle = oldest(&mut connections, |state| match state {
             ConnectionState::Idle(since) if now.duration_since(*since) >= IDLE_PATIENCE => {
                 Some(*since)
             }
@@ -185,7 +185,7 @@ impl Connections {
             idle.end();
             return true;
         }
-        let oldest_head = oldest(&mut connections, |doing| match doing {
+        let oldest_head = oldest(&mut connections, |state| match state {
             ConnectionState::Head(since, _) if now.duration_since(*since) >= HEAD_PATIENCE => {
                 Some(*since)
             }
@@ -193,35 +193,35 @@ impl Connections {
         });
         let Some(head) = oldest_head else { return false };
         if let ConnectionState::Head(_, waker) =
-            std::mem::replace(&mut head.doing, ConnectionState::Leaving)
+            std::mem::replace(&mut head.state, ConnectionState::Leaving)
         {
             waker.wake();
         }
         true
     }
 
-    /// Makes room whenever a newcomer of another worker waits for it and nobody there could.
+    /// Makes room whenever a newcomer of another worker waits and that worker had none to make.
     pub(super) async fn help_others(&self) -> Infallible {
         loop {
-            self.crowd.short.notified().await;
-            if self.crowd.somebody_waits() {
+            self.admission.short.notified().await;
+            if self.admission.somebody_waits() {
                 self.make_room();
             }
         }
     }
 
-    /// Waits for a place, while room is made for it.
+    /// Waits for a place and makes room meanwhile.
     async fn place(&self) -> Result<OwnedSemaphorePermit, OverLimit> {
-        self.crowd.tell_full();
-        let deadline = Instant::now() + self.crowd.bounds.wait;
-        let mut next = pin!(self.crowd.next_place());
+        self.admission.log_full();
+        let deadline = Instant::now() + self.admission.limits.wait;
+        let mut next = pin!(self.admission.next_place());
         let mut waiting = None;
         loop {
             if !self.make_room() {
                 if waiting.is_none() {
-                    waiting = Some(self.crowd.wait()?);
+                    waiting = Some(self.admission.wait()?);
                 }
-                self.crowd.short.notify_waiters();
+                self.admission.short.notify_waiters();
             }
             let left = deadline.saturating_duration_since(Instant::now());
             match timeout(left.min(WAIT_TICK), next.as_mut()).await {
@@ -232,8 +232,8 @@ impl Connections {
         }
     }
 
-    /// Keeps a connection that was turned away until its client has read why and closed it, but not
-    /// for long, and only so many: the oldest has had the most time.
+    /// Keeps a connection that was turned away until its client has read the reason and closed it, but
+    /// for [`PARTING`] at most, and at most `spare` of them: the oldest has had the most time and goes.
     fn part(&self, mut stream: TcpStream) {
         let task = tokio::task::spawn_local(async move {
             let drain = async {
@@ -245,12 +245,12 @@ impl Connections {
                 }
                 std::io::Result::Ok(())
             };
-            // There is nobody to tell whether it ended well.
+            // An error changes nothing: the client has left either way.
             let _ = timeout(PARTING, drain).await;
         });
         let mut parting = self.parting.borrow_mut();
         parting.retain(|task| !task.is_finished());
-        if parting.len() >= self.crowd.bounds.spare
+        if parting.len() >= self.admission.limits.spare
             && let Some(oldest) = parting.pop_front()
         {
             oldest.abort();
@@ -259,24 +259,24 @@ impl Connections {
     }
 }
 
-/// The connection that does something for the longest time, if there is one.
+/// Returns the connection that has been in a state for the longest time, if any is in it.
 fn oldest(
     connections: &mut Slab<Connection>,
     since: impl Fn(&ConnectionState) -> Option<Instant>,
 ) -> Option<&mut Connection> {
     let each = connections.iter_mut().map(|(_, connection)| connection);
-    let each = each.filter_map(|connection| Some((since(&connection.doing)?, connection)));
+    let each = each.filter_map(|connection| Some((since(&connection.state)?, connection)));
     each.min_by_key(|(since, _)| *since).map(|(_, connection)| connection)
 }
 
-/// The life of a connection as its task knows it. Dropping it, however the task ends, takes the
-/// connection out of the worker's books; a wrapper around the task would do that too, and double
+/// The entry of a connection among those of its worker, held by the connection's task. Dropping it,
+/// however the task ends, removes the entry. A wrapper around the task would do that too, and double
 /// the task's size.
 pub struct ConnectionGuard {
     key: usize,
-    books: Rc<Connections>,
+    connections: Rc<Connections>,
     arriving: Cell<bool>,
-    /// Who it is counted for, and its place, once it was claimed.
+    /// The client for which the connection is counted, and its place, once it was claimed.
     client: Cell<Option<Client>>,
     place: Cell<Option<OwnedSemaphorePermit>>,
 }
@@ -286,19 +286,19 @@ impl ConnectionGuard {
         self.key
     }
 
-    /// Claims a place for a connection of this client, or of one that may have as many as it likes;
-    /// until then it serves nobody. While there is none, room is made or waited for.
+    /// Claims a place for a connection of this client; `None` is a client without a limit of its own.
+    /// Until then the connection serves no request. While no place is free, room is made or waited for.
     ///
     /// # Errors
-    /// There is no place for it: it should be told so, and [turned away](Self::part).
+    /// There is no place: the caller should answer the reason and [part](Self::part).
     pub(crate) async fn claim(&self, client: Option<IpAddr>) -> Result<(), OverLimit> {
         // First, because a client that has too many must not cost others their idle connections.
-        self.client.set(client.map(|client| self.books.crowd.enter(client)).transpose()?);
+        self.client.set(client.map(|client| self.connections.admission.enter(client)).transpose()?);
         self.arrived();
         self.serves();
-        let place = match self.books.crowd.place() {
+        let place = match self.connections.admission.place() {
             Some(place) => place,
-            None => Box::pin(self.books.place()).await?,
+            None => Box::pin(self.connections.place()).await?,
         };
         self.place.set(Some(place));
         Ok(())
@@ -306,49 +306,49 @@ impl ConnectionGuard {
 
     fn arrived(&self) {
         if self.arriving.replace(false) {
-            self.books.arriving.set(self.books.arriving.get() - 1);
+            self.connections.arriving.set(self.connections.arriving.get() - 1);
         }
     }
 
-    /// The connection waits for a request and may be ended without loss.
+    /// Marks the connection as one that waits for a request and can be ended without loss.
     pub(crate) fn idle_since(&self, since: Instant) {
-        self.books.set(self.key, ConnectionState::Idle(since));
+        self.connections.set(self.key, ConnectionState::Idle(since));
     }
 
-    /// A request is under way.
+    /// Marks a request as under way.
     pub(crate) fn serves(&self) {
-        self.books.set(self.key, ConnectionState::Serving);
+        self.connections.set(self.key, ConnectionState::Serving);
     }
 
-    /// Completes when this connection has to make room for others. Its request's head began to come
-    /// then and is not whole yet.
+    /// Completes when this connection has to make room for others. The head of its request began to come
+    /// at `began` and is not whole yet.
     pub(crate) fn evicted(&self, began: Instant) -> Evicted<'_> {
-        Evicted { life: self, began }
+        Evicted { guard: self, began }
     }
 
-    /// Ends a connection that was told why it is not served. It has no place from now on.
+    /// Ends a connection after the reason was sent. It gives its place back now.
     pub(crate) fn part(self, stream: TcpStream) {
-        self.books.part(stream);
+        self.connections.part(stream);
     }
 
-    /// Whether the connection should end after what runs.
+    /// Whether the connection should end after the request that runs.
     pub(crate) fn is_draining(&self) -> bool {
-        self.books.draining.get()
+        self.connections.draining.get()
     }
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.arrived();
-        self.books.crowd.leave(self.client.take(), self.place.take());
-        self.books.connections.borrow_mut().remove(self.key);
-        self.books.left();
+        self.connections.admission.leave(self.client.take(), self.place.take());
+        self.connections.slab.borrow_mut().remove(self.key);
+        self.connections.left();
     }
 }
 
 /// See [`ConnectionGuard::evicted`].
 pub(crate) struct Evicted<'a> {
-    life: &'a ConnectionGuard,
+    guard: &'a ConnectionGuard,
     began: Instant,
 }
 
@@ -356,21 +356,21 @@ impl Future for Evicted<'_> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Self { life, began } = *self;
-        let connection = &mut life.books.connections.borrow_mut()[life.key];
-        if matches!(connection.doing, ConnectionState::Leaving) {
+        let Self { guard, began } = *self;
+        let connection = &mut guard.connections.slab.borrow_mut()[guard.key];
+        if matches!(connection.state, ConnectionState::Leaving) {
             return Poll::Ready(());
         }
-        connection.doing = ConnectionState::Head(began, context.waker().clone());
+        connection.state = ConnectionState::Head(began, context.waker().clone());
         Poll::Pending
     }
 }
 
 impl Drop for Evicted<'_> {
     fn drop(&mut self) {
-        let connection = &mut self.life.books.connections.borrow_mut()[self.life.key];
-        if matches!(connection.doing, ConnectionState::Head(..)) {
-            connection.doing = ConnectionState::Serving;
+        let connection = &mut self.guard.connections.slab.borrow_mut()[self.guard.key];
+        if matches!(connection.state, ConnectionState::Head(..)) {
+            connection.state = ConnectionState::Serving;
         }
     }
 }

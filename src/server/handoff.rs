@@ -1,9 +1,9 @@
-//! Which worker serves a new connection.
+//! The choice of the worker that serves a new connection.
 //!
 //! The kernel spreads handshakes over the listeners by a hash of their addresses. Of many connections
 //! that is fair, of few it is not: of 8 over 4 workers, in three cases of eight some worker gets
-//! none, and what waits for one core could be served by another. So a worker that has clearly more
-//! connections than another one hands it those it accepts (as HAProxy does, by
+//! none, and requests wait for one core while another is free. So a worker that has clearly more
+//! connections than another one hands it the connections it accepts (as HAProxy does, by
 //! `tune.listener.multi-queue`).
 
 use std::net::{SocketAddr, TcpStream};
@@ -11,27 +11,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-/// Connections that wait to be taken by the worker they were handed to. Beyond that whoever accepts
-/// serves.
+/// The most connections that wait for the worker they were handed to. Beyond that, the worker that
+/// accepts a connection serves it.
 const HANDED_MAX: usize = 64;
 
 /// A connection that another worker accepted.
 pub(super) type Accepted = (TcpStream, SocketAddr);
 
-/// How many connections each worker has, and where it is handed more. Shared by all of them; touched
-/// at the beginning and the end of a connection, never by a request.
+/// The number of connections of each worker, and the channel on which it takes more. Shared by all
+/// workers; touched at the beginning and the end of a connection, never by a request.
 #[derive(Debug)]
 pub(super) struct Handoff(Box<[Share]>);
 
 #[derive(Debug)]
 struct Share {
-    /// Counted by whoever assigns a connection, taken back by the worker that had it.
+    /// Incremented by the worker that assigns a connection, decremented by the one that served it.
     connections: AtomicUsize,
     inbox: mpsc::Sender<Accepted>,
 }
 
 impl Handoff {
-    /// Of so many workers, each with its end of what it is handed.
+    /// For this number of workers, with the receiving end of each.
     pub(super) fn over(workers: usize) -> (Self, Vec<mpsc::Receiver<Accepted>>) {
         let shares = (0..workers).map(|_| {
             let (inbox, handed) = mpsc::channel(HANDED_MAX);
@@ -41,17 +41,17 @@ impl Handoff {
         (Self(shares.into()), handed)
     }
 
-    /// A connection is this worker's.
+    /// Counts a connection of this worker.
     pub(super) fn entered(&self, worker: usize) {
         self.0[worker].connections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A connection of this worker has ended.
+    /// Counts the end of a connection of this worker.
     pub(super) fn left(&self, worker: usize) {
         self.0[worker].connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A place in the hands of another worker that has clearly fewer connections than this one.
+    /// Reserves a slot at the worker with the fewest connections, if it has clearly fewer than this one.
     pub(super) fn elsewhere(&self, worker: usize) -> Option<HandoffSlot<'_>> {
         let count = |share: &Share| share.connections.load(Ordering::Relaxed);
         let own = count(&self.0[worker]);
@@ -60,13 +60,13 @@ impl Handoff {
             return None;
         }
         let place = share.inbox.try_reserve().ok()?;
-        Some(HandoffSlot { spread: self, worker: at, place })
+        Some(HandoffSlot { handoff: self, worker: at, place })
     }
 }
 
 /// See [`Handoff::elsewhere`].
 pub(super) struct HandoffSlot<'a> {
-    spread: &'a Handoff,
+    handoff: &'a Handoff,
     worker: usize,
     place: mpsc::Permit<'a, Accepted>,
 }
@@ -74,8 +74,8 @@ pub(super) struct HandoffSlot<'a> {
 impl HandoffSlot<'_> {
     /// Hands the connection over.
     pub(super) fn hand(self, connection: Accepted) {
-        // Now, so that a rush is not handed to one worker as a whole.
-        self.spread.entered(self.worker);
+        // Counted now and not when it is taken, so that one worker does not get a whole rush.
+        self.handoff.entered(self.worker);
         self.place.send(connection);
     }
 }
@@ -84,17 +84,17 @@ impl HandoffSlot<'_> {
 mod tests {
     use super::*;
 
-    /// Where the next connection goes if the worker with the first of these counts accepts it.
+    /// The worker that gets the next connection when the worker with the first of these counts accepts it.
     fn goes_to(counts: &[usize]) -> usize {
-        let (spread, _handed) = Handoff::over(counts.len());
+        let (handoff, _handed) = Handoff::over(counts.len());
         for (worker, count) in counts.iter().enumerate() {
-            (0..*count).for_each(|_| spread.entered(worker));
+            (0..*count).for_each(|_| handoff.entered(worker));
         }
-        spread.elsewhere(0).map_or(0, |place| place.worker)
+        handoff.elsewhere(0).map_or(0, |place| place.worker)
     }
 
     #[test]
-    fn who_has_clearly_more_hands_on_to_who_has_least() {
+    fn a_worker_with_clearly_more_hands_on_to_the_one_with_the_fewest() {
         for (counts, worker) in [
             (&[0][..], 0),
             (&[9], 0),
@@ -112,13 +112,13 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_takes_nothing_is_handed_no_more_than_it_may_have_waiting() {
-        let (spread, _handed) = Handoff::over(2);
-        (0..1000).for_each(|_| spread.entered(0));
+    fn a_worker_that_takes_nothing_gets_no_more_than_its_queue_holds() {
+        let (handoff, _handed) = Handoff::over(2);
+        (0..1000).for_each(|_| handoff.entered(0));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = listener.local_addr().unwrap();
         let mut handed = 0;
-        while let Some(place) = spread.elsewhere(0) {
+        while let Some(place) = handoff.elsewhere(0) {
             place.hand((TcpStream::connect(peer).unwrap(), peer));
             handed += 1;
         }
