@@ -1,4 +1,5 @@
-//! The machine and the system around the program, a file each: what it is, what it allows, what it asks.
+//! The machine and the system around the program: identity, board, sockets, signals, terminal and
+//! service manager, a file each.
 
 pub mod board;
 pub mod identity;

@@ -1,6 +1,7 @@
-//! How this machine's board is: model, temperature, supply and throttling, as the kernel's files say
-//! it to any user. What cannot be read is unknown, never "fine". It asks no program (`vcgencmd` needs
-//! a device that a service does not get) and judges nothing: the words are in [`crate::cluster::pi`].
+//! The state of this machine's board: model, temperature, supply and throttling, from kernel files that
+//! any user may read. A missing sensor is reported as unknown, never as fine. This module runs no program
+//! (`vcgencmd` needs a device that a service does not get) and judges nothing: the words are in
+//! [`crate::cluster::pi`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,17 +13,17 @@ use crate::cluster::pi::Pi;
 /// The files are read no more often than this: each balancer asks every second, and every page too.
 const READ_EVERY: Duration = Duration::from_secs(1);
 
-/// What the firmware's flags mean; the same bits 16 higher are for the time since the machine started.
+/// Bits of the firmware's flags; the same bits 16 higher cover the time since the machine started.
 const UNDER_VOLTAGE: u32 = 1;
 /// The processor's frequency is capped, it is throttled, or it has reached its soft limit of
-/// temperature: for who waits for its answers these are one.
+/// temperature: to a client that waits for an answer these are one.
 const HELD_BACK: u32 = 0b1110;
 const SINCE_BOOT: u32 = 16;
 
-/// The board of this machine, and what was seen of it.
+/// The board of this machine, with its last reading.
 #[derive(Debug)]
 pub struct Board {
-    /// `/`, or where a test has built another machine's files.
+    /// `/`, or the directory in which a test has built another machine's files.
     root: PathBuf,
     last: Mutex<Option<(Instant, Pi)>>,
 }
@@ -33,7 +34,7 @@ impl Board {
         Self { root: root.into(), last: Mutex::default() }
     }
 
-    /// How it is: as of now, or of less than a second ago.
+    /// Its state, as of now or of less than a second ago.
     pub fn health(&self) -> Pi {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, pi)) = last.as_ref().filter(|(at, _)| at.elapsed() < READ_EVERY) {
@@ -49,8 +50,8 @@ impl Board {
     }
 }
 
-/// A flag for the time since the boot stays: the alarm of the newer kernels has no past, and they make
-/// the firmware forget its own every two seconds.
+/// Keeps each flag for the time since the boot once it was set: the alarm of newer kernels has no past, and
+/// they make the firmware forget its own every two seconds.
 fn remember(now: Pi, before: &Pi) -> Pi {
     let seen = |old: Option<bool>, new: Option<bool>| if old == Some(true) { old } else { new };
     Pi {
@@ -63,12 +64,12 @@ fn remember(now: Pi, before: &Pi) -> Pi {
     }
 }
 
-/// Reads all of it.
+/// Reads all sensors and flags.
 fn read(root: &Path) -> Pi {
     let flags = flags(root);
     let flag = |bits: u32| flags.map(|flags| flags & bits != 0);
     let under_voltage = flag(UNDER_VOLTAGE).or_else(|| alarm(root));
-    // What is so now is so since the boot.
+    // A trouble of now is one since the boot too.
     let since_boot = |bits: u32, now: Option<bool>| match now {
         Some(true) => now,
         _ => flag(bits << SINCE_BOOT),
@@ -97,7 +98,7 @@ fn number(path: impl AsRef<Path>) -> Option<f32> {
     text(path)?.parse().ok()
 }
 
-/// What is in a directory and has such a name.
+/// The entries of a directory whose name passes the test.
 fn each(parent: impl AsRef<Path>, wanted: fn(&str) -> bool) -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     entries.filter(move |entry| entry.file_name().to_str().is_some_and(wanted)).map(|e| e.path())
@@ -135,8 +136,8 @@ fn hottest(files: impl Iterator<Item = PathBuf>) -> Option<f32> {
 }
 
 /// The firmware's flags, in hexadecimal. Its device stands under the SoC, whose name has an address on
-/// some models and none on others. The kernel notes once that the file is deprecated; nothing else
-/// says to an ordinary user that a board is throttled.
+/// some models and none on others. The kernel logs once that the file is deprecated; no other file
+/// shows an ordinary user that a board is throttled.
 fn flags(root: &Path) -> Option<u32> {
     let is_firmware = |name: &str| name.ends_with("firmware");
     let platform = root.join("sys/devices/platform");
@@ -148,7 +149,7 @@ fn flags(root: &Path) -> Option<u32> {
     u32::from_str_radix(flags.trim_start_matches("0x"), 16).ok()
 }
 
-/// The alarm of the supply's monitor: of this moment only, its silence says nothing of the past.
+/// The alarm of the supply's monitor. It covers this moment only: its silence proves nothing about the past.
 fn alarm(root: &Path) -> Option<bool> {
     let is_supply = |monitor: &PathBuf| text(monitor.join("name")).as_deref() == Some("rpi_volt");
     let supply = each(root.join("sys/class/hwmon"), |_| true).find(is_supply)?;

@@ -1,5 +1,5 @@
-//! Who this machine is: the stable hardware id, the boot, the hostname and the default name.
-//! Found once at start; nothing is ever written, because what is kept on a card is cloned with it.
+//! The identity of this machine: the stable hardware id, the boot, the hostname and the default name.
+//! Found once at start; nothing is ever written, because a file on a card is cloned with the card.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,12 +19,12 @@ const ID_CHARS: usize = 13;
 /// The longest name, so that it fits a DNS label; `-` and six characters of it are the id's.
 const NAME_CHARS_MAX: usize = 63;
 
-/// What a process is; two roles on one machine have two ids.
+/// The role of a process; two roles on one machine have two ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Serves requests.
+    /// It serves requests.
     Web,
-    /// Balances them.
+    /// It balances them.
     Lb,
 }
 
@@ -37,7 +37,7 @@ impl Role {
     }
 }
 
-/// Where the seed of the ids was found; the order is the order of preference.
+/// The place where the seed of the ids was found; the order is the order of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The serial number in the board's device tree: it is the board, whatever card is in it.
@@ -47,16 +47,16 @@ pub enum Origin {
     /// Any MAC address together with the machine-id: virtual machines and containers. Neither
     /// alone would do, cards are cloned with the machine-id and bridges share their MACs.
     MacAndMachineId,
-    /// No hardware was found. A random value of the kernel's for this boot and the network namespace:
-    /// the processes of one machine agree on it, so a balancer without any network knows its own nodes.
+    /// No hardware was found: the kernel's random value for this boot, with the network namespace.
+    /// The processes of one machine agree on it, so a balancer without any network knows its own nodes.
     Boot,
     /// Nothing was found: the id lasts as long as this process.
     Random,
 }
 
-/// What tells this machine from every other. It has no `Debug` and is never shown: a serial number
-/// or a MAC address on the network would be a lasting name for its owner. Only the ids derived from it
-/// are.
+/// The secret that distinguishes this machine from every other. It has no `Debug` and is never shown: a
+/// serial number or a MAC address on the network would be a lasting name for its owner. Only the ids
+/// derived from it are shown.
 #[derive(Clone)]
 pub struct Hardware {
     seed: Vec<u8>,
@@ -93,7 +93,7 @@ impl Hardware {
         found(Origin::Random, &format!("{:016x}{:016x}", random(), random()))
     }
 
-    /// Where the seed was found.
+    /// The place where the seed was found.
     pub fn origin(&self) -> Origin {
         self.origin
     }
@@ -131,19 +131,19 @@ pub fn node_id(hardware: &Hardware, given: Option<&NodeId>, role: Role, port: u1
     given.cloned().unwrap_or_else(|| hardware.node_id(role, port))
 }
 
-/// A new start.
+/// A random number for this start of the process.
 pub fn boot() -> Boot {
     Boot(random())
 }
 
-/// The hostname of this machine as it is, except that what does not fit a header becomes `-`: 1 to 63
-/// visible ASCII characters.
+/// The hostname of this machine: 1 to 63 visible ASCII characters; others become `-`, so that it fits a
+/// header.
 pub fn hostname() -> String {
     sanitise(&gethostname::gethostname().to_string_lossy())
 }
 
-/// The name of a node that was given none: `<hostname>-<first 6 of id>`, for example
-/// `raspberrypi-b2fkq7`. At most 63 characters, the hostname gives way.
+/// The name of a node without a name of its own: `<hostname>-<first 6 of id>`, for example
+/// `raspberrypi-b2fkq7`. At most 63 characters; the hostname is cut.
 pub fn default_name(hostname: &str, id: &NodeId) -> String {
     let mut name = sanitise(hostname);
     name.truncate(NAME_CHARS_MAX - 1 - id.short().len());
@@ -163,14 +163,14 @@ fn random() -> u64 {
     RandomState::new().hash_one(0_u8)
 }
 
-/// The text of a small file without the white space and NULs around it; `None` when that is nothing.
+/// The text of a small file without the white space and NULs around it; `None` if it is empty or missing.
 fn read(root: &Path, path: &str) -> Option<String> {
     let text = String::from_utf8_lossy(&fs::read(root.join(path)).ok()?).into_owned();
     let text = text.trim_matches(|c: char| c == '\0' || c.is_whitespace());
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The serial number of the board. The device tree ends it with a NUL; boards without one say zeros.
+/// The serial number of the board. The device tree ends it with a NUL; boards without one have zeros.
 fn serial(root: &Path) -> Option<String> {
     read(root, "proc/device-tree/serial-number").filter(|text| text.bytes().any(|b| b != b'0'))
 }
@@ -185,9 +185,9 @@ struct Nic {
 
 /// The interfaces of this network namespace that have a MAC address, by name.
 ///
-/// `/sys` may be another namespace's (a container that did not mount its own): it then shows
-/// interfaces that `/proc/self/net/dev`, which is always ours, does not. What it says of the others
-/// is then another machine's word too, as every namespace has an `eth0`, and none of it is taken.
+/// `/sys` may be another namespace's (a container that did not mount its own): it then shows interfaces
+/// that `/proc/self/net/dev`, which is always ours, does not. Then even the entries with our names may
+/// describe another machine, as every namespace has an `eth0`, and none of them is taken.
 fn nics(root: &Path) -> Vec<Nic> {
     let ours: BTreeSet<String> = read(root, "proc/self/net/dev")
         .unwrap_or_default()

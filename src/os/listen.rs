@@ -1,6 +1,7 @@
-//! Listening sockets: dual-stack where the machine is, and an error that says who has the port and
-//! what to do about it.
+//! Listening sockets: dual-stack where the machine is, with an error that names the owner of the port and
+//! the fix.
 
+mod accept;
 mod files;
 mod handshakes;
 mod owner;
@@ -10,8 +11,9 @@ use std::{fmt, io};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+pub(crate) use accept::{is_of_one_connection, next_queued};
 pub use files::{files_max, room};
-pub(crate) use handshakes::{next_queued, refuse_new_handshakes};
+pub(crate) use handshakes::refuse_new_handshakes;
 pub use owner::{Owner, connections, listeners, owner, udp_owner};
 
 use crate::cluster::config::ipv4_twin;
@@ -30,7 +32,7 @@ pub fn bind(addr: SocketAddr, flag: &'static str) -> Result<TcpListener, ListenE
     listen(addr, false).map_err(|cause| ListenError::new(addr, flag, &cause))
 }
 
-/// How many ports are tried by [`bind_from`] before any that is free will do.
+/// The ports that [`bind_from`] tries before it takes any free one.
 const TRIED_MAX: u16 = 100;
 
 /// Listens on the first free port from that of `addr` on, so that it is the same one after a restart;
@@ -103,49 +105,27 @@ fn bound(addr: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Without the module the family is unknown; with it disabled there is no such address.
+/// Without the kernel's IPv6 module the family is unknown; with IPv6 disabled the address is.
 fn has_no_ipv6(cause: &io::Error) -> bool {
     cause.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
         || cause.kind() == io::ErrorKind::AddrNotAvailable
 }
 
-/// Whether an error of accept(2) concerns one connection, which is gone: Linux also tells there what
-/// has happened on the network. Any other, want of files or memory, is the process's own.
-pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let of_one = [
-        Errno::CONNABORTED,
-        Errno::CONNREFUSED,
-        Errno::CONNRESET,
-        Errno::PERM,
-        Errno::PROTO,
-        Errno::NOPROTOOPT,
-        Errno::OPNOTSUPP,
-        Errno::NETDOWN,
-        Errno::NETUNREACH,
-        Errno::HOSTDOWN,
-        Errno::HOSTUNREACH,
-        Errno::NONET,
-        Errno::INTR,
-    ];
-    of_one.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
-/// Why an address cannot be listened on. Its text is one sentence with the cause and the fix.
+/// An address cannot be listened on. The text is one sentence with the cause and the fix.
 #[derive(Debug)]
 pub struct ListenError {
     /// The address that was asked for.
     pub addr: SocketAddr,
     /// The flag that chooses it.
     pub flag: &'static str,
-    /// What is in the way.
+    /// The obstacle.
     pub cause: ListenCause,
 }
 
-/// What is in the way of listening.
+/// The obstacle to listening.
 #[derive(Debug)]
 pub enum ListenCause {
-    /// Somebody listens there already; who, as far as this process may know.
+    /// Another process listens there already; its owner, as far as this process may know it.
     InUse(Option<Owner>),
     /// The port needs a privilege.
     Denied,
@@ -250,15 +230,6 @@ mod tests {
         for word in ["port 80", "unit", "setcap cap_net_bind_service=+ep /", "--listen [::]:8000"] {
             assert!(text.contains(word), "{word}: {text}");
         }
-    }
-
-    #[test]
-    fn a_connection_that_is_gone_already_stops_nobody_from_accepting_the_next() {
-        use rustix::io::Errno;
-        let of_one = |errno: Errno| is_of_one_connection(&errno.into());
-        assert!([Errno::CONNABORTED, Errno::PROTO, Errno::HOSTUNREACH].map(of_one) == [true; 3]);
-        let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-        assert!(own.map(of_one) == [false; 4]);
     }
 
     #[test]

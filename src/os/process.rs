@@ -1,5 +1,5 @@
-//! What the system says of this process, and which version it is: as metrics, under the names that
-//! every Prometheus client library uses. What cannot be read is absent.
+//! The system's figures of this process, and its version: as metrics, under the names that every
+//! Prometheus client library uses. A figure that cannot be read is absent.
 
 use std::fmt;
 use std::fs;
@@ -10,7 +10,7 @@ use crate::telemetry::exposition::Families;
 /// Ticks a second in `/proc/self/stat`: part of the kernel's interface on all our platforms.
 const TICKS: f64 = 100.0;
 
-/// Reads and tells the figures of this process.
+/// Reads the figures of this process and writes them as metrics.
 ///
 /// # Errors
 /// Those of the writer.
@@ -57,12 +57,12 @@ fn field(stat: &str, number: usize) -> Option<f64> {
     rest.split_ascii_whitespace().nth(number - 3)?.parse().ok()
 }
 
-/// In the program and in the kernel on its behalf.
+/// The processor time in the program and in the kernel on its behalf.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((field(stat, 14)? + field(stat, 15)?) / TICKS)
 }
 
-/// From the start of the machine, which moves when somebody sets its clock: a Pi has none of its own.
+/// Counted from the start of the machine, which moves when its clock is set: a Pi has no clock of its own.
 fn start_seconds(machine: &str, stat: &str) -> Option<f64> {
     let booted = machine.lines().find_map(|line| line.strip_prefix("btime "))?;
     Some(booted.trim().parse::<f64>().ok()? + field(stat, 22)? / TICKS)
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_absent() {
+    fn a_figure_that_cannot_be_read_is_absent() {
         assert_eq!((cpu_seconds(""), resident_bytes("VmRSS: ?")), (None, None));
         assert_eq!(start_seconds("btime 5", "1 (x) S"), None);
     }

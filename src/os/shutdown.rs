@@ -1,5 +1,5 @@
-//! The end of the process as a value: a request to stop that everybody can wait for, and a second
-//! one that means at once.
+//! The end of the process as a value: a request to stop that every part can wait for, and a second one
+//! that means at once.
 //!
 //! Nothing here exits. `main` waits for [`Shutdown::aborted`] beside the program it runs and turns
 //! it into an exit code.
@@ -33,7 +33,7 @@ pub struct Trigger(watch::Sender<Phase>);
 
 /// The side that waits for the end. Cheap to clone; works across runtimes.
 ///
-/// When every [`Trigger`] is gone without a request, nobody can ask any more and the futures here
+/// When every [`Trigger`] is gone without a request, no request can come any more and the futures here
 /// stay pending.
 #[derive(Clone, Debug)]
 pub struct Shutdown(watch::Receiver<Phase>);
@@ -86,7 +86,7 @@ impl Trigger {
 
     /// From now on SIGTERM, SIGINT and SIGHUP request the stop and a second one aborts.
     ///
-    /// SIGHUP stays ignored where it was ignored from the start: that is what `nohup` promises.
+    /// SIGHUP stays ignored where it was ignored from the start: `nohup` promises that.
     ///
     /// # Errors
     /// When the handlers cannot be installed.
@@ -113,7 +113,7 @@ impl Trigger {
         let trigger = self.clone();
         thread::Builder::new().name("stdin".into()).stack_size(STDIN_STACK_BYTES).spawn(
             move || {
-                // A read error is the end as well: there is nobody on the other side.
+                // A read error is the end as well: the other side is gone.
                 let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
                 trigger.request();
             },

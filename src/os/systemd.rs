@@ -1,9 +1,9 @@
-//! What systemd is told of a service (sd_notify(3)): that it serves, how it is, that it is about to
-//! stop, and, for the watchdog, that every part that must go on goes on. Without systemd, or in a unit
-//! that does not want to know, nothing is done.
+//! Messages to systemd about this service (sd_notify(3)): it serves, its state, it is about to stop, and,
+//! for the watchdog, every part that must go on goes on. Without systemd, or in a unit that asks for no
+//! messages, this module does nothing.
 //!
-//! The protocol is a datagram of words, so there is no crate for it: the usual one does not know the
-//! abstract names that systemd gives in containers.
+//! The protocol is a datagram of words, so no crate is used: the usual one does not know the abstract
+//! socket names that systemd gives in containers.
 
 use std::convert::Infallible;
 use std::env;
@@ -20,28 +20,28 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::warn;
 
-/// The status changes no more often, and the parts are asked no more often.
+/// The status is sent, and the parts are asked, at most this often.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// A start that takes long is no failure as long as this is said: 10 s more, in microseconds.
+/// Gives a slow start 10 s more (in microseconds), so that systemd does not take it for a failure.
 const START_GOES_ON: &str = "EXTEND_TIMEOUT_USEC=10000000";
 
-/// A word that systemd does not take within this time is lost: it has not read for long then.
+/// A message that systemd does not take within this time is lost: by then it has not read for long.
 const SEND_MAX: Duration = Duration::from_millis(100);
 
 /// The manager of this service.
 #[derive(Debug, Default)]
 pub struct Manager {
-    /// `None`: nobody wants to be told.
+    /// `None` if the unit asks for no messages.
     socket: Option<UnixDatagram>,
-    /// It knows that the service serves.
+    /// systemd knows that the service serves.
     is_ready: AtomicBool,
-    /// It ends the service if it hears nothing for so long.
+    /// systemd ends the service if it hears nothing for this long.
     watchdog: Option<Duration>,
 }
 
 impl Manager {
-    /// The one that the environment names.
+    /// The manager that the environment names; none if it names none or cannot be reached.
     pub fn find() -> Self {
         let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Self::default() };
         let own =
@@ -55,7 +55,7 @@ impl Manager {
         })
     }
 
-    /// The one that listens at this socket; a name that begins with `@` is an abstract one.
+    /// The manager that listens at this socket; a name that begins with `@` is an abstract one.
     ///
     /// # Errors
     /// Nobody listens there.
@@ -70,37 +70,37 @@ impl Manager {
         Ok(Self { socket: Some(socket), is_ready: AtomicBool::new(false), watchdog })
     }
 
-    /// The service serves.
+    /// Reports that the service serves.
     pub fn ready(&self) {
         self.is_ready.store(true, Ordering::Relaxed);
-        self.tell("READY=1");
+        self.send("READY=1");
     }
 
-    /// The service is about to stop.
+    /// Reports that the service is about to stop.
     pub fn stopping(&self) {
-        self.tell("STOPPING=1");
+        self.send("STOPPING=1");
     }
 
-    /// Tells for ever how the service is, in one line, and that all of its parts go on.
+    /// Sends for ever the service's status, one line, and the watchdog's sign of life while all parts go on.
     pub async fn attend(&self, pulses: &Pulses, mut status: impl FnMut() -> String) -> Infallible {
         if self.socket.is_none() {
             return pending().await;
         }
         let beat = self.watchdog.map_or(BEAT, |limit| BEAT.min(limit / 4));
-        let mut told = String::new();
+        let mut sent = String::new();
         loop {
             let now = status();
-            if now != told {
-                self.tell(&format!("STATUS={now}"));
-                told = now;
+            if now != sent {
+                self.send(&format!("STATUS={now}"));
+                sent = now;
             }
             if !self.is_ready.load(Ordering::Relaxed) {
-                self.tell(START_GOES_ON);
+                self.send(START_GOES_ON);
             }
             pulses.ask();
             tokio::time::sleep(beat).await;
             match pulses.silent() {
-                None if self.watchdog.is_some() => self.tell("WATCHDOG=1"),
+                None if self.watchdog.is_some() => self.send("WATCHDOG=1"),
                 Some(part) if self.watchdog.is_some() => {
                     warn!(
                         part,
@@ -112,8 +112,8 @@ impl Manager {
         }
     }
 
-    /// A word that is lost is one too few: the next comes soon, and the watchdog has several.
-    fn tell(&self, words: &str) {
+    /// A lost message does no harm: the next one comes soon, and the watchdog's limit covers several.
+    fn send(&self, words: &str) {
         if let Some(socket) = &self.socket {
             let _ = socket.send(words.as_bytes());
         }
@@ -121,7 +121,7 @@ impl Manager {
 }
 
 /// The parts of a program that must go on for ever. Each is asked again and again whether it does.
-/// Clones are the same.
+/// Clones share the same parts.
 #[derive(Clone, Debug, Default)]
 pub struct Pulses(Arc<Parts>);
 
@@ -136,16 +136,16 @@ struct Parts {
 #[derive(Debug)]
 pub struct Pulse {
     question: watch::Receiver<u64>,
-    /// The question that was answered last. A part that has ended is asked no more: who waits for its
-    /// end knows what that means.
+    /// The question that was answered last. A part that has ended is asked no more: the code that joins it
+    /// judges its end.
     answered: Arc<AtomicU64>,
 }
 
 impl Pulses {
-    /// One more part, of this name.
+    /// Adds a part of this name.
     pub fn part(&self, name: impl Into<String>) -> Pulse {
         let question = self.0.question.subscribe();
-        // Until it is asked for the first time it owes nothing.
+        // It owes no answer until it is asked for the first time.
         let answered = Arc::new(AtomicU64::new(*question.borrow()));
         self.parts().push((name.into(), Arc::downgrade(&answered)));
         Pulse { question, answered }
@@ -156,7 +156,7 @@ impl Pulses {
         self.0.question.send_modify(|question| *question += 1);
     }
 
-    /// A part that has not answered the last question, if there is one.
+    /// Returns the name of a part that has not answered the last question, if there is one.
     pub(crate) fn silent(&self) -> Option<String> {
         let question = *self.0.question.borrow();
         let mut parts = self.parts();
@@ -175,10 +175,10 @@ impl Pulse {
     /// Answers the next question, whenever it comes.
     ///
     /// ## Cancel safety
-    /// A question that was not answered yet is answered by the next call.
+    /// The next call answers a question that this one left open.
     pub async fn answer(&mut self) {
         if self.question.changed().await.is_err() {
-            // Nobody asks any more.
+            // The asker is gone.
             pending::<()>().await;
         }
         self.answered.store(*self.question.borrow_and_update(), Ordering::Relaxed);
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_that_is_not_there_is_an_error_and_none_is_no_trouble() {
+    fn a_missing_manager_is_an_error_and_an_unset_one_is_none() {
         assert!(Manager::at(OsStr::new("/nowhere/at/all"), None).is_err());
         assert!(Manager::at(OsStr::new("@picluster-nobody"), None).is_err());
         Manager::default().ready();

@@ -1,12 +1,12 @@
-//! What is printed for people and scripts: where it goes, how wide that is, whether colours are
-//! welcome, and a screen that is drawn anew in place.
+//! Output for people and scripts: standard output and its width, colours where they are welcome, and a
+//! screen that is drawn anew in place.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
 
 use rustix::termios::tcgetwinsize;
 
-/// What a terminal has that does not tell.
+/// The columns and lines of a terminal that does not report them.
 const SIZE: (usize, usize) = (80, 24);
 
 const HIDE_CURSOR: &str = "\x1b[?25l";
@@ -41,17 +41,17 @@ impl Colour {
 
 /// Whether standard output is a terminal that takes colours: <https://no-color.org>.
 pub fn takes_colours() -> bool {
-    let said = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
     io::stdout().is_terminal()
-        && said("NO_COLOR").is_none()
-        && said("TERM").is_none_or(|term| term != "dumb")
+        && set("NO_COLOR").is_none()
+        && set("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Writes to standard output, at once. False if nobody reads it any more (`| head -1`), who had what
-/// he wanted.
+/// Writes to standard output, at once. False if its reader went away (`| head -1`): that is no error, it
+/// had all it wanted.
 ///
 /// # Errors
-/// Of the device.
+/// Errors of the device.
 pub fn print(text: &str) -> io::Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -60,18 +60,18 @@ pub fn print(text: &str) -> io::Result<bool> {
     }
 }
 
-/// A line for people on standard error, which may be closed.
+/// Writes a line for people to standard error, which may be closed.
 pub fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// A terminal that is drawn anew in place, without a cursor. It has its cursor back, below what was
-/// drawn last, however this ends.
+/// A terminal that is drawn anew in place, without a cursor. Dropping it gives the cursor back, below the
+/// last drawing.
 #[derive(Debug)]
 pub struct Screen(());
 
 impl Screen {
-    /// Takes the terminal of standard output; `None` if that is none.
+    /// Takes the terminal of standard output; `None` if standard output is no terminal.
     pub fn take() -> Option<Self> {
         io::stdout().is_terminal().then(|| {
             let _ = print(&format!("{HIDE_CURSOR}{CLEAR}{HOME}"));
@@ -89,11 +89,11 @@ impl Screen {
         }
     }
 
-    /// Draws these lines over what was there. None may be wider than the screen. False as for
+    /// Draws these lines over the previous ones. None may be wider than the screen. False as for
     /// [`print()`].
     ///
     /// # Errors
-    /// Of the device.
+    /// Errors of the device.
     pub fn draw(&self, lines: &[String]) -> io::Result<bool> {
         let (_, height) = self.size();
         // The last line stays free, or the newline before it would scroll.

@@ -1,19 +1,19 @@
-//! How many files this process may have open: each connection is one, and one to a node another.
+//! The limit of open files of this process: each connection is one, and one to a node another.
 
 use std::fs;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// What is open besides connections: listeners, mDNS, probes.
+/// Files that are open besides connections: listeners, mDNS, probes.
 const RESERVED: usize = 40;
 
-/// What a worker has open besides them: its listener, and its runtime's.
+/// Files that each worker has open besides them: its listener, and its runtime's.
 const RESERVED_PER_WORKER: usize = 4;
 
-/// Raises the soft limit of open files to the hard one and says what it is now, less what the
-/// program and its workers need; `None` where that cannot be read.
+/// Raises the soft limit of open files to the hard one and returns the number left for connections, less
+/// the files that the program and its workers need; `None` where the limit cannot be read.
 ///
-/// A login shell starts with 1,024, a relic of `select`; whoever does not use that may have all.
+/// A login shell starts with 1,024, a relic of `select`; a program that does not use it may have all.
 pub fn room(workers: usize) -> Option<usize> {
     let (soft, hard) = limits(&table()?)?;
     let raised = soft < hard
@@ -23,7 +23,7 @@ pub fn room(workers: usize) -> Option<usize> {
     Some(usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(reserved))
 }
 
-/// How many files this process may have open now, all in all.
+/// The number of files that this process may have open now, all in all.
 pub fn files_max() -> Option<u64> {
     limits(&table()?).map(|(soft, _)| soft)
 }

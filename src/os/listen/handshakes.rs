@@ -1,29 +1,24 @@
-//! How a listener closes without resetting anybody.
+//! The end of a listener without a reset for any client.
 //!
-//! close(2) resets what waits to be accepted, and each connection whose handshake ends in that
-//! instant: its client is connected, may have sent a request, and cannot know whether that was
-//! executed. So first no handshake begins any more, then those under way have their time and are
-//! served, then what waits is taken ([`next_queued`]), then the listener closes.
+//! close(2) resets the connections that wait to be accepted, and each one whose handshake ends in that
+//! instant: its client is connected, may have sent a request, and cannot know whether that was executed.
+//! So first the kernel refuses new handshakes, then those under way get their time and are served, then
+//! the queue is emptied ([`next_queued`](super::next_queued)), then the listener closes.
 
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{SockFilter, SockRef};
-use tokio::net::TcpStream;
-
-use super::is_of_one_connection;
-
 /// A handshake under way needs one more round trip of the network.
 const UNDER_WAY: Duration = Duration::from_millis(200);
 
-/// From now on the kernel answers nobody who begins a handshake with this listener. Gives how long
-/// those under way may take to end: nothing where a sandbox forbids to ask for it, because then no
+/// From now on the kernel answers no client that begins a handshake with this listener. Returns the time
+/// that the handshakes under way may take to end: zero where a sandbox forbids the filter, because then no
 /// instant to close is better than another.
 ///
-/// Who is not answered asks again after a second, and is refused if the listener is closed by then:
-/// that costs nobody a request. What is accepted from now on inherits the filter, and needs nothing
-/// that it drops. TCP fast open changes nothing, since its request comes with the SYN and is lost
+/// A client without an answer asks again after a second, and is refused if the listener is closed by then:
+/// no request is lost. Connections accepted from now on inherit the filter, and need no packet that it
+/// drops. TCP fast open changes nothing, since its request comes with the SYN and is lost
 /// with it; nor do SYN cookies, whose handshakes end with an ACK as others do.
 pub(crate) fn refuse_new_handshakes(listener: &impl AsFd) -> Duration {
     let filtered = SockRef::from(listener).attach_filter(&no_syn());
@@ -49,30 +44,15 @@ fn no_syn() -> [SockFilter; 5] {
     ]
 }
 
-/// The next connection that waits to be accepted, while there is one. The runtime is not asked,
-/// because it may not have heard of the last ones yet.
-pub(crate) fn next_queued(listener: &tokio::net::TcpListener) -> Option<(TcpStream, SocketAddr)> {
-    loop {
-        match SockRef::from(listener).accept() {
-            Ok((socket, peer)) => {
-                socket.set_nonblocking(true).ok()?;
-                return Some((TcpStream::from_std(socket.into()).ok()?, peer.as_socket()?));
-            }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(_) => return None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{ErrorKind, Read, Write};
-    use std::net::TcpStream;
+    use std::net::{SocketAddr, TcpStream};
 
     use super::*;
 
     #[test]
-    fn no_handshake_begins_and_what_has_begun_goes_on() {
+    fn no_handshake_begins_and_those_under_way_go_on() {
         for (bound, host) in [
             ("127.0.0.1:0", "127.0.0.1"),
             ("[::1]:0", "::1"),

@@ -1,4 +1,4 @@
-//! Who listens on a port, and where, read from `/proc` as far as this user may look.
+//! The owner of a port and its addresses, read from `/proc` as far as this user may look.
 
 use std::fs;
 use std::net::IpAddr;
@@ -26,34 +26,34 @@ const BOUND: &str = "07";
 const TCP: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 
 /// A socket in the tables of the kernel.
-struct Entry {
+struct SocketEntry {
     ip: IpAddr,
     uid: u32,
     inode: u64,
 }
 
-/// Who listens on this TCP port, over any family; `None` if nobody does or it cannot be read.
+/// The process that listens on this TCP port, over any family; `None` if there is none or it cannot be read.
 pub fn owner(port: u16) -> Option<Owner> {
     owner_in(TCP, port, LISTENS)
 }
 
-/// The addresses at which somebody listens on this TCP port.
+/// The addresses at which a process listens on this TCP port.
 pub fn listeners(port: u16) -> Vec<IpAddr> {
     entries(TCP, port, LISTENS).map(|entry| entry.ip).collect()
 }
 
-/// How many connections to this port of this machine are open.
+/// The number of open connections to this port of this machine.
 pub fn connections(port: u16) -> usize {
     entries(TCP, port, ESTABLISHED).count()
 }
 
-/// Who has this UDP port, over any family; one of them where several share it.
+/// The process that has this UDP port, over any family; one of them where several share it.
 pub fn udp_owner(port: u16) -> Option<Owner> {
     owner_in(["/proc/net/udp", "/proc/net/udp6"], port, BOUND)
 }
 
 fn owner_in(tables: [&str; 2], port: u16, state: &str) -> Option<Owner> {
-    let Entry { inode, uid, .. } = entries(tables, port, state).next()?;
+    let SocketEntry { inode, uid, .. } = entries(tables, port, state).next()?;
     let Some(pid) = process_of(inode) else { return Some(Owner { uid, ..Owner::default() }) };
     let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
     Some(Owner {
@@ -65,7 +65,7 @@ fn owner_in(tables: [&str; 2], port: u16, state: &str) -> Option<Owner> {
 }
 
 impl Owner {
-    /// What to do about it, as a half sentence with a command.
+    /// The fix, as a half sentence with a command.
     pub(super) fn fix(&self, port: u16) -> String {
         match (&self.unit, self.pid) {
             (Some(unit), _) => format!("stop it with `sudo systemctl stop {unit}`"),
@@ -88,20 +88,20 @@ impl std::fmt::Display for Owner {
     }
 }
 
-fn entries(tables: [&str; 2], port: u16, state: &str) -> impl Iterator<Item = Entry> {
+fn entries(tables: [&str; 2], port: u16, state: &str) -> impl Iterator<Item = SocketEntry> {
     let tables = tables.into_iter().filter_map(|path| fs::read_to_string(path).ok());
     tables.flat_map(move |table| sockets(&table, port, state))
 }
 
 /// The sockets in this state on the port, in a table of the form of `/proc/net/tcp`:
 /// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode ..`.
-fn sockets(table: &str, port: u16, state: &str) -> Vec<Entry> {
+fn sockets(table: &str, port: u16, state: &str) -> Vec<SocketEntry> {
     let entry = |line: &str| {
         let fields: Vec<_> = line.split_ascii_whitespace().collect();
         let (ip, hex) = fields.get(1)?.rsplit_once(':')?;
         let is_it = *fields.get(3)? == state && u16::from_str_radix(hex, 16) == Ok(port);
         let (uid, inode) = (fields.get(7)?.parse().ok()?, fields.get(9)?.parse().ok()?);
-        is_it.then_some(Entry { ip: address(ip)?, uid, inode })
+        is_it.then_some(SocketEntry { ip: address(ip)?, uid, inode })
     };
     table.lines().skip(1).filter_map(entry).collect()
 }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn where_somebody_listens_and_how_many_are_connected_is_read() {
+    fn the_listeners_and_the_connections_of_a_port_are_read() {
         for ip in ["127.0.0.1", "::1", "0.0.0.0"] {
             let ip: IpAddr = ip.parse().unwrap();
             let Ok(listener) = std::net::TcpListener::bind((ip, 0)) else { continue };
