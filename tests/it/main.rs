@@ -14,6 +14,7 @@ mod closing;
 mod commands;
 mod corpus;
 mod data_line;
+mod demo;
 mod faults;
 mod floors;
 mod fuzz_corpus;
