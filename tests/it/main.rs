@@ -27,6 +27,7 @@ mod metrics;
 mod neighbours;
 mod page;
 mod real_servers;
+mod release;
 mod routes;
 mod service;
 mod simulation;
