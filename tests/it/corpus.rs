@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::data_line::{Front, PATIENCE};
+use crate::data_line::{PATIENCE, TestBalancer};
 use crate::lab::{pause, say};
 use case::Case;
 use node::{Node, Script};
@@ -120,19 +120,19 @@ pub(crate) fn requests(mut bytes: &[u8]) -> Result<Vec<&[u8]>, String> {
 /// A balancer and its node.
 struct Bench {
     node: Node,
-    front: Front,
+    lb: TestBalancer,
 }
 
 impl Bench {
     fn new() -> Self {
         let node = Node::start();
-        let front = Front::to(node.addr, |setup| setup.node_header = false);
-        Self { node, front }
+        let lb = TestBalancer::to(node.addr, |setup| setup.node_header = false);
+        Self { node, lb }
     }
 
     fn run(&self, case: &Case, manner: Manner) -> Result<(), String> {
         self.node.follow(Script { answer: case.node_answer.clone(), manner });
-        let exchange = exchange(&self.front, case, manner);
+        let exchange = exchange(&self.lb, case, manner);
         let came = self.node.came();
         let judged = match &exchange {
             Ok((got, end)) => judge_client(case, got, end).and_then(|()| judge_node(case, &came)),
@@ -156,8 +156,12 @@ impl Bench {
 pub(crate) type End = Result<(), io::ErrorKind>;
 
 /// Sends a case's bytes on a connection of its own and reads to its end.
-pub(crate) fn exchange(front: &Front, case: &Case, manner: Manner) -> io::Result<(Vec<u8>, End)> {
-    let mut stream = TcpStream::connect(front.addr())?;
+pub(crate) fn exchange(
+    lb: &TestBalancer,
+    case: &Case,
+    manner: Manner,
+) -> io::Result<(Vec<u8>, End)> {
+    let mut stream = TcpStream::connect(lb.addr())?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
