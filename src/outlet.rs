@@ -261,9 +261,11 @@ mod tests {
         let outlet = Outlet::start("test", 1, Gated(Arc::clone(&gate)), |_| {}).unwrap();
         let page = || Page { bytes: b"a\nb\n".to_vec(), lines: 2 };
         let mut handed = 0;
-        // One is being written, one waits.
+        // One is being written, one waits. The writer takes the first one when it gets to run.
+        let began = Instant::now();
         while handed < 2 {
             handed += u64::from(outlet.hand(page()).is_ok());
+            assert!(began.elapsed() < Duration::from_secs(20), "no second page is taken");
         }
         assert!(outlet.hand(page()).is_err());
         assert_eq!(outlet.waiting(), 4);

@@ -15,6 +15,9 @@ use crate::shutdown::{self, Trigger};
 
 mod metrics;
 
+/// Longer than an event takes on a busy machine: a test fails and does not hang.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 struct Bench {
     addr: SocketAddr,
     publisher: Publisher,
@@ -230,7 +233,9 @@ async fn wait_for(stream: &mut TcpStream, what: impl Fn(&serde_json::Value) -> b
     let (began, mut seen) = (Instant::now(), String::new());
     loop {
         let mut bytes = [0; 4096];
-        let n = stream.read(&mut bytes).await.unwrap();
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut bytes)).await;
+        let n = read.unwrap_or_else(|_| panic!("no event for {PATIENCE:?}: {seen}")).unwrap();
+        assert!(began.elapsed() < PATIENCE, "no such event within {PATIENCE:?}: {seen}");
         assert!(n > 0, "the events ended: {seen}");
         seen += std::str::from_utf8(&bytes[..n]).unwrap();
         let states = seen.lines().filter_map(|line| line.strip_prefix("data: "));

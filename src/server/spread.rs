@@ -121,6 +121,7 @@ mod tests {
         while let Some(place) = spread.elsewhere(0) {
             place.hand((TcpStream::connect(peer).unwrap(), peer));
             handed += 1;
+            assert!(handed <= HANDED_MAX, "it is handed more than it may have waiting");
         }
         assert_eq!(handed, HANDED_MAX);
     }

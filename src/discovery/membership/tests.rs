@@ -16,6 +16,10 @@ use crate::health::{Health, Outcome};
 use crate::node::{Advertisement, Boot};
 use crate::pool::Member;
 
+/// Rounds of probes at one point in time. More than a few would mean that each answer makes the next
+/// probe due at once.
+const ROUNDS_MAX: usize = 100;
+
 /// A table, its clock, and what answers at which address.
 struct Lab {
     table: Membership,
@@ -87,10 +91,16 @@ impl Lab {
         !due.is_empty()
     }
 
+    /// Answers all probes that are due now, and those that become due by these answers.
+    fn settle(&mut self) {
+        let is_settled = (0..ROUNDS_MAX).any(|_| !self.round());
+        assert!(is_settled, "at {:?} there is always another probe due", self.now);
+    }
+
     /// Lets this many tenths of a second pass; every probe is answered at once.
     fn pass(&mut self, tenths: u32) {
         for _ in 0..tenths {
-            while self.round() {}
+            self.settle();
             self.members = self.table.view().unwrap_or_else(|| std::mem::take(&mut self.members));
             self.events.extend(self.table.events());
             self.now += Duration::from_millis(100);

@@ -57,7 +57,7 @@ fn a_board_that_gets_warmer_makes_no_new_pool() {
     let pi = Arc::clone(&lab.members[0].pi);
     lab.answers.insert(at(1), saying(1, true, 0.45));
     lab.now += Duration::from_secs(2);
-    while lab.round() {}
+    lab.settle();
     assert!(lab.table.view().is_none());
     assert_eq!(pi.lock().unwrap().as_ref().unwrap().speed, Some(0.45));
 }

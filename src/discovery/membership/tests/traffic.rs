@@ -99,7 +99,7 @@ fn shares_that_grow_are_published_together_and_no_oftener_than_they_change() {
     lab.tell(2, Outcome::Answered);
     let mut views = 0;
     for _ in 0..120 {
-        while lab.round() {}
+        lab.settle();
         if let Some(members) = lab.table.view() {
             views += 1;
             lab.members = members;
@@ -330,7 +330,7 @@ fn an_unanswered_request_and_two_quick_probes_make_a_suspect_within_half_a_secon
         let mut lab = Lab::with_nodes(2);
         lab.pass(20);
         lab.now += Duration::from_millis(silent_for_ms);
-        while lab.round() {}
+        lab.settle();
         lab.answers.remove(&at(1));
         lab.tell(1, Outcome::Silent);
         assert_eq!(lab.member(1).health, Health::Up);
