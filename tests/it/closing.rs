@@ -13,7 +13,7 @@ use picluster::systemd::Pulses;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 
-use crate::lab::{Lab, wait_until};
+use crate::lab::{Lab, PATIENCE, wait_until};
 
 const ROUNDS: usize = 20;
 const CLIENTS: usize = 8;
@@ -102,7 +102,9 @@ fn none_is_reset(port: u16, begin_the_end: impl FnOnce()) {
             let host = hosts[client % hosts.len()];
             let (served, reset) = (&served, &reset);
             scope.spawn(move || {
+                let began = Instant::now();
                 loop {
+                    assert!(began.elapsed() < 2 * PATIENCE, "listening does not end");
                     match post(SocketAddr::new(host, port)) {
                         Ok(()) => served.fetch_add(1, Ordering::Relaxed),
                         Err(ErrorKind::ConnectionRefused) => return,

@@ -137,6 +137,7 @@ fn a_node_that_says_nothing_but_1xx_is_ended() {
                 break head;
             }
             passed += 1;
+            assert!(passed <= 100, "more interim answers pass than a node may send");
         };
         assert!(last.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{last}");
         assert_eq!(passed, 100);
