@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::data_line::{PATIENCE, TestBalancer};
-use crate::lab::{pause, say};
+use crate::lab::{Need, Turn, pause, say};
 use case::Case;
 use node::{Node, Script};
 use reader::Read;
@@ -22,7 +22,7 @@ mod node;
 pub(crate) mod reader;
 
 /// Balancers with a node each that work side by side. They wait more than they work.
-const FRONTS: usize = 8;
+const BENCHES: usize = 8;
 
 /// Pieces a long case is sent in at the most.
 const PIECES_MAX: usize = 2_000;
@@ -59,11 +59,12 @@ pub(crate) fn write_in(stream: &mut TcpStream, bytes: &[u8], manner: Manner) {
 
 #[test]
 fn every_case_ends_as_the_corpus_says_however_it_is_sent() {
+    let _turn = Turn::wait(Need::Core);
     let began = Instant::now();
     let cases = case::all();
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
-        for _ in 0..FRONTS {
+        for _ in 0..BENCHES {
             scope.spawn(|| {
                 let bench = Bench::new();
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
