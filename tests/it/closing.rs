@@ -61,8 +61,8 @@ fn whoever_is_connected_when_workers_end_is_answered() {
 
 #[test]
 fn a_stopped_node_and_a_stopped_balancer_reset_no_client_that_connects_anew_each_time() {
-    let Some(lab) = Lab::new("closing") else { return };
-    let lb = lab.pi("front").lb().start();
+    let Some(lab) = Lab::busy("closing") else { return };
+    let lb = lab.lb();
     let [_ada, bob] = ["ada", "bob"].map(|name| lab.pi(name).web().start());
     lb.wait_for_nodes(2);
     let posts = |url: &str| {

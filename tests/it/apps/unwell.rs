@@ -11,7 +11,7 @@ fn a_command_that_never_works_is_known_with_its_reason_and_one_that_never_listen
     if !lab.has("python3") {
         return;
     }
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let folder = Folder::new("unwell");
     let broken = folder.put("broken.py", &BREAKS.replace("broken = []", "broken = [True]"));
     let alone = ["--", "python3", "-m", "http.server", "--bind", "127.0.0.1", "3000"];
