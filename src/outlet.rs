@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_known_until_it_is_written() {
+    fn the_waiting_bytes_are_known_until_they_are_written() {
         let gate = Arc::new(Mutex::new(()));
         struct Gated(Arc<Mutex<()>>);
         impl Write for Gated {

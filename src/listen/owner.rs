@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn where_somebody_listens_and_how_many_are_connected_is_read() {
+    fn listeners_and_the_number_of_connections_of_a_port_are_read() {
         for ip in ["127.0.0.1", "::1", "0.0.0.0"] {
             let ip: IpAddr = ip.parse().unwrap();
             let Ok(listener) = std::net::TcpListener::bind((ip, 0)) else { continue };

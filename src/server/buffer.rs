@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_moves_to_the_front_when_the_end_is_reached() {
+    fn the_rest_moves_to_the_front_when_the_end_is_reached() {
         let mut buffer = Buffer::new(&free_list());
         put(&mut buffer, &[b'a'; BUFFER_BYTES]);
         assert!(buffer.is_full());
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_burst_needed_and_nobody_since_is_given_back_to_the_system() {
+    fn buffers_unused_since_a_burst_are_given_back_to_the_system() {
         let free = free_list();
         let burst: Vec<_> = (0..8)
             .map(|_| {

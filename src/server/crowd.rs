@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_has_so_many_and_not_one_more_and_others_have_theirs() {
+    fn a_client_has_its_limit_of_connections_and_others_have_theirs() {
         let crowd = crowd(3);
         let places: Vec<_> = (0..3).map(|_| crowd.enter(ip("10.0.0.1"))).collect();
         assert!(places.iter().all(Result::is_ok));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn one_client_is_an_ipv4_address_however_written_or_an_ipv6_network_of_64_bits() {
+    fn a_client_is_an_ipv4_address_in_any_form_or_a_64_bit_ipv6_network() {
         let same = |a, b| Client::of(ip(a)) == Client::of(ip(b));
         assert!(same("10.0.0.1", "::ffff:10.0.0.1"));
         assert!(!same("10.0.0.1", "10.0.0.2"));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_wait_for_a_place() {
+    fn a_limited_number_of_clients_waits_for_a_place() {
         let crowd = crowd(8);
         let waiting: Vec<_> = (0..5).map(|_| crowd.wait()).collect();
         assert!(waiting.iter().all(Result::is_ok));

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_clearly_more_hands_on_to_who_has_least() {
+    fn a_worker_with_clearly_more_hands_on_to_the_one_with_least() {
         for (counts, worker) in [
             (&[0][..], 0),
             (&[9], 0),

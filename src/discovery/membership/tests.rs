@@ -200,7 +200,7 @@ fn a_node_that_drained_and_said_goodbye_leaves_the_list_when_it_stops() {
 }
 
 #[test]
-fn a_silent_node_stays_as_down_until_it_is_forgotten_and_takes_its_counters_along() {
+fn a_silent_node_stays_down_until_it_is_forgotten_with_its_counters() {
     let mut lab = Lab::new();
     lab.joined("a", 1, 1);
     let counters = Arc::downgrade(&lab.members[0].counters);
@@ -333,7 +333,7 @@ fn a_node_whose_app_is_down_is_the_last_resort_while_that_answers() {
 }
 
 #[test]
-fn another_cluster_is_ignored_and_told_once() {
+fn another_cluster_is_ignored_and_reported_once() {
     let mut lab = Lab::new();
     let mut other = sighting("pc-a", Some("a"), &[at(1)]);
     "other".clone_into(&mut other.advertisement.cluster);
