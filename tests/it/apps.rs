@@ -110,7 +110,7 @@ fn die(lab: &Lab, node: &Process) {
 
 #[test]
 #[ignore = "slow tier: four applications, one after the other"]
-fn real_applications_join_by_one_command_die_and_are_restarted_under_load_without_a_failed_get() {
+fn a_dying_application_is_restarted_under_load_without_a_failed_get() {
     let Some(lab) = Lab::under_load("commands") else { return };
     let folder = Folder::new("commands");
     let lb = lab.lb();
@@ -148,7 +148,7 @@ fn real_applications_join_by_one_command_die_and_are_restarted_under_load_withou
 }
 
 #[test]
-fn an_application_that_somebody_else_runs_is_out_while_it_is_down_and_the_balancer_says_why() {
+fn an_application_run_by_others_is_out_while_down_with_its_reason_shown() {
     let Some(lab) = Lab::under_load("advertised") else { return };
     if !lab.has_all(&["lighttpd", "php-cgi"]) {
         return;
@@ -203,7 +203,7 @@ fn avahi_service() -> String {
 }
 
 #[test]
-fn an_nginx_joins_by_a_file_of_avahi_alone_and_dies_under_load_without_a_failed_get() {
+fn an_nginx_joins_by_an_avahi_file_alone_and_dies_without_a_failed_get() {
     let Some(lab) = Lab::under_load("nginx") else { return };
     if !lab.has_all(&["nginx", "avahi-daemon", "dbus-daemon"]) {
         return;
@@ -243,7 +243,7 @@ fn an_nginx_joins_by_a_file_of_avahi_alone_and_dies_under_load_without_a_failed_
 }
 
 #[test]
-fn a_picluster_that_is_killed_takes_its_command_with_it_under_load_without_a_failed_get() {
+fn a_killed_picluster_takes_its_command_with_it_without_a_failed_get() {
     let Some(lab) = Lab::under_load("killed") else { return };
     if !lab.has_all(&["python3", "setsid"]) {
         return;
@@ -273,7 +273,7 @@ fn a_picluster_that_is_killed_takes_its_command_with_it_under_load_without_a_fai
 }
 
 #[test]
-fn a_command_that_ends_again_and_again_is_out_and_says_how_and_when_it_is_started() {
+fn a_command_that_keeps_ending_is_out_and_reports_its_next_start() {
     let Some(lab) = Lab::under_load("backoff") else { return };
     if !lab.has("python3") {
         return;
@@ -330,7 +330,7 @@ ThreadingHTTPServer(('', int(os.environ['PORT'])), Handler).serve_forever()
 ";
 
 #[test]
-fn an_application_that_answers_500_is_soon_out_with_its_reason_and_back_when_it_is_well() {
+fn an_application_that_answers_500_is_out_with_its_reason_until_it_heals() {
     let Some(lab) = Lab::under_load("broken") else { return };
     if !lab.has("python3") {
         return;
@@ -361,7 +361,7 @@ fn an_application_that_answers_500_is_soon_out_with_its_reason_and_back_when_it_
 }
 
 #[test]
-fn an_application_on_loopback_alone_is_not_served_and_told_what_to_do() {
+fn an_application_on_loopback_alone_is_not_served_and_gets_an_advice() {
     let Some(lab) = Lab::new("alone") else { return };
     if !lab.has("python3") {
         return;
@@ -377,7 +377,7 @@ fn an_application_on_loopback_alone_is_not_served_and_told_what_to_do() {
 }
 
 #[test]
-fn a_front_serves_what_listens_on_loopback_and_leaves_under_load_without_a_failed_get() {
+fn a_front_of_a_loopback_application_leaves_without_a_failed_get() {
     let Some(lab) = Lab::under_load("front") else { return };
     if !lab.has("node") {
         return;
@@ -510,7 +510,7 @@ fn every_picluster_in_the_recipes_is_a_command_that_there_is() {
 
 #[test]
 #[ignore = "slow tier: every node in its turn"]
-fn all_nodes_are_updated_by_the_loop_in_the_recipes_under_load_without_a_failed_get() {
+fn the_loop_of_the_recipes_updates_all_nodes_without_a_failed_get() {
     let Some(lab) = Lab::under_load("update") else { return };
     let lb = lab.lb();
     let mut nodes = ["ada", "bob", "eve"].map(|name| lab.pi(name).web().named().start());
@@ -605,7 +605,7 @@ fn a_command_that_ignores_sigterm_is_killed_and_its_children_too() {
 }
 
 #[test]
-fn a_command_that_does_not_listen_on_its_port_is_told_of_it() {
+fn a_command_that_does_not_listen_on_its_port_gets_a_warning() {
     let mut node = node(&["sh", "-c", "exec sleep 60"]);
     let mut lines = BufReader::new(node.stderr.take().unwrap()).lines().map_while(Result::ok);
     let hint = lines.find(|line| line.contains("does not listen on port 3")).unwrap();
@@ -615,7 +615,7 @@ fn a_command_that_does_not_listen_on_its_port_is_told_of_it() {
 }
 
 #[test]
-fn a_command_whose_port_was_taken_in_the_meantime_is_not_started_for_another_to_answer() {
+fn a_command_is_not_started_while_another_program_holds_its_port() {
     let port = TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
     let mut node = node_with(&["--app", &port.to_string()], &["sh", "-c", "exit 3"]);
     let mut lines = BufReader::new(node.stderr.take().unwrap()).lines().map_while(Result::ok);
@@ -629,7 +629,7 @@ fn a_command_whose_port_was_taken_in_the_meantime_is_not_started_for_another_to_
 }
 
 #[test]
-fn what_cannot_be_served_exits_64_or_69_with_one_sentence() {
+fn a_node_that_cannot_serve_exits_64_or_69_with_one_sentence() {
     let taken = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let taken = format!(":{port}");
@@ -672,7 +672,7 @@ fn the_output_of_a_command_is_passed_on_with_its_name() {
 }
 
 #[test]
-fn a_node_with_anything_to_serve_is_drained_by_hand_and_seen_by_the_commands() {
+fn the_commands_see_and_drain_a_node_whatever_it_serves() {
     let Some(lab) = Lab::under_load("drained") else { return };
     if !lab.has("python3") {
         return;

@@ -66,7 +66,7 @@ fn without_proc_and_sys_and_any_name_a_node_still_has_an_id_and_a_name() {
 // Two balancers.
 
 #[test]
-fn a_second_balancer_serves_too_and_takes_over_picluster_local_at_the_goodbye() {
+fn a_second_balancer_serves_and_takes_over_the_name_at_the_goodbye() {
     let Some(lab) = Lab::new("two-lbs") else { return };
     let (first, second) = (lab.pi("first"), lab.pi("second"));
     lab.pi("ada").web().start();
@@ -99,7 +99,7 @@ fn advertise(lab: &Lab, txt: &[&str]) -> Process {
 }
 
 #[test]
-fn a_bad_txt_record_is_told_and_not_taken_until_it_is_corrected() {
+fn a_bad_txt_record_is_reported_and_not_taken_until_it_is_corrected() {
     let Some(lab) = Lab::new("txt") else { return };
     let lb = lab.lb();
     let greeter = lab.pi("nas").greeter(9000, "gnome");
@@ -123,7 +123,7 @@ fn a_bad_txt_record_is_told_and_not_taken_until_it_is_corrected() {
 }
 
 #[test]
-fn who_answers_as_another_than_was_advertised_is_not_taken() {
+fn a_node_that_answers_as_another_than_advertised_is_not_taken() {
     let Some(lab) = Lab::under_load("another-id") else { return };
     let lb = lab.lb();
     let liar = lab.pi("nas").odd_server(9000, Manner::Node("somebodyelse".to_owned()));
@@ -184,7 +184,7 @@ fn services_that_speak_no_http_or_nothing_or_only_fail_cost_no_request() {
 }
 
 #[test]
-fn with_no_service_but_one_that_speaks_no_http_a_client_gets_a_503_and_soon() {
+fn a_client_gets_a_503_soon_if_the_only_service_speaks_no_http() {
     let Some(lab) = Lab::new("only-ssh") else { return };
     let lb = lab.lb();
     let nas = lab.pi("nas");
@@ -202,7 +202,7 @@ fn with_no_service_but_one_that_speaks_no_http_a_client_gets_a_503_and_soon() {
 // The network.
 
 #[test]
-fn a_held_mdns_port_is_told_and_waited_for() {
+fn a_held_mdns_port_is_reported_and_waited_for() {
     let Some(lab) = Lab::new("5353") else { return };
     let (front, ada) = (lab.pi("front"), lab.pi("ada"));
     let holders = [front.hold_5353(), ada.hold_5353()];
@@ -297,7 +297,7 @@ fn a_node_with_nothing_but_a_link_local_address_is_served() {
 }
 
 #[test]
-fn an_interface_that_does_not_exist_is_told_with_those_that_do_and_used_once_it_is_there() {
+fn a_missing_interface_is_named_with_the_present_ones_and_used_once_there() {
     let Some(lab) = Lab::new("usb0") else { return };
     let (front, ada) = (lab.pi("front"), lab.pi("ada"));
     let lb = front.lb().args(&["--interface", "usb0"]).start();
@@ -429,7 +429,7 @@ fn a_signal_at_any_time_ends_and_a_second_one_ends_at_once() {
 }
 
 #[test]
-fn a_stopped_balancer_fails_no_request_until_it_has_closed_and_finishes_what_runs() {
+fn a_stopped_balancer_fails_no_request_until_closed_and_finishes_the_rest() {
     let Some(lab) = Lab::under_load("lb-sigterm") else { return };
     let lb = lab.lb();
     lab.pi("ada").web().start();
@@ -469,7 +469,7 @@ fn a_long_request_is_finished_within_the_drain() {
 // Crowds and limits.
 
 #[test]
-fn a_crowd_of_silent_connections_costs_a_node_neither_its_health_nor_a_request() {
+fn silent_connections_cost_a_node_neither_its_health_nor_a_request() {
     let Some(lab) = Lab::under_load("crowd") else { return };
     let lb = lab.lb();
     let ada = lab.pi("ada").web().start();

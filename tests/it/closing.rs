@@ -22,7 +22,7 @@ const POST: &[u8] =
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 #[test]
-fn whoever_is_connected_when_pages_end_is_answered() {
+fn a_client_that_is_connected_when_pages_end_is_answered() {
     for _ in 0..ROUNDS {
         let listener = listen::bind("[::]:0".parse().unwrap(), "--listen").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -41,7 +41,7 @@ fn whoever_is_connected_when_pages_end_is_answered() {
 }
 
 #[test]
-fn whoever_is_connected_when_workers_end_is_answered() {
+fn a_client_that_is_connected_when_workers_end_is_answered() {
     for _ in 0..ROUNDS {
         let listeners = listen::bind_shared("[::]:0".parse().unwrap(), "--listen", 3).unwrap();
         let port = listeners[0].local_addr().unwrap().port();
@@ -60,7 +60,7 @@ fn whoever_is_connected_when_workers_end_is_answered() {
 }
 
 #[test]
-fn a_stopped_node_and_a_stopped_balancer_reset_no_client_that_connects_anew_each_time() {
+fn a_stopped_node_or_balancer_resets_no_client_that_connects_each_time() {
     let Some(lab) = Lab::busy("closing") else { return };
     let lb = lab.lb();
     let [_ada, bob] = ["ada", "bob"].map(|name| lab.pi(name).web().start());

@@ -112,7 +112,7 @@ fn a_restarted_node_costs_no_request_of_any_method_or_connection() {
 }
 
 #[test]
-fn a_node_that_resets_after_the_head_costs_no_get_and_a_few_posts_before_it_is_ejected() {
+fn a_node_that_resets_after_the_head_costs_no_get_and_only_a_few_posts() {
     let groups = [kept("GET"), kept("PUT"), kept("POST")];
     let Some(met) = under(Fault::Resets, &groups) else { return };
     none_failed(&met[0]);
@@ -131,7 +131,7 @@ fn a_node_that_sends_half_a_head_costs_no_get() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_looks_broken_to_the_client_and_is_not_asked_for_again() {
+fn an_answer_that_breaks_off_looks_broken_and_is_not_requested_again() {
     let Some(met) = under(Fault::ResetsInBody, &[kept("GET"), kept("POST")]) else { return };
     for met in met {
         assert!((1..100).contains(&met.report.failed), "{:#?}", met.report);
@@ -150,7 +150,7 @@ fn a_node_that_says_nothing_costs_no_get_and_one_post_a_client_at_most() {
 }
 
 #[test]
-fn a_status_of_a_node_is_passed_on_and_never_asked_for_again_and_a_few_in_a_row_eject_it() {
+fn a_500_of_a_node_is_passed_on_unrepeated_and_a_few_in_a_row_eject_it() {
     let Some(met) = under(Fault::Storm, &[kept("GET"), kept("POST")]) else { return };
     for met in met {
         assert!((1..100).contains(&met.report.failed), "{:#?}", met.report);
@@ -206,7 +206,7 @@ fn a_rolling_restart_costs_no_request_and_no_tunnel() {
 }
 
 #[test]
-fn a_stopped_balancer_resets_no_accepted_connection_and_leaves_tunnels_until_the_deadline() {
+fn a_stopped_balancer_resets_no_connection_or_tunnel_before_the_deadline() {
     let Some(lab) = Lab::busy("stopped") else { return };
     let company = Company::start(&lab, &["--drain", "3s"]);
     pause(Duration::from_millis(300));

@@ -262,7 +262,7 @@ fn told(files: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn a_tree_that_keeps_the_rules_is_told_nothing() {
+fn a_tree_that_keeps_the_rules_has_no_breach() {
     let clean = told(&[
         ("main", "use mdns::tokio;\nfn main() { std::process::exit(picluster::node::run()) }"),
         ("h1", "use crate::node; // use crate::pool;\nmod body;\nuse httparse::Request;"),
@@ -277,7 +277,7 @@ fn a_tree_that_keeps_the_rules_is_told_nothing() {
 }
 
 #[test]
-fn each_kind_of_breach_is_told_with_its_place() {
+fn each_kind_of_breach_is_reported_with_its_place() {
     for (file, text, breach) in [
         ("node", "\nuse crate::pool;", "2: node on floor 1 imports pool from floor 2"),
         ("h1/x", "use super::super::pool::P;", "1: h1 on floor 1 imports pool from floor 2"),
@@ -321,7 +321,7 @@ fn each_kind_of_breach_is_told_with_its_place() {
 }
 
 #[test]
-fn a_circle_is_told_import_by_import() {
+fn a_circle_is_reported_import_by_import() {
     let found = told(&[
         ("h1", "use crate::node;"),
         ("pool", "use crate::h1;\nuse crate::picker;"),
@@ -338,7 +338,7 @@ fn a_circle_is_told_import_by_import() {
 }
 
 #[test]
-fn a_map_that_is_out_of_order_is_told() {
+fn a_map_that_is_out_of_order_is_reported() {
     let (map, wrong) = Map::read(&LIB.replace("Floor 3", "Floor 1"));
     assert_eq!(map.floor("pool"), Some(2));
     assert_eq!(

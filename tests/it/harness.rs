@@ -118,7 +118,7 @@ fn a_recorder_sees_each_request_that_reaches_its_pi() {
 }
 
 #[test]
-fn a_fickle_node_is_what_it_is_told_to_be() {
+fn a_fickle_node_behaves_as_its_orders_say() {
     let Some(lab) = Lab::new("fickle") else { return };
     let mut ada = lab.pi("ada").fickle();
     let url = format!("http://{}/", ada.process.endpoint());

@@ -59,7 +59,7 @@ fn twenty_clones_of_one_card_started_at_once_are_twenty_nodes() {
 }
 
 #[test]
-fn a_node_with_a_new_address_is_served_there_and_never_again_at_the_old_one() {
+fn a_node_with_a_new_address_is_served_there_and_never_at_the_old_one() {
     let Some(lab) = Lab::under_load("dhcp") else { return };
     let lb = lab.lb();
     let ada = lab.pi("ada").web().start();
@@ -163,7 +163,7 @@ fn a_node_of_another_cluster_is_not_served() {
 }
 
 #[test]
-fn two_nodes_of_one_copied_name_are_told_apart() {
+fn two_nodes_of_one_copied_name_are_distinguished() {
     let Some(lab) = Lab::new("names") else { return };
     let lb = lab.lb();
     for name in ["ada", "bob"] {
@@ -220,7 +220,7 @@ fn a_node_whose_port_is_taken_exits_69_and_advertises_nothing() {
 /// A listener on one address is advertised with that address alone: on a loopback one it is a node
 /// for the balancer of its own machine, and for no other.
 #[test]
-fn a_node_on_a_loopback_address_is_found_on_its_own_machine_and_nowhere_else() {
+fn a_node_on_a_loopback_address_is_found_on_its_own_machine_alone() {
     let Some(lab) = Lab::new("own") else { return };
     let front = lab.pi("front");
     let (lb, far) = (front.lb().start(), lab.pi("far").lb().start());

@@ -34,7 +34,7 @@ fn cluster(lab: &Lab) -> Cluster {
 }
 
 #[test]
-fn a_stopped_node_costs_no_request_of_any_method_and_exits_within_five_seconds() {
+fn a_stopped_node_costs_no_request_and_exits_within_five_seconds() {
     let Some(lab) = Lab::busy("sigterm") else { return };
     let Cluster { lb, ada, ada_name, gets } = cluster(&lab);
     let posts = lab.client().load(&lb.url()).clients(16).sending("POST", 1_000).start();
@@ -56,7 +56,7 @@ fn a_stopped_node_costs_no_request_of_any_method_and_exits_within_five_seconds()
 }
 
 #[test]
-fn a_killed_node_costs_no_get_and_is_back_within_five_seconds_of_its_return() {
+fn a_killed_node_costs_no_get_and_is_back_five_seconds_after_its_return() {
     let Some(lab) = Lab::busy("kill") else { return };
     let Cluster { lb, ada, ada_name, gets } = cluster(&lab);
     ada.kill9();
@@ -82,7 +82,7 @@ fn a_pulled_cable_costs_no_get_and_the_node_is_back_within_five_seconds() {
 }
 
 #[test]
-fn a_silent_partition_costs_no_get_and_the_node_is_back_within_five_seconds() {
+fn a_silently_cut_off_node_costs_no_get_and_is_back_within_five_seconds() {
     let Some(lab) = Lab::busy("partition") else { return };
     let cluster = cluster(&lab);
     let pi = cluster.ada.pi().clone();

@@ -114,7 +114,7 @@ fn metrics_of(node: &Process) -> String {
 }
 
 #[test]
-fn prometheus_is_told_of_one_balancer_and_finds_the_nodes() {
+fn prometheus_knows_one_balancer_and_finds_the_nodes() {
     let Some(lab) = Lab::new("prometheus") else { return };
     let lb = lab.lb();
     let (ada, bob) = (lab.pi("ada").web().start(), lab.pi("bob").web().start());

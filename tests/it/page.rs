@@ -205,7 +205,7 @@ fn two_hundred_watchers_cost_less_than_ten_megabytes() {
 
 #[test]
 #[ignore = "slow tier: a real browser"]
-fn a_node_is_drained_and_undrained_by_its_buttons_on_the_balancers_machine_alone() {
+fn the_buttons_drain_and_undrain_a_node_on_the_balancers_machine_alone() {
     let Some(lab) = Lab::new("buttons") else { return };
     let front = lab.pi("front");
     let lb = front.lb().start();

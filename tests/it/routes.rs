@@ -22,7 +22,7 @@ fn document(lab: &Lab, lb: &Balancer) -> Value {
 }
 
 #[test]
-fn three_applications_are_told_apart_by_host_and_by_path() {
+fn three_applications_are_distinguished_by_host_and_by_path() {
     let Some(lab) = Lab::new("routes") else { return };
     let lb = lab.lb();
     let web = |name: &str, args: &[&str]| lab.pi(name).web().named().args(args).start();
@@ -70,7 +70,7 @@ fn a_request_for_no_route_is_shown_those_there_are() {
 }
 
 #[test]
-fn two_services_that_want_one_host_are_told_and_the_first_keeps_it_until_it_is_gone() {
+fn the_first_of_two_services_keeps_their_common_host_until_it_is_gone() {
     let Some(lab) = Lab::new("conflict") else { return };
     let lb = lab.lb();
     let web = |name: &str, service: &str| {
@@ -199,7 +199,7 @@ fn a_node_that_is_started_again_with_another_service_serves_that() {
 }
 
 #[test]
-fn a_service_whose_applications_answer_nothing_is_waited_for_and_not_longer() {
+fn a_service_whose_applications_never_answered_gets_a_503_without_a_wait() {
     let Some(lab) = Lab::new("app-gone") else { return };
     let lb = lab.pi("front").lb().args(&["--hold", "500ms"]).start();
     lab.pi("ada").web().named().args(&["--app", ":3999"]).start();

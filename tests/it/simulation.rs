@@ -35,7 +35,7 @@ fn no_day_is_so_bad_that_the_table_lies() {
 
 #[test]
 #[ignore = "slow tier: computes for minutes on both cores"]
-fn nor_is_any_of_some_thousand_more() {
+fn none_of_some_thousand_more_days_makes_the_table_lie() {
     run_all(DAYS..5000);
 }
 

@@ -214,7 +214,7 @@ async fn a_stop_is_announced_before_the_port_closes_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn an_idle_client_does_not_delay_the_end_and_a_stuck_one_only_for_the_drain() {
+async fn an_idle_client_delays_no_end_and_a_stuck_one_delays_it_for_the_drain() {
     let ada = start(&WebConfig { drain: Duration::from_millis(300), ..config("127.0.0.1:0") });
     let mut idle = TcpStream::connect(ada.addr).await.unwrap();
     ask(&mut idle, "GET /", "").await;
@@ -556,7 +556,7 @@ async fn a_front_passes_requests_on_and_answers_back_without_what_is_of_one_hop(
 }
 
 #[tokio::test]
-async fn a_front_refuses_an_answer_of_two_lengths_and_announces_no_trailers_that_it_loses() {
+async fn a_front_refuses_an_answer_of_two_lengths_and_promises_no_lost_trailers() {
     let (ada, app) = front().await;
     let answered = async |answer: &[u8], asked: &str| {
         let mut client = TcpStream::connect(ada.addr).await.unwrap();
@@ -632,7 +632,7 @@ async fn post(addr: SocketAddr, path: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_node_that_is_drained_by_hand_says_so_and_goes_on_until_it_is_taken_back() {
+async fn a_node_drained_by_hand_says_so_and_goes_on_until_it_is_taken_back() {
     let ada = start(&config("[::]:0"));
     let v4 = SocketAddr::from(([127, 0, 0, 1], ada.addr.port()));
     for addr in [v4, ada.addr] {

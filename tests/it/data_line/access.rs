@@ -87,7 +87,7 @@ fn ms(line: &Value, name: &str) -> f64 {
 }
 
 #[test]
-fn an_answered_request_is_told_of_with_its_node_and_its_times() {
+fn an_answered_request_is_logged_with_its_node_and_its_times() {
     let ada = ScriptedNode::new("ada");
     let logged = Logged::before(&[&ada]);
     let (mut client, mut node) = logged.lb.send(&ada, "GET /a?b=\"c HTTP/1.1\r\nHost: pi\r\n\r\n");
@@ -192,7 +192,7 @@ fn an_answer_that_breaks_off_has_its_status_its_bytes_and_its_cause() {
 }
 
 #[test]
-fn a_client_that_left_is_told_of_wherever_its_request_was() {
+fn a_client_that_left_is_logged_wherever_its_request_was() {
     // While it waited for the answer; in the middle of the answer; in the middle of its head.
     let ada = ScriptedNode::new("ada");
     let logged = Logged::before(&[&ada]);
@@ -218,7 +218,7 @@ fn a_client_that_left_is_told_of_wherever_its_request_was() {
 }
 
 #[test]
-fn a_held_request_is_counted_and_its_wait_is_told() {
+fn a_held_request_is_counted_and_its_wait_is_logged() {
     let ada = ScriptedNode::greeter("ada");
     let logged = Logged::with(&[&ada], |setup| setup.hold = Duration::from_secs(60));
     logged.lb.publish([ada.down()]);
@@ -250,7 +250,7 @@ fn a_held_request_is_counted_and_its_wait_is_told() {
 }
 
 #[test]
-fn a_wait_in_vain_is_a_hold_that_ended_in_a_reject() {
+fn a_wait_without_a_node_is_a_hold_that_ended_in_a_reject() {
     let ada = ScriptedNode::new("ada");
     let logged = Logged::with(&[&ada], |setup| setup.hold = Duration::from_millis(50));
     logged.lb.publish([ada.down()]);
@@ -269,7 +269,7 @@ fn a_wait_in_vain_is_a_hold_that_ended_in_a_reject() {
 }
 
 #[test]
-fn what_is_refused_is_told_of_with_what_could_be_read() {
+fn a_refused_request_is_logged_with_the_parts_that_could_be_read() {
     let ada = ScriptedNode::new("ada");
     for (request, method, target, status, cause) in [
         ("GET / HTTP/1.1\r\nA : b\r\n\r\n", None, None, 400, "refused"),
@@ -310,7 +310,7 @@ fn what_is_refused_is_told_of_with_what_could_be_read() {
 }
 
 #[test]
-fn a_head_that_does_not_come_to_its_end_is_told_of_once() {
+fn a_head_that_does_not_come_to_its_end_is_logged_once() {
     let ada = ScriptedNode::new("ada");
     let logged = Logged::with(&[&ada], |setup| setup.limits.head = Duration::from_millis(50));
     let mut client = logged.lb.client();
@@ -347,7 +347,7 @@ fn tunnel(logged: &Logged, ada: &ScriptedNode) -> (Wire, Wire) {
 }
 
 #[test]
-fn a_tunnel_is_told_of_at_its_end_with_the_bytes_of_both_ways() {
+fn a_tunnel_is_logged_at_its_end_with_the_bytes_of_both_ways() {
     let ada = ScriptedNode::new("ada");
     let logged = Logged::before(&[&ada]);
     let (mut client, mut node) = tunnel(&logged, &ada);

@@ -63,7 +63,7 @@ fn a_client_whose_node_goes_or_drains_gets_another_and_stays_there() {
 }
 
 #[test]
-fn a_client_whose_node_dies_of_its_request_is_answered_elsewhere_and_told_so() {
+fn a_client_whose_node_dies_is_answered_elsewhere_with_a_new_cookie() {
     let (ada, bob) = (ScriptedNode::new("ada"), ScriptedNode::greeter("bob"));
     let lb = TestBalancer::with(&[&ada, &bob], |setup| setup.sticky = true);
     lb.publish([ada.up()]);
@@ -217,7 +217,7 @@ fn requests_wait_until_their_node_has_room_and_are_woken_one_by_one() {
 }
 
 #[test]
-fn who_waits_for_room_in_vain_is_told_when_to_come_again() {
+fn a_client_that_gets_no_room_learns_when_to_come_again() {
     let ada = ScriptedNode::new("ada");
     let (lb, _client, _node) = full(&ada, Duration::from_millis(100));
     let got = lb.ask(GET);
@@ -229,7 +229,7 @@ fn who_waits_for_room_in_vain_is_told_when_to_come_again() {
 }
 
 #[test]
-fn a_client_that_leaves_while_it_waits_for_room_leaves_the_room_to_the_next() {
+fn a_client_that_leaves_while_it_waits_for_room_leaves_it_to_the_next() {
     let ada = ScriptedNode::new("ada");
     let (lb, mut client, mut node) = full(&ada, LONG);
     let mut leaves = lb.client();

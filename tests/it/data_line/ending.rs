@@ -8,7 +8,7 @@ use super::wire::{ScriptedNode, Wire};
 const LONG: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_request_that_runs_when_the_end_begins_is_answered_and_its_connection_closed() {
+fn a_request_that_runs_when_the_end_begins_is_answered_and_then_closed() {
     let (ada, lb) = one();
     let (mut client, mut node) = lb.send(&ada, GET);
     node.expect(forwarded_get());
@@ -23,7 +23,7 @@ fn a_request_that_runs_when_the_end_begins_is_answered_and_its_connection_closed
 }
 
 #[test]
-fn what_waits_to_be_accepted_when_the_end_begins_is_served() {
+fn a_connection_not_yet_accepted_when_the_end_begins_is_served() {
     let ada = ScriptedNode::greeter("ada");
     for _ in 0..5 {
         let lb = TestBalancer::before(&[&ada]);
@@ -35,7 +35,7 @@ fn what_waits_to_be_accepted_when_the_end_begins_is_served() {
 }
 
 #[test]
-fn who_waits_for_a_place_when_the_end_begins_is_served() {
+fn a_connection_that_waits_for_a_place_when_the_end_begins_is_served() {
     let ada = ScriptedNode::greeter("ada");
     let lb = TestBalancer::with(&[&ada], |setup| {
         setup.limits.connections = 1;
@@ -95,7 +95,7 @@ fn a_connection_that_never_asked_for_anything_does_not_delay_the_end() {
 }
 
 #[test]
-fn what_still_runs_at_the_deadline_is_cut() {
+fn a_connection_still_open_at_the_deadline_is_cut() {
     let (ada, lb) = one();
     let (mut client, mut node) =
         lb.send(&ada, "GET / HTTP/1.1\r\nHost: pi\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n");

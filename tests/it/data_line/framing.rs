@@ -190,7 +190,7 @@ fn a_client_that_half_closes_still_gets_its_answer() {
 }
 
 #[test]
-fn a_client_that_sends_its_next_request_while_an_answer_streams_is_answered_after_it() {
+fn a_request_that_comes_while_an_answer_streams_is_answered_after_it() {
     let (ada, lb) = one();
     let (mut client, mut node) = lb.send(&ada, GET);
     node.head();

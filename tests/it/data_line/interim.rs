@@ -107,7 +107,7 @@ fn a_client_of_http_1_0_hears_nothing_of_a_100() {
 }
 
 #[test]
-fn a_client_that_waits_for_its_100_may_be_answered_instead_for_as_long_as_it_takes() {
+fn a_client_that_waits_for_its_100_may_get_a_slow_final_answer_instead() {
     let (ada, lb) = one_with(|setup| {
         (setup.limits.answer, setup.limits.body) = (4 * SHORT, SHORT);
     });
@@ -173,7 +173,7 @@ fn any_number_of_interim_answers_passes_but_not_to_http_1_0() {
 }
 
 #[test]
-fn an_answer_that_comes_while_the_body_flows_passes_and_ends_both_connections() {
+fn an_answer_that_comes_while_the_body_flows_ends_both_connections() {
     let (ada, lb) = one();
     let (mut client, mut node) =
         lb.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 1000000\r\n\r\nsome");
@@ -225,7 +225,7 @@ fn a_node_that_answers_and_closes_in_the_middle_of_a_body_is_heard() {
 }
 
 #[test]
-fn a_client_that_breaks_its_body_while_the_answer_runs_ends_the_upload_for_the_node() {
+fn a_body_that_breaks_while_the_answer_runs_ends_the_upload_for_the_node() {
     for rest in ["no chunk", ""] {
         let (ada, lb) = one();
         let (mut client, mut node) = lb.send(

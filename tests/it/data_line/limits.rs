@@ -31,7 +31,7 @@ fn small(node: &ScriptedNode, connections: usize, per_client: usize) -> TestBala
 }
 
 #[test]
-fn a_client_with_too_many_connections_is_told_so_at_once_and_others_see_nothing() {
+fn a_client_with_too_many_connections_is_refused_and_others_see_nothing() {
     let ada = ScriptedNode::greeter("ada");
     let lb = small(&ada, 100, 3);
     let mut mine: Vec<_> = (0..3).map(|_| idle(&lb, "ada", 1)).collect();
@@ -54,7 +54,7 @@ fn a_client_with_too_many_connections_is_told_so_at_once_and_others_see_nothing(
 }
 
 #[test]
-fn a_client_that_is_refused_a_connection_can_read_why_though_it_sent_a_request() {
+fn a_client_refused_a_connection_can_read_why_though_it_sent_a_request() {
     let ada = ScriptedNode::greeter("ada");
     let lb = small(&ada, 100, 1);
     let _mine = idle(&lb, "ada", 1);
@@ -67,7 +67,7 @@ fn a_client_that_is_refused_a_connection_can_read_why_though_it_sent_a_request()
 }
 
 #[test]
-fn when_all_places_are_taken_the_longest_idle_connection_makes_room() {
+fn the_longest_idle_connection_makes_room_when_all_places_are_taken() {
     let ada = ScriptedNode::greeter("ada");
     let lb = small(&ada, 3, 3);
     let mut clients: Vec<_> = (0..3).map(|_| idle(&lb, "ada", 1)).collect();
@@ -91,7 +91,7 @@ fn a_client_that_has_too_many_costs_no_other_its_idle_connection() {
 }
 
 #[test]
-fn an_unfinished_head_makes_room_when_nobody_is_idle_and_is_told_so() {
+fn an_unfinished_head_makes_room_when_nobody_is_idle_and_gets_a_408() {
     let ada = ScriptedNode::greeter("ada");
     let lb = TestBalancer::with(&[&ada], |setup| {
         setup.limits.connections = 2;
@@ -135,7 +135,7 @@ fn a_newcomer_waits_for_a_place_while_all_are_busy() {
 }
 
 #[test]
-fn a_newcomer_that_waited_in_vain_is_told_when_to_come_again() {
+fn a_newcomer_that_got_no_place_learns_when_to_come_again() {
     let ada = ScriptedNode::new("ada");
     let lb = TestBalancer::with(&[&ada], |setup| {
         setup.limits.connections = 1;
@@ -155,7 +155,7 @@ fn a_newcomer_that_waited_in_vain_is_told_when_to_come_again() {
 }
 
 #[test]
-fn only_so_many_newcomers_wait_for_a_place() {
+fn a_limited_number_of_newcomers_waits_for_a_place() {
     let ada = ScriptedNode::new("ada");
     let lb = TestBalancer::with(&[&ada], |setup| {
         setup.limits.connections = 1;
@@ -203,7 +203,7 @@ fn a_flood_of_refused_connections_disturbs_nobody() {
 }
 
 #[test]
-fn only_so_many_large_heads_are_held_at_once_and_their_memory_comes_back() {
+fn a_limited_number_of_large_heads_is_held_and_their_memory_comes_back() {
     let ada = ScriptedNode::greeter("ada");
     // Each takes 48 KiB more than an ordinary one.
     let lb = TestBalancer::with(&[&ada], |setup| setup.limits.grown_bytes = 100 * 1024);
@@ -292,7 +292,7 @@ fn a_body_that_says_it_is_too_long_is_a_413_before_a_byte_reaches_a_node() {
 }
 
 #[test]
-fn a_chunked_body_that_grows_too_long_is_a_413_and_the_node_sees_it_unfinished() {
+fn a_chunked_body_that_grows_too_long_is_a_413_and_unfinished_at_the_node() {
     let ada = ScriptedNode::new("ada");
     let lb = TestBalancer::with(&[&ada], |setup| setup.limits.body_bytes = Some(4));
     let mut client = lb.client();

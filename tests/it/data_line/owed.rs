@@ -190,7 +190,7 @@ fn an_answer_that_is_not_read_is_ended_by_its_limit_alone() {
 }
 
 #[test]
-fn a_silence_behind_a_half_close_is_ended_by_its_limit_and_the_nodes_alone() {
+fn a_silence_after_a_half_close_is_ended_by_its_limit_and_the_nodes_alone() {
     only(
         &[Limit::HalfClosed, Limit::AnswerBody],
         |ada, lb| {

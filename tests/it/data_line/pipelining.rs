@@ -36,7 +36,7 @@ fn a_request_that_comes_with_the_tail_of_a_body_is_the_next_one() {
 }
 
 #[test]
-fn requests_that_fill_more_than_a_buffer_are_told_apart() {
+fn requests_that_fill_more_than_a_buffer_are_separated() {
     let (ada, lb) = one();
     let fields = |number: usize| format!("X-Number: {number}\r\nX-Long: {}\r\n", "a".repeat(997));
     let mut all = String::new();
@@ -70,7 +70,7 @@ fn a_request_in_one_segment_with_a_body_before_it_is_the_next_one() {
 }
 
 #[test]
-fn what_follows_a_request_that_ends_the_connection_is_not_done() {
+fn requests_after_one_that_ends_the_connection_are_not_executed() {
     let closing = "GET / HTTP/1.1\r\nHost: pi\r\nConnection: close\r\n\r\n";
     for last in [closing, &GET.replace("1.1", "1.0")] {
         let (ada, lb) = one();
@@ -90,7 +90,7 @@ fn what_follows_a_request_that_ends_the_connection_is_not_done() {
 }
 
 #[test]
-fn what_follows_an_answer_that_ends_the_connection_is_not_done() {
+fn requests_after_an_answer_that_ends_the_connection_are_not_executed() {
     let (ada, lb) = one();
     let (mut client, mut node) = lb.send(&ada, GET.repeat(3));
     node.head();

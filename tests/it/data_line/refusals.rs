@@ -4,7 +4,7 @@ use super::balancer::{GET, answer, forwarded, one};
 use super::wire::ANY_ID;
 
 #[test]
-fn what_can_be_read_in_two_ways_is_refused_and_no_byte_reaches_a_node() {
+fn a_request_with_two_readings_is_refused_and_no_byte_reaches_a_node() {
     let (ada, lb) = one();
     let post = |fields: &str| format!("POST / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n");
     let get = |fields: &str| format!("GET / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n");
@@ -118,7 +118,7 @@ fn a_client_is_kept_after_a_502() {
 }
 
 #[test]
-fn what_is_between_balancer_and_node_is_a_404() {
+fn a_private_path_is_a_404() {
     let (ada, lb) = one();
     for target in ["/.picluster/health", "//%2epicluster/", "/a/../.picluster"] {
         let got = lb.ask(format!("GET {target} HTTP/1.1\r\nHost: pi\r\n\r\n"));

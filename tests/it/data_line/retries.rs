@@ -50,7 +50,7 @@ fn a_refused_connection_costs_nothing_even_for_a_post() {
 }
 
 #[test]
-fn what_an_application_has_not_seen_goes_elsewhere_whatever_it_is() {
+fn a_request_the_application_has_not_seen_goes_elsewhere_safe_or_not() {
     let (ada, bob, mut lb) = two();
     let turned_away = "HTTP/1.1 503 Service Unavailable\r\nX-Picluster-State: app-down\r\n\
                        Content-Length: 4\r\n\r\ngone";
@@ -82,7 +82,7 @@ fn what_an_application_has_not_seen_goes_elsewhere_whatever_it_is() {
 }
 
 #[test]
-fn what_an_application_went_away_over_goes_elsewhere_if_that_is_safe() {
+fn a_request_the_application_went_away_over_goes_elsewhere_if_safe() {
     let died =
         "HTTP/1.1 502 Bad Gateway\r\nX-Picluster-State: app-down\r\nContent-Length: 4\r\n\r\ngone";
     for (request, safe) in [(GET, true), (POST, false)] {
@@ -137,7 +137,7 @@ fn a_request_that_kills_two_nodes_kills_no_third() {
 }
 
 #[test]
-fn a_request_is_not_blamed_for_two_deaths_when_all_fall_and_one_never_saw_it() {
+fn a_request_is_not_blamed_for_a_fall_of_all_that_one_node_never_saw() {
     let nodes = [ScriptedNode::new("ada"), ScriptedNode::new("bob"), ScriptedNode::new("cyd")];
     let [ada, bob, cyd] = &nodes;
     let lb = TestBalancer::before(&nodes.each_ref());
@@ -156,7 +156,7 @@ fn a_request_is_not_blamed_for_two_deaths_when_all_fall_and_one_never_saw_it() {
 }
 
 #[test]
-fn a_request_that_kills_is_cleared_by_no_death_but_that_of_all_and_only_once() {
+fn a_request_that_kills_is_cleared_only_by_the_fall_of_all_and_only_once() {
     let nodes = ["ada", "bob", "cyd", "dan"].map(ScriptedNode::new);
     let [ada, bob, cyd, dan] = &nodes;
     let lb = TestBalancer::before(&nodes.each_ref());
@@ -214,7 +214,7 @@ fn a_node_on_trial_that_answers_nonsense_costs_no_get() {
 }
 
 #[test]
-fn a_node_whose_requests_break_off_before_and_in_their_answers_is_told_of_at_every_fifth() {
+fn every_fifth_request_in_a_row_that_breaks_off_is_reported_of_its_node() {
     let ada = ScriptedNode::new("ada");
     let mut lb = TestBalancer::before(&[&ada]);
     for attempt in 1..=5 {
@@ -317,7 +317,7 @@ fn an_answer_cut_short_is_seen_to_be_short_and_never_sent_again() {
 }
 
 #[test]
-fn a_client_that_leaves_in_the_middle_of_an_answer_is_not_the_nodes_failure() {
+fn a_client_that_leaves_during_an_answer_is_not_the_nodes_failure() {
     let (ada, _bob, mut lb) = two();
     let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
@@ -442,7 +442,7 @@ fn a_status_is_never_retried() {
 }
 
 #[test]
-fn a_request_to_a_host_that_vanished_is_sent_elsewhere_as_soon_as_that_is_known() {
+fn a_request_to_a_vanished_host_is_sent_elsewhere_once_that_is_known() {
     let (ada, bob, mut lb) = two();
     let mut client = lb.client();
     client.send(GET);
@@ -487,7 +487,7 @@ fn a_slow_answer_asks_whether_its_node_lives_and_is_waited_for() {
 }
 
 #[test]
-fn a_node_that_may_not_have_read_a_body_gets_no_second_request_on_that_connection() {
+fn a_connection_whose_body_may_be_unread_gets_no_second_request() {
     let (start, tail) = POST.split_at(POST.len() - 3);
     for (status, tail_first) in [("413 Too Long", true), ("200 OK", false)] {
         let (ada, lb) = one();

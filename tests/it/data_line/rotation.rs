@@ -47,7 +47,7 @@ fn a_draining_node_serves_only_when_nothing_better_does() {
 }
 
 #[test]
-fn an_answer_that_says_draining_is_told_to_the_table_and_its_connection_is_not_kept() {
+fn an_answer_that_says_draining_is_reported_and_its_connection_not_kept() {
     let (ada, mut lb) = one();
     let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
@@ -58,7 +58,7 @@ fn an_answer_that_says_draining_is_told_to_the_table_and_its_connection_is_not_k
 }
 
 #[test]
-fn a_node_on_trial_gets_one_request_at_a_time_and_its_answer_is_told() {
+fn a_node_on_trial_gets_one_request_at_a_time_with_a_reported_answer() {
     let (ada, bob) = (ScriptedNode::new("ada"), ScriptedNode::greeter("bob"));
     let mut lb = TestBalancer::before(&[&ada, &bob]);
     lb.publish([ada.on_trial(), bob.up()]);
@@ -120,7 +120,7 @@ fn nodes_on_trial_serve_everything_when_nobody_else_does() {
 }
 
 #[test]
-fn only_every_fifth_error_in_a_row_is_told_and_a_good_answer_begins_anew() {
+fn every_fifth_error_in_a_row_is_reported_and_a_good_answer_starts_anew() {
     let ada = ScriptedNode::new("ada");
     let mut lb = TestBalancer::before(&[&ada]);
     let mut client = lb.client();

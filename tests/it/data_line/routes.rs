@@ -29,7 +29,7 @@ fn lb() -> TestBalancer {
 }
 
 #[test]
-fn a_request_goes_to_the_service_of_its_host_else_of_its_path_else_to_what_takes_the_rest() {
+fn a_request_goes_to_the_service_of_its_host_then_path_then_the_default() {
     let [ada, bob, cyd] = ["ada", "bob", "cyd"].map(ScriptedNode::greeter);
     let lb = lb();
     lb.publish([
@@ -69,7 +69,7 @@ fn each_service_has_a_rotation_of_its_own_and_weights_count_in_it() {
 }
 
 #[test]
-fn a_path_that_is_cut_off_is_told_to_the_node_and_its_query_stays() {
+fn a_path_that_is_cut_off_is_named_to_the_node_and_its_query_stays() {
     let ada = ScriptedNode::new("ada");
     let lb = lb();
     lb.publish([ada.serving(Offer { strip: true, ..offer("blog", &[], "/blog") })]);
@@ -92,7 +92,7 @@ fn a_path_that_is_cut_off_is_told_to_the_node_and_its_query_stays() {
 }
 
 #[test]
-fn what_is_between_balancer_and_node_is_not_reached_behind_a_path_that_is_cut_off() {
+fn a_stripped_path_does_not_lead_to_the_private_paths_of_a_node() {
     let ada = ScriptedNode::greeter("ada");
     let lb = lb();
     lb.publish([ada.serving(Offer { strip: true, ..offer("blog", &[], "/blog") })]);
@@ -105,7 +105,7 @@ fn what_is_between_balancer_and_node_is_not_reached_behind_a_path_that_is_cut_of
 }
 
 #[test]
-fn a_path_that_could_be_read_as_anothers_is_refused_where_paths_count_and_only_there() {
+fn a_path_with_two_readings_is_refused_where_paths_count_and_only_there() {
     let [ada, bob] = ["ada", "bob"].map(ScriptedNode::greeter);
     let lb = lb();
     let targets = ["/blog/../x", "/x/%2e%2e/blog", "/blog/..;/x", "/blog\\..\\x", "/blog%2f..%2fx"];
@@ -122,7 +122,7 @@ fn a_path_that_could_be_read_as_anothers_is_refused_where_paths_count_and_only_t
 }
 
 #[test]
-fn a_request_for_no_route_is_told_which_there_are_in_the_form_it_asks_for() {
+fn a_request_for_no_route_gets_the_list_of_routes_in_the_form_it_wants() {
     let ada = ScriptedNode::greeter("ada");
     let lb = lb();
     lb.publish([ada.serving(offer("blog", &["blog.local"], "/"))]);

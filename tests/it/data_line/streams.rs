@@ -138,7 +138,7 @@ fn a_client_that_leaves_while_its_node_takes_no_body_frees_the_node() {
 }
 
 #[test]
-fn an_answer_that_ends_with_its_connection_is_reset_when_the_drain_cuts_it() {
+fn an_answer_without_a_length_is_reset_when_the_drain_cuts_it() {
     for (request, head) in [(GET, STREAMS[1].0), (&GET.replace("1.1", "1.0"), STREAMS[0].0)] {
         let (ada, lb) = one();
         let (mut client, mut node) = lb.send(&ada, request);

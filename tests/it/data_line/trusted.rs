@@ -25,7 +25,7 @@ fn version_2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
 const FROM_192_0_2_1: &[u8] = &[192, 0, 2, 1, 10, 0, 0, 1, 0x12, 0x34, 0, 80];
 
 #[test]
-fn what_a_trusted_proxy_says_of_the_client_reaches_the_node() {
+fn the_client_that_a_trusted_proxy_names_reaches_the_node() {
     let ada = ScriptedNode::new("ada");
     let lb = believing(false, &ada);
     let mut client = lb.client();
@@ -123,7 +123,7 @@ fn a_proxy_that_ended_tls_says_so_and_the_node_hears_it() {
 }
 
 #[test]
-fn a_trusted_proxy_that_introduces_nobody_is_told_so() {
+fn a_trusted_proxy_that_introduces_nobody_gets_a_refusal() {
     let too_long = version_2(0x21, 0x11, &vec![0; 60_000]);
     for bytes in [
         GET.as_bytes(),

@@ -129,7 +129,7 @@ fn a_tunnel_in_which_one_side_speaks_is_not_silent() {
 }
 
 #[test]
-fn a_side_of_a_tunnel_that_does_not_read_stops_the_other_and_loses_nothing() {
+fn a_tunnel_side_that_does_not_read_stops_the_other_and_loses_nothing() {
     let most = 64 << 20;
     let soon = Duration::from_millis(100);
     for by_client in [true, false] {
@@ -163,7 +163,7 @@ fn a_tunnel_in_which_nobody_takes_anything_is_silent() {
 }
 
 #[test]
-fn a_tunnel_lives_on_through_the_drain_until_its_deadline_and_is_reset_then() {
+fn a_tunnel_lives_through_the_drain_until_its_deadline_and_is_reset_then() {
     let (ada, lb) = one();
     let (mut client, mut node) = tunnel(&ada, &lb);
     lb.drain(Duration::from_secs(2));

@@ -27,7 +27,7 @@ fn a_request_without_a_node_waits_for_one_and_is_woken() {
 }
 
 #[test]
-fn a_request_that_waited_in_vain_is_told_when_to_come_again() {
+fn a_request_that_got_no_node_learns_when_to_come_again() {
     let (ada, lb) = one_with(|setup| setup.hold = SHORT);
     lb.publish([ada.down()]);
     let began = Instant::now();
@@ -40,7 +40,7 @@ fn a_request_that_waited_in_vain_is_told_when_to_come_again() {
 }
 
 #[test]
-fn only_so_many_requests_are_held() {
+fn a_limited_number_of_requests_is_held() {
     let ada = ScriptedNode::greeter("ada");
     let lb = TestBalancer::with(&[&ada], |setup| {
         setup.hold = Duration::from_secs(60);
@@ -235,7 +235,7 @@ fn an_idle_client_is_closed_without_a_word() {
 }
 
 #[test]
-fn a_client_that_was_told_of_the_end_is_not_waited_for() {
+fn a_client_that_knows_of_the_end_is_not_waited_for() {
     let ada = ScriptedNode::greeter("ada");
     let lb = TestBalancer::with(&[&ada], |setup| setup.limits.connections = 1);
     // There is room for one: each is let in when the one before it is gone, not when it has closed.
