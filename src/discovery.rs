@@ -237,7 +237,9 @@ mod tests {
         pulses.ask();
         assert_eq!(pulses.silent().as_deref(), Some("discovery"));
         let run = tokio::spawn(line.run());
+        let began = Instant::now();
         while pulses.silent().is_some() {
+            assert!(began.elapsed() < Duration::from_secs(20), "the line does not answer");
             tokio::task::yield_now().await;
         }
         assert!(!run.is_finished());

@@ -336,6 +336,19 @@ mod tests {
 
     use super::*;
 
+    /// Longer than anything here takes on a busy machine: a test fails and does not hang.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Waits for a change that sends no event.
+    #[track_caller]
+    fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !holds() {
+            assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+            thread::yield_now();
+        }
+    }
+
     /// Holds each connection for ever, and notes the thread it is on.
     struct Holder(Arc<Mutex<Vec<String>>>);
 
@@ -384,7 +397,11 @@ mod tests {
             }
             pulses.silent()
         };
-        let becomes = |expected: Option<&str>| while asked().as_deref() != expected {};
+        let becomes = |expected: Option<&str>| {
+            wait_until(&format!("{expected:?} as the silent part"), || {
+                asked().as_deref() == expected
+            });
+        };
         becomes(None);
         let client = std::net::TcpStream::connect(addr).unwrap();
         becomes(Some("worker-0"));
@@ -414,9 +431,8 @@ mod tests {
         let clients: Vec<_> = (1..=8)
             .map(|count| {
                 let client = std::net::TcpStream::connect(addr).unwrap();
-                while held.lock().unwrap().len() < count {
-                    thread::yield_now();
-                }
+                let is_held = || held.lock().unwrap().len() >= count;
+                wait_until(&format!("connection {count} to be held"), is_held);
                 client
             })
             .collect();

@@ -59,6 +59,7 @@ use sheet::Sheet;
 const SPANS: Spans = Spans {
     before: Duration::from_secs(3),
     sick: Duration::from_secs(4),
+    back_max: Duration::from_secs(15),
     after: Duration::from_secs(1),
 };
 

@@ -166,7 +166,7 @@ fn job(fault: Fault, rival: Option<Rival>) -> Job {
 fn spans(fault: Fault) -> Spans {
     let sick = if matches!(fault, Fault::Cable | Fault::Freeze) { 32 } else { 8 };
     let [before, after] = [Duration::from_secs(2), Duration::from_secs(1)];
-    Spans { before, sick: Duration::from_secs(sick), after }
+    Spans { before, sick: Duration::from_secs(sick), after, ..crate::SPANS }
 }
 
 impl Rival {

@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_no_answer_yet_stays_when_listening_ends() {
+    async fn a_connection_without_an_answer_yet_stays_when_listening_ends() {
         let listener = crate::os::listen::bind("127.0.0.1:0".parse().unwrap(), "--listen").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let mut accept = Accept::new(listener, 2).unwrap();

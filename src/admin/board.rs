@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_is_never_called_good() {
+    fn an_unknown_state_is_never_called_good() {
         assert_eq!(words(None), [word("n/a", Level::Plain)]);
         assert_eq!(said(&Pi { model: Some("x".into()), ..Pi::default() }), ["n/a"]);
         let warm = Pi { temperature_c: Some(48.3), ..Pi::default() };
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_so_now_hides_what_was_so_earlier() {
+    fn a_present_trouble_hides_the_same_one_of_the_past() {
         let bad = Pi {
             under_voltage: Some(true),
             under_voltage_since_boot: Some(true),

@@ -15,6 +15,9 @@ use crate::telemetry::journal::Entry;
 
 mod metrics;
 
+/// Longer than an event takes on a busy machine: a test fails and does not hang.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 struct Bench {
     addr: SocketAddr,
     publisher: Publisher,
@@ -111,7 +114,7 @@ async fn the_api_carries_every_field_of_the_contract() {
 }
 
 #[tokio::test]
-async fn what_services_claim_in_vain_is_in_the_api_and_on_the_page() {
+async fn a_route_refused_to_a_service_is_in_the_api_and_on_the_page() {
     let bench = bench().await;
     let [mut blog, mut shop] = ["ada", "bob"].map(|name| member(name, Health::Up, "answers"));
     (blog.epoch, shop.epoch) = (1, 2);
@@ -137,7 +140,7 @@ async fn what_services_claim_in_vain_is_in_the_api_and_on_the_page() {
 }
 
 #[tokio::test]
-async fn the_counts_are_told_under_names_that_stay() {
+async fn the_counts_are_reported_under_names_that_stay() {
     let answer = bench().await.ask("GET /api/v1/counts").await;
     assert!(answer.contains("content-type: application/json"), "{answer}");
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -230,7 +233,9 @@ async fn wait_for(stream: &mut TcpStream, what: impl Fn(&serde_json::Value) -> b
     let (began, mut seen) = (Instant::now(), String::new());
     loop {
         let mut bytes = [0; 4096];
-        let n = stream.read(&mut bytes).await.unwrap();
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut bytes)).await;
+        let n = read.unwrap_or_else(|_| panic!("no event for {PATIENCE:?}: {seen}")).unwrap();
+        assert!(began.elapsed() < PATIENCE, "no such event within {PATIENCE:?}: {seen}");
         assert!(n > 0, "the events ended: {seen}");
         seen += std::str::from_utf8(&bytes[..n]).unwrap();
         let states = seen.lines().filter_map(|line| line.strip_prefix("data: "));
@@ -243,7 +248,7 @@ async fn wait_for(stream: &mut TcpStream, what: impl Fn(&serde_json::Value) -> b
 }
 
 #[tokio::test]
-async fn a_watcher_is_told_at_once_of_nodes_and_of_the_journal() {
+async fn a_watcher_hears_at_once_of_nodes_and_of_the_journal() {
     let bench = bench().await;
     let mut watcher = TcpStream::connect(bench.addr).await.unwrap();
     watcher.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -258,7 +263,7 @@ async fn a_watcher_is_told_at_once_of_nodes_and_of_the_journal() {
 }
 
 #[tokio::test]
-async fn a_watcher_that_was_slow_is_told_the_newest_only() {
+async fn a_watcher_that_was_slow_hears_only_the_newest() {
     let (publisher, pool) = pool::channel();
     let admin = admin(pool);
     let mut body = live::events(&admin).into_body();

@@ -137,7 +137,7 @@ fn a_flag_wins_over_the_environment_and_that_over_the_default() {
 }
 
 #[test]
-fn what_a_node_offers_is_set_by_flags_or_variables() {
+fn the_offer_of_a_node_is_set_by_flags_or_variables() {
     assert_eq!(web("web", &[]).offer, Offer::default());
     let flags = "web --service blog --host Blog.local. --host a.example --path /blog/ --strip \
                  --weight 3 --balance p2c";
@@ -489,7 +489,7 @@ fn a_bad_variable_is_refused_by_its_own_name() {
 }
 
 #[test]
-fn an_application_a_command_and_a_folder_are_read_from_flags_and_variables() {
+fn applications_commands_and_folders_are_read_from_flags_and_variables() {
     let app = |line: &str, vars: Vars<'_>| match web(line, vars).serves {
         Serves::App(app) => app,
         other => panic!("{other:?}"),
@@ -525,7 +525,7 @@ fn an_application_a_command_and_a_folder_are_read_from_flags_and_variables() {
 }
 
 #[test]
-fn what_cannot_be_served_is_refused_in_a_sentence() {
+fn flags_that_cannot_be_served_are_refused_in_one_sentence() {
     for (line, words) in [
         ("web --app :3000 --dir x", "--dir and --app cannot both"),
         ("web --dir x -- node x", "--dir and a command cannot both"),
@@ -548,7 +548,7 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
 }
 
 #[test]
-fn what_is_typed_to_be_served_takes_the_place_of_what_is_set() {
+fn typed_flags_of_an_application_take_the_place_of_set_variables() {
     let app: Vars<'_> = &[("PICLUSTER_WEB_APP", ":3000"), ("PICLUSTER_WEB_FRONT", "1")];
     let exec: Vars<'_> = &[("PICLUSTER_WEB_EXEC", "node x"), ("PICLUSTER_WEB_HEALTH", "/up")];
     let dir: Vars<'_> = &[("PICLUSTER_WEB_DIR", "x"), ("PICLUSTER_WEB_FOLLOW_SYMLINKS", "1")];
@@ -604,7 +604,7 @@ fn a_drain_goes_to_this_machines_own_node_or_balancer_wherever_it_listens() {
 }
 
 #[test]
-fn the_nodes_are_told_in_one_form() {
+fn the_nodes_are_printed_in_one_form() {
     for (line, form) in [
         ("nodes", Form::Table),
         ("nodes --watch", Form::Watch),

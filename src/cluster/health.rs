@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_leaves_a_request_and_two_probes_unanswered_is_suspected_before_it_is_down() {
+    fn a_node_silent_to_a_request_and_two_probes_is_suspect_before_it_is_down() {
         use Outcome::{Answered, Broken, Healthy, Refused, Silent};
         let table: &[(&[Outcome], Health)] = &[
             (&[Silent], Health::Up),
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transition_says_from_where_to_where_and_the_health_keeps_its_beginning() {
+    fn a_transition_names_both_states_and_the_health_keeps_its_beginning() {
         let limits = Thresholds::default();
         let at = Duration::from_secs;
         let mut record = Record::new(at(1));

@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again_and_unknown_or_empty_keys_are_nothing() {
+    fn an_advertisement_is_read_as_written_without_unknown_or_empty_keys() {
         let node = Advertisement {
             id: NodeId::new("abc"),
             hostname: Some("raspberrypi".to_owned()),

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_board_can_have_is_unknown() {
+    fn a_value_that_no_board_can_have_is_unknown() {
         let said = r#"{"model":"Pi\u0007 <b>","temperature_c":1e30,"speed":0.01,"throttled":true}"#;
         let pi = serde_json::from_str::<Pi>(said).unwrap().checked();
         assert_eq!((pi.model.as_deref(), pi.temperature_c), (Some("Pi- <b>"), None));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_not_said() {
+    fn an_unknown_value_is_not_written() {
         let pi = Pi { under_voltage: Some(false), ..Pi::default() };
         assert_eq!(serde_json::to_string(&pi).unwrap(), r#"{"under_voltage":false}"#);
         assert_eq!(serde_json::to_string(&Pi::default()).unwrap(), "{}");

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exact_host_comes_before_any_and_the_longest_path_before_shorter_ones() {
+    fn an_exact_host_comes_before_any_and_a_longer_path_before_a_shorter() {
         let table = table(&[
             ("", "/"),
             ("", "/blog"),
@@ -303,7 +303,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_checked_once_passes_again_and_any_text_is_judged(text: String) {
+        fn a_checked_route_passes_again_and_any_text_is_judged(text: String) {
             if let Some(name) = host(&text) {
                 prop_assert_eq!(host(&name), Some(name));
             }

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_answer_says_why() {
+    async fn a_request_without_an_answer_says_why() {
         let at = server("SSH-2.0-x\r\n").await;
         assert!(matches!(ask(at, Method::GET, "/").await, Err(Unanswered::Broken(_))));
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_too_long_is_not_waited_for() {
+    async fn a_server_that_takes_too_long_is_not_waited_for() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let answer = ask(listener.local_addr().unwrap(), Method::GET, "/").await;
         assert!(matches!(answer, Err(Unanswered::TimedOut)));

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_by_its_cause() {
+    fn an_end_is_reported_by_its_cause() {
         for (raw, told) in [
             (0x0100, "exited with code 1"),
             (9, "was killed by SIGKILL"),

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_should_look_at_comes_last() {
+    fn a_trouble_that_needs_attention_comes_last() {
         let weak = Pi { under_voltage: Some(true), throttled: Some(true), ..Pi::default() };
         let seen = seen(vec![
             Node { pi: Some(weak), ..node("ada", "up", "") },

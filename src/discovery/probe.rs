@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_that_is_well_has_to_take_a_connection_where_requests_go_if_that_is_elsewhere() {
+    async fn a_healthy_node_must_take_connections_at_the_port_of_its_requests_too() {
         let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{BODY}", BODY.len());
         let addr = server(Box::leak(Box::new([&*whole.leak(); 2]))).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_speaks_before_it_is_asked_does_not_speak_http() {
+    async fn a_server_that_speaks_before_a_request_does_not_speak_http() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("it is bound");
         tokio::spawn(async move {
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_of_another_cluster_is_told_apart_if_it_says_so() {
+    fn a_node_of_another_cluster_is_recognised_if_it_says_so() {
         let says = |cluster: &str| {
             let body = BODY.replace("\"up\"", &format!("\"up\",\"cluster\":\"{cluster}\""));
             read(body.as_bytes(), "blue")

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_the_connection_is_not_forwarded() {
+    fn a_field_of_the_connection_is_not_forwarded() {
         let all = headers([
             ("Host", "pi"),
             ("A", "1"),

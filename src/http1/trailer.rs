@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_known_before_a_body_does_not_come_after_it() {
+    fn a_field_that_must_be_known_before_a_body_is_no_trailer() {
         for name in IN_HEADS_ONLY {
             let name = str::from_utf8(name).unwrap();
             assert!(!belongs(name) && !belongs(&name.to_uppercase()), "{name}");
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_for_trailers_passes() {
+    fn a_field_made_for_trailers_passes() {
         let long = "a".repeat(1000);
         for name in [
             "Grpc-Status",

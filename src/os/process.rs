@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_that_cannot_be_read_is_absent() {
+    fn an_unreadable_figure_is_absent() {
         assert_eq!((cpu_seconds(""), resident_bytes("VmRSS: ?")), (None, None));
         assert_eq!(start_seconds("btime 5", "1 (x) S"), None);
     }

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_reaches_its_limit_and_takes_nothing_from_others() {
+    fn a_client_has_its_limit_of_connections_and_others_have_theirs() {
         let admission = admission(3);
         let places: Vec<_> = (0..3).map(|_| admission.enter(ip("10.0.0.1"))).collect();
         assert!(places.iter().all(Result::is_ok));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn one_client_is_an_ipv4_address_or_an_ipv6_network_of_64_bits() {
+    fn a_client_is_an_ipv4_address_in_any_form_or_a_64_bit_ipv6_network() {
         let same = |a, b| Client::of(ip(a)) == Client::of(ip(b));
         assert!(same("10.0.0.1", "::ffff:10.0.0.1"));
         assert!(!same("10.0.0.1", "10.0.0.2"));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_waiting_newcomers_has_a_bound() {
+    fn a_limited_number_of_clients_waits_for_a_place() {
         let admission = admission(8);
         let waiting: Vec<_> = (0..5).map(|_| admission.wait()).collect();
         assert!(waiting.iter().all(Result::is_ok));

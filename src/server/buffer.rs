@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn buffers_of_a_burst_go_back_to_the_system_when_nobody_needs_them() {
+    fn buffers_unused_since_a_burst_are_given_back_to_the_system() {
         let free = free_list();
         let burst: Vec<_> = (0..8)
             .map(|_| {

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_with_clearly_more_hands_on_to_the_one_with_the_fewest() {
+    fn a_worker_with_clearly_more_hands_on_to_the_one_with_least() {
         for (counts, worker) in [
             (&[0][..], 0),
             (&[9], 0),
@@ -121,6 +121,7 @@ mod tests {
         while let Some(place) = handoff.elsewhere(0) {
             place.hand((TcpStream::connect(peer).unwrap(), peer));
             handed += 1;
+            assert!(handed <= HANDED_MAX, "it is handed more than it may have waiting");
         }
         assert_eq!(handed, HANDED_MAX);
     }

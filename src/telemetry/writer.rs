@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_known_until_it_is_written() {
+    fn the_waiting_bytes_are_known_until_they_are_written() {
         let gate = Arc::new(Mutex::new(()));
         struct Gated(Arc<Mutex<()>>);
         impl Write for Gated {
@@ -261,9 +261,11 @@ mod tests {
         let outlet = NonBlockingWriter::start("test", 1, Gated(Arc::clone(&gate)), |_| {}).unwrap();
         let page = || Page { bytes: b"a\nb\n".to_vec(), lines: 2 };
         let mut handed = 0;
-        // One is being written, one waits.
+        // One is being written, one waits. The writer takes the first one when it gets to run.
+        let began = Instant::now();
         while handed < 2 {
             handed += u64::from(outlet.hand(page()).is_ok());
+            assert!(began.elapsed() < Duration::from_secs(20), "no second page is taken");
         }
         assert!(outlet.hand(page()).is_err());
         assert_eq!(outlet.waiting(), 4);

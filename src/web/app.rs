@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_no_other_machine_reaches_is_told_what_to_do() {
+    fn an_application_that_no_other_machine_reaches_gets_an_advice() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let why = app(listener.local_addr().unwrap().port(), false).place().unwrap_err();
         assert!(why.contains("0.0.0.0, or add --front") && why.len() <= 160, "{why}");
@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(app.down().unwrap(), "started, but nothing answers on port 3000 yet");
     }
     #[tokio::test(start_paused = true)]
-    async fn why_it_does_not_work_is_said_after_5_s_and_anew_once_a_minute_at_most() {
+    async fn the_trouble_is_logged_after_5_s_and_anew_once_a_minute_at_most() {
         let app = app(3000, false);
         let unwell = |why: &str| app.change(|state| state.unwell = Some(silent(why.to_owned())));
         let after = async |seconds| {
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn others_are_told_of_one_that_answers_errors_or_is_alone_and_of_no_other() {
+    async fn an_unwell_application_is_announced_if_it_errs_or_listens_alone() {
         let app = app(3000, false);
         let is_told = async || timeout(Duration::from_secs(9), app.there()).await.is_ok();
         app.started();

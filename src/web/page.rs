@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_not_shown() {
+    fn an_unknown_fact_is_not_shown() {
         let page = render("x", &Facts { temperature_c: None, ..facts() });
         assert!(!page.contains("Temperature") && !page.contains("<dt>Power"));
         let low = render("x", &Facts { power: Some(Power::Low), ..facts() });

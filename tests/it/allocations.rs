@@ -41,7 +41,7 @@ fn an_answer_is_read_and_written_without_an_allocation() {
 }
 
 #[test]
-fn a_chunked_body_is_followed_and_a_bad_head_refused_without_an_allocation() {
+fn a_chunked_body_is_followed_and_a_bad_head_refused_without_allocation() {
     assert_allocates_nothing(|out| {
         out.clear();
         let mut body = Body::new(Framing::Chunked);

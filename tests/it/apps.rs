@@ -103,12 +103,6 @@ impl Drop for Folder {
     }
 }
 
-/// What a command says.
-fn type_in(pi: &Pi, line: &str) -> String {
-    let words = [&[env!("CARGO_BIN_EXE_picluster")][..], &line.split(' ').collect::<Vec<_>>()];
-    pi.run(&words.concat())
-}
-
 /// Asks an application itself to die.
 fn die(lab: &Lab, node: &Process) {
     let _ = lab.get(&format!("http://{}/die", node.endpoint()));
@@ -116,10 +110,10 @@ fn die(lab: &Lab, node: &Process) {
 
 #[test]
 #[ignore = "slow tier: four applications, one after the other"]
-fn real_applications_join_by_one_command_die_and_are_restarted_under_load_without_a_failed_get() {
-    let Some(lab) = Lab::new("commands") else { return };
+fn a_dying_application_is_restarted_under_load_without_a_failed_get() {
+    let Some(lab) = Lab::under_load("commands") else { return };
     let folder = Folder::new("commands");
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let mut nodes = Vec::new();
     for kind in KINDS.iter().filter(|kind| lab.has(kind.tool)) {
         let file = folder.put(kind.file, kind.text);
@@ -131,8 +125,8 @@ fn real_applications_join_by_one_command_die_and_are_restarted_under_load_withou
         nodes.push((kind.tool, node));
     }
     lb.wait_for_nodes(nodes.len());
-    let load = lab.client().load(&lb.url()).clients(4).start();
-    load.wait_until("answers of all", |report| report.nodes.len() == nodes.len());
+    let load = lab.load(&lb, 4);
+    load.wait_for_nodes(nodes.len());
     for (tool, node) in &nodes {
         die(&lab, node);
         lb.wait_until_out(node, PATIENCE);
@@ -154,12 +148,12 @@ fn real_applications_join_by_one_command_die_and_are_restarted_under_load_withou
 }
 
 #[test]
-fn an_application_that_somebody_else_runs_is_out_while_it_is_down_and_the_balancer_says_why() {
-    let Some(lab) = Lab::new("advertised") else { return };
-    if !(lab.has("lighttpd") && lab.has("php-cgi")) {
+fn an_application_run_by_others_is_out_while_down_with_its_reason_shown() {
+    let Some(lab) = Lab::under_load("advertised") else { return };
+    if !lab.has_all(&["lighttpd", "php-cgi"]) {
         return;
     }
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let folder = Folder::new("advertised");
     folder.put("index.php", "<?php echo gethostname();");
     let conf = format!(
@@ -180,7 +174,7 @@ fn an_application_that_somebody_else_runs_is_out_while_it_is_down_and_the_balanc
     lb.wait_for_nodes(2);
     assert!(["ada", "bob"].contains(&&*lab.get(&lb.url()).unwrap().body));
 
-    let load = lab.client().load(&lb.url()).clients(4).start();
+    let load = lab.load(&lb, 4);
     // Its orphans live on, so that its end is not to be waited for.
     servers[0].signal("KILL");
     lb.wait_until_out(&nodes[0], PATIENCE);
@@ -209,12 +203,12 @@ fn avahi_service() -> String {
 }
 
 #[test]
-fn an_nginx_joins_by_a_file_of_avahi_alone_and_dies_under_load_without_a_failed_get() {
-    let Some(lab) = Lab::new("nginx") else { return };
-    if !["nginx", "avahi-daemon", "dbus-daemon"].iter().all(|tool| lab.has(tool)) {
+fn an_nginx_joins_by_an_avahi_file_alone_and_dies_without_a_failed_get() {
+    let Some(lab) = Lab::under_load("nginx") else { return };
+    if !lab.has_all(&["nginx", "avahi-daemon", "dbus-daemon"]) {
         return;
     }
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     lab.pi("ada").web().start();
     let nas = lab.pi("nas").hostname("nas");
     let folder = Folder::new("nginx");
@@ -237,7 +231,7 @@ fn an_nginx_joins_by_a_file_of_avahi_alone_and_dies_under_load_without_a_failed_
     let node = || lb.nodes().into_iter().find(|node| node.endpoint == at).expect("it is known");
     assert_eq!(node().name, "nas");
 
-    let load = lab.client().load(&lb.url()).clients(4).start();
+    let load = lab.load(&lb, 4);
     load.wait_for_new_answer_of("nas");
     nginx.kill9();
     wait_until("it is out", || !node().is_up());
@@ -249,12 +243,12 @@ fn an_nginx_joins_by_a_file_of_avahi_alone_and_dies_under_load_without_a_failed_
 }
 
 #[test]
-fn a_picluster_that_is_killed_takes_its_command_with_it_under_load_without_a_failed_get() {
-    let Some(lab) = Lab::new("killed") else { return };
-    if !(lab.has("python3") && lab.has("setsid")) {
+fn a_killed_picluster_takes_its_command_with_it_without_a_failed_get() {
+    let Some(lab) = Lab::under_load("killed") else { return };
+    if !lab.has_all(&["python3", "setsid"]) {
         return;
     }
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let folder = Folder::new("killed");
     let file = folder.put("server.py", KINDS[1].text);
     let span = format!("{}.5", 90_000 + process::id());
@@ -264,8 +258,8 @@ fn a_picluster_that_is_killed_takes_its_command_with_it_under_load_without_a_fai
         pi.web().served_at(3000).args(&["--", "sh", "-c", &script]).start()
     });
     lb.wait_for_nodes(2);
-    let load = lab.client().load(&lb.url()).clients(4).start();
-    load.wait_until("answers of both", |report| report.nodes.len() == 2);
+    let load = lab.load(&lb, 4);
+    load.wait_for_nodes(2);
     let name = lb.name_of(&nodes[0]);
     nodes[0].kill9();
     lb.wait_until_out(&nodes[0], PATIENCE);
@@ -279,12 +273,12 @@ fn a_picluster_that_is_killed_takes_its_command_with_it_under_load_without_a_fai
 }
 
 #[test]
-fn a_command_that_ends_again_and_again_is_out_and_says_how_and_when_it_is_started() {
-    let Some(lab) = Lab::new("backoff") else { return };
+fn a_command_that_keeps_ending_is_out_and_reports_its_next_start() {
+    let Some(lab) = Lab::under_load("backoff") else { return };
     if !lab.has("python3") {
         return;
     }
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let folder = Folder::new("backoff");
     let file = folder.put("server.py", KINDS[1].text);
     let fails = folder.0.join("fails").display().to_string();
@@ -294,7 +288,7 @@ fn a_command_that_ends_again_and_again_is_out_and_says_how_and_when_it_is_starte
     // It never served, so nobody hears of it.
     let eve = lab.pi("eve").web().args(&["--", "sh", "-c", "exit 4"]).start();
     lb.wait_for_nodes(2);
-    let load = lab.client().load(&lb.url()).clients(4).start();
+    let load = lab.load(&lb, 4);
     folder.put("fails", "");
     die(&lab, &ada);
     lb.wait_until_out(&ada, PATIENCE);
@@ -336,12 +330,12 @@ ThreadingHTTPServer(('', int(os.environ['PORT'])), Handler).serve_forever()
 ";
 
 #[test]
-fn an_application_that_answers_500_is_soon_out_with_its_reason_and_back_when_it_is_well() {
-    let Some(lab) = Lab::new("broken") else { return };
+fn an_application_that_answers_500_is_out_with_its_reason_until_it_heals() {
+    let Some(lab) = Lab::under_load("broken") else { return };
     if !lab.has("python3") {
         return;
     }
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let folder = Folder::new("broken");
     let file = folder.put("server.py", BREAKS);
     let ada = lab.pi("ada").web().served_at(3000).args(&["--", "python3", &file]).start();
@@ -358,7 +352,7 @@ fn an_application_that_answers_500_is_soon_out_with_its_reason_and_back_when_it_
         ask("/mend").unwrap();
         lb.wait_until_up(&ada, PATIENCE);
     }
-    let load = lab.client().load(&lb.url()).clients(4).start();
+    let load = lab.load(&lb, 4);
     load.wait_for_new_answer_of(&lb.name_of(&ada));
     ask("/break").unwrap();
     let took = lb.wait_until_out(&ada, PATIENCE);
@@ -367,12 +361,12 @@ fn an_application_that_answers_500_is_soon_out_with_its_reason_and_back_when_it_
 }
 
 #[test]
-fn an_application_on_loopback_alone_is_not_served_and_told_what_to_do() {
+fn an_application_on_loopback_alone_is_not_served_and_gets_an_advice() {
     let Some(lab) = Lab::new("alone") else { return };
     if !lab.has("python3") {
         return;
     }
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let ada = lab.pi("ada");
     ada.start(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "3000"]);
     let node = ada.web().served_at(3000).args(&["--app", ":3000"]).start();
@@ -383,12 +377,12 @@ fn an_application_on_loopback_alone_is_not_served_and_told_what_to_do() {
 }
 
 #[test]
-fn a_front_serves_what_listens_on_loopback_and_leaves_under_load_without_a_failed_get() {
-    let Some(lab) = Lab::new("front") else { return };
+fn a_front_of_a_loopback_application_leaves_without_a_failed_get() {
+    let Some(lab) = Lab::under_load("front") else { return };
     if !lab.has("node") {
         return;
     }
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let script = "require('http').createServer((request, response) => {
         if (request.url === '/die') process.exit(3);
         setTimeout(() => response.end('node'), 20);
@@ -396,8 +390,8 @@ fn a_front_serves_what_listens_on_loopback_and_leaves_under_load_without_a_faile
     let nodes = ["ada", "bob"]
         .map(|name| lab.pi(name).web().args(&["--front", "--", "node", "-e", script]).start());
     lb.wait_for_nodes(2);
-    let load = lab.client().load(&lb.url()).clients(4).start();
-    load.wait_until("answers of both", |report| report.nodes.len() == 2);
+    let load = lab.load(&lb, 4);
+    load.wait_for_nodes(2);
     let name = lb.name_of(&nodes[0]);
     let (exit, _) = nodes[0].sigterm();
     assert_eq!(exit.code, 0);
@@ -409,7 +403,7 @@ fn a_front_serves_what_listens_on_loopback_and_leaves_under_load_without_a_faile
 #[test]
 fn with_sticky_a_session_of_php_stays_at_the_pi_that_began_it() {
     let Some(lab) = Lab::new("sessions") else { return };
-    if !["php", "curl"].iter().all(|tool| lab.has(tool)) {
+    if !lab.has_all(&["php", "curl"]) {
         return;
     }
     let lb = lab.pi("front").lb().args(&["--sticky"]).start();
@@ -450,10 +444,10 @@ fn with_sticky_a_session_of_php_stays_at_the_pi_that_began_it() {
 #[test]
 fn two_applications_on_three_pis_are_two_services_of_three_nodes() {
     let Some(lab) = Lab::new("services") else { return };
-    if !(lab.has("node") && lab.has("python3")) {
+    if !lab.has_all(&["node", "python3"]) {
         return;
     }
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let folder = Folder::new("services");
     let blog = folder.put("blog.js", KINDS[0].text);
     let shop = folder.put("shop.py", KINDS[1].text);
@@ -516,11 +510,10 @@ fn every_picluster_in_the_recipes_is_a_command_that_there_is() {
 
 #[test]
 #[ignore = "slow tier: every node in its turn"]
-fn all_nodes_are_updated_by_the_loop_in_the_recipes_under_load_without_a_failed_get() {
-    let Some(lab) = Lab::new("update") else { return };
-    let lb = lab.pi("front").lb().start();
-    let mut nodes =
-        ["ada", "bob", "eve"].map(|name| lab.pi(name).web().args(&["--name", name]).start());
+fn the_loop_of_the_recipes_updates_all_nodes_without_a_failed_get() {
+    let Some(lab) = Lab::under_load("update") else { return };
+    let lb = lab.lb();
+    let mut nodes = ["ada", "bob", "eve"].map(|name| lab.pi(name).web().named().start());
     lb.wait_for_nodes(3);
     // ssh, for the loop: tells the test which machine it would log in to, and waits for it.
     let folder = Folder::new("update");
@@ -536,7 +529,7 @@ fn all_nodes_are_updated_by_the_loop_in_the_recipes_under_load_without_a_failed_
     let script =
         format!("PATH={}:$PATH\n{}", folder.0.display(), lines[at - 1..=at + 2].join("\n"));
 
-    let load = lab.client().load(&lb.url()).clients(4).start();
+    let load = lab.load(&lb, 4);
     let update = lab.client().start(&["sh", "-c", &script]);
     let asked = folder.0.join("asked");
     for name in ["ada", "bob", "eve"] {
@@ -544,7 +537,7 @@ fn all_nodes_are_updated_by_the_loop_in_the_recipes_under_load_without_a_failed_
         assert_eq!(fs::read_to_string(&asked).unwrap(), format!("{name}.local\n"));
         assert_eq!(lb.nodes().iter().filter(|node| node.is_up()).count(), 3);
         let node = nodes.iter_mut().find(|node| node.pi().name() == name).unwrap();
-        type_in(node.pi(), "drain");
+        assert_eq!(node.pi().type_in("drain").1, 0);
         assert_eq!(node.sigterm().0.code, 0);
         *node = node.restart();
         fs::remove_file(&asked).unwrap();
@@ -612,7 +605,7 @@ fn a_command_that_ignores_sigterm_is_killed_and_its_children_too() {
 }
 
 #[test]
-fn a_command_that_does_not_listen_on_its_port_is_told_of_it() {
+fn a_command_that_does_not_listen_on_its_port_gets_a_warning() {
     let mut node = node(&["sh", "-c", "exec sleep 60"]);
     let mut lines = BufReader::new(node.stderr.take().unwrap()).lines().map_while(Result::ok);
     let hint = lines.find(|line| line.contains("does not listen on port 3")).unwrap();
@@ -622,7 +615,7 @@ fn a_command_that_does_not_listen_on_its_port_is_told_of_it() {
 }
 
 #[test]
-fn a_command_whose_port_was_taken_in_the_meantime_is_not_started_for_another_to_answer() {
+fn a_command_is_not_started_while_another_program_holds_its_port() {
     let port = TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
     let mut node = node_with(&["--app", &port.to_string()], &["sh", "-c", "exit 3"]);
     let mut lines = BufReader::new(node.stderr.take().unwrap()).lines().map_while(Result::ok);
@@ -636,7 +629,7 @@ fn a_command_whose_port_was_taken_in_the_meantime_is_not_started_for_another_to_
 }
 
 #[test]
-fn what_cannot_be_served_exits_64_or_69_with_one_sentence() {
+fn a_node_that_cannot_serve_exits_64_or_69_with_one_sentence() {
     let taken = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let taken = format!(":{port}");
@@ -679,8 +672,8 @@ fn the_output_of_a_command_is_passed_on_with_its_name() {
 }
 
 #[test]
-fn a_node_with_anything_to_serve_is_drained_by_hand_and_seen_by_the_commands() {
-    let Some(lab) = Lab::new("drained") else { return };
+fn the_commands_see_and_drain_a_node_whatever_it_serves() {
+    let Some(lab) = Lab::under_load("drained") else { return };
     if !lab.has("python3") {
         return;
     }
@@ -688,7 +681,7 @@ fn a_node_with_anything_to_serve_is_drained_by_hand_and_seen_by_the_commands() {
     folder.put("index.html", "a folder");
     let dir = folder.0.to_str().unwrap();
     let serve = ["python3", "-m", "http.server", "3000", "--directory", dir];
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     lab.pi("ada").start(&serve);
     let by_command = [&["--app", ":3000", "--"][..], &serve].concat();
     let nodes = [
@@ -697,21 +690,21 @@ fn a_node_with_anything_to_serve_is_drained_by_hand_and_seen_by_the_commands() {
         lab.pi("eve").web().args(&["--dir", dir]).start(),
     ];
     lb.wait_for_nodes(3);
-    let load = lab.client().load(&lb.url()).clients(4).start();
+    let load = lab.load(&lb, 4);
     let state = |node: &Process| lb.node(node).unwrap().state;
     for node in &nodes {
-        type_in(node.pi(), "drain");
+        assert_eq!(node.pi().type_in("drain").1, 0);
         wait_until("it drains", || state(node) == "draining");
-        let listed = type_in(&lab.client(), "nodes");
+        let listed = lab.client().type_in("nodes").0;
         assert!(listed.contains("~ draining"), "{listed}");
-        type_in(node.pi(), "undrain");
+        assert_eq!(node.pi().type_in("undrain").1, 0);
         lb.wait_until_up(node, PATIENCE);
     }
-    assert!(type_in(&lab.client(), "status").contains("all is well"));
+    assert!(lab.client().type_in("status").0.contains("all is well"));
     load.stop_with_no_failure();
     lb.process().kill9();
     // Without a balancer the nodes are asked themselves, where picluster answers.
     wait_until("the nodes speak for themselves", || {
-        type_in(&lab.client(), "nodes").matches("+ up").count() == 3
+        lab.client().type_in("nodes").0.matches("+ up").count() == 3
     });
 }

@@ -19,8 +19,8 @@ fn is_up(lb: &Balancer, id: &str) -> bool {
 
 #[test]
 fn two_nodes_with_one_id_both_serve_and_the_second_is_called_2() {
-    let Some(lab) = Lab::new("one-id") else { return };
-    let lb = lab.pi("front").lb().start();
+    let Some(lab) = Lab::under_load("one-id") else { return };
+    let lb = lab.lb();
     lb.wait_until_it_answers();
     let node = |name| lab.pi(name).web().env("PICLUSTER_ID", "card").start();
     let (ada, bob) = (node("ada"), node("bob"));
@@ -34,8 +34,8 @@ fn two_nodes_with_one_id_both_serve_and_the_second_is_called_2() {
         [&ada, &bob].iter().any(|node| node.log_lines_with("look for a copied PICLUSTER_ID") > 0)
     });
 
-    let load = lab.client().load(&lb.url()).clients(4).start();
-    load.wait_until("answers of both", |report| report.nodes.len() == 2);
+    let load = lab.load(&lb, 4);
+    load.wait_for_nodes(2);
     let (stays, goes) = if lb.node(&ada).is_some_and(|node| node.id == "card") {
         (&bob, &ada)
     } else {
@@ -43,8 +43,7 @@ fn two_nodes_with_one_id_both_serve_and_the_second_is_called_2() {
     };
     goes.sigterm();
     lb.wait_until_out(goes, PATIENCE);
-    let more = load.so_far().ok + 200;
-    load.wait_until("200 more answers", |report| report.ok >= more);
+    load.wait_for_more(200);
     assert!(lb.node(stays).is_some_and(|node| node.is_up()), "{:#?}", lb.nodes());
     load.stop_with_no_failure();
 }
@@ -52,7 +51,7 @@ fn two_nodes_with_one_id_both_serve_and_the_second_is_called_2() {
 #[test]
 fn without_proc_and_sys_and_any_name_a_node_still_has_an_id_and_a_name() {
     let Some(lab) = Lab::new("bare") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let bare = "for dir in /proc /sys; do mount -t tmpfs none $dir; done
         mount --bind /dev/null /etc/machine-id
         hostname localhost";
@@ -67,7 +66,7 @@ fn without_proc_and_sys_and_any_name_a_node_still_has_an_id_and_a_name() {
 // Two balancers.
 
 #[test]
-fn a_second_balancer_serves_too_and_takes_over_picluster_local_at_the_goodbye() {
+fn a_second_balancer_serves_and_takes_over_the_name_at_the_goodbye() {
     let Some(lab) = Lab::new("two-lbs") else { return };
     let (first, second) = (lab.pi("first"), lab.pi("second"));
     lab.pi("ada").web().start();
@@ -100,9 +99,9 @@ fn advertise(lab: &Lab, txt: &[&str]) -> Process {
 }
 
 #[test]
-fn a_bad_txt_record_is_told_and_not_taken_until_it_is_corrected() {
+fn a_bad_txt_record_is_reported_and_not_taken_until_it_is_corrected() {
     let Some(lab) = Lab::new("txt") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let greeter = lab.pi("nas").greeter(9000, "gnome");
     lb.wait_until_it_answers();
     for (txt, told) in [
@@ -124,13 +123,13 @@ fn a_bad_txt_record_is_told_and_not_taken_until_it_is_corrected() {
 }
 
 #[test]
-fn who_answers_as_another_than_was_advertised_is_not_taken() {
-    let Some(lab) = Lab::new("another-id") else { return };
-    let lb = lab.pi("front").lb().start();
+fn a_node_that_answers_as_another_than_advertised_is_not_taken() {
+    let Some(lab) = Lab::under_load("another-id") else { return };
+    let lb = lab.lb();
     let liar = lab.pi("nas").odd_server(9000, Manner::Node("somebodyelse".to_owned()));
     lab.pi("bob").web().start();
     lb.wait_for_nodes(1);
-    let load = lab.client().load(&lb.url()).clients(4).start();
+    let load = lab.load(&lb, 4);
     advertise(&lab, &["v=1", "id=expected"]);
     lb.wait_for_log(&format!("another node (somebodyelse) answers on {}", liar.endpoint()));
     assert!(!is_up(&lb, "expected") && !is_up(&lb, "somebodyelse"), "{:#?}", lb.nodes());
@@ -148,8 +147,8 @@ fn advertise_at(lab: &Lab, pi: &Pi, services: &[(&str, u16)]) {
 
 #[test]
 fn services_that_speak_no_http_or_nothing_or_only_fail_cost_no_request() {
-    let Some(lab) = Lab::new("odd") else { return };
-    let lb = lab.pi("front").lb().start();
+    let Some(lab) = Lab::under_load("odd") else { return };
+    let lb = lab.lb();
     let nas = lab.pi("nas");
     let ssh = nas.odd_server(22, Manner::Banner);
     let mute = nas.odd_server(23, Manner::Mute);
@@ -178,16 +177,16 @@ fn services_that_speak_no_http_or_nothing_or_only_fail_cost_no_request() {
 
     lab.pi("bob").web().start();
     lb.wait_for("bob", PATIENCE, |nodes| nodes.iter().any(Node::is_up));
-    let load = lab.client().load(&lb.url()).clients(8).start();
-    let report = load.wait_until("500 answers", |report| report.ok >= 500);
+    let load = lab.load(&lb, 8);
+    let report = load.wait_for_answers(500);
     assert_eq!(report.nodes.len(), 1, "{report:?}");
     load.stop_with_no_failure();
 }
 
 #[test]
-fn with_no_service_but_one_that_speaks_no_http_a_client_gets_a_503_and_soon() {
+fn a_client_gets_a_503_soon_if_the_only_service_speaks_no_http() {
     let Some(lab) = Lab::new("only-ssh") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let nas = lab.pi("nas");
     let ssh = nas.odd_server(22, Manner::Banner);
     lb.wait_until_it_answers();
@@ -203,7 +202,7 @@ fn with_no_service_but_one_that_speaks_no_http_a_client_gets_a_503_and_soon() {
 // The network.
 
 #[test]
-fn a_held_mdns_port_is_told_and_waited_for() {
+fn a_held_mdns_port_is_reported_and_waited_for() {
     let Some(lab) = Lab::new("5353") else { return };
     let (front, ada) = (lab.pi("front"), lab.pi("ada"));
     let holders = [front.hold_5353(), ada.hold_5353()];
@@ -273,7 +272,7 @@ fn without_loopback_all_goes_on() {
 
 #[test]
 fn on_a_lan_without_ipv4_nodes_are_found_and_served_by_ipv6() {
-    let Some(lab) = Lab::new("ipv6-only") else { return };
+    let Some(lab) = Lab::under_load("ipv6-only") else { return };
     lab.client().with_ipv6_only();
     let lb = lab.pi("front").with_ipv6_only().lb().start();
     let ada = lab.pi("ada").with_ipv6_only().web().start();
@@ -281,8 +280,8 @@ fn on_a_lan_without_ipv4_nodes_are_found_and_served_by_ipv6() {
     for node in [&ada, &bob] {
         lb.wait_until_up(node, PATIENCE);
     }
-    let load = lab.client().load(&lb.url()).clients(4).start();
-    load.wait_until("answers of both", |report| report.nodes.len() == 2);
+    let load = lab.load(&lb, 4);
+    load.wait_for_nodes(2);
     load.stop_with_no_failure();
 }
 
@@ -298,7 +297,7 @@ fn a_node_with_nothing_but_a_link_local_address_is_served() {
 }
 
 #[test]
-fn an_interface_that_does_not_exist_is_told_with_those_that_do_and_used_once_it_is_there() {
+fn a_missing_interface_is_named_with_the_present_ones_and_used_once_there() {
     let Some(lab) = Lab::new("usb0") else { return };
     let (front, ada) = (lab.pi("front"), lab.pi("ada"));
     let lb = front.lb().args(&["--interface", "usb0"]).start();
@@ -430,13 +429,13 @@ fn a_signal_at_any_time_ends_and_a_second_one_ends_at_once() {
 }
 
 #[test]
-fn a_stopped_balancer_fails_no_request_until_it_has_closed_and_finishes_what_runs() {
-    let Some(lab) = Lab::new("lb-sigterm") else { return };
-    let lb = lab.pi("front").lb().start();
+fn a_stopped_balancer_fails_no_request_until_closed_and_finishes_the_rest() {
+    let Some(lab) = Lab::under_load("lb-sigterm") else { return };
+    let lb = lab.lb();
     lab.pi("ada").web().start();
     lb.wait_for_nodes(1);
-    let load = lab.client().load(&lb.url()).clients(32).start();
-    load.wait_until("500 answers", |report| report.ok >= 500);
+    let load = lab.load(&lb, 32);
+    load.wait_for_answers(500);
     let (exit, took) = lb.sigterm();
     lab.figure("SIGTERM to the balancer's exit under load", format!("{took:?}"), "5 s");
     assert_eq!(exit.code, 0);
@@ -470,12 +469,12 @@ fn a_long_request_is_finished_within_the_drain() {
 // Crowds and limits.
 
 #[test]
-fn a_crowd_of_silent_connections_costs_a_node_neither_its_health_nor_a_request() {
-    let Some(lab) = Lab::new("crowd") else { return };
-    let lb = lab.pi("front").lb().start();
+fn silent_connections_cost_a_node_neither_its_health_nor_a_request() {
+    let Some(lab) = Lab::under_load("crowd") else { return };
+    let lb = lab.lb();
     let ada = lab.pi("ada").web().start();
     lb.wait_until_up(&ada, PATIENCE);
-    let load = lab.client().load(&lb.url()).clients(8).start();
+    let load = lab.load(&lb, 8);
     // More than it holds at once.
     for _ in 0..2 {
         let silence = Program::Silence { server: ada.endpoint(), connections: 700 };
@@ -483,8 +482,7 @@ fn a_crowd_of_silent_connections_costs_a_node_neither_its_health_nor_a_request()
     }
     let direct = lab.get(&format!("http://{}/", ada.endpoint())).expect("an answer");
     assert_eq!(direct.status, 200);
-    let more = load.so_far().ok + 200;
-    load.wait_until("200 more answers", |report| report.ok >= more);
+    load.wait_for_more(200);
     assert!(lb.node(&ada).is_some_and(|node| node.is_up()), "{:#?}", lb.nodes());
     assert_eq!(lb.log_lines_with("node lost"), 0);
     load.stop_with_no_failure();
@@ -492,7 +490,7 @@ fn a_crowd_of_silent_connections_costs_a_node_neither_its_health_nor_a_request()
 
 #[test]
 fn a_balancer_with_few_files_says_so_and_serves_as_many_clients_as_it_can() {
-    let Some(lab) = Lab::new("few-files") else { return };
+    let Some(lab) = Lab::under_load("few-files") else { return };
     let lb = lab.pi("front").lb().after("ulimit -n 64").start();
     let node = lab.pi("ada").web().after("ulimit -n 64").start();
     for (program, told) in [(&*lb, "so only so many clients"), (&node, "so only so many")] {
@@ -500,12 +498,12 @@ fn a_balancer_with_few_files_says_so_and_serves_as_many_clients_as_it_can() {
         assert!(program.log_lines_with("LimitNOFILE=") > 0, "it must name the fix");
     }
     lb.wait_until_up(&node, PATIENCE);
-    let load = lab.client().load(&lb.url()).clients(4).start();
+    let load = lab.load(&lb, 4);
     let silence = Program::Silence { server: lb.endpoint(), connections: 100 };
     lab.client().attack(&silence).wait_for_log("all are connected");
-    let before = (lb.cpu(), load.so_far().ok);
-    load.wait_until("200 more answers", |report| report.ok >= before.1 + 200);
-    let spent = lb.cpu() - before.0;
+    let before = lb.cpu();
+    load.wait_for_more(200);
+    let spent = lb.cpu() - before;
     assert!(spent < Duration::from_secs(2), "a busy loop: {spent:?}");
     assert_eq!(lb.log_lines_with("can be accepted"), 0, "it never comes to that");
     load.stop_with_no_failure();

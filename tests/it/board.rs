@@ -16,7 +16,7 @@ const WEAK: &str = r"
 #[test]
 fn a_throttled_node_gets_half_of_what_the_other_gets_until_it_is_well() {
     let Some(lab) = Lab::new("throttled") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let ada = lab.pi("ada").web().after(WEAK).start();
     let bob = lab.pi("bob").web().start();
     lb.wait_for_nodes(2);

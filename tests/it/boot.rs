@@ -306,9 +306,11 @@ impl Load<'_> {
         };
         let enough = answers().len() + 20;
         self.0.wait_until("some more requests are answered", || answers().len() >= enough);
-        self.0.0.run(
-            "touch /run/enough; while kill -0 $(cat /run/load.pid) 2>/dev/null; do sleep 0.1; done",
-        );
+        self.0.0.run("touch /run/enough");
+        self.0.wait_until("the last request of the load is over", || {
+            let state = "kill -0 $(cat /run/load.pid) 2>/dev/null && echo runs || true";
+            !self.0.0.run(state).contains("runs")
+        });
         let answers = answers();
         say(&format!("lab boot: {} GETs", answers.len()));
         look(&answers);

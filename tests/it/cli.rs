@@ -65,7 +65,7 @@ fn bad_flags_and_variables_exit_64_with_one_line_on_stderr() {
 }
 
 #[test]
-fn nothing_typed_tells_the_commands_on_stderr_and_exits_64() {
+fn a_bare_picluster_prints_the_commands_on_stderr_and_exits_64() {
     let output = run(&[], &[]);
     assert_eq!(output.status.code(), Some(64));
     assert_eq!(stdout(&output), "");

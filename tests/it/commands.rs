@@ -7,7 +7,7 @@ use crate::lab::{Balancer, Lab, PATIENCE, Pi, Process, now_ms, wait_until};
 
 const PICLUSTER: &str = env!("CARGO_BIN_EXE_picluster");
 
-/// Out of the rotation of this balancer: the bar is 200 ms; here two labs share one small machine.
+/// Out of the rotation of this balancer: the bar is 200 ms; here several labs share one small machine.
 const DRAINED_HERE_MAX_MS: u64 = 1_500;
 
 /// Out of the rotation of every balancer: the bar is 1.5 s.
@@ -16,18 +16,10 @@ const DRAINED_MAX_MS: u64 = 4_000;
 /// Bounded, whatever the network does.
 const ANSWER_MAX: Duration = Duration::from_secs(8);
 
-/// What a command printed, to both streams, and its exit code.
-fn type_in(pi: &Pi, line: &str) -> (String, i32) {
-    let words: Vec<&str> = [PICLUSTER].into_iter().chain(line.split(' ')).collect();
-    let typed = pi.start(&words);
-    let code = typed.wait_exit(PATIENCE).code;
-    (typed.output(), code)
-}
-
 fn two_nodes(lab: &Lab) -> (Balancer, Process, String) {
-    let lb = lab.pi("front").lb().start();
-    let ada = lab.pi("ada").web().args(&["--name", "ada"]).start();
-    lab.pi("bob").web().args(&["--name", "bob"]).start();
+    let lb = lab.lb();
+    let ada = lab.pi("ada").web().named().start();
+    lab.pi("bob").web().named().start();
     lb.wait_for_nodes(2);
     let name = lb.name_of(&ada);
     (lb, ada, name)
@@ -38,29 +30,29 @@ fn a_third_machine_sees_the_cluster_and_how_it_is() {
     let Some(lab) = Lab::new("commands") else { return };
     let (lb, ada, _) = two_nodes(&lab);
     let phone = lab.client();
-    assert_eq!(type_in(&phone, "nodes --names"), ("ada\nbob\n".to_owned(), 0));
-    let (table, code) = type_in(&phone, "nodes");
+    assert_eq!(phone.type_in("nodes --names"), ("ada\nbob\n".to_owned(), 0));
+    let (table, code) = phone.type_in("nodes");
     assert_eq!(code, 0, "{table}");
     assert!(table.starts_with("NAME") && table.contains("+ up"), "{table}");
     assert!(table.contains(&ada.endpoint().to_string()), "{table}");
-    let (json, _) = type_in(&phone, "nodes --json");
+    let (json, _) = phone.type_in("nodes --json");
     let said: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
     assert_eq!(said["schema"], "picluster/1");
     assert_eq!(said["nodes"][1]["name"], "bob");
-    let (well, code) = type_in(&phone, "status");
+    let (well, code) = phone.type_in("status");
     assert!(code == 0 && well.contains("all is well"), "{well}");
 
     ada.kill9();
     lb.wait_for("ada down", PATIENCE, |nodes| nodes.iter().any(|node| node.state == "down"));
-    let (warnings, code) = type_in(&phone, "status");
+    let (warnings, code) = phone.type_in("status");
     assert!(code == 1 && warnings.contains("ada is down"), "{warnings}");
-    let (json, code) = type_in(&phone, "status --json");
+    let (json, code) = phone.type_in("status --json");
     let said: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
     assert_eq!((code, said["status"].as_str()), (1, Some("warnings")), "{said}");
 
     lab.pi("back").lb().start().wait_until_it_answers();
     wait_until("both balancers are counted", || {
-        type_in(&phone, "nodes").0.contains("2 balancers serve the cluster default")
+        phone.type_in("nodes").0.contains("2 balancers serve the cluster default")
     });
 }
 
@@ -122,23 +114,23 @@ fn without_a_balancer_the_nodes_speak_for_themselves() {
     let Some(lab) = Lab::new("nobalancer") else { return };
     let phone = lab.client();
     let began = Instant::now();
-    let (empty, code) = type_in(&phone, "nodes");
+    let (empty, code) = phone.type_in("nodes");
     lab.figure("nothing at all, told after", format!("{:?}", began.elapsed()), "3 s");
     assert!(began.elapsed() < ANSWER_MAX, "{:?}", began.elapsed());
     assert!(code == 0 && empty.contains("run:  picluster web"), "{empty}");
     for name in ["ada", "bob"] {
-        let node = lab.pi(name).web().args(&["--name", name]).start();
+        let node = lab.pi(name).web().named().start();
         node.wait_for_log("announced");
     }
-    assert_eq!(type_in(&lab.pi("bob"), "drain").1, 0);
-    let (table, code) = type_in(&phone, "nodes");
+    assert_eq!(lab.pi("bob").type_in("drain").1, 0);
+    let (table, code) = phone.type_in("nodes");
     assert_eq!(code, 0);
     for part in ["no balancer of the cluster default", "+ up", "~ draining", "says that it is"] {
         assert!(table.contains(part), "{part}: {table}");
     }
-    let (status, code) = type_in(&phone, "status");
+    let (status, code) = phone.type_in("status");
     assert!(code == 2 && status.contains("does not serve"), "{status}");
-    let (red, code) = type_in(&phone, "nodes --cluster red");
+    let (red, code) = phone.type_in("nodes --cluster red");
     assert!(code == 0 && red.contains("picluster web --cluster red"), "{red}");
 }
 
@@ -148,37 +140,36 @@ fn without_a_network_an_error_says_so_soon() {
     let ada = lab.pi("ada");
     ada.all_interfaces_down();
     let began = Instant::now();
-    let (why, code) = type_in(&ada, "nodes");
+    let (why, code) = ada.type_in("nodes");
     assert!(began.elapsed() < ANSWER_MAX, "{:?}", began.elapsed());
     assert!(code == 69 && why.contains("no network yet"), "{code}: {why}");
-    assert_eq!(type_in(&ada, "status").1, 2);
-    assert_eq!(type_in(&ada, "drain").1, 69);
+    assert_eq!(ada.type_in("status").1, 2);
+    assert_eq!(ada.type_in("drain").1, 69);
 
     let bob = lab.pi("bob");
     bob.hold_5353();
     let began = Instant::now();
-    let (why, code) = type_in(&bob, "nodes");
+    let (why, code) = bob.type_in("nodes");
     assert!(began.elapsed() < ANSWER_MAX, "{:?}", began.elapsed());
     assert!(code == 69 && why.contains("udp port 5353 is held by"), "{code}: {why}");
 }
 
 #[test]
 fn a_drained_node_gets_no_new_request_and_none_fails() {
-    let Some(lab) = Lab::new("drain") else { return };
+    let Some(lab) = Lab::busy("drain") else { return };
     let (lb, ada, name) = two_nodes(&lab);
-    let load = lab.client().load(&lb.url()).clients(16).start();
+    let load = lab.load(&lb, 16);
     load.wait_for_answer_of(&name);
     let drained = |pi: &Pi, drain: &str, undrain: &str, what: &str, bar: &str, most: u64| {
-        let (said, code) = type_in(pi, drain);
+        let (said, code) = pi.type_in(drain);
         let from = now_ms();
         assert_eq!(code, 0, "{said}");
         lb.wait_until_out(&ada, PATIENCE);
-        let more = load.so_far().ok + 500;
-        let report = load.wait_until("500 more answers", |report| report.ok >= more);
+        let report = load.wait_for_more(500);
         let last = report.nodes[&name].last_ms.saturating_sub(from);
         lab.figure(what, format!("{last} ms"), bar);
         assert!(last <= most, "{last} ms");
-        let (said, code) = type_in(pi, undrain);
+        let (said, code) = pi.type_in(undrain);
         assert_eq!(code, 0, "{said}");
         load.wait_for_new_answer_of(&name);
     };
@@ -188,7 +179,7 @@ fn a_drained_node_gets_no_new_request_and_none_fails() {
     drained(ada.pi(), "drain", "undrain", "own drain to last answer", "1.5 s", DRAINED_MAX_MS);
 
     let id = lb.node(&ada).expect("it is known").id;
-    assert_eq!(type_in(&front, &format!("drain {id}")).1, 0);
+    assert_eq!(front.type_in(&format!("drain {id}")).1, 0);
     let ada = {
         ada.kill9();
         ada.restart()
@@ -197,7 +188,7 @@ fn a_drained_node_gets_no_new_request_and_none_fails() {
         nodes.iter().any(|node| node.id == id && node.why == "drained here")
     });
     assert!(lb.node(&ada).is_some_and(|node| node.state == "draining"));
-    let (said, code) = type_in(&front, "drain nobody");
+    let (said, code) = front.type_in("drain nobody");
     assert!(code == 1 && said.contains("there is no node nobody; there are ada, bob"), "{said}");
     load.stop_with_no_failure();
 }

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::data_line::{Front, PATIENCE};
-use crate::lab::{pause, say};
+use crate::data_line::{PATIENCE, TestBalancer};
+use crate::lab::{Need, Turn, pause, say};
 use case::Case;
 use node::{Node, Script};
 use reader::Read;
@@ -22,7 +22,7 @@ mod node;
 pub(crate) mod reader;
 
 /// Balancers with a node each that work side by side. They wait more than they work.
-const FRONTS: usize = 8;
+const BENCHES: usize = 8;
 
 /// Pieces a long case is sent in at the most.
 const PIECES_MAX: usize = 2_000;
@@ -59,11 +59,12 @@ pub(crate) fn write_in(stream: &mut TcpStream, bytes: &[u8], manner: Manner) {
 
 #[test]
 fn every_case_ends_as_the_corpus_says_however_it_is_sent() {
+    let _turn = Turn::wait(Need::Core);
     let began = Instant::now();
     let cases = case::all();
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
-        for _ in 0..FRONTS {
+        for _ in 0..BENCHES {
             scope.spawn(|| {
                 let bench = Bench::new();
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -120,19 +121,19 @@ pub(crate) fn requests(mut bytes: &[u8]) -> Result<Vec<&[u8]>, String> {
 /// A balancer and its node.
 struct Bench {
     node: Node,
-    front: Front,
+    lb: TestBalancer,
 }
 
 impl Bench {
     fn new() -> Self {
         let node = Node::start();
-        let front = Front::to(node.addr, |setup| setup.node_header = false);
-        Self { node, front }
+        let lb = TestBalancer::to(node.addr, |setup| setup.node_header = false);
+        Self { node, lb }
     }
 
     fn run(&self, case: &Case, manner: Manner) -> Result<(), String> {
         self.node.follow(Script { answer: case.node_answer.clone(), manner });
-        let exchange = exchange(&self.front, case, manner);
+        let exchange = exchange(&self.lb, case, manner);
         let came = self.node.came();
         let judged = match &exchange {
             Ok((got, end)) => judge_client(case, got, end).and_then(|()| judge_node(case, &came)),
@@ -156,8 +157,12 @@ impl Bench {
 pub(crate) type End = Result<(), io::ErrorKind>;
 
 /// Sends a case's bytes on a connection of its own and reads to its end.
-pub(crate) fn exchange(front: &Front, case: &Case, manner: Manner) -> io::Result<(Vec<u8>, End)> {
-    let mut stream = TcpStream::connect(front.addr())?;
+pub(crate) fn exchange(
+    lb: &TestBalancer,
+    case: &Case,
+    manner: Manner,
+) -> io::Result<(Vec<u8>, End)> {
+    let mut stream = TcpStream::connect(lb.addr())?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

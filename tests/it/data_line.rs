@@ -2,11 +2,11 @@
 //! hand, and raw connections on both sides that are held to exact bytes.
 
 mod access;
+mod balancer;
 mod balancing;
 mod bulk;
 mod ending;
 mod framing;
-mod front;
 mod interim;
 mod large;
 mod limits;
@@ -22,5 +22,5 @@ mod tunnels;
 mod waiting;
 mod wire;
 
-pub(crate) use front::Front;
+pub(crate) use balancer::TestBalancer;
 pub(crate) use wire::PATIENCE;

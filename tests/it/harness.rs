@@ -75,12 +75,12 @@ fn multicast_crosses_the_bridge_until_it_is_killed() {
 
 #[test]
 fn the_load_counts_answers_and_what_a_killed_server_costs() {
-    let Some(lab) = Lab::new("load") else { return };
+    let Some(lab) = Lab::under_load("load") else { return };
     let greeter = lab.pi("ada").greeter(8080, "ada");
     let url = format!("http://{}/", greeter.endpoint());
     let gets = lab.client().load(&url).clients(4).start();
     let posts = lab.client().load(&url).clients(2).sending("POST", 3000).start();
-    posts.wait_until("20 answers", |report| report.ok >= 20);
+    posts.wait_for_answers(20);
     greeter.freeze();
     greeter.thaw();
     gets.wait_for_new_answer_of("ada");
@@ -99,14 +99,14 @@ fn the_load_counts_answers_and_what_a_killed_server_costs() {
 
 #[test]
 fn a_recorder_sees_each_request_that_reaches_its_pi() {
-    let Some(lab) = Lab::new("recorder") else { return };
+    let Some(lab) = Lab::under_load("recorder") else { return };
     let ada = lab.pi("ada");
     let greeter = ada.greeter(8080, "ada");
     let recorder = Recorder::start(&ada);
     let url = format!("http://{}/", greeter.endpoint());
     let gets = lab.client().load(&url).clients(4).connecting_anew().start();
     let puts = lab.client().load(&url).clients(2).sending("PUT", 32 << 10).start();
-    puts.wait_until("20 answers", |report| report.ok >= 20);
+    puts.wait_for_answers(20);
     let (gets, puts) = (gets.stop_with_no_failure(), puts.stop_with_no_failure());
     let arrivals = recorder.stop();
     for (method, answered) in [("GET", gets.ok), ("PUT", puts.ok)] {
@@ -118,7 +118,7 @@ fn a_recorder_sees_each_request_that_reaches_its_pi() {
 }
 
 #[test]
-fn a_fickle_node_is_what_it_is_told_to_be() {
+fn a_fickle_node_behaves_as_its_orders_say() {
     let Some(lab) = Lab::new("fickle") else { return };
     let mut ada = lab.pi("ada").fickle();
     let url = format!("http://{}/", ada.process.endpoint());
@@ -164,8 +164,7 @@ fn dials_are_counted() {
 #[test]
 fn avahi_hears_another_avahi_our_forged_packets_and_their_goodbye() {
     let Some(lab) = Lab::new("avahi-itself") else { return };
-    let tools = ["avahi-daemon", "dbus-daemon", "avahi-browse", "avahi-publish"];
-    if !tools.iter().all(|tool| lab.has(tool)) {
+    if !lab.has_all(&["avahi-daemon", "dbus-daemon", "avahi-browse", "avahi-publish"]) {
         return;
     }
     let (ada, bob) = (lab.pi("ada").hostname("ada"), lab.pi("bob").hostname("bob"));

@@ -18,7 +18,7 @@ pub(crate) const BAD_ADDRESSES: [&str; 7] = [
 
 #[test]
 fn bad_addresses_and_forged_goodbyes_change_nothing() {
-    let Some(lab) = Lab::new("hostile") else { return };
+    let Some(lab) = Lab::busy("hostile") else { return };
     let (lb, load) = three_nodes_under_load(&lab);
     let dials = count_bad_dials(&lab, &lb);
     let mut packets: Vec<_> = bad_adverts(&lb).iter().map(Advert::packet).collect();
@@ -35,13 +35,13 @@ fn bad_addresses_and_forged_goodbyes_change_nothing() {
 
 /// A balancer, its three nodes, and clients that all three have answered.
 pub(crate) fn three_nodes_under_load(lab: &Lab) -> (Balancer, Load) {
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     for name in ["ada", "bob", "eve"] {
         lab.pi(name).web().start();
     }
     lb.wait_for_nodes(3);
-    let load = lab.client().load(&lb.url()).clients(8).start();
-    load.wait_until("answers of all three", |report| report.nodes.len() == 3);
+    let load = lab.load(&lb, 8);
+    load.wait_for_nodes(3);
     (lb, load)
 }
 

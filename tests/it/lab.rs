@@ -28,10 +28,11 @@ mod process;
 mod recorder;
 mod shell;
 mod tunnels;
+mod turns;
 
 use std::fmt::Display;
 use std::io::Write as _;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) use cluster::{Balancer, Node};
@@ -45,6 +46,7 @@ pub(crate) use process::{Pipes, Process};
 pub(crate) use recorder::{Arrival, Recorder};
 pub(crate) use shell::{PATH, Shell, is_installed};
 pub(crate) use tunnels::Tunnels;
+pub(crate) use turns::{Need, Turn};
 
 use courier::Courier;
 
@@ -54,16 +56,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 /// What a program logs that had to give up a name of its own on the network.
 pub(crate) const RENAMED: &str = "another machine answers for our mdns name";
 
-/// Labs of the fast tier at once: each keeps about a core busy.
-const LABS_MAX: usize = 2;
-
-/// Labs of the slow tier at once: they mostly wait.
-const SLOW_LABS_MAX: usize = 6;
-
 /// One LAN, `10.77.0.0/24`, with its Pis and their programs. Ends them all when dropped.
 pub(crate) struct Lab {
     site: Arc<Site>,
-    /// Held until all is gone; the next lab waits for it.
+    /// Held until all programs are gone, because the next lab waits for it.
     _turn: Turn,
 }
 
@@ -78,18 +74,28 @@ pub(crate) struct Site {
 }
 
 impl Lab {
-    /// A new LAN, or `None` where the machine allows none.
+    /// A new LAN for a scenario that mostly waits; `None` where the machine allows no LAN.
     pub(crate) fn new(name: &str) -> Option<Self> {
-        Self::open(name, &FAST, LABS_MAX)
+        Self::open(name, Need::Little)
     }
 
-    /// A new LAN for a scenario that takes minutes and mostly waits; more of them run at once.
+    /// A new LAN for a scenario with a few clients that ask all the time.
+    pub(crate) fn under_load(name: &str) -> Option<Self> {
+        Self::open(name, Need::HalfACore)
+    }
+
+    /// A new LAN for a scenario with a crowd of clients or of nodes.
+    pub(crate) fn busy(name: &str) -> Option<Self> {
+        Self::open(name, Need::Core)
+    }
+
+    /// A new LAN for a scenario that takes minutes and mostly waits.
     pub(crate) fn slow(name: &str) -> Option<Self> {
-        Self::open(name, &SLOW, SLOW_LABS_MAX)
+        Self::open(name, Need::Minutes)
     }
 
-    fn open(name: &str, tier: &'static Tier, max: usize) -> Option<Self> {
-        let turn = tier.take_turn(max);
+    fn open(name: &str, need: Need) -> Option<Self> {
+        let turn = Turn::wait(need);
         let shell = match Shell::open() {
             Ok(shell) => shell,
             Err(why) => {
@@ -118,6 +124,16 @@ impl Lab {
         self.site.client()
     }
 
+    /// A balancer with its ordinary settings on the Pi `front`.
+    pub(crate) fn lb(&self) -> Balancer {
+        self.pi("front").lb().start()
+    }
+
+    /// Clients on the client's machine that GET from a balancer, each over a kept connection.
+    pub(crate) fn load(&self, lb: &Balancer, clients: usize) -> Load {
+        self.client().load(&lb.url()).clients(clients).start()
+    }
+
     /// One request from the client's machine over a connection of its own.
     pub(crate) fn get(&self, url: &str) -> Result<Answer, String> {
         self.site.get(url, &[])
@@ -136,6 +152,11 @@ impl Lab {
             unavailable(&format!("lab {name}: NOT CHECKED in full, {tool} is not installed"));
         }
         has
+    }
+
+    /// Whether all these tools are installed.
+    pub(crate) fn has_all(&self, tools: &[&str]) -> bool {
+        tools.iter().all(|tool| self.has(tool))
     }
 
     /// Loses this share of all mDNS packets at the bridge, each copy for itself. Needs `nft`.
@@ -212,35 +233,6 @@ impl Site {
         headers: &[(&str, &str)],
     ) -> Result<Answer, String> {
         self.courier.get_or_init(|| Courier::start(&self.client())).get(url, headers)
-    }
-}
-
-/// Counts the labs of a tier that run at once.
-struct Tier {
-    running: Mutex<usize>,
-    changed: Condvar,
-}
-
-static FAST: Tier = Tier { running: Mutex::new(0), changed: Condvar::new() };
-static SLOW: Tier = Tier { running: Mutex::new(0), changed: Condvar::new() };
-
-struct Turn(&'static Tier);
-
-impl Tier {
-    fn take_turn(&'static self, max: usize) -> Turn {
-        let running = lock(&self.running);
-        let full = |running: &mut usize| *running >= max;
-        let mut running =
-            self.changed.wait_while(running, full).unwrap_or_else(PoisonError::into_inner);
-        *running += 1;
-        Turn(self)
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        *lock(&self.0.running) -= 1;
-        self.0.changed.notify_one();
     }
 }
 

@@ -114,9 +114,9 @@ fn metrics_of(node: &Process) -> String {
 }
 
 #[test]
-fn prometheus_is_told_of_one_balancer_and_finds_the_nodes() {
+fn prometheus_knows_one_balancer_and_finds_the_nodes() {
     let Some(lab) = Lab::new("prometheus") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let (ada, bob) = (lab.pi("ada").web().start(), lab.pi("bob").web().start());
     lb.wait_for_nodes(2);
     let balancer = lb.admin("/metrics");
@@ -157,7 +157,7 @@ fn prometheus_is_told_of_one_balancer_and_finds_the_nodes() {
 #[test]
 fn the_parsers_of_prometheus_read_every_line() {
     let Some(lab) = Lab::new("metrics") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let ada = lab.pi("ada").web().start();
     lb.wait_for_nodes(1);
     assert_eq!(lab.get(&lb.url()).map(|answer| answer.status), Ok(200));

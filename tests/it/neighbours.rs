@@ -3,9 +3,8 @@
 use crate::lab::{Lab, PATIENCE, Process, say, wait_until};
 
 fn avahi_lab(name: &str) -> Option<Lab> {
-    let lab = Lab::new(name)?;
-    let tools = ["avahi-daemon", "dbus-daemon", "avahi-browse", "avahi-publish"];
-    tools.iter().all(|tool| lab.has(tool)).then_some(lab)
+    let lab = Lab::under_load(name)?;
+    lab.has_all(&["avahi-daemon", "dbus-daemon", "avahi-browse", "avahi-publish"]).then_some(lab)
 }
 
 #[test]
@@ -36,7 +35,7 @@ fn avahi_browse_lists_exactly_our_nodes_whoever_started_first() {
 fn a_node_outlives_a_restart_of_the_avahi_beside_it() {
     let Some(lab) = avahi_lab("avahi-restart") else { return };
     let ada = lab.pi("ada");
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let avahi = ada.avahi();
     ada.web().start();
     lb.wait_for_nodes(1);
@@ -54,7 +53,7 @@ fn a_node_outlives_a_restart_of_the_avahi_beside_it() {
 #[test]
 fn a_service_published_by_avahi_is_found_and_served() {
     let Some(lab) = avahi_lab("foreign") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let nas = lab.pi("nas").hostname("nas");
     let greeter = nas.greeter(9000, "from the attic");
     nas.avahi();
@@ -69,6 +68,6 @@ fn a_service_published_by_avahi_is_found_and_served() {
     // It says goodbye and answers on: the goodbye was forged or lost, so it is kept.
     published.sigterm();
     let load = lab.client().load(&lb.url()).start();
-    load.wait_until("500 answers", |report| report.ok >= 500);
+    load.wait_for_answers(500);
     load.stop_with_no_failure();
 }

@@ -26,8 +26,8 @@ fn phone() -> Value {
 #[test]
 #[ignore = "slow tier: a real browser"]
 fn tiles_join_leave_and_drain_before_ones_eyes() {
-    let Some(lab) = Lab::new("tiles") else { return };
-    let lb = lab.pi("front").lb().start();
+    let Some(lab) = Lab::under_load("tiles") else { return };
+    let lb = lab.lb();
     lb.wait_until_it_answers();
     let Some(browser) = Browser::on(&lab.client()) else { return };
     browser.open(&lb.admin("/"), &json!({}));
@@ -36,7 +36,7 @@ fn tiles_join_leave_and_drain_before_ones_eyes() {
     browser.assert_in_order(&lb.admin(""));
     let nodes: Vec<Process> = ["ada", "bob", "eve", "kim"]
         .iter()
-        .map(|name| lab.pi(name).web().args(&["--name", name]).start())
+        .map(|name| lab.pi(name).web().named().start())
         .collect();
     lb.wait_for_nodes(4);
     let all_up = "document.querySelectorAll('#nodes > tr.up').length === 4";
@@ -82,7 +82,7 @@ fn tiles_join_leave_and_drain_before_ones_eyes() {
 #[ignore = "slow tier: a real browser"]
 fn a_balancer_that_falls_silent_is_said_to_be_and_the_page_finds_it_again() {
     let Some(lab) = Lab::new("silent") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     lb.wait_until_it_answers();
     let Some(browser) = Browser::on(&lab.client()) else { return };
     browser.open(&lb.admin("/"), &json!({}));
@@ -97,7 +97,7 @@ fn a_balancer_that_falls_silent_is_said_to_be_and_the_page_finds_it_again() {
 #[ignore = "slow tier: a real browser"]
 fn the_page_polls_where_events_do_not_come_through() {
     let Some(lab) = Lab::new("polls") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     lb.wait_until_it_answers();
     let Some(browser) = Browser::on(&lab.client()) else { return };
     browser.open("about:blank", &json!({}));
@@ -111,11 +111,11 @@ fn the_page_polls_where_events_do_not_come_through() {
 #[ignore = "slow tier: a real browser"]
 fn without_a_script_the_table_is_there() {
     let Some(lab) = Lab::new("noscript") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     lb.wait_until_it_answers();
     let Some(browser) = Browser::on(&lab.client()) else { return };
     browser.open(&lb.admin("/"), &json!({ "javaScriptEnabled": false }));
-    lab.pi("ada").web().args(&["--name", "ada"]).start();
+    lab.pi("ada").web().named().start();
     // It asks again by itself.
     browser.run("await page.locator('tr.up').waitFor()");
     assert!(browser.text("#nodes").contains("ada"));
@@ -127,7 +127,7 @@ fn without_a_script_the_table_is_there() {
 #[ignore = "slow tier: a real browser"]
 fn the_empty_page_turns_into_the_app_by_itself() {
     let Some(lab) = Lab::new("teach") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     lb.wait_until_it_answers();
     let Some(browser) = Browser::on(&lab.client()) else { return };
     let before = |browser: &Browser| {
@@ -151,7 +151,7 @@ fn the_empty_page_turns_into_the_app_by_itself() {
     before(&browser);
     browser
         .run("the.methods = []; page.on('request', request => the.methods.push(request.method()))");
-    let ada = lab.pi("ada").web().args(&["--name", "ada"]).start();
+    let ada = lab.pi("ada").web().named().start();
     lb.wait_until_up(&ada, PATIENCE);
     let began = std::time::Instant::now();
     browser.run("await page.locator('h1', { hasText: /^ada$/ }).waitFor()");
@@ -180,14 +180,14 @@ fn before_without_script(browser: &Browser) {
 
 #[test]
 fn two_hundred_watchers_cost_less_than_ten_megabytes() {
-    let Some(lab) = Lab::new("watchers") else { return };
-    let lb = lab.pi("front").lb().start();
+    let Some(lab) = Lab::busy("watchers") else { return };
+    let lb = lab.lb();
     let pis: Vec<_> = (1..=10).map(|n| lab.pi(&format!("pi{n}"))).collect();
     for pi in &pis {
         pi.web().start();
     }
     lb.wait_for_nodes(10);
-    let load = lab.client().load(&lb.url()).clients(4).start();
+    let load = lab.load(&lb, 4);
     load.wait_until("a warm balancer", |report| report.ok > 500);
     let before = lb.resident_kib();
     let admin = lb.admin("").trim_start_matches("http://").parse().expect("an address");
@@ -205,11 +205,11 @@ fn two_hundred_watchers_cost_less_than_ten_megabytes() {
 
 #[test]
 #[ignore = "slow tier: a real browser"]
-fn a_node_is_drained_and_undrained_by_its_buttons_on_the_balancers_machine_alone() {
+fn the_buttons_drain_and_undrain_a_node_on_the_balancers_machine_alone() {
     let Some(lab) = Lab::new("buttons") else { return };
     let front = lab.pi("front");
     let lb = front.lb().start();
-    let nodes = ["ada", "bob"].map(|name| lab.pi(name).web().args(&["--name", name]).start());
+    let nodes = ["ada", "bob"].map(|name| lab.pi(name).web().named().start());
     lb.wait_for_nodes(2);
     let Some(browser) = Browser::on(&front) else { return };
     let origin = "http://127.0.0.1:7070/";

@@ -12,7 +12,7 @@ use picluster::cluster::config::Limits;
 
 use crate::corpus::case::{self, Case};
 use crate::corpus::{self, Manner, answers_head, reader, shown};
-use crate::data_line::Front;
+use crate::data_line::TestBalancer;
 use crate::lab::{say, wait_until};
 use server::Server;
 
@@ -61,8 +61,8 @@ const PHP_DIES_OF: [&str; 3] =
 fn run_corpus(start: fn() -> Option<Server>) {
     let Some(server) = start() else { return };
     let began = Instant::now();
-    let front = Front::to(server.addr, |setup| setup.limits = Limits::default());
-    let mut bench = Bench { server, front, fences: 0, read: 0, owed: VecDeque::new() };
+    let lb = TestBalancer::to(server.addr, |setup| setup.limits = Limits::default());
+    let mut bench = Bench { server, lb, fences: 0, read: 0, owed: VecDeque::new() };
     bench.fence().expect("the server answers");
     // Where the node's answer is the point, a real server has none to give.
     let mut cases = case::all();
@@ -114,7 +114,7 @@ fn first_words(line: &str) -> String {
 
 struct Bench {
     server: Server,
-    front: Front,
+    lb: TestBalancer,
     fences: usize,
     /// Requests read from the server's log so far.
     read: usize,
@@ -127,7 +127,7 @@ impl Bench {
     /// How many requests were forwarded and how many of them the server has read.
     fn run(&mut self, case: &Case) -> Result<(usize, usize), String> {
         let forwarded = corpus::requests(&case.arrives)?.len();
-        let exchange = corpus::exchange(&self.front, case, Manner::AtOnce);
+        let exchange = corpus::exchange(&self.lb, case, Manner::AtOnce);
         // After this nothing more can be said of the server.
         let seen = self.fence().unwrap_or_else(|wrong| panic!("{}: {wrong}", case.name));
         self.owed.push_back(begun(case)?);
@@ -168,7 +168,7 @@ impl Bench {
         let target = format!("/fence-{}-", self.fences);
         let request = format!("GET {target} HTTP/1.1\r\nHost: fence\r\n\r\n");
         let fence = Case { sent: request.into_bytes(), ..Case::default() };
-        let (got, _) = corpus::exchange(&self.front, &fence, Manner::AtOnce)
+        let (got, _) = corpus::exchange(&self.lb, &fence, Manner::AtOnce)
             .map_err(|error| format!("the fence was not answered: {error}"))?;
         let answers = reader::answers(&got, |_| false)?;
         if !matches!(&answers[..], [answer] if matches!(answer.status, 200 | 404)) {

@@ -22,12 +22,10 @@ fn document(lab: &Lab, lb: &Balancer) -> Value {
 }
 
 #[test]
-fn three_applications_are_told_apart_by_host_and_by_path() {
+fn three_applications_are_distinguished_by_host_and_by_path() {
     let Some(lab) = Lab::new("routes") else { return };
-    let lb = lab.pi("front").lb().start();
-    let web = |name: &str, args: &[&str]| {
-        lab.pi(name).web().args(&[&["--name", name], args].concat()).start()
-    };
+    let lb = lab.lb();
+    let web = |name: &str, args: &[&str]| lab.pi(name).web().named().args(args).start();
     web("ada", &[]);
     web("bob", &["--service", "blog", "--host", "blog.local", "--host", "www.example"]);
     web("cyd", &["--service", "wiki", "--path", "/wiki", "--strip"]);
@@ -57,7 +55,7 @@ fn three_applications_are_told_apart_by_host_and_by_path() {
 #[test]
 fn a_request_for_no_route_is_shown_those_there_are() {
     let Some(lab) = Lab::new("no-route") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     lab.pi("bob").web().args(&["--service", "blog", "--host", "blog.local"]).start();
     lb.wait_for_nodes(1);
     wait_until("the time in which more nodes may be heard of", || {
@@ -72,12 +70,12 @@ fn a_request_for_no_route_is_shown_those_there_are() {
 }
 
 #[test]
-fn two_services_that_want_one_host_are_told_and_the_first_keeps_it_until_it_is_gone() {
+fn the_first_of_two_services_keeps_their_common_host_until_it_is_gone() {
     let Some(lab) = Lab::new("conflict") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let web = |name: &str, service: &str| {
-        let args = ["--name", name, "--service", service, "--host", "site.local"];
-        lab.pi(name).web().args(&args).start()
+        let args = ["--service", service, "--host", "site.local"];
+        lab.pi(name).web().named().args(&args).start()
     };
     let ada = web("ada", "blog");
     lb.wait_until_up(&ada, PATIENCE);
@@ -102,19 +100,19 @@ fn two_services_that_want_one_host_are_told_and_the_first_keeps_it_until_it_is_g
 
 #[test]
 fn the_last_node_of_a_service_leaves_and_its_requests_go_to_nobody_else() {
-    let Some(lab) = Lab::new("last-node") else { return };
+    let Some(lab) = Lab::under_load("last-node") else { return };
     let lb = lab.pi("front").lb().args(&["--hold", "500ms"]).start();
     for name in ["ada", "cyd"] {
         lab.pi(name).web().start();
     }
     let blog = || {
-        let args = ["--name", "bob", "--service", "blog", "--host", "blog.local"];
-        lab.pi("bob").web().args(&args).start()
+        let args = ["--service", "blog", "--host", "blog.local"];
+        lab.pi("bob").web().named().args(&args).start()
     };
     let bob = blog();
     lb.wait_for_nodes(3);
-    let load = lab.client().load(&lb.url()).clients(4).start();
-    load.wait_until("200 answers", |report| report.ok >= 200);
+    let load = lab.load(&lb, 4);
+    load.wait_for_answers(200);
     assert_eq!(ask(&lab, &lb, "blog.local", "/").status, 200);
     bob.sigterm();
     lb.wait_for("it is off the list", PATIENCE, |nodes| nodes.len() == 2);
@@ -155,7 +153,7 @@ fn the_hostname_of_another_machine_is_not_taken_from_it() {
     }
     let nas = lab.pi("nas").hostname("nas");
     nas.avahi();
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let args = ["--service", "files", "--host", "nas.local"];
     let bob = lab.pi("bob").web().args(&args).start();
     lb.wait_until_up(&bob, PATIENCE);
@@ -171,8 +169,8 @@ fn a_device_without_picluster_may_serve_an_application_too() {
     if !lab.has("avahi-publish") {
         return;
     }
-    let lb = lab.pi("front").lb().start();
-    lab.pi("ada").web().args(&["--name", "ada"]).start();
+    let lb = lab.lb();
+    lab.pi("ada").web().named().start();
     let nas = lab.pi("nas");
     nas.avahi();
     nas.greeter(9000, "attic");
@@ -186,11 +184,11 @@ fn a_device_without_picluster_may_serve_an_application_too() {
 #[test]
 fn a_node_that_is_started_again_with_another_service_serves_that() {
     let Some(lab) = Lab::new("another-app") else { return };
-    let lb = lab.pi("front").lb().start();
-    lab.pi("ada").web().args(&["--name", "ada"]).start();
+    let lb = lab.lb();
+    lab.pi("ada").web().named().start();
     let start = |service: &str, path: &str| {
-        let args = ["--name", "bob", "--service", service, "--path", path, "--strip"];
-        lab.pi("bob").web().args(&args).start()
+        let args = ["--service", service, "--path", path, "--strip"];
+        lab.pi("bob").web().named().args(&args).start()
     };
     let bob = start("blog", "/blog");
     lb.wait_for_nodes(2);
@@ -201,11 +199,11 @@ fn a_node_that_is_started_again_with_another_service_serves_that() {
 }
 
 #[test]
-fn a_service_whose_applications_answer_nothing_is_waited_for_and_not_longer() {
+fn a_service_whose_applications_never_answered_gets_a_503_without_a_wait() {
     let Some(lab) = Lab::new("app-gone") else { return };
     let lb = lab.pi("front").lb().args(&["--hold", "500ms"]).start();
-    lab.pi("ada").web().args(&["--name", "ada", "--app", ":3999"]).start();
-    lab.pi("bob").web().args(&["--name", "bob", "--app", ":3999", "--front"]).start();
+    lab.pi("ada").web().named().args(&["--app", ":3999"]).start();
+    lab.pi("bob").web().named().args(&["--app", ":3999", "--front"]).start();
     wait_until("both applications to be down", || {
         let nodes = document(&lab, &lb)["nodes"].clone();
         let nodes = nodes.as_array().expect("a list");

@@ -76,8 +76,11 @@ impl Service {
         assert!(told.starts_with(status[0]) && told.ends_with(status[1]), "{told}");
         self.hears_of("WATCHDOG=1");
         self.signal(Signal::STOP);
-        // What was under way.
-        while self.hears(Duration::from_millis(700)).is_some() {}
+        // The words that were under way.
+        let began = Instant::now();
+        while self.hears(Duration::from_millis(700)).is_some() {
+            assert!(began.elapsed() < PATIENCE, "a stopped program goes on to speak");
+        }
         assert_eq!(self.hears(Duration::from_secs(2)), None, "a hung program feeds no watchdog");
         self.signal(Signal::CONT);
         self.hears_of("WATCHDOG=1");
@@ -116,7 +119,9 @@ fn a_command_is_waited_for_until_it_answers_and_its_start_is_no_failure() {
     ]);
     let mut extended = 0;
     let mut not_yet = false;
+    let began = Instant::now();
     let ready = loop {
+        assert!(began.elapsed() < 2 * PATIENCE, "no READY within {:?}", 2 * PATIENCE);
         let word = service.hears(PATIENCE).expect("READY in the end");
         extended += u32::from(word.starts_with("EXTEND_TIMEOUT_USEC="));
         not_yet |= word.starts_with("STATUS=not serving as ada: ");

@@ -19,7 +19,7 @@ const BACK_MAX: Duration = Duration::from_secs(8);
 #[ignore = "slow tier: takes minutes"]
 fn twenty_clones_are_still_twenty_after_their_records_have_expired() {
     let Some(lab) = Lab::slow("clones-260") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let pis: Vec<_> = (1..=20).map(|n| lab.pi(&format!("pi{n}"))).collect();
     let clones: Vec<_> = pis.iter().map(|pi| pi.web().start()).collect();
     let ids = |nodes: &[crate::lab::Node]| -> BTreeSet<String> {
@@ -42,7 +42,7 @@ fn twenty_clones_are_still_twenty_after_their_records_have_expired() {
 #[ignore = "slow tier: takes minutes"]
 fn a_silent_partition_past_the_records_ttl_heals() {
     let Some(lab) = Lab::slow("partition-150") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let ada = lab.pi("ada").web().start();
     lab.pi("bob").web().start();
     lb.wait_for_nodes(2);
@@ -71,7 +71,7 @@ fn a_silent_partition_past_the_records_ttl_heals() {
 #[ignore = "slow tier: takes minutes"]
 fn a_balancer_cut_off_past_the_records_ttl_finds_its_nodes_again() {
     let Some(lab) = Lab::slow("lb-partition-150") else { return };
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let nodes: Vec<Process> = ["ada", "bob"].map(|name| lab.pi(name).web().start()).into();
     lb.wait_for_nodes(2);
     lb.pi().partition();
@@ -110,7 +110,7 @@ fn no_node_leaves_in_ten_minutes_of_thirty_percent_loss() {
         return;
     }
     lab.lose_mdns(30);
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let mut joins = Vec::new();
     for n in 1..=20 {
         let node = lab.pi(&format!("pi{n}")).web().start();

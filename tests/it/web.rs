@@ -14,7 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+
+use crate::lab::PATIENCE;
 
 struct Ada {
     addr: SocketAddr,
@@ -54,16 +56,26 @@ fn start(config: &WebConfig) -> Ada {
 async fn ask(stream: &mut TcpStream, line: &str, headers: &str) -> (String, String) {
     let request = format!("{line} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
-    }
-    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let head = read_until(stream, "\r\n\r\n").await.to_ascii_lowercase();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
     let length = if line.starts_with("HEAD") { 0 } else { length.parse().unwrap() };
     let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.unwrap();
+    timeout(PATIENCE, stream.read_exact(&mut body)).await.expect("the whole body comes").unwrap();
     (head, String::from_utf8(body).unwrap())
+}
+
+/// Reads until the text ends with `end`. The bytes after it stay in the stream.
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut bytes = Vec::new();
+    let all = async {
+        while !bytes.ends_with(end.as_bytes()) {
+            bytes.push(stream.read_u8().await.unwrap());
+        }
+    };
+    let is_read = timeout(PATIENCE, all).await.is_ok();
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(is_read, "no {end:?} within {PATIENCE:?} in {text:?}");
+    text
 }
 
 async fn get(addr: SocketAddr, line: &str, headers: &str) -> (String, String) {
@@ -194,15 +206,17 @@ async fn a_stop_is_announced_before_the_port_closes_and_loses_nothing() {
     }
     assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
     while TcpStream::connect(ada.addr).await.is_ok() {
+        assert!(asked.elapsed() < PATIENCE, "the port is still open after {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(asked.elapsed() >= Duration::from_millis(1500), "{:?}", asked.elapsed());
     ada.served.await.unwrap().unwrap();
+    // The program promises to end within its drain, which is 5 s here, and needs 2 s of it.
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
 }
 
 #[tokio::test]
-async fn an_idle_client_does_not_delay_the_end_and_a_stuck_one_only_for_the_drain() {
+async fn an_idle_client_delays_no_end_and_a_stuck_one_delays_it_for_the_drain() {
     let ada = start(&WebConfig { drain: Duration::from_millis(300), ..config("127.0.0.1:0") });
     let mut idle = TcpStream::connect(ada.addr).await.unwrap();
     ask(&mut idle, "GET /", "").await;
@@ -211,6 +225,7 @@ async fn an_idle_client_does_not_delay_the_end_and_a_stuck_one_only_for_the_drai
     let asked = Instant::now();
     ada.trigger.request();
     ada.served.await.unwrap().unwrap();
+    // Twice the 2.3 s that the goodbye and the drain take; nothing else ends the stuck client in time.
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
 }
 
@@ -334,10 +349,7 @@ async fn a_folder_is_served_with_types_ranges_and_tags() {
             format!("{method} /ten.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&vec![b'x'; 100_000]).await.unwrap();
-        let mut said = String::new();
-        while !said.ends_with("only GET and HEAD\n") {
-            said.push(char::from(stream.read_u8().await.unwrap()));
-        }
+        let said = read_until(&mut stream, "only GET and HEAD\n").await;
         assert!(said.starts_with("HTTP/1.1 405") && said.contains("allow: GET, HEAD"), "{said}");
     }
     let (_, health) = get(ada.addr, "GET /.picluster/health", "").await;
@@ -407,10 +419,7 @@ const BIG_BYTES: u64 = 64 * 1024 * 1024;
 async fn big(addr: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(b"GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        head.push(char::from(stream.read_u8().await.unwrap()));
-    }
+    let head = read_until(&mut stream, "\r\n\r\n").await;
     assert!(head.contains(&format!("content-length: {BIG_BYTES}\r")), "{head}");
     stream
 }
@@ -461,7 +470,9 @@ async fn big_files_that_nobody_takes_cost_a_piece_each() {
         .spawn()
         .unwrap();
     let addr = SocketAddr::from(([127, 0, 0, 1], port));
+    let started = Instant::now();
     while TcpStream::connect(addr).await.is_err() {
+        assert!(started.elapsed() < PATIENCE, "the node does not listen after {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let resident_kib = || {
@@ -498,7 +509,8 @@ async fn front() -> (Ada, tokio::net::TcpListener) {
 /// The next connection over which something is said, and the head that came over it.
 async fn heard(app: &tokio::net::TcpListener) -> (TcpStream, String) {
     loop {
-        let (mut stream, _) = app.accept().await.unwrap();
+        let accepted = timeout(PATIENCE, app.accept()).await;
+        let (mut stream, _) = accepted.expect("the front connects to its application").unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             match stream.read_u8().await {
@@ -535,10 +547,7 @@ async fn a_front_passes_requests_on_and_answers_back_without_what_is_of_one_hop(
     stream.write_all(answer).await.unwrap();
     stream.write_all(b"3\r\none\r\n").await.unwrap();
     // The beginning is there before the end was sent.
-    let mut got = String::new();
-    while !got.ends_with("one\r\n") {
-        got.push(char::from(client.read_u8().await.unwrap()));
-    }
+    let got = read_until(&mut client, "one\r\n").await;
     assert!(
         got.starts_with("HTTP/1.1 201") && got.contains("x-app: 1") && !got.contains("keep-alive")
     );
@@ -549,7 +558,7 @@ async fn a_front_passes_requests_on_and_answers_back_without_what_is_of_one_hop(
 }
 
 #[tokio::test]
-async fn a_front_refuses_an_answer_of_two_lengths_and_announces_no_trailers_that_it_loses() {
+async fn a_front_refuses_an_answer_of_two_lengths_and_promises_no_lost_trailers() {
     let (ada, app) = front().await;
     let answered = async |answer: &[u8], asked: &str| {
         let mut client = TcpStream::connect(ada.addr).await.unwrap();
@@ -587,10 +596,7 @@ async fn a_front_lets_a_web_socket_through_both_ways() {
     );
     let answer = b"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     stream.write_all(answer).await.unwrap();
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        head.push(char::from(client.read_u8().await.unwrap()));
-    }
+    let head = read_until(&mut client, "\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 101") && head.contains("upgrade: websocket\r"), "{head}");
     let mut byte = [0];
     client.write_all(b"a").await.unwrap();
@@ -628,7 +634,7 @@ async fn post(addr: SocketAddr, path: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_node_that_is_drained_by_hand_says_so_and_goes_on_until_it_is_taken_back() {
+async fn a_node_drained_by_hand_says_so_and_goes_on_until_it_is_taken_back() {
     let ada = start(&config("[::]:0"));
     let v4 = SocketAddr::from(([127, 0, 0, 1], ada.addr.port()));
     for addr in [v4, ada.addr] {

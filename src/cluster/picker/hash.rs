@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_asks_for_is_no_more_than_five_quarters_of_the_mean_on_one_node() {
+    fn a_popular_key_gives_one_node_at_most_five_quarters_of_the_mean() {
         for keys in [1, 3, 1000] {
             let watch = balanced("hash", None, up(10));
             let (pool, mut rng) = (watch.borrow(), fastrand::Rng::with_seed(keys));

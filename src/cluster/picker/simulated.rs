@@ -89,7 +89,7 @@ fn with_p2c_one_slow_node_is_hardly_noticed() {
 }
 
 #[test]
-fn in_turn_a_slow_node_holds_up_everybody_and_the_fewest_requests_spare_it() {
+fn a_slow_node_delays_all_in_turn_and_is_spared_by_fewest_requests() {
     let takes = [QUICK, QUICK, QUICK, QUICK, SLOW];
     let p99 = |balance| run(balance, up(5), &takes, 300.0, 1).p99();
     let [in_turn, least, p2c] = ["round-robin", "least-requests", "p2c"].map(p99);

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_wakes_one_and_who_has_no_use_for_it_shows_it_to_the_next() {
+    fn an_ended_request_wakes_one_waiter_that_may_pass_it_to_the_next() {
         let room = InflightLimit::new(1);
         let (mut ada, mut bob) = (room.wait(), room.wait());
         let (mut ada_next, mut bob_next) = (pin!(ada.next()), pin!(bob.next()));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_told_what_ends_before_anybody_waits() {
+    fn an_end_before_anybody_waits_wakes_nobody() {
         let room = InflightLimit::new(1);
         room.leave();
         let mut next = pin!(room.wait().next());

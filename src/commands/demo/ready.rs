@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_counts_nothing() {
+    fn a_text_that_is_no_answer_counts_nothing() {
         assert_eq!(count(b""), None);
         assert_eq!(count(b"HTTP/1.0 503 Service Unavailable\r\n\r\n"), None);
         assert_eq!(count(b"\r\n\r\n{\"nodes\":7}"), None);

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_made_harmless() {
+    fn characters_that_a_terminal_would_obey_are_made_harmless() {
         let body = "{\"schema\":\"picluster/1\",\"cluster\":\"c\",\"nodes\":[{\"name\":\"a\\u001b[2J\",\
                     \"why\":\"\u{9b}2J k\u{fc}che \u{202e}\u{1f600}\"}]}\n";
         let (document, json) = Document::read(body.as_bytes()).unwrap();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_document_is_none() {
+    fn another_document_is_read_as_none() {
         for body in ["", "{}", "[]", "{\"schema\":\"picluster/2\",\"cluster\":\"\",\"nodes\":[]}"] {
             assert!(Document::read(body.as_bytes()).is_none(), "{body}");
         }

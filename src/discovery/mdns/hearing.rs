@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_txt_record_may_be_late_but_not_for_long_and_strangers_without_one_fill_no_memory() {
+    fn a_late_txt_record_is_awaited_briefly_and_strangers_fill_no_memory() {
         let (mut without, now) = (WithoutTxt::default(), Instant::now());
         assert!(!without.for_long("a", now));
         assert!(!without.for_long("a", now + TXT_LATE / 2));

@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_heard_is_told_why_and_what_to_do() {
+    fn a_node_that_nobody_can_hear_gets_the_reason_and_the_remedy() {
         let existing = ["eth0", "lo", "wlan0"].map(str::to_owned);
         let lo = || link("lo", 1, "127.0.0.1/8");
         let eth = || link("eth0", 2, "10.0.0.1/24");

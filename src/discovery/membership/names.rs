@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_names_are_told_apart_by_their_ids_and_stay_within_a_label() {
+    fn equal_names_are_distinguished_by_ids_and_stay_within_a_label() {
         let mut taken = BTreeSet::new();
         let ids = ["abcdefgh", "bbcdefgh", "bbcdefgi", "bbcdefgj"];
         let long = "n".repeat(63);

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_listeners_and_the_connections_of_a_port_are_read() {
+    fn listeners_and_the_number_of_connections_of_a_port_are_read() {
         for ip in ["127.0.0.1", "::1", "0.0.0.0"] {
             let ip: IpAddr = ip.parse().unwrap();
             let Ok(listener) = std::net::TcpListener::bind((ip, 0)) else { continue };

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_a_file_is_not_sent_it_again() {
+    fn a_client_that_has_a_file_is_not_sent_it_again() {
         let changed = UNIX_EPOCH + Duration::from_millis(1_500);
         let tag = Tag::new(changed, 10, None);
         let has = |name, value: &str| has_it(&headers(name, value), &tag, changed);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn who_wants_a_file_as_it_was_is_not_sent_another() {
+    fn a_client_that_wants_a_file_as_it_was_is_not_sent_another() {
         let changed = UNIX_EPOCH + Duration::from_millis(1_500);
         let tag = Tag::new(changed, 10, None);
         let refused = |name, value: &str| is_another(&headers(name, value), &tag, changed);

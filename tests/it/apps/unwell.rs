@@ -6,12 +6,12 @@ use super::{BREAKS, Folder};
 use crate::lab::{Lab, PATIENCE};
 
 #[test]
-fn a_command_that_never_works_is_known_with_its_reason_and_one_that_never_listens_is_not() {
+fn a_command_that_never_works_is_listed_and_one_that_never_listens_is_not() {
     let Some(lab) = Lab::new("unwell") else { return };
     if !lab.has("python3") {
         return;
     }
-    let lb = lab.pi("front").lb().start();
+    let lb = lab.lb();
     let folder = Folder::new("unwell");
     let broken = folder.put("broken.py", &BREAKS.replace("broken = []", "broken = [True]"));
     let alone = ["--", "python3", "-m", "http.server", "--bind", "127.0.0.1", "3000"];
@@ -44,7 +44,7 @@ fn a_command_that_never_works_is_known_with_its_reason_and_one_that_never_listen
 }
 
 #[test]
-fn what_is_no_program_is_said_to_be_what_it_is() {
+fn a_command_that_is_no_program_is_named_for_what_it_is() {
     let folder = Folder::new("no-program");
     let file = folder.put("noexec.sh", "echo");
     for (program, words) in

@@ -7,8 +7,8 @@ use std::time::Duration;
 use picluster::cluster::config::TrustedProxies;
 use serde_json::Value;
 
-use super::front::{Front, GET, POST, Setup, answer, answer_of, wait_until_free};
-use super::wire::{PATIENCE, Puppet, Wire};
+use super::balancer::{GET, POST, Setup, TestBalancer, answer, answer_of, wait_until_free};
+use super::wire::{PATIENCE, ScriptedNode, Wire};
 use crate::lab::wait_until;
 
 /// Where lines go, page by page.
@@ -25,24 +25,24 @@ impl Write for Pages {
     }
 }
 
-/// A front that logs.
+/// A balancer with an access log.
 struct Logged {
-    front: Front,
+    lb: TestBalancer,
     pages: Receiver<Vec<u8>>,
 }
 
 impl Logged {
-    fn before(nodes: &[&Puppet]) -> Self {
+    fn before(nodes: &[&ScriptedNode]) -> Self {
         Self::with(nodes, |_| {})
     }
 
-    fn with(nodes: &[&Puppet], change: impl FnOnce(&mut Setup)) -> Self {
+    fn with(nodes: &[&ScriptedNode], change: impl FnOnce(&mut Setup)) -> Self {
         let (to, pages) = sync_channel(1024);
-        let front = Front::with(nodes, |setup| {
+        let lb = TestBalancer::with(nodes, |setup| {
             setup.access_log = Some(Box::new(Pages(to)));
             change(setup);
         });
-        Self { front, pages }
+        Self { lb, pages }
     }
 
     /// The next lines, while the balancer runs.
@@ -56,8 +56,8 @@ impl Logged {
     }
 
     fn end_after(self, deadline: Duration) -> Vec<Value> {
-        self.front.drain(deadline);
-        self.front.join();
+        self.lb.drain(deadline);
+        self.lb.join();
         let mut lines = Vec::new();
         while let Ok(page) = self.pages.recv_timeout(PATIENCE) {
             lines.extend(parsed(&page));
@@ -87,11 +87,10 @@ fn ms(line: &Value, name: &str) -> f64 {
 }
 
 #[test]
-fn an_answered_request_is_told_of_with_its_node_and_its_times() {
-    let ada = Puppet::new("ada");
+fn an_answered_request_is_logged_with_its_node_and_its_times() {
+    let ada = ScriptedNode::new("ada");
     let logged = Logged::before(&[&ada]);
-    let (mut client, mut node) =
-        logged.front.send(&ada, "GET /a?b=\"c HTTP/1.1\r\nHost: pi\r\n\r\n");
+    let (mut client, mut node) = logged.lb.send(&ada, "GET /a?b=\"c HTTP/1.1\r\nHost: pi\r\n\r\n");
     let head = node.head();
     node.expect_silence(Duration::from_millis(20));
     node.send("HTTP/1.1 103 Early Hints\r\n\r\n");
@@ -115,9 +114,9 @@ fn an_answered_request_is_told_of_with_its_node_and_its_times() {
 
 #[test]
 fn each_request_of_a_connection_has_its_own_line() {
-    let ada = Puppet::greeter("ada");
+    let ada = ScriptedNode::greeter("ada");
     let logged = Logged::before(&[&ada]);
-    let mut client = logged.front.client();
+    let mut client = logged.lb.client();
     client.send("GET /1 HTTP/1.1\r\nHost: pi\r\n\r\nHEAD /2 HTTP/1.1\r\nHost: pi\r\n\r\n");
     client.send("GET /3 HTTP/1.1\r\nHost: pi\r\n\r\n");
     client.finish();
@@ -133,33 +132,33 @@ fn each_request_of_a_connection_has_its_own_line() {
 
 #[test]
 fn a_retried_request_has_one_line_with_both_attempts_and_its_second_node() {
-    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
+    let (ada, bob) = (ScriptedNode::new("ada"), ScriptedNode::greeter("bob"));
     let logged = Logged::before(&[&ada, &bob]);
-    let (mut client, mut node) = logged.front.send(&ada, GET);
+    let (mut client, mut node) = logged.lb.send(&ada, GET);
     node.head();
     node.reset();
     client.expect(answer_of("bob", "bob"));
     drop(client);
-    assert_eq!(logged.front.counts().retries.all(), [("node_died", 1)].into());
-    assert!(logged.front.counts().retries_free.all().is_empty());
+    assert_eq!(logged.lb.counts().retries.all(), [("node_died", 1)].into());
+    assert!(logged.lb.counts().retries_free.all().is_empty());
     assert_one(&logged.end(), serde_json::json!(["GET", "/", 200, 3, "bob", 2, null]));
 }
 
 #[test]
 fn a_refused_connection_is_an_attempt() {
-    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
+    let (ada, bob) = (ScriptedNode::new("ada"), ScriptedNode::greeter("bob"));
     let logged = Logged::before(&[&ada, &bob]);
     drop(ada);
-    assert_eq!(logged.front.ask(POST), answer_of("bob", "bob"));
-    assert_eq!(logged.front.counts().retries_free.all(), [("connect_refused", 1)].into());
+    assert_eq!(logged.lb.ask(POST), answer_of("bob", "bob"));
+    assert_eq!(logged.lb.counts().retries_free.all(), [("connect_refused", 1)].into());
     assert_one(&logged.end(), serde_json::json!(["POST", "/", 200, 3, "bob", 2, null]));
 }
 
 #[test]
 fn a_request_that_must_not_be_sent_again_says_what_became_of_its_node() {
-    let ada = Puppet::new("ada");
+    let ada = ScriptedNode::new("ada");
     let logged = Logged::before(&[&ada]);
-    let (mut client, mut node) = logged.front.send(&ada, POST);
+    let (mut client, mut node) = logged.lb.send(&ada, POST);
     node.head();
     node.reset();
     let head = client.expect_head("HTTP/1.1 502 ");
@@ -168,7 +167,7 @@ fn a_request_that_must_not_be_sent_again_says_what_became_of_its_node() {
         client.rest()
     };
     assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));
-    let counts = logged.front.counts();
+    let counts = logged.lb.counts();
     assert_eq!(counts.gave_up.all(), [("unsafe", 1)].into());
     assert_eq!(counts.rejects.all(), [("node_died", 1)].into());
     let len = body.len();
@@ -179,31 +178,31 @@ fn a_request_that_must_not_be_sent_again_says_what_became_of_its_node() {
 
 #[test]
 fn an_answer_that_breaks_off_has_its_status_its_bytes_and_its_cause() {
-    let ada = Puppet::new("ada");
+    let ada = ScriptedNode::new("ada");
     let logged = Logged::before(&[&ada]);
-    let (mut client, mut node) = logged.front.send(&ada, GET);
+    let (mut client, mut node) = logged.lb.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello");
     client.expect_head("HTTP/1.1 200 ");
     client.expect("hello");
     node.reset();
     assert!(client.rest().1.is_err());
-    assert_eq!(logged.front.counts().answers_cut.all(), [("node_died", 1)].into());
+    assert_eq!(logged.lb.counts().answers_cut.all(), [("node_died", 1)].into());
     assert_one(&logged.end(), serde_json::json!(["GET", "/", 200, 5, "ada", 1, "node_died"]));
 }
 
 #[test]
-fn a_client_that_left_is_told_of_wherever_its_request_was() {
+fn a_client_that_left_is_logged_wherever_its_request_was() {
     // While it waited for the answer; in the middle of the answer; in the middle of its head.
-    let ada = Puppet::new("ada");
+    let ada = ScriptedNode::new("ada");
     let logged = Logged::before(&[&ada]);
-    let (client, mut node) = logged.front.send(&ada, GET);
+    let (client, mut node) = logged.lb.send(&ada, GET);
     node.head();
     client.reset();
     wait_until_free(&ada);
     assert_one(&logged.next(), serde_json::json!(["GET", "/", null, 0, "ada", 1, "client_left"]));
 
-    let (mut client, mut node) = logged.front.send(&ada, GET);
+    let (mut client, mut node) = logged.lb.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello");
     client.expect_head("HTTP/1.1 200 ");
@@ -211,7 +210,7 @@ fn a_client_that_left_is_told_of_wherever_its_request_was() {
     client.reset();
     assert_one(&logged.next(), serde_json::json!(["GET", "/", 200, 5, "ada", 1, "client_left"]));
 
-    let mut client = logged.front.client();
+    let mut client = logged.lb.client();
     client.send("GET / HT");
     client.finish();
     assert!(client.rest().0.is_empty());
@@ -219,28 +218,28 @@ fn a_client_that_left_is_told_of_wherever_its_request_was() {
 }
 
 #[test]
-fn a_held_request_is_counted_and_its_wait_is_told() {
-    let ada = Puppet::greeter("ada");
+fn a_held_request_is_counted_and_its_wait_is_logged() {
+    let ada = ScriptedNode::greeter("ada");
     let logged = Logged::with(&[&ada], |setup| setup.hold = Duration::from_secs(60));
-    logged.front.publish([ada.down()]);
-    let mut client = logged.front.client();
+    logged.lb.publish([ada.down()]);
+    let mut client = logged.lb.client();
     client.send(GET);
-    wait_until("it is held", || logged.front.held() == 1);
+    wait_until("it is held", || logged.lb.held() == 1);
     // Woken in vain, it still waits.
-    logged.front.publish([ada.down()]);
-    logged.front.publish([ada.up()]);
+    logged.lb.publish([ada.down()]);
+    logged.lb.publish([ada.up()]);
     client.expect(answer_of("ada", "ada"));
     let client_that_leaves = {
-        logged.front.publish([ada.down()]);
-        let mut client = logged.front.client();
+        logged.lb.publish([ada.down()]);
+        let mut client = logged.lb.client();
         client.send(GET);
-        wait_until("it is held", || logged.front.held() == 1);
+        wait_until("it is held", || logged.lb.held() == 1);
         client
     };
     client_that_leaves.reset();
-    wait_until("it is gone", || logged.front.held() == 0);
+    wait_until("it is gone", || logged.lb.held() == 0);
     drop(client);
-    let counts = logged.front.counts();
+    let counts = logged.lb.counts();
     wait_until("both ends are counted", || counts.holds_ended.all().len() == 2);
     assert_eq!(counts.holds.get(), 2);
     assert_eq!(counts.holds_ended.all(), [("client_left", 1), ("node_came", 1)].into());
@@ -251,12 +250,12 @@ fn a_held_request_is_counted_and_its_wait_is_told() {
 }
 
 #[test]
-fn a_wait_in_vain_is_a_hold_that_ended_in_a_reject() {
-    let ada = Puppet::new("ada");
+fn a_wait_without_a_node_is_a_hold_that_ended_in_a_reject() {
+    let ada = ScriptedNode::new("ada");
     let logged = Logged::with(&[&ada], |setup| setup.hold = Duration::from_millis(50));
-    logged.front.publish([ada.down()]);
-    assert!(logged.front.ask(GET).starts_with("HTTP/1.1 503 "));
-    let counts = logged.front.counts();
+    logged.lb.publish([ada.down()]);
+    assert!(logged.lb.ask(GET).starts_with("HTTP/1.1 503 "));
+    let counts = logged.lb.counts();
     assert_eq!((counts.holds.get(), counts.requests_failed.get()), (1, 1));
     for by_cause in [&counts.holds_ended, &counts.rejects] {
         assert_eq!(by_cause.all(), [("no_node_now", 1)].into());
@@ -270,8 +269,8 @@ fn a_wait_in_vain_is_a_hold_that_ended_in_a_reject() {
 }
 
 #[test]
-fn what_is_refused_is_told_of_with_what_could_be_read() {
-    let ada = Puppet::new("ada");
+fn a_refused_request_is_logged_with_the_parts_that_could_be_read() {
+    let ada = ScriptedNode::new("ada");
     for (request, method, target, status, cause) in [
         ("GET / HTTP/1.1\r\nA : b\r\n\r\n", None, None, 400, "refused"),
         ("\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03", None, None, 400, "refused"),
@@ -298,12 +297,12 @@ fn what_is_refused_is_told_of_with_what_could_be_read() {
         ),
     ] {
         let logged = Logged::before(&[&ada]);
-        let mut client = logged.front.client();
+        let mut client = logged.lb.client();
         client.send(request);
         client.expect_head(&format!("HTTP/1.1 {status} "));
         client.finish();
         let (body, _) = client.rest();
-        assert_eq!(logged.front.counts().rejects.all(), [(cause, 1)].into());
+        assert_eq!(logged.lb.counts().rejects.all(), [(cause, 1)].into());
         let len = body.len();
         let expected = serde_json::json!([method, target, status, len, null, 0, cause]);
         assert_one(&logged.end(), expected);
@@ -311,10 +310,10 @@ fn what_is_refused_is_told_of_with_what_could_be_read() {
 }
 
 #[test]
-fn a_head_that_does_not_come_to_its_end_is_told_of_once() {
-    let ada = Puppet::new("ada");
+fn a_head_that_does_not_come_to_its_end_is_logged_once() {
+    let ada = ScriptedNode::new("ada");
     let logged = Logged::with(&[&ada], |setup| setup.limits.head = Duration::from_millis(50));
-    let mut client = logged.front.client();
+    let mut client = logged.lb.client();
     client.send("GET /");
     client.expect_head("HTTP/1.1 408 ");
     client.finish();
@@ -326,9 +325,9 @@ fn a_head_that_does_not_come_to_its_end_is_told_of_once() {
 
 #[test]
 fn a_connection_without_a_request_has_no_line() {
-    let ada = Puppet::new("ada");
+    let ada = ScriptedNode::new("ada");
     let logged = Logged::before(&[&ada]);
-    let mut client = logged.front.client();
+    let mut client = logged.lb.client();
     client.finish();
     assert!(client.rest().0.is_empty());
     assert!(logged.end().is_empty());
@@ -336,8 +335,8 @@ fn a_connection_without_a_request_has_no_line() {
 
 const OFFER: &str = "GET / HTTP/1.1\r\nHost: pi\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n";
 
-fn tunnel(logged: &Logged, ada: &Puppet) -> (Wire, Wire) {
-    let (mut client, mut node) = logged.front.send(ada, OFFER);
+fn tunnel(logged: &Logged, ada: &ScriptedNode) -> (Wire, Wire) {
+    let (mut client, mut node) = logged.lb.send(ada, OFFER);
     node.head();
     node.send("HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\nfirst");
     client.expect_head("HTTP/1.1 101 ");
@@ -348,8 +347,8 @@ fn tunnel(logged: &Logged, ada: &Puppet) -> (Wire, Wire) {
 }
 
 #[test]
-fn a_tunnel_is_told_of_at_its_end_with_the_bytes_of_both_ways() {
-    let ada = Puppet::new("ada");
+fn a_tunnel_is_logged_at_its_end_with_the_bytes_of_both_ways() {
+    let ada = ScriptedNode::new("ada");
     let logged = Logged::before(&[&ada]);
     let (mut client, mut node) = tunnel(&logged, &ada);
     client.finish();
@@ -370,7 +369,7 @@ fn a_tunnel_is_told_of_at_its_end_with_the_bytes_of_both_ways() {
 
 #[test]
 fn a_silent_tunnel_says_so() {
-    let ada = Puppet::new("ada");
+    let ada = ScriptedNode::new("ada");
     let logged = Logged::with(&[&ada], |setup| setup.limits.tunnel = Duration::from_millis(50));
     let (mut client, _node) = tunnel(&logged, &ada);
     assert!(client.rest().1.is_err());
@@ -379,7 +378,7 @@ fn a_silent_tunnel_says_so() {
 
 #[test]
 fn a_client_of_a_trusted_proxy_is_who_the_proxy_says_and_its_id_is_theirs() {
-    let ada = Puppet::greeter("ada");
+    let ada = ScriptedNode::greeter("ada");
     let trusted = |proxy_protocol| {
         move |setup: &mut Setup| {
             let networks = vec!["127.0.0.0/8".parse().unwrap()];
@@ -387,22 +386,22 @@ fn a_client_of_a_trusted_proxy_is_who_the_proxy_says_and_its_id_is_theirs() {
         }
     };
     let logged = Logged::with(&[&ada], trusted(true));
-    logged.front.ask(format!("PROXY TCP4 10.1.2.3 10.0.0.1 5 80\r\n{GET}"));
+    logged.lb.ask(format!("PROXY TCP4 10.1.2.3 10.0.0.1 5 80\r\n{GET}"));
     assert_eq!(logged.end()[0]["client"], "10.1.2.3");
     let logged = Logged::with(&[&ada], trusted(false));
-    logged.front.ask("GET / HTTP/1.1\r\nHost: pi\r\nX-Request-Id: theirs\r\n\r\n");
+    logged.lb.ask("GET / HTTP/1.1\r\nHost: pi\r\nX-Request-Id: theirs\r\n\r\n");
     assert_eq!(logged.end()[0]["request_id"], "theirs");
 }
 
 #[test]
 fn a_log_that_nobody_reads_holds_no_request_back() {
-    let ada = Puppet::greeter("ada");
+    let ada = ScriptedNode::greeter("ada");
     let logged = Logged::before(&[&ada]);
-    let Logged { front, pages } = logged;
+    let Logged { lb, pages } = logged;
     drop(pages);
     for _ in 0..3 {
-        assert_eq!(front.ask(GET), answer_of("ada", "ada"));
+        assert_eq!(lb.ask(GET), answer_of("ada", "ada"));
     }
-    let dropped = || front.counts().access_log_lines_dropped.get();
+    let dropped = || lb.counts().access_log_lines_dropped.get();
     wait_until("all lines are counted as dropped", || dropped() == 3);
 }

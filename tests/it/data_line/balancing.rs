@@ -4,8 +4,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::front::{Front, GET, answer, answer_of, wait_until_free};
-use super::wire::{Puppet, Wire};
+use super::balancer::{GET, TestBalancer, answer, answer_of, wait_until_free};
+use super::wire::{ScriptedNode, Wire};
 use crate::lab::wait_until;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -29,48 +29,49 @@ fn node_of(head: &str) -> &str {
 
 #[test]
 fn a_client_stays_with_the_node_that_answered_it_first() {
-    let nodes = [Puppet::greeter("ada"), Puppet::greeter("bob"), Puppet::greeter("cyd")];
-    let front = Front::with(&nodes.each_ref(), |setup| setup.sticky = true);
-    let first = front.ask(GET);
+    let nodes =
+        [ScriptedNode::greeter("ada"), ScriptedNode::greeter("bob"), ScriptedNode::greeter("cyd")];
+    let lb = TestBalancer::with(&nodes.each_ref(), |setup| setup.sticky = true);
+    let first = lb.ask(GET);
     let cookie = cookie_of(&first).unwrap();
     for _ in 0..6 {
-        let again = front.ask(get_with(&cookie));
+        let again = lb.ask(get_with(&cookie));
         assert_eq!(node_of(&again), node_of(&first));
         assert_eq!(cookie_of(&again), None, "it has it already");
     }
     // Others go round as ever.
     let names: std::collections::BTreeSet<_> =
-        (0..3).map(|_| node_of(&front.ask(GET)).to_owned()).collect();
+        (0..3).map(|_| node_of(&lb.ask(GET)).to_owned()).collect();
     assert_eq!(names.len(), 3);
 }
 
 #[test]
 fn a_client_whose_node_goes_or_drains_gets_another_and_stays_there() {
-    let (ada, bob) = (Puppet::greeter("ada"), Puppet::greeter("bob"));
-    let front = Front::with(&[&ada, &bob], |setup| setup.sticky = true);
-    front.publish([ada.up()]);
-    let cookie = cookie_of(&front.ask(GET)).unwrap();
+    let (ada, bob) = (ScriptedNode::greeter("ada"), ScriptedNode::greeter("bob"));
+    let lb = TestBalancer::with(&[&ada, &bob], |setup| setup.sticky = true);
+    lb.publish([ada.up()]);
+    let cookie = cookie_of(&lb.ask(GET)).unwrap();
     for gone in [ada.down(), ada.draining()] {
-        front.publish([gone, bob.up()]);
-        let moved = front.ask(get_with(&cookie));
+        lb.publish([gone, bob.up()]);
+        let moved = lb.ask(get_with(&cookie));
         assert_eq!(node_of(&moved), "bob");
-        front.publish([ada.up(), bob.up()]);
+        lb.publish([ada.up(), bob.up()]);
         for _ in 0..3 {
-            assert_eq!(node_of(&front.ask(get_with(&cookie_of(&moved).unwrap()))), "bob");
+            assert_eq!(node_of(&lb.ask(get_with(&cookie_of(&moved).unwrap()))), "bob");
         }
     }
 }
 
 #[test]
-fn a_client_whose_node_dies_of_its_request_is_answered_elsewhere_and_told_so() {
-    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
-    let front = Front::with(&[&ada, &bob], |setup| setup.sticky = true);
-    front.publish([ada.up()]);
-    let (mut client, mut node) = front.send(&ada, GET);
+fn a_client_whose_node_dies_is_answered_elsewhere_with_a_new_cookie() {
+    let (ada, bob) = (ScriptedNode::new("ada"), ScriptedNode::greeter("bob"));
+    let lb = TestBalancer::with(&[&ada, &bob], |setup| setup.sticky = true);
+    lb.publish([ada.up()]);
+    let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
     node.send(answer(""));
     let cookie = cookie_of(&client.expect_head("HTTP/1.1 200 OK\r\n")).unwrap();
-    front.publish([ada.up(), bob.up()]);
+    lb.publish([ada.up(), bob.up()]);
     client.send(get_with(&cookie));
     node.head();
     node.reset();
@@ -80,10 +81,10 @@ fn a_client_whose_node_dies_of_its_request_is_answered_elsewhere_and_told_so() {
 
 #[test]
 fn a_cookie_is_added_to_those_of_the_node_and_a_forged_one_is_replaced() {
-    let ada = Puppet::new("ada");
-    let front = Front::with(&[&ada], |setup| setup.sticky = true);
+    let ada = ScriptedNode::new("ada");
+    let lb = TestBalancer::with(&[&ada], |setup| setup.sticky = true);
     let cookie = "Cookie: picluster=ada\r\n";
-    let (mut client, mut node) = front.send(&ada, get_with(cookie));
+    let (mut client, mut node) = lb.send(&ada, get_with(cookie));
     assert!(node.head().contains(cookie));
     node.send(
         "HTTP/1.1 103 Early Hints\r\n\r\n\
@@ -96,37 +97,38 @@ fn a_cookie_is_added_to_those_of_the_node_and_a_forged_one_is_replaced() {
 
 #[test]
 fn a_client_that_sticks_is_no_trial_for_another_node() {
-    let (ada, bob) = (Puppet::greeter("ada"), Puppet::new("bob"));
-    let front = Front::with(&[&ada, &bob], |setup| setup.sticky = true);
-    front.publish([ada.up()]);
-    let cookie = cookie_of(&front.ask(GET)).unwrap();
-    front.publish([ada.up(), bob.on_trial()]);
-    assert_eq!(node_of(&front.ask(get_with(&cookie))), "ada");
+    let (ada, bob) = (ScriptedNode::greeter("ada"), ScriptedNode::new("bob"));
+    let lb = TestBalancer::with(&[&ada, &bob], |setup| setup.sticky = true);
+    lb.publish([ada.up()]);
+    let cookie = cookie_of(&lb.ask(GET)).unwrap();
+    lb.publish([ada.up(), bob.on_trial()]);
+    assert_eq!(node_of(&lb.ask(get_with(&cookie))), "ada");
     bob.expect_nobody();
 }
 
 #[test]
 fn without_the_flag_no_cookie_is_set_or_read() {
-    let (ada, bob) = (Puppet::greeter("ada"), Puppet::greeter("bob"));
-    let front = Front::with(&[&ada, &bob], |setup| setup.sticky = true);
-    let cookie = cookie_of(&front.ask(GET)).unwrap();
-    let front = Front::before(&[&ada, &bob]);
-    let names: Vec<_> = (0..2).map(|_| node_of(&front.ask(get_with(&cookie))).to_owned()).collect();
+    let (ada, bob) = (ScriptedNode::greeter("ada"), ScriptedNode::greeter("bob"));
+    let lb = TestBalancer::with(&[&ada, &bob], |setup| setup.sticky = true);
+    let cookie = cookie_of(&lb.ask(GET)).unwrap();
+    let lb = TestBalancer::before(&[&ada, &bob]);
+    let names: Vec<_> = (0..2).map(|_| node_of(&lb.ask(get_with(&cookie))).to_owned()).collect();
     assert_ne!(names[0], names[1]);
-    assert_eq!(cookie_of(&front.ask(GET)), None);
+    assert_eq!(cookie_of(&lb.ask(GET)), None);
 }
 
 #[test]
 fn equal_keys_come_to_one_node_and_many_keys_to_all() {
-    let nodes = [Puppet::greeter("ada"), Puppet::greeter("bob"), Puppet::greeter("cyd")];
-    let front = Front::with(&nodes.each_ref(), |setup| setup.balance = "hash:header=X-User");
+    let nodes =
+        [ScriptedNode::greeter("ada"), ScriptedNode::greeter("bob"), ScriptedNode::greeter("cyd")];
+    let lb = TestBalancer::with(&nodes.each_ref(), |setup| setup.balance = "hash:header=X-User");
     let mut names = std::collections::BTreeSet::new();
     for user in 0..20 {
         let request = get_with(&format!("X-User: {user}\r\n"));
-        let first = front.ask(&request);
+        let first = lb.ask(&request);
         let settled = || nodes.iter().for_each(wait_until_free);
         settled();
-        assert_eq!(node_of(&front.ask(&request)), node_of(&first));
+        assert_eq!(node_of(&lb.ask(&request)), node_of(&first));
         settled();
         names.insert(node_of(&first).to_owned());
     }
@@ -135,12 +137,13 @@ fn equal_keys_come_to_one_node_and_many_keys_to_all() {
 
 #[test]
 fn a_policy_by_clients_goes_by_their_addresses() {
-    let nodes = [Puppet::greeter("ada"), Puppet::greeter("bob"), Puppet::greeter("cyd")];
-    let front = Front::with(&nodes.each_ref(), |setup| setup.balance = "hash");
+    let nodes =
+        [ScriptedNode::greeter("ada"), ScriptedNode::greeter("bob"), ScriptedNode::greeter("cyd")];
+    let lb = TestBalancer::with(&nodes.each_ref(), |setup| setup.balance = "hash");
     let mut names = std::collections::BTreeSet::new();
     for host in 1..20 {
         let node = || {
-            let mut client = front.client_at(host);
+            let mut client = lb.client_at(host);
             client.send(GET);
             let node = node_of(&client.head()).to_owned();
             nodes.iter().for_each(wait_until_free);
@@ -156,13 +159,13 @@ fn a_policy_by_clients_goes_by_their_addresses() {
 #[test]
 fn a_slow_node_is_spared_by_the_policies_that_look() {
     for balance in ["p2c", "least-requests"] {
-        let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
-        let front = Front::with(&[&ada], |setup| setup.balance = balance);
-        let (_client, mut node) = front.send(&ada, GET);
+        let (ada, bob) = (ScriptedNode::new("ada"), ScriptedNode::greeter("bob"));
+        let lb = TestBalancer::with(&[&ada], |setup| setup.balance = balance);
+        let (_client, mut node) = lb.send(&ada, GET);
         node.head();
-        front.publish([ada.up(), bob.up()]);
+        lb.publish([ada.up(), bob.up()]);
         for _ in 0..4 {
-            assert_eq!(front.ask(GET), answer_of("bob", "bob"), "{balance}");
+            assert_eq!(lb.ask(GET), answer_of("bob", "bob"), "{balance}");
             wait_until_free(&bob);
         }
     }
@@ -173,29 +176,30 @@ fn last_answer(body: &str) -> String {
     answer(body).replacen("\r\n", "\r\nConnection: close\r\n", 1)
 }
 
-/// A front before one node that may have one request, which it has: its client and its connection.
-fn full(ada: &Puppet, hold: Duration) -> (Front, Wire, Wire) {
-    let front = Front::with(&[ada], |setup| {
+/// A balancer with one node that may have one request and has it: also the client and the connection
+/// of that request.
+fn full(ada: &ScriptedNode, hold: Duration) -> (TestBalancer, Wire, Wire) {
+    let lb = TestBalancer::with(&[ada], |setup| {
         setup.inflight_max = Some(1);
         setup.hold = hold;
         setup.limits.held = 3;
         setup.workers = 2;
     });
-    let (client, mut node) = front.send(ada, GET);
+    let (client, mut node) = lb.send(ada, GET);
     node.head();
-    (front, client, node)
+    (lb, client, node)
 }
 
 #[test]
 fn requests_wait_until_their_node_has_room_and_are_woken_one_by_one() {
-    let ada = Puppet::new("ada");
-    let (front, mut client, mut node) = full(&ada, LONG);
-    let mut others = [front.client(), front.client(), front.client()];
+    let ada = ScriptedNode::new("ada");
+    let (lb, mut client, mut node) = full(&ada, LONG);
+    let mut others = [lb.client(), lb.client(), lb.client()];
     for other in &mut others {
         other.send(GET);
     }
-    wait_until("they wait", || front.held() == 3);
-    let got = front.ask(GET);
+    wait_until("they wait", || lb.held() == 3);
+    let got = lb.ask(GET);
     assert!(got.starts_with("HTTP/1.1 503 ") && got.contains("too many requests wait"), "{got}");
     node.send(last_answer("1"));
     client.expect(answer_of("ada", "1"));
@@ -209,33 +213,33 @@ fn requests_wait_until_their_node_has_room_and_are_woken_one_by_one() {
     for other in &mut others {
         other.expect(answer_of("ada", "2"));
     }
-    assert_eq!((front.held(), front.failed()), (0, 1));
+    assert_eq!((lb.held(), lb.failed()), (0, 1));
 }
 
 #[test]
-fn who_waits_for_room_in_vain_is_told_when_to_come_again() {
-    let ada = Puppet::new("ada");
-    let (front, _client, _node) = full(&ada, Duration::from_millis(100));
-    let got = front.ask(GET);
+fn a_client_that_gets_no_room_learns_when_to_come_again() {
+    let ada = ScriptedNode::new("ada");
+    let (lb, _client, _node) = full(&ada, Duration::from_millis(100));
+    let got = lb.ask(GET);
     assert!(got.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{got}");
     assert!(got.contains("\r\nRetry-After: 1\r\n") && got.contains("all nodes are busy"), "{got}");
-    assert_eq!(front.counts().rejects.get("all_busy"), 1);
-    assert_eq!(front.counts().holds_ended.get("all_busy"), 1);
-    assert_eq!((front.held(), front.failed()), (0, 1));
+    assert_eq!(lb.counts().rejects.get("all_busy"), 1);
+    assert_eq!(lb.counts().holds_ended.get("all_busy"), 1);
+    assert_eq!((lb.held(), lb.failed()), (0, 1));
 }
 
 #[test]
-fn a_client_that_leaves_while_it_waits_for_room_leaves_the_room_to_the_next() {
-    let ada = Puppet::new("ada");
-    let (front, mut client, mut node) = full(&ada, LONG);
-    let mut leaves = front.client();
+fn a_client_that_leaves_while_it_waits_for_room_leaves_it_to_the_next() {
+    let ada = ScriptedNode::new("ada");
+    let (lb, mut client, mut node) = full(&ada, LONG);
+    let mut leaves = lb.client();
     leaves.send(GET);
-    wait_until("it waits", || front.held() == 1);
-    let mut stays = front.client();
+    wait_until("it waits", || lb.held() == 1);
+    let mut stays = lb.client();
     stays.send(GET);
-    wait_until("both wait", || front.held() == 2);
+    wait_until("both wait", || lb.held() == 2);
     leaves.reset();
-    wait_until("one waits", || front.held() == 1);
+    wait_until("one waits", || lb.held() == 1);
     node.send(last_answer("1"));
     client.expect(answer_of("ada", "1"));
     let mut node = ada.accept();
@@ -246,37 +250,37 @@ fn a_client_that_leaves_while_it_waits_for_room_leaves_the_room_to_the_next() {
 
 #[test]
 fn a_node_that_joins_takes_what_waits_for_room() {
-    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
-    let (front, _client, _node) = full(&ada, LONG);
-    let mut waits = front.client();
+    let (ada, bob) = (ScriptedNode::new("ada"), ScriptedNode::greeter("bob"));
+    let (lb, _client, _node) = full(&ada, LONG);
+    let mut waits = lb.client();
     waits.send(GET);
-    wait_until("it waits", || front.held() == 1);
-    front.publish([ada.up(), bob.up()]);
+    wait_until("it waits", || lb.held() == 1);
+    lb.publish([ada.up(), bob.up()]);
     waits.expect(answer_of("bob", "bob"));
 }
 
 #[test]
 fn a_client_that_sticks_waits_for_its_own_node_and_holds_up_no_other() {
-    let (ada, bob) = (Puppet::new("ada"), Puppet::new("bob"));
-    let front = Front::with(&[&ada, &bob], |setup| {
+    let (ada, bob) = (ScriptedNode::new("ada"), ScriptedNode::new("bob"));
+    let lb = TestBalancer::with(&[&ada, &bob], |setup| {
         (setup.inflight_max, setup.sticky, setup.hold) = (Some(1), true, LONG);
     });
-    front.publish([ada.up()]);
-    let (mut client, mut at_ada) = front.send(&ada, GET);
+    lb.publish([ada.up()]);
+    let (mut client, mut at_ada) = lb.send(&ada, GET);
     at_ada.head();
     at_ada.send(answer(""));
     let cookie = cookie_of(&client.expect_head("HTTP/1.1 200 OK\r\n")).unwrap();
     wait_until_free(&ada);
-    front.publish([ada.up(), bob.up()]);
+    lb.publish([ada.up(), bob.up()]);
     client.send(get_with(&cookie));
     at_ada.head();
-    let (mut at_bobs, mut at_bob) = front.send(&bob, GET);
+    let (mut at_bobs, mut at_bob) = lb.send(&bob, GET);
     at_bob.head();
-    let (mut sticks, mut any) = (front.client(), front.client());
+    let (mut sticks, mut any) = (lb.client(), lb.client());
     sticks.send(get_with(&cookie));
-    wait_until("one waits", || front.held() == 1);
+    wait_until("one waits", || lb.held() == 1);
     any.send(GET);
-    wait_until("both wait", || front.held() == 2);
+    wait_until("both wait", || lb.held() == 2);
     // The first in line has no use for what is free now, and shows it to the next.
     at_bob.send(last_answer("1"));
     at_bobs.expect_head("HTTP/1.1 200 OK\r\n");
@@ -284,7 +288,7 @@ fn a_client_that_sticks_waits_for_its_own_node_and_holds_up_no_other() {
     at_bob.head();
     at_bob.send(last_answer("2"));
     assert_eq!(node_of(&any.expect_head("HTTP/1.1 200 OK\r\n")), "bob");
-    assert_eq!(front.held(), 1);
+    assert_eq!(lb.held(), 1);
     at_ada.send(last_answer("3"));
     client.expect_head("HTTP/1.1 200 OK\r\n");
     let mut at_ada = ada.accept();

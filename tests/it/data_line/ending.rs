@@ -2,52 +2,52 @@
 
 use std::time::{Duration, Instant};
 
-use super::front::{Front, GET, answer, answer_of, forwarded_get, one};
-use super::wire::{Puppet, Wire};
+use super::balancer::{GET, TestBalancer, answer, answer_of, forwarded_get, one};
+use super::wire::{ScriptedNode, Wire};
 
 const LONG: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_request_that_runs_when_the_end_begins_is_answered_and_its_connection_closed() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, GET);
+fn a_request_that_runs_when_the_end_begins_is_answered_and_then_closed() {
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, GET);
     node.expect(forwarded_get());
-    front.drain(LONG);
+    lb.drain(LONG);
     client.expect_silence(Duration::from_millis(600));
     node.send(answer("1"));
     let head = client.expect_head("HTTP/1.1 200 OK\r\n");
     assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
     client.expect("1");
     client.expect_end();
-    front.join();
+    lb.join();
 }
 
 #[test]
-fn what_waits_to_be_accepted_when_the_end_begins_is_served() {
-    let ada = Puppet::greeter("ada");
+fn a_connection_not_yet_accepted_when_the_end_begins_is_served() {
+    let ada = ScriptedNode::greeter("ada");
     for _ in 0..5 {
-        let front = Front::before(&[&ada]);
-        let waiting: Vec<_> = (0..50).map(|_| front.client()).collect();
-        front.drain(LONG);
+        let lb = TestBalancer::before(&[&ada]);
+        let waiting: Vec<_> = (0..50).map(|_| lb.client()).collect();
+        lb.drain(LONG);
         served_to_the_end(waiting);
-        front.join();
+        lb.join();
     }
 }
 
 #[test]
-fn who_waits_for_a_place_when_the_end_begins_is_served() {
-    let ada = Puppet::greeter("ada");
-    let front = Front::with(&[&ada], |setup| {
+fn a_connection_that_waits_for_a_place_when_the_end_begins_is_served() {
+    let ada = ScriptedNode::greeter("ada");
+    let lb = TestBalancer::with(&[&ada], |setup| {
         setup.limits.connections = 1;
         setup.hold = LONG;
     });
-    let mut first = front.client();
+    let mut first = lb.client();
     first.send(GET);
     first.expect(answer_of("ada", "ada"));
-    let waiting: Vec<_> = (0..10).map(|_| front.client()).collect();
-    front.drain(LONG);
+    let waiting: Vec<_> = (0..10).map(|_| lb.client()).collect();
+    lb.drain(LONG);
     served_to_the_end(waiting);
-    front.join();
+    lb.join();
 }
 
 fn served_to_the_end(mut clients: Vec<Wire>) {
@@ -64,64 +64,64 @@ fn served_to_the_end(mut clients: Vec<Wire>) {
 
 #[test]
 fn an_idle_connection_has_a_moment_for_its_last_request_and_is_closed() {
-    let ada = Puppet::greeter("ada");
-    let front = Front::before(&[&ada]);
-    let (mut idle, mut late) = (front.client(), front.client());
+    let ada = ScriptedNode::greeter("ada");
+    let lb = TestBalancer::before(&[&ada]);
+    let (mut idle, mut late) = (lb.client(), lb.client());
     for client in [&mut idle, &mut late] {
         client.send(GET);
         client.expect(answer_of("ada", "ada"));
     }
     let began = Instant::now();
-    front.drain(LONG);
+    lb.drain(LONG);
     late.send(GET);
     let head = late.expect_head("HTTP/1.1 200 OK\r\n");
     assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
     late.expect("ada");
     late.expect_end();
     idle.expect_end();
-    front.join();
+    lb.join();
     assert!(began.elapsed() < LONG / 6);
 }
 
 #[test]
 fn a_connection_that_never_asked_for_anything_does_not_delay_the_end() {
-    let front = Front::before(&[]);
-    let mut silent = front.client();
-    front.drain(LONG);
+    let lb = TestBalancer::before(&[]);
+    let mut silent = lb.client();
+    lb.drain(LONG);
     let began = Instant::now();
     silent.expect_end();
-    front.join();
+    lb.join();
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[test]
-fn what_still_runs_at_the_deadline_is_cut() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front
-        .send(&ada, "GET / HTTP/1.1\r\nHost: pi\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n");
+fn a_connection_still_open_at_the_deadline_is_cut() {
+    let (ada, lb) = one();
+    let (mut client, mut node) =
+        lb.send(&ada, "GET / HTTP/1.1\r\nHost: pi\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n");
     node.head();
     node.send("HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n");
     client.expect_head("HTTP/1.1 101 Go\r\n");
-    front.drain(Duration::from_millis(100));
+    lb.drain(Duration::from_millis(100));
     assert!(client.rest().0.is_empty() && node.rest().0.is_empty());
-    front.join();
+    lb.join();
 }
 
 #[test]
 fn clients_that_come_and_go_in_any_state_leave_nothing_in_flight() {
-    let ada = Puppet::greeter("ada");
-    let front = Front::before(&[&ada]);
+    let ada = ScriptedNode::greeter("ada");
+    let lb = TestBalancer::before(&[&ada]);
     let post = "POST / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\n\r\n";
     for sent in ["", "GET", GET, post, "GET / HTTP/1.1\r\nHost: pi\r\n\r\nGET"] {
         for _ in 0..5 {
-            let mut client = front.client();
+            let mut client = lb.client();
             client.send(sent);
             client.reset();
-            let mut client = front.client();
+            let mut client = lb.client();
             client.send(sent);
             drop(client);
         }
     }
-    super::front::wait_until_free(&ada);
-    assert_eq!(front.ask(GET), answer_of("ada", "ada"));
+    super::balancer::wait_until_free(&ada);
+    assert_eq!(lb.ask(GET), answer_of("ada", "ada"));
 }

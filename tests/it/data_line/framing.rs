@@ -1,14 +1,14 @@
 //! Where messages begin and end, and what becomes of the connection behind them.
 
-use super::front::{GET, POST, answer, answer_of, forwarded, forwarded_get, one, one_with};
+use super::balancer::{GET, POST, answer, answer_of, forwarded, forwarded_get, one, one_with};
 
 const HEAD: &str = "HEAD / HTTP/1.1\r\nHost: pi\r\n\r\n";
 const GET_1_0: &str = "GET / HTTP/1.0\r\nHost: pi\r\n\r\n";
 
 #[test]
 fn a_connection_takes_one_request_after_the_other_and_so_does_the_node() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, GET);
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, GET);
     for number in ["1", "2", "3"] {
         node.expect(forwarded_get());
         node.send(answer(number));
@@ -23,8 +23,8 @@ fn a_connection_takes_one_request_after_the_other_and_so_does_the_node() {
 #[test]
 fn an_empty_line_behind_a_body_is_no_request_that_is_late() {
     let limit = std::time::Duration::from_millis(50);
-    let (ada, front) = one_with(|setup| setup.limits.head = limit);
-    let (mut client, mut node) = front.send(&ada, format!("{POST}\r\n"));
+    let (ada, lb) = one_with(|setup| setup.limits.head = limit);
+    let (mut client, mut node) = lb.send(&ada, format!("{POST}\r\n"));
     node.expect(forwarded("POST /", "Content-Length: 5\r\n") + "hello");
     node.send(answer("1"));
     client.expect(answer_of("ada", "1"));
@@ -39,8 +39,8 @@ fn bodies_pass_byte_for_byte_in_any_pieces() {
     let bodies = [("Content-Length: 11\r\n", "hello\r\n\r\n\r\n"), (CHUNKED, chunks)];
     for (fields, body) in bodies {
         for bytewise in [false, true] {
-            let (ada, front) = one();
-            let mut client = front.client();
+            let (ada, lb) = one();
+            let mut client = lb.client();
             let request = format!("PUT / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n{body}");
             let given = format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}");
             client.send_in_pieces(request, bytewise);
@@ -89,8 +89,8 @@ fn answers_that_have_no_body_end_with_their_head() {
         (GET, "HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\n", "HTTP/1.1 304 No\r\n", true),
     ];
     for (request, given, expected, kept) in cases {
-        let (ada, front) = one();
-        let (mut client, mut node) = front.send(&ada, request);
+        let (ada, lb) = one();
+        let (mut client, mut node) = lb.send(&ada, request);
         node.expect_head(&request[..4]);
         node.send(format!("{given}\r\n"));
         client.expect(format!("{expected}X-Picluster-Node: ada\r\n\r\n"));
@@ -106,23 +106,23 @@ fn answers_that_have_no_body_end_with_their_head() {
 
 #[test]
 fn a_client_that_wants_to_close_is_closed_and_the_node_is_kept() {
-    let (ada, front) = one();
+    let (ada, lb) = one();
     let (mut client, mut node) =
-        front.send(&ada, "GET / HTTP/1.1\r\nHost: pi\r\nConnection: close\r\n\r\n");
+        lb.send(&ada, "GET / HTTP/1.1\r\nHost: pi\r\nConnection: close\r\n\r\n");
     node.expect(forwarded_get());
     node.send(answer("1"));
     client.expect_head("HTTP/1.1 200 OK\r\n");
     client.expect("1");
     client.expect_end();
-    let mut client = front.client();
+    let mut client = lb.client();
     client.send(GET);
     node.expect(forwarded_get());
 }
 
 #[test]
 fn a_node_that_wants_to_close_is_closed_and_the_client_is_kept() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, GET);
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, GET);
     node.expect(forwarded_get());
     node.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1");
     client.expect(answer_of("ada", "1"));
@@ -133,9 +133,9 @@ fn a_node_that_wants_to_close_is_closed_and_the_client_is_kept() {
 
 #[test]
 fn a_client_of_http_1_0_is_closed_unless_it_asks_to_be_kept() {
-    let (ada, front) = one();
+    let (ada, lb) = one();
     let (mut client, mut node) =
-        front.send(&ada, "GET / HTTP/1.0\r\nHost: pi\r\nConnection: keep-alive\r\n\r\n");
+        lb.send(&ada, "GET / HTTP/1.0\r\nHost: pi\r\nConnection: keep-alive\r\n\r\n");
     node.expect_head("GET / HTTP/1.1\r\nHost: pi\r\n");
     node.send(answer("1"));
     client.expect("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nX-Picluster-Node: ada\r\n");
@@ -151,8 +151,8 @@ fn a_client_of_http_1_0_is_closed_unless_it_asks_to_be_kept() {
 #[test]
 fn a_client_of_http_1_0_gets_a_chunked_answer_without_the_chunks() {
     for bytewise in [false, true] {
-        let (ada, front) = one();
-        let (mut client, mut node) = front.send(&ada, GET_1_0);
+        let (ada, lb) = one();
+        let (mut client, mut node) = lb.send(&ada, GET_1_0);
         node.head();
         let given = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
                      3;x\r\nabc\r\n2\r\nde\r\n0\r\nA: b\r\n\r\n";
@@ -164,8 +164,8 @@ fn a_client_of_http_1_0_gets_a_chunked_answer_without_the_chunks() {
 
 #[test]
 fn an_answer_that_ends_with_the_connection_does_so_for_the_client_too() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, GET);
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 200 OK\r\n\r\nall of ");
     client.expect("HTTP/1.1 200 OK\r\nX-Picluster-Node: ada\r\nConnection: close\r\n\r\nall of ");
@@ -177,8 +177,8 @@ fn an_answer_that_ends_with_the_connection_does_so_for_the_client_too() {
 
 #[test]
 fn a_client_that_half_closes_still_gets_its_answer() {
-    let (ada, front) = one();
-    let mut client = front.client();
+    let (ada, lb) = one();
+    let mut client = lb.client();
     client.send(GET);
     client.finish();
     let mut node = ada.accept();
@@ -190,9 +190,9 @@ fn a_client_that_half_closes_still_gets_its_answer() {
 }
 
 #[test]
-fn a_client_that_sends_its_next_request_while_an_answer_streams_is_answered_after_it() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, GET);
+fn a_request_that_comes_while_an_answer_streams_is_answered_after_it() {
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf.");
     client.expect("HTTP/1.1 200 OK\r\nContent-Length: 10\r\nX-Picluster-Node: ada\r\n\r\nhalf.");
@@ -204,8 +204,8 @@ fn a_client_that_sends_its_next_request_while_an_answer_streams_is_answered_afte
 
 #[test]
 fn bytes_behind_an_answer_end_the_nodes_connection_and_reach_nobody() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, GET);
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
     node.send(answer("1") + &answer("forged"));
     client.expect(answer_of("ada", "1"));

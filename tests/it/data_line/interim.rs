@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::front::{GET, answer, answer_of, forwarded, one, one_with};
+use super::balancer::{GET, answer, answer_of, forwarded, one, one_with};
 use super::wire::PATIENCE;
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -12,8 +12,8 @@ const EXPECTING: &str =
 
 #[test]
 fn a_100_continue_comes_from_the_node_and_then_the_body_goes() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, EXPECTING);
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, EXPECTING);
     node.expect(forwarded("POST /", "Content-Length: 5\r\nExpect: 100-continue\r\n"));
     node.send("HTTP/1.1 100 Continue\r\n\r\n");
     client.expect_head("HTTP/1.1 100 Continue\r\n");
@@ -26,8 +26,8 @@ fn a_100_continue_comes_from_the_node_and_then_the_body_goes() {
 #[test]
 fn a_client_may_wait_for_its_100_longer_than_it_may_be_silent() {
     let limit = Duration::from_millis(100);
-    let (ada, front) = one_with(|setup| setup.limits.body = limit);
-    let (mut client, mut node) = front.send(&ada, EXPECTING);
+    let (ada, lb) = one_with(|setup| setup.limits.body = limit);
+    let (mut client, mut node) = lb.send(&ada, EXPECTING);
     node.head();
     client.expect_silence(3 * limit);
     node.send("HTTP/1.1 100 Continue\r\n\r\n");
@@ -38,8 +38,8 @@ fn a_client_may_wait_for_its_100_longer_than_it_may_be_silent() {
 #[test]
 fn an_answer_in_place_of_the_100_ends_the_connection_and_no_body_goes() {
     for line in ["401 No", "417 Expectation Failed", "200 OK"] {
-        let (ada, front) = one();
-        let (mut client, mut node) = front.send(&ada, EXPECTING);
+        let (ada, lb) = one();
+        let (mut client, mut node) = lb.send(&ada, EXPECTING);
         node.head();
         node.send(format!("HTTP/1.1 {line}\r\nContent-Length: 2\r\n\r\nno"));
         let head = client.expect_head(&format!("HTTP/1.1 {line}\r\n"));
@@ -52,24 +52,24 @@ fn an_answer_in_place_of_the_100_ends_the_connection_and_no_body_goes() {
 
 #[test]
 fn a_node_that_never_says_100_is_late_and_not_its_client() {
-    let (ada, front) = one_with(|setup| {
+    let (ada, lb) = one_with(|setup| {
         (setup.limits.answer, setup.limits.body) = (4 * SHORT, SHORT);
     });
-    let (mut client, mut node) = front.send(&ada, EXPECTING);
+    let (mut client, mut node) = lb.send(&ada, EXPECTING);
     node.head();
     client.expect_head("HTTP/1.1 504 Gateway Timeout\r\n");
     node.expect_end();
-    assert_eq!(front.failed(), 1);
+    assert_eq!(lb.failed(), 1);
 }
 
 #[test]
 fn a_client_that_does_not_wait_for_its_100_is_late_and_not_its_node() {
-    let (ada, front) = one_with(|setup| {
+    let (ada, lb) = one_with(|setup| {
         (setup.limits.answer, setup.limits.body) = (PATIENCE, 4 * SHORT);
     });
     for at_once in [true, false] {
         let first = if at_once { "he" } else { "" };
-        let (mut client, mut node) = front.send(&ada, format!("{EXPECTING}{first}"));
+        let (mut client, mut node) = lb.send(&ada, format!("{EXPECTING}{first}"));
         node.head();
         if !at_once {
             client.send("he");
@@ -78,13 +78,13 @@ fn a_client_that_does_not_wait_for_its_100_is_late_and_not_its_node() {
         client.expect_head("HTTP/1.1 408 Request Timeout\r\n");
         node.expect_end();
     }
-    assert_eq!(front.failed(), 0);
+    assert_eq!(lb.failed(), 0);
 }
 
 #[test]
 fn a_client_that_does_not_wait_for_its_100_is_answered_and_hears_it_late() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, format!("{EXPECTING}hello"));
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, format!("{EXPECTING}hello"));
     node.head();
     node.expect("hello");
     node.send(format!("HTTP/1.1 100 Continue\r\n\r\n{}", answer("1")));
@@ -94,8 +94,8 @@ fn a_client_that_does_not_wait_for_its_100_is_answered_and_hears_it_late() {
 
 #[test]
 fn a_client_of_http_1_0_hears_nothing_of_a_100() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, EXPECTING.replace("1.1", "1.0"));
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, EXPECTING.replace("1.1", "1.0"));
     node.head();
     node.send("HTTP/1.1 100 Continue\r\n\r\n");
     client.send("hello");
@@ -107,11 +107,11 @@ fn a_client_of_http_1_0_hears_nothing_of_a_100() {
 }
 
 #[test]
-fn a_client_that_waits_for_its_100_may_be_answered_instead_for_as_long_as_it_takes() {
-    let (ada, front) = one_with(|setup| {
+fn a_client_that_waits_for_its_100_may_get_a_slow_final_answer_instead() {
+    let (ada, lb) = one_with(|setup| {
         (setup.limits.answer, setup.limits.body) = (4 * SHORT, SHORT);
     });
-    let (mut client, mut node) = front.send(&ada, EXPECTING);
+    let (mut client, mut node) = lb.send(&ada, EXPECTING);
     node.head();
     node.send("HTTP/1.1 200 OK\r\n\r\n");
     client.expect_head("HTTP/1.1 200 OK\r\n");
@@ -126,8 +126,8 @@ fn a_client_that_waits_for_its_100_may_be_answered_instead_for_as_long_as_it_tak
 #[test]
 fn a_node_that_says_nothing_but_1xx_is_ended() {
     for given in ["HTTP/1.1 102 Processing\r\n\r\n", "HTTP/1.1 103 Hints\r\nA: b\r\n\r\n"] {
-        let (ada, front) = one();
-        let (mut client, mut node) = front.send(&ada, GET);
+        let (ada, lb) = one();
+        let (mut client, mut node) = lb.send(&ada, GET);
         node.head();
         node.send_what_is_taken(given.repeat(10_000));
         let mut passed = 0;
@@ -137,6 +137,7 @@ fn a_node_that_says_nothing_but_1xx_is_ended() {
                 break head;
             }
             passed += 1;
+            assert!(passed <= 100, "more interim answers pass than a node may send");
         };
         assert!(last.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{last}");
         assert_eq!(passed, 100);
@@ -145,8 +146,8 @@ fn a_node_that_says_nothing_but_1xx_is_ended() {
 
 #[test]
 fn each_102_gives_the_node_its_time_again() {
-    let (ada, front) = one_with(|setup| setup.limits.answer = 10 * SHORT);
-    let (mut client, mut node) = front.send(&ada, GET);
+    let (ada, lb) = one_with(|setup| setup.limits.answer = 10 * SHORT);
+    let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
     for _ in 0..5 {
         client.expect_silence(4 * SHORT);
@@ -161,9 +162,9 @@ fn each_102_gives_the_node_its_time_again() {
 fn any_number_of_interim_answers_passes_but_not_to_http_1_0() {
     let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     for (version, interim) in [("1.1", 2), ("1.0", 0)] {
-        let (ada, front) = one_with(|setup| setup.node_header = false);
+        let (ada, lb) = one_with(|setup| setup.node_header = false);
         let (mut client, mut node) =
-            front.send(&ada, format!("GET / HTTP/{version}\r\nHost: pi\r\n\r\n"));
+            lb.send(&ada, format!("GET / HTTP/{version}\r\nHost: pi\r\n\r\n"));
         node.head();
         node.send(format!("{hints}{hints}{}", answer("1")));
         client.expect(hints.repeat(interim));
@@ -172,10 +173,10 @@ fn any_number_of_interim_answers_passes_but_not_to_http_1_0() {
 }
 
 #[test]
-fn an_answer_that_comes_while_the_body_flows_passes_and_ends_both_connections() {
-    let (ada, front) = one();
+fn an_answer_that_comes_while_the_body_flows_ends_both_connections() {
+    let (ada, lb) = one();
     let (mut client, mut node) =
-        front.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 1000000\r\n\r\nsome");
+        lb.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 1000000\r\n\r\nsome");
     node.expect(forwarded("PUT /", "Content-Length: 1000000\r\n") + "some");
     node.send("HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo ");
     let head = client.expect_head("HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n");
@@ -195,9 +196,9 @@ fn a_client_that_reads_only_after_all_of_its_body_finds_the_early_answer() {
         ("Content-Length: 200000\r\n", "413 Too Large"),
         ("Transfer-Encoding: chunked\r\n", "200 OK"),
     ] {
-        let (ada, front) = one();
+        let (ada, lb) = one();
         let put = format!("PUT / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n");
-        let (mut client, mut node) = front.send(&ada, put);
+        let (mut client, mut node) = lb.send(&ada, put);
         node.head();
         node.send(format!("HTTP/1.1 {line}\r\nContent-Length: 2\r\n\r\nno"));
         // The node's connection ends with the answer, whatever still comes.
@@ -212,9 +213,9 @@ fn a_client_that_reads_only_after_all_of_its_body_finds_the_early_answer() {
 
 #[test]
 fn a_node_that_answers_and_closes_in_the_middle_of_a_body_is_heard() {
-    let (ada, front) = one();
+    let (ada, lb) = one();
     let (mut client, mut node) =
-        front.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 50000000\r\n\r\n");
+        lb.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 50000000\r\n\r\n");
     node.head();
     node.send("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
     drop(node);
@@ -224,10 +225,10 @@ fn a_node_that_answers_and_closes_in_the_middle_of_a_body_is_heard() {
 }
 
 #[test]
-fn a_client_that_breaks_its_body_while_the_answer_runs_ends_the_upload_for_the_node() {
+fn a_body_that_breaks_while_the_answer_runs_ends_the_upload_for_the_node() {
     for rest in ["no chunk", ""] {
-        let (ada, front) = one();
-        let (mut client, mut node) = front.send(
+        let (ada, lb) = one();
+        let (mut client, mut node) = lb.send(
             &ada,
             "PUT / HTTP/1.1\r\nHost: pi\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
         );

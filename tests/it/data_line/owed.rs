@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use picluster::cluster::config::Limits;
 
-use super::front::{Front, GET, POST, answer, answer_of, one_with, wait_until_free};
-use super::wire::{PATIENCE, Puppet, Wire};
+use super::balancer::{GET, POST, TestBalancer, answer, answer_of, one_with, wait_until_free};
+use super::wire::{PATIENCE, ScriptedNode, Wire};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Limit {
@@ -52,14 +52,14 @@ fn limits(short: Limit) -> Limits {
 }
 
 /// Leads a connection into a state: the client's end and the node's.
-type Begin = fn(&Puppet, &Front) -> (Wire, Wire);
+type Begin = fn(&ScriptedNode, &TestBalancer) -> (Wire, Wire);
 
 /// Leads a connection into a state by `begin`. With one of these limits short, what `ended` expects
 /// comes to pass by itself; with any other short, nothing does, and then `go_on` ends it well.
 fn only(its: &[Limit], begin: Begin, ended: fn(&mut Wire), go_on: fn(&mut Wire, &mut Wire)) {
     let run = |short| {
-        let (ada, front) = one_with(|setup| setup.limits = limits(short));
-        let (mut client, mut node) = begin(&ada, &front);
+        let (ada, lb) = one_with(|setup| setup.limits = limits(short));
+        let (mut client, mut node) = begin(&ada, &lb);
         if its.contains(&short) {
             // Before anything is read: that may be what is owed.
             wait_until_free(&ada);
@@ -79,8 +79,8 @@ fn only(its: &[Limit], begin: Begin, ended: fn(&mut Wire), go_on: fn(&mut Wire, 
 }
 
 /// One request was answered, and of another so much has come.
-fn after_one(ada: &Puppet, front: &Front, next: &str) -> (Wire, Wire) {
-    let (mut client, mut node) = front.send(ada, format!("{GET}{next}"));
+fn after_one(ada: &ScriptedNode, lb: &TestBalancer, next: &str) -> (Wire, Wire) {
+    let (mut client, mut node) = lb.send(ada, format!("{GET}{next}"));
     node.head();
     node.send(answer("1"));
     client.expect(answer_of("ada", "1"));
@@ -98,7 +98,7 @@ fn get(client: &mut Wire, node: &mut Wire, request: &str) {
 fn a_head_that_stops_is_ended_by_its_limit_alone() {
     only(
         &[Limit::Head],
-        |ada, front| after_one(ada, front, &GET[..20]),
+        |ada, lb| after_one(ada, lb, &GET[..20]),
         |client| drop(client.expect_head("HTTP/1.1 408 ")),
         |client, node| get(client, node, &GET[20..]),
     );
@@ -108,7 +108,7 @@ fn a_head_that_stops_is_ended_by_its_limit_alone() {
 fn a_connection_without_request_is_ended_by_its_limit_alone() {
     only(
         &[Limit::KeepAlive],
-        |ada, front| after_one(ada, front, ""),
+        |ada, lb| after_one(ada, lb, ""),
         Wire::expect_end,
         |client, node| get(client, node, GET),
     );
@@ -118,7 +118,7 @@ fn a_connection_without_request_is_ended_by_its_limit_alone() {
 fn a_body_that_stops_is_ended_by_its_limit_alone() {
     only(
         &[Limit::Body],
-        |ada, front| front.send(ada, &POST[..POST.len() - 3]),
+        |ada, lb| lb.send(ada, &POST[..POST.len() - 3]),
         |client| drop(client.expect_head("HTTP/1.1 408 ")),
         |client, node| {
             client.send("llo");
@@ -132,8 +132,7 @@ fn a_body_that_stops_is_ended_by_its_limit_alone() {
 
 #[test]
 fn an_answer_that_does_not_begin_is_ended_by_its_limit_alone() {
-    let begins: [Begin; 2] =
-        [|ada, front| front.send(ada, GET), |ada, front| front.send(ada, POST)];
+    let begins: [Begin; 2] = [|ada, lb| lb.send(ada, GET), |ada, lb| lb.send(ada, POST)];
     for begin in begins {
         only(
             &[Limit::Answer],
@@ -152,8 +151,8 @@ fn an_answer_that_does_not_begin_is_ended_by_its_limit_alone() {
 fn an_answer_that_stops_is_ended_by_its_limit_alone() {
     only(
         &[Limit::AnswerBody],
-        |ada, front| {
-            let (mut client, mut node) = front.send(ada, GET);
+        |ada, lb| {
+            let (mut client, mut node) = lb.send(ada, GET);
             node.head();
             node.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf ");
             client.expect_head("HTTP/1.1 200 OK\r\n");
@@ -172,8 +171,8 @@ fn an_answer_that_stops_is_ended_by_its_limit_alone() {
 fn an_answer_that_is_not_read_is_ended_by_its_limit_alone() {
     only(
         &[Limit::Send],
-        |ada, front| {
-            let (client, mut node) = front.send(ada, GET);
+        |ada, lb| {
+            let (client, mut node) = lb.send(ada, GET);
             node.head();
             node.send("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n");
             node.send_pattern_until_stuck(99_999_999);
@@ -191,11 +190,11 @@ fn an_answer_that_is_not_read_is_ended_by_its_limit_alone() {
 }
 
 #[test]
-fn a_silence_behind_a_half_close_is_ended_by_its_limit_and_the_nodes_alone() {
+fn a_silence_after_a_half_close_is_ended_by_its_limit_and_the_nodes_alone() {
     only(
         &[Limit::HalfClosed, Limit::AnswerBody],
-        |ada, front| {
-            let (mut client, mut node) = front.send(ada, GET);
+        |ada, lb| {
+            let (mut client, mut node) = lb.send(ada, GET);
             client.finish();
             node.head();
             node.send("HTTP/1.1 200 OK\r\n\r\nhalf ");
@@ -217,10 +216,10 @@ fn a_silence_behind_a_half_close_is_ended_by_its_limit_and_the_nodes_alone() {
 fn a_silent_tunnel_is_ended_by_its_limit_alone() {
     only(
         &[Limit::Tunnel],
-        |ada, front| {
+        |ada, lb| {
             let offer = "Connection: Upgrade\r\nUpgrade: chat\r\n";
             let (mut client, mut node) =
-                front.send(ada, format!("GET / HTTP/1.1\r\nHost: pi\r\n{offer}\r\n"));
+                lb.send(ada, format!("GET / HTTP/1.1\r\nHost: pi\r\n{offer}\r\n"));
             node.head();
             node.send(format!("HTTP/1.1 101 Go\r\n{offer}\r\n"));
             client.expect_head("HTTP/1.1 101 Go\r\n");

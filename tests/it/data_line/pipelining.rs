@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::front::{GET, POST, answer, answer_of, forwarded, forwarded_get, one};
+use super::balancer::{GET, POST, answer, answer_of, forwarded, forwarded_get, one};
 
 #[test]
 fn requests_in_one_segment_are_answered_one_by_one_and_in_order() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, GET.repeat(100));
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, GET.repeat(100));
     for number in 0..100 {
         node.expect(forwarded_get());
         node.send(answer(&number.to_string()));
@@ -20,8 +20,8 @@ fn requests_in_one_segment_are_answered_one_by_one_and_in_order() {
 
 #[test]
 fn a_request_that_comes_with_the_tail_of_a_body_is_the_next_one() {
-    let (ada, front) = one();
-    let mut client = front.client();
+    let (ada, lb) = one();
+    let mut client = lb.client();
     let (start, tail) = POST.split_at(POST.len() - 3);
     client.send(start);
     let mut node = ada.accept();
@@ -36,14 +36,14 @@ fn a_request_that_comes_with_the_tail_of_a_body_is_the_next_one() {
 }
 
 #[test]
-fn requests_that_fill_more_than_a_buffer_are_told_apart() {
-    let (ada, front) = one();
+fn requests_that_fill_more_than_a_buffer_are_separated() {
+    let (ada, lb) = one();
     let fields = |number: usize| format!("X-Number: {number}\r\nX-Long: {}\r\n", "a".repeat(997));
     let mut all = String::new();
     for number in 0..100 {
         write!(all, "GET / HTTP/1.1\r\nHost: pi\r\n{}\r\n", fields(number)).unwrap();
     }
-    let (mut client, mut node) = front.send(&ada, all);
+    let (mut client, mut node) = lb.send(&ada, all);
     for number in 0..100 {
         node.expect(forwarded("GET /", &fields(number)));
         node.send(answer(&number.to_string()));
@@ -56,8 +56,8 @@ fn a_request_in_one_segment_with_a_body_before_it_is_the_next_one() {
     let chunked = "POST / HTTP/1.1\r\nHost: pi\r\nTransfer-Encoding: chunked\r\n\r\n\
                    5;x=\"y\"\r\nhello\r\n0\r\nA: b\r\n\r\n";
     for post in [POST, chunked] {
-        let (ada, front) = one();
-        let (mut client, mut node) = front.send(&ada, format!("{post}{GET}{post}"));
+        let (ada, lb) = one();
+        let (mut client, mut node) = lb.send(&ada, format!("{post}{GET}{post}"));
         for (start, body) in [("POST", Some(post)), ("GET", None), ("POST", Some(post))] {
             node.expect_head(start);
             if let Some((_, body)) = body.and_then(|post| post.split_once("\r\n\r\n")) {
@@ -70,11 +70,11 @@ fn a_request_in_one_segment_with_a_body_before_it_is_the_next_one() {
 }
 
 #[test]
-fn what_follows_a_request_that_ends_the_connection_is_not_done() {
+fn requests_after_one_that_ends_the_connection_are_not_executed() {
     let closing = "GET / HTTP/1.1\r\nHost: pi\r\nConnection: close\r\n\r\n";
     for last in [closing, &GET.replace("1.1", "1.0")] {
-        let (ada, front) = one();
-        let (mut client, mut node) = front.send(&ada, format!("{GET}{last}{GET}{POST}"));
+        let (ada, lb) = one();
+        let (mut client, mut node) = lb.send(&ada, format!("{GET}{last}{GET}{POST}"));
         for number in ["1", "2"] {
             node.expect_head("GET / HTTP/1.1\r\n");
             node.send(answer(number));
@@ -90,9 +90,9 @@ fn what_follows_a_request_that_ends_the_connection_is_not_done() {
 }
 
 #[test]
-fn what_follows_an_answer_that_ends_the_connection_is_not_done() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, GET.repeat(3));
+fn requests_after_an_answer_that_ends_the_connection_are_not_executed() {
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, GET.repeat(3));
     node.head();
     node.send("HTTP/1.1 200 OK\r\n\r\nall");
     node.finish();

@@ -1,11 +1,11 @@
 //! What is not forwarded, and what is changed on its way.
 
-use super::front::{GET, answer, forwarded, one};
+use super::balancer::{GET, answer, forwarded, one};
 use super::wire::ANY_ID;
 
 #[test]
-fn what_can_be_read_in_two_ways_is_refused_and_no_byte_reaches_a_node() {
-    let (ada, front) = one();
+fn a_request_with_two_readings_is_refused_and_no_byte_reaches_a_node() {
+    let (ada, lb) = one();
     let post = |fields: &str| format!("POST / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n");
     let get = |fields: &str| format!("GET / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n");
     let cases = [
@@ -33,19 +33,19 @@ fn what_can_be_read_in_two_ways_is_refused_and_no_byte_reaches_a_node() {
         (505, "GET / HTTP/2.0\r\nHost: pi\r\n\r\n".to_owned()),
     ];
     for (status, request) in cases {
-        let got = front.ask(&request);
+        let got = lb.ask(&request);
         let shown = &request[..request.len().min(100)];
         assert!(got.starts_with(&format!("HTTP/1.1 {status} ")), "{shown:?} got {got:?}");
         assert!(got.contains("\r\nConnection: close\r\n"), "{shown:?} got {got:?}");
     }
     ada.expect_nobody();
-    assert_eq!(front.failed(), 0);
+    assert_eq!(lb.failed(), 0);
 }
 
 #[test]
 fn a_refusal_reaches_a_client_that_is_still_sending() {
-    let (_ada, front) = one();
-    let mut client = front.client();
+    let (_ada, lb) = one();
+    let mut client = lb.client();
     client.send(format!("GET /.picluster/ HTTP/1.1\r\nHost: pi\r\n\r\n{}", GET.repeat(1000)));
     client.expect_head("HTTP/1.1 404 ");
     let (rest, end) = client.rest();
@@ -55,8 +55,8 @@ fn a_refusal_reaches_a_client_that_is_still_sending() {
 #[test]
 fn a_body_that_breaks_on_its_way_is_a_400_and_the_node_sees_it_unfinished() {
     for broken in ["zz\r\n", "1\r\nab\r\n", "0\r\nHost: x\r\n\r\n"] {
-        let (ada, front) = one();
-        let (mut client, mut node) = front.send(
+        let (ada, lb) = one();
+        let (mut client, mut node) = lb.send(
             &ada,
             "POST / HTTP/1.1\r\nHost: pi\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
         );
@@ -69,8 +69,8 @@ fn a_body_that_breaks_on_its_way_is_a_400_and_the_node_sees_it_unfinished() {
 
 #[test]
 fn a_body_that_ends_too_early_is_a_400_and_the_node_sees_it_unfinished() {
-    let (ada, front) = one();
-    let mut client = front.client();
+    let (ada, lb) = one();
+    let mut client = lb.client();
     client.send("POST / HTTP/1.1\r\nHost: pi\r\nContent-Length: 9\r\n\r\nhalf");
     client.finish();
     let mut node = ada.accept();
@@ -91,21 +91,21 @@ fn an_answer_that_can_be_read_in_two_ways_is_a_502() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk",
     ];
     for (count, bytes) in bad.iter().enumerate() {
-        let (ada, front) = one();
-        let (mut client, mut node) = front.send(&ada, GET);
+        let (ada, lb) = one();
+        let (mut client, mut node) = lb.send(&ada, GET);
         node.head();
         node.send(bytes);
         client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
         assert!(node.rest().0.is_empty());
-        assert_eq!(front.failed(), 1, "case {count}");
+        assert_eq!(lb.failed(), 1, "case {count}");
         ada.expect_nobody();
     }
 }
 
 #[test]
 fn a_client_is_kept_after_a_502() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, GET.repeat(2));
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, GET.repeat(2));
     node.head();
     node.send("nonsense\r\n\r\n");
     let head = client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
@@ -118,10 +118,10 @@ fn a_client_is_kept_after_a_502() {
 }
 
 #[test]
-fn what_is_between_balancer_and_node_is_a_404() {
-    let (ada, front) = one();
+fn a_private_path_is_a_404() {
+    let (ada, lb) = one();
     for target in ["/.picluster/health", "//%2epicluster/", "/a/../.picluster"] {
-        let got = front.ask(format!("GET {target} HTTP/1.1\r\nHost: pi\r\n\r\n"));
+        let got = lb.ask(format!("GET {target} HTTP/1.1\r\nHost: pi\r\n\r\n"));
         assert!(got.starts_with("HTTP/1.1 404 Not Found\r\n"), "{target}: {got}");
     }
     ada.expect_nobody();
@@ -129,16 +129,16 @@ fn what_is_between_balancer_and_node_is_a_404() {
 
 #[test]
 fn a_loop_through_ourselves_is_a_508() {
-    let (ada, front) = one();
-    let got = front.ask("GET / HTTP/1.1\r\nHost: pi\r\nVia: 1.1 a, 1.1 front\r\n\r\n");
+    let (ada, lb) = one();
+    let got = lb.ask("GET / HTTP/1.1\r\nHost: pi\r\nVia: 1.1 a, 1.1 front\r\n\r\n");
     assert!(got.starts_with("HTTP/1.1 508 Loop Detected\r\n"), "{got}");
     ada.expect_nobody();
 }
 
 #[test]
 fn fields_keep_their_order_and_their_duplicates_and_ours_are_ours() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(
         &ada,
         "GET http://Pi:80/a?b HTTP/1.1\r\nAccept: b\r\nHost: other\r\nKeep-Alive: 5\r\n\
          Connection: keep-alive, X-Secret\r\nX-Secret: s\r\nX-Forwarded-For: 1.2.3.4\r\n\
@@ -166,7 +166,7 @@ fn fields_keep_their_order_and_their_duplicates_and_ours_are_ours() {
 
 #[test]
 fn a_hundred_fields_and_sixty_kilobytes_pass_both_ways_byte_for_byte() {
-    let (ada, front) = one();
+    let (ada, lb) = one();
     let value = [&[b'a'; 590][..], b"\xe4\xff \t=;,\"", b"z"].concat();
     let mut fields = b"X-Empty: \r\nX-Empty: \r\n".to_vec();
     for number in 0..97 {
@@ -180,7 +180,7 @@ fn a_hundred_fields_and_sixty_kilobytes_pass_both_ways_byte_for_byte() {
         [line.as_bytes(), first.as_bytes(), &fields, last.as_bytes()].concat()
     };
     let request = whole("GET / HTTP/1.1\r\n", "Host: pi\r\n", "\r\n");
-    let mut client = front.client();
+    let mut client = lb.client();
     client.send(&request);
     let mut node = ada.accept();
     let expected = forwarded("GET /", "");
@@ -195,23 +195,23 @@ fn a_hundred_fields_and_sixty_kilobytes_pass_both_ways_byte_for_byte() {
 
 #[test]
 fn a_request_that_may_go_no_further_is_answered_here() {
-    let (ada, front) = one();
+    let (ada, lb) = one();
     for (method, status) in [("OPTIONS", "200 OK"), ("TRACE", "405 Method Not Allowed")] {
-        let got = front.ask(format!("{method} / HTTP/1.1\r\nHost: pi\r\nMax-Forwards: 0\r\n\r\n"));
+        let got = lb.ask(format!("{method} / HTTP/1.1\r\nHost: pi\r\nMax-Forwards: 0\r\n\r\n"));
         assert!(got.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{got}");
         assert!(got.contains("\r\nAllow: GET, HEAD, "), "{got}");
     }
     ada.expect_nobody();
     let (_client, mut node) =
-        front.send(&ada, "GET / HTTP/1.1\r\nHost: pi\r\nMax-Forwards: 0\r\n\r\n");
+        lb.send(&ada, "GET / HTTP/1.1\r\nHost: pi\r\nMax-Forwards: 0\r\n\r\n");
     node.expect(forwarded("GET /", "Max-Forwards: 0\r\n"));
 }
 
 #[test]
 fn a_node_may_switch_only_to_what_it_was_offered() {
     let switch = |to: &str| {
-        let (ada, front) = one();
-        let (mut client, mut node) = front.send(
+        let (ada, lb) = one();
+        let (mut client, mut node) = lb.send(
             &ada,
             "GET / HTTP/1.1\r\nHost: pi\r\nConnection: Upgrade\r\nUpgrade: a/1, WebSocket\r\n\r\n",
         );

@@ -4,14 +4,15 @@ use std::sync::atomic::Ordering;
 
 use picluster::cluster::health::Outcome;
 
-use super::front::{Front, GET, POST, answer, answer_of, one, wait_until_free};
-use super::wire::Puppet;
+use super::balancer::{GET, POST, TestBalancer, answer, answer_of, one, wait_until_free};
+use super::wire::ScriptedNode;
 
 #[test]
 fn requests_in_a_row_go_round_exactly_over_any_connections_and_workers() {
-    let nodes = [Puppet::greeter("ada"), Puppet::greeter("bob"), Puppet::greeter("cyd")];
-    let front = Front::with(&nodes.each_ref(), |setup| setup.workers = 4);
-    let mut clients: Vec<_> = (0..7).map(|_| front.client()).collect();
+    let nodes =
+        [ScriptedNode::greeter("ada"), ScriptedNode::greeter("bob"), ScriptedNode::greeter("cyd")];
+    let lb = TestBalancer::with(&nodes.each_ref(), |setup| setup.workers = 4);
+    let mut clients: Vec<_> = (0..7).map(|_| lb.client()).collect();
     for turn in 0..3 * 20 {
         let client = &mut clients[turn % 7];
         client.send(GET);
@@ -28,50 +29,50 @@ fn requests_in_a_row_go_round_exactly_over_any_connections_and_workers() {
 
 #[test]
 fn the_node_header_can_be_switched_off() {
-    let ada = Puppet::greeter("ada");
-    let front = Front::with(&[&ada], |setup| setup.node_header = false);
-    assert_eq!(front.ask(GET), "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nada");
+    let ada = ScriptedNode::greeter("ada");
+    let lb = TestBalancer::with(&[&ada], |setup| setup.node_header = false);
+    assert_eq!(lb.ask(GET), "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nada");
 }
 
 #[test]
 fn a_draining_node_serves_only_when_nothing_better_does() {
-    let (ada, bob) = (Puppet::greeter("ada"), Puppet::greeter("bob"));
-    let front = Front::before(&[&ada, &bob]);
-    front.publish([ada.draining(), bob.up()]);
+    let (ada, bob) = (ScriptedNode::greeter("ada"), ScriptedNode::greeter("bob"));
+    let lb = TestBalancer::before(&[&ada, &bob]);
+    lb.publish([ada.draining(), bob.up()]);
     for _ in 0..4 {
-        assert_eq!(front.ask(GET), answer_of("bob", "bob"));
+        assert_eq!(lb.ask(GET), answer_of("bob", "bob"));
     }
-    front.publish([ada.draining(), bob.down()]);
-    assert_eq!(front.ask(GET), answer_of("ada", "ada"));
+    lb.publish([ada.draining(), bob.down()]);
+    assert_eq!(lb.ask(GET), answer_of("ada", "ada"));
 }
 
 #[test]
-fn an_answer_that_says_draining_is_told_to_the_table_and_its_connection_is_not_kept() {
-    let (ada, mut front) = one();
-    let (mut client, mut node) = front.send(&ada, GET);
+fn an_answer_that_says_draining_is_reported_and_its_connection_not_kept() {
+    let (ada, mut lb) = one();
+    let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nx-picluster-state: draining\r\n\r\n");
     client.expect_head("HTTP/1.1 200 OK\r\n");
     node.expect_end();
-    front.wait_until_told(&ada, Outcome::Draining);
+    lb.wait_until_told(&ada, Outcome::Draining);
 }
 
 #[test]
-fn a_node_on_trial_gets_one_request_at_a_time_and_its_answer_is_told() {
-    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
-    let mut front = Front::before(&[&ada, &bob]);
-    front.publish([ada.on_trial(), bob.up()]);
-    let mut client = front.client();
+fn a_node_on_trial_gets_one_request_at_a_time_with_a_reported_answer() {
+    let (ada, bob) = (ScriptedNode::new("ada"), ScriptedNode::greeter("bob"));
+    let mut lb = TestBalancer::before(&[&ada, &bob]);
+    lb.publish([ada.on_trial(), bob.up()]);
+    let mut client = lb.client();
     client.send(GET);
     let mut node = ada.accept();
     node.head();
     for _ in 0..4 {
-        assert_eq!(front.ask(GET), answer_of("bob", "bob"));
+        assert_eq!(lb.ask(GET), answer_of("bob", "bob"));
     }
     // The head is enough: its body may take an hour.
     node.send("HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n");
     client.expect_head("HTTP/1.1 404 Not Found\r\n");
-    front.wait_until_told(&ada, Outcome::Answered);
+    lb.wait_until_told(&ada, Outcome::Answered);
     node.send("ok");
     client.expect("ok");
     wait_until_free(&ada);
@@ -83,12 +84,12 @@ fn a_node_on_trial_gets_one_request_at_a_time_and_its_answer_is_told() {
 
 #[test]
 fn a_trial_is_never_made_with_what_could_not_be_sent_again() {
-    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
-    let front = Front::before(&[&ada, &bob]);
-    front.publish([ada.on_trial(), bob.up()]);
-    assert_eq!(front.ask(POST), answer_of("bob", "bob"));
+    let (ada, bob) = (ScriptedNode::new("ada"), ScriptedNode::greeter("bob"));
+    let lb = TestBalancer::before(&[&ada, &bob]);
+    lb.publish([ada.on_trial(), bob.up()]);
+    assert_eq!(lb.ask(POST), answer_of("bob", "bob"));
     // Its body has not come whole.
-    let mut client = front.client();
+    let mut client = lb.client();
     client.send("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\n\r\nhel");
     client.expect_head("HTTP/1.1 200 OK\r\n");
     ada.expect_nobody();
@@ -96,33 +97,33 @@ fn a_trial_is_never_made_with_what_could_not_be_sent_again() {
 
 #[test]
 fn a_trial_request_that_dies_is_answered_elsewhere() {
-    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
-    let mut front = Front::before(&[&ada, &bob]);
-    front.publish([ada.on_trial(), bob.up()]);
-    let mut client = front.client();
+    let (ada, bob) = (ScriptedNode::new("ada"), ScriptedNode::greeter("bob"));
+    let mut lb = TestBalancer::before(&[&ada, &bob]);
+    lb.publish([ada.on_trial(), bob.up()]);
+    let mut client = lb.client();
     client.send(GET);
     let mut node = ada.accept();
     node.head();
     node.reset();
     client.expect(answer_of("bob", "bob"));
-    front.wait_until_told(&ada, Outcome::Broken);
-    assert_eq!(front.failed(), 0);
+    lb.wait_until_told(&ada, Outcome::Broken);
+    assert_eq!(lb.failed(), 0);
 }
 
 #[test]
 fn nodes_on_trial_serve_everything_when_nobody_else_does() {
-    let ada = Puppet::greeter("ada");
-    let mut front = Front::before(&[&ada]);
-    front.publish([ada.on_trial()]);
-    assert_eq!(front.ask(POST), answer_of("ada", "ada"));
-    front.wait_until_told(&ada, Outcome::Answered);
+    let ada = ScriptedNode::greeter("ada");
+    let mut lb = TestBalancer::before(&[&ada]);
+    lb.publish([ada.on_trial()]);
+    assert_eq!(lb.ask(POST), answer_of("ada", "ada"));
+    lb.wait_until_told(&ada, Outcome::Answered);
 }
 
 #[test]
-fn only_every_fifth_error_in_a_row_is_told_and_a_good_answer_begins_anew() {
-    let ada = Puppet::new("ada");
-    let mut front = Front::before(&[&ada]);
-    let mut client = front.client();
+fn every_fifth_error_in_a_row_is_reported_and_a_good_answer_starts_anew() {
+    let ada = ScriptedNode::new("ada");
+    let mut lb = TestBalancer::before(&[&ada]);
+    let mut client = lb.client();
     let mut node = None;
     let mut ask = |status: &str| {
         client.send(GET);
@@ -134,24 +135,24 @@ fn only_every_fifth_error_in_a_row_is_told_and_a_good_answer_begins_anew() {
     (0..4).for_each(|_| ask("503 No"));
     ask("404 Not Found");
     (0..4).for_each(|_| ask("500 Broken"));
-    assert!(!front.told(&ada).contains(&Outcome::Erring));
+    assert!(!lb.told(&ada).contains(&Outcome::Erring));
     ask("502 Bad");
-    front.wait_until_told(&ada, Outcome::Erring);
+    lb.wait_until_told(&ada, Outcome::Erring);
     (0..4).for_each(|_| ask("500 Broken"));
-    assert!(!front.told(&ada).contains(&Outcome::Erring));
+    assert!(!lb.told(&ada).contains(&Outcome::Erring));
 }
 
 #[test]
 fn a_suspect_keeps_what_it_was_sent_while_nobody_else_serves() {
-    let (ada, bob) = (Puppet::new("ada"), Puppet::greeter("bob"));
-    let front = Front::before(&[&ada]);
-    front.publish([ada.suspect(), bob.down()]);
-    let mut client = front.client();
+    let (ada, bob) = (ScriptedNode::new("ada"), ScriptedNode::greeter("bob"));
+    let lb = TestBalancer::before(&[&ada]);
+    lb.publish([ada.suspect(), bob.down()]);
+    let mut client = lb.client();
     client.send(GET);
     let mut node = ada.accept();
     node.head();
     // Long enough to be in doubt.
     client.expect_silence(std::time::Duration::from_millis(500));
-    front.publish([ada.suspect(), bob.up()]);
+    lb.publish([ada.suspect(), bob.up()]);
     client.expect(answer_of("bob", "bob"));
 }

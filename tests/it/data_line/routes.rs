@@ -7,8 +7,8 @@ use picluster::cluster::health::Health;
 use picluster::cluster::node::Offer;
 use picluster::cluster::pool::Member;
 
-use super::front::{Front, GET, answer, answer_of, forwarded};
-use super::wire::Puppet;
+use super::balancer::{GET, TestBalancer, answer, answer_of, forwarded};
+use super::wire::ScriptedNode;
 
 fn offer(service: &str, hosts: &[&str], path: &str) -> Offer {
     Offer {
@@ -24,15 +24,15 @@ fn get(host: &str, target: &str) -> String {
 }
 
 /// Before nothing: its nodes are published later.
-fn front() -> Front {
-    Front::before(&[])
+fn lb() -> TestBalancer {
+    TestBalancer::before(&[])
 }
 
 #[test]
-fn a_request_goes_to_the_service_of_its_host_else_of_its_path_else_to_what_takes_the_rest() {
-    let [ada, bob, cyd] = ["ada", "bob", "cyd"].map(Puppet::greeter);
-    let front = front();
-    front.publish([
+fn a_request_goes_to_the_service_of_its_host_then_path_then_the_default() {
+    let [ada, bob, cyd] = ["ada", "bob", "cyd"].map(ScriptedNode::greeter);
+    let lb = lb();
+    lb.publish([
         ada.up(),
         bob.serving(offer("blog", &["blog.local"], "/")),
         cyd.serving(offer("wiki", &[], "/wiki")),
@@ -46,33 +46,33 @@ fn a_request_goes_to_the_service_of_its_host_else_of_its_path_else_to_what_takes
         ("pi", "/wikipedia", "ada"),
     ] {
         for _ in 0..2 {
-            assert_eq!(front.ask(get(host, target)), answer_of(name, name), "{host} {target}");
+            assert_eq!(lb.ask(get(host, target)), answer_of(name, name), "{host} {target}");
         }
     }
     let absolute = "GET http://blog.local/x HTTP/1.1\r\nHost: pi\r\n\r\n";
-    assert_eq!(front.ask(absolute), answer_of("bob", "bob"));
+    assert_eq!(lb.ask(absolute), answer_of("bob", "bob"));
 }
 
 #[test]
 fn each_service_has_a_rotation_of_its_own_and_weights_count_in_it() {
-    let [ada, bob, cyd] = ["ada", "bob", "cyd"].map(Puppet::greeter);
-    let front = front();
+    let [ada, bob, cyd] = ["ada", "bob", "cyd"].map(ScriptedNode::greeter);
+    let lb = lb();
     let heavy = Offer { weight: 3, ..offer("blog", &["blog.local"], "/") };
     let light = Offer { weight: 1, ..heavy.clone() };
-    front.publish([ada.up(), bob.serving(heavy), cyd.serving(light)]);
+    lb.publish([ada.up(), bob.serving(heavy), cyd.serving(light)]);
     for _ in 0..8 {
-        front.ask(GET);
-        front.ask(get("blog.local", "/"));
+        lb.ask(GET);
+        lb.ask(get("blog.local", "/"));
     }
     let served = [&ada, &bob, &cyd].map(|node| node.counters.requests.load(Ordering::Relaxed));
     assert_eq!(served, [8, 6, 2]);
 }
 
 #[test]
-fn a_path_that_is_cut_off_is_told_to_the_node_and_its_query_stays() {
-    let ada = Puppet::new("ada");
-    let front = front();
-    front.publish([ada.serving(Offer { strip: true, ..offer("blog", &[], "/blog") })]);
+fn a_path_that_is_cut_off_is_named_to_the_node_and_its_query_stays() {
+    let ada = ScriptedNode::new("ada");
+    let lb = lb();
+    lb.publish([ada.serving(Offer { strip: true, ..offer("blog", &[], "/blog") })]);
     for (target, seen) in [
         ("/blog", "/"),
         ("/blog?a=/b", "/?a=/b"),
@@ -82,7 +82,7 @@ fn a_path_that_is_cut_off_is_told_to_the_node_and_its_query_stays() {
     ] {
         let request =
             format!("GET {target} HTTP/1.1\r\nHost: pi\r\nX-Forwarded-Prefix: /forged\r\n\r\n");
-        let (mut client, mut node) = front.send(&ada, request);
+        let (mut client, mut node) = lb.send(&ada, request);
         let plain = forwarded(&format!("GET {seen}"), "");
         let told = "X-Forwarded-Host: pi\r\n";
         node.expect(plain.replace(told, &format!("{told}X-Forwarded-Prefix: /blog\r\n")));
@@ -92,41 +92,41 @@ fn a_path_that_is_cut_off_is_told_to_the_node_and_its_query_stays() {
 }
 
 #[test]
-fn what_is_between_balancer_and_node_is_not_reached_behind_a_path_that_is_cut_off() {
-    let ada = Puppet::greeter("ada");
-    let front = front();
-    front.publish([ada.serving(Offer { strip: true, ..offer("blog", &[], "/blog") })]);
+fn a_stripped_path_does_not_lead_to_the_private_paths_of_a_node() {
+    let ada = ScriptedNode::greeter("ada");
+    let lb = lb();
+    lb.publish([ada.serving(Offer { strip: true, ..offer("blog", &[], "/blog") })]);
     for path in ["/blog/.picluster/health", "/blog//.picluster/drain", "/blog/%2epicluster/x"] {
-        let answer = front.ask(get("pi", path));
+        let answer = lb.ask(get("pi", path));
         assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{path}: {answer}");
     }
-    assert_eq!(front.counts().rejects.all(), [("private", 3)].into());
-    assert_eq!(front.ask(get("pi", "/blog/a/.picluster")), answer_of("ada", "ada"));
+    assert_eq!(lb.counts().rejects.all(), [("private", 3)].into());
+    assert_eq!(lb.ask(get("pi", "/blog/a/.picluster")), answer_of("ada", "ada"));
 }
 
 #[test]
-fn a_path_that_could_be_read_as_anothers_is_refused_where_paths_count_and_only_there() {
-    let [ada, bob] = ["ada", "bob"].map(Puppet::greeter);
-    let front = front();
+fn a_path_with_two_readings_is_refused_where_paths_count_and_only_there() {
+    let [ada, bob] = ["ada", "bob"].map(ScriptedNode::greeter);
+    let lb = lb();
     let targets = ["/blog/../x", "/x/%2e%2e/blog", "/blog/..;/x", "/blog\\..\\x", "/blog%2f..%2fx"];
-    front.publish([ada.up(), bob.serving(offer("blog", &["blog.local"], "/"))]);
+    lb.publish([ada.up(), bob.serving(offer("blog", &["blog.local"], "/"))]);
     for target in targets {
-        assert_eq!(front.ask(get("pi", target)), answer_of("ada", "ada"), "{target}");
+        assert_eq!(lb.ask(get("pi", target)), answer_of("ada", "ada"), "{target}");
     }
-    front.publish([ada.up(), bob.serving(offer("blog", &[], "/blog"))]);
+    lb.publish([ada.up(), bob.serving(offer("blog", &[], "/blog"))]);
     for target in targets {
-        let answer = front.ask(get("pi", target));
+        let answer = lb.ask(get("pi", target));
         assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{target}: {answer}");
     }
-    assert_eq!(front.counts().rejects.all(), [("dot_segment", 5)].into());
+    assert_eq!(lb.counts().rejects.all(), [("dot_segment", 5)].into());
 }
 
 #[test]
-fn a_request_for_no_route_is_told_which_there_are_in_the_form_it_asks_for() {
-    let ada = Puppet::greeter("ada");
-    let front = front();
-    front.publish([ada.serving(offer("blog", &["blog.local"], "/"))]);
-    let mut client = front.client();
+fn a_request_for_no_route_gets_the_list_of_routes_in_the_form_it_wants() {
+    let ada = ScriptedNode::greeter("ada");
+    let lb = lb();
+    lb.publish([ada.serving(offer("blog", &["blog.local"], "/"))]);
+    let mut client = lb.client();
     client.send(GET);
     client.expect_head("HTTP/1.1 404 Not Found\r\n");
     client.expect("404 Not Found: no application of this network takes this address\n");
@@ -143,39 +143,39 @@ fn a_request_for_no_route_is_told_which_there_are_in_the_form_it_asks_for() {
         page.contains("<a href=\"//blog.local:8000/\">blog.local</a> <small>blog</small>"),
         "{page}"
     );
-    assert_eq!(front.counts().rejects.all(), [("no_route", 2)].into());
-    assert_eq!(front.failed(), 0);
+    assert_eq!(lb.counts().rejects.all(), [("no_route", 2)].into());
+    assert_eq!(lb.failed(), 0);
 }
 
 #[test]
 fn a_service_without_a_usable_node_waits_and_says_so_and_the_others_go_on() {
-    let [ada, bob] = ["ada", "bob"].map(Puppet::greeter);
-    let front = front();
+    let [ada, bob] = ["ada", "bob"].map(ScriptedNode::greeter);
+    let lb = lb();
     let blog = || bob.serving(offer("blog", &["blog.local"], "/"));
-    front.publish([ada.up(), blog()]);
+    lb.publish([ada.up(), blog()]);
     // Down, then gone: its route is not handed to who takes the rest.
     let down = Member { health: Health::Down, ..blog() };
     for members in [vec![ada.up(), down], vec![ada.up()]] {
-        front.publish(members);
-        let mut waits = front.client();
+        lb.publish(members);
+        let mut waits = lb.client();
         waits.send(get("blog.local", "/"));
-        assert_eq!(front.ask(GET), answer_of("ada", "ada"));
+        assert_eq!(lb.ask(GET), answer_of("ada", "ada"));
         waits.expect_head("HTTP/1.1 503 Service Unavailable\r\n");
     }
-    let mut waits = front.client();
+    let mut waits = lb.client();
     waits.send(get("blog.local", "/"));
-    crate::lab::wait_until("it is held", || front.held() == 1);
-    front.publish([ada.up(), blog()]);
+    crate::lab::wait_until("it is held", || lb.held() == 1);
+    lb.publish([ada.up(), blog()]);
     waits.expect(answer_of("bob", "bob"));
 }
 
 #[test]
 fn a_request_is_tried_again_at_nodes_of_its_own_service_alone() {
-    let [ada, bob, cyd] = ["ada", "bob", "cyd"].map(Puppet::new);
-    let front = front();
+    let [ada, bob, cyd] = ["ada", "bob", "cyd"].map(ScriptedNode::new);
+    let lb = lb();
     let blog = || offer("blog", &["blog.local"], "/");
-    front.publish([ada.up(), bob.serving(blog()), cyd.serving(blog())]);
-    let mut client = front.client();
+    lb.publish([ada.up(), bob.serving(blog()), cyd.serving(blog())]);
+    let mut client = lb.client();
     client.send(get("blog.local", "/"));
     let mut first = bob.accept();
     first.head();
@@ -189,14 +189,14 @@ fn a_request_is_tried_again_at_nodes_of_its_own_service_alone() {
 
 #[test]
 fn a_request_that_came_before_any_node_is_routed_when_they_are_known() {
-    let [ada, bob] = ["ada", "bob"].map(Puppet::greeter);
-    let front = Front::with(&[], |setup| setup.age = Duration::ZERO);
-    let mut early = front.client();
+    let [ada, bob] = ["ada", "bob"].map(ScriptedNode::greeter);
+    let lb = TestBalancer::with(&[], |setup| setup.age = Duration::ZERO);
+    let mut early = lb.client();
     early.send(get("pi", "/blog/x"));
-    crate::lab::wait_until("it is held", || front.held() == 1);
+    crate::lab::wait_until("it is held", || lb.held() == 1);
     // Its own service comes last.
-    front.publish([ada.serving(offer("shop", &["shop.local"], "/"))]);
+    lb.publish([ada.serving(offer("shop", &["shop.local"], "/"))]);
     let strip = Offer { strip: true, ..offer("blog", &[], "/blog") };
-    front.publish([ada.serving(offer("shop", &["shop.local"], "/")), bob.serving(strip)]);
+    lb.publish([ada.serving(offer("shop", &["shop.local"], "/")), bob.serving(strip)]);
     early.expect(answer_of("bob", "bob"));
 }

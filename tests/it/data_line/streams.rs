@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::front::{GET, POST, answer, answer_of, forwarded_get, one, one_with, wait_until_free};
+use super::balancer::{
+    GET, POST, answer, answer_of, forwarded_get, one, one_with, wait_until_free,
+};
 
 /// How an answer that goes on and on begins, and an event in it.
 const STREAMS: [(&str, &str); 2] = [
@@ -14,8 +16,8 @@ const SHORT: Duration = Duration::from_millis(100);
 
 #[test]
 fn each_piece_of_a_stream_passes_at_once() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, GET);
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     client.expect_head("HTTP/1.1 200 OK\r\n");
@@ -32,12 +34,12 @@ fn each_piece_of_a_stream_passes_at_once() {
 #[test]
 fn events_pass_within_milliseconds_beside_a_client_that_does_not_read() {
     for (head, event) in STREAMS {
-        let (ada, front) = one();
-        let (_stuck, mut to_stuck) = front.send(&ada, GET);
+        let (ada, lb) = one();
+        let (_stuck, mut to_stuck) = lb.send(&ada, GET);
         to_stuck.head();
         to_stuck.send("HTTP/1.1 200 OK\r\n\r\n");
         to_stuck.send_pattern_until_stuck(64 << 20);
-        let (mut client, mut node) = front.send(&ada, GET);
+        let (mut client, mut node) = lb.send(&ada, GET);
         node.head();
         node.send(head);
         client.expect_head("HTTP/1.1 200 OK\r\n");
@@ -58,12 +60,12 @@ fn events_pass_within_milliseconds_beside_a_client_that_does_not_read() {
 
 #[test]
 fn a_long_poll_is_not_cut_by_what_a_client_may_take_for_its_request() {
-    let (ada, front) = one_with(|setup| {
+    let (ada, lb) = one_with(|setup| {
         (setup.limits.head, setup.limits.keep_alive) = (SHORT, SHORT);
         (setup.limits.body, setup.limits.send) = (SHORT, SHORT);
     });
     for request in [GET, POST] {
-        let (mut client, mut node) = front.send(&ada, request);
+        let (mut client, mut node) = lb.send(&ada, request);
         node.head();
         client.expect_silence(8 * SHORT);
         node.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
@@ -77,9 +79,9 @@ fn a_long_poll_is_not_cut_by_what_a_client_may_take_for_its_request() {
 #[test]
 fn a_client_that_ended_its_sending_and_hears_nothing_counts_as_gone() {
     for head in ["", STREAMS[0].0, STREAMS[1].0] {
-        let (ada, mut front) = one_with(|setup| setup.limits.half_closed = SHORT);
+        let (ada, mut lb) = one_with(|setup| setup.limits.half_closed = SHORT);
         // What lies behind the request does not hide the end.
-        let (client, mut node) = front.send(&ada, GET.repeat(2));
+        let (client, mut node) = lb.send(&ada, GET.repeat(2));
         node.head();
         node.send(head);
         let began = Instant::now();
@@ -88,15 +90,15 @@ fn a_client_that_ended_its_sending_and_hears_nothing_counts_as_gone() {
         let took = began.elapsed();
         assert!(took < Duration::from_secs(5), "{took:?}");
         wait_until_free(&ada);
-        assert!(!front.told(&ada).contains(&picluster::cluster::health::Outcome::Broken));
-        assert_eq!(front.failed(), 0);
+        assert!(!lb.told(&ada).contains(&picluster::cluster::health::Outcome::Broken));
+        assert_eq!(lb.failed(), 0);
     }
 }
 
 #[test]
 fn a_client_that_ended_its_sending_gets_an_answer_that_goes_on() {
-    let (ada, front) = one_with(|setup| setup.limits.half_closed = 30 * SHORT);
-    let (mut client, mut node) = front.send(&ada, GET);
+    let (ada, lb) = one_with(|setup| setup.limits.half_closed = 30 * SHORT);
+    let (mut client, mut node) = lb.send(&ada, GET);
     client.finish();
     node.head();
     node.send("HTTP/1.1 200 OK\r\n\r\n");
@@ -112,8 +114,8 @@ fn a_client_that_ended_its_sending_gets_an_answer_that_goes_on() {
 
 #[test]
 fn a_client_that_closed_is_known_by_the_next_event() {
-    let (ada, front) = one_with(|setup| setup.limits.half_closed = Duration::from_secs(60));
-    let (mut client, mut node) = front.send(&ada, GET);
+    let (ada, lb) = one_with(|setup| setup.limits.half_closed = Duration::from_secs(60));
+    let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
     node.send(STREAMS[0].0);
     client.expect_head("HTTP/1.1 200 OK\r\n");
@@ -121,41 +123,41 @@ fn a_client_that_closed_is_known_by_the_next_event() {
     node.send(STREAMS[0].1);
     assert!(node.rest().0.is_empty());
     wait_until_free(&ada);
-    assert_eq!(front.failed(), 0);
+    assert_eq!(lb.failed(), 0);
 }
 
 #[test]
 fn a_client_that_leaves_while_its_node_takes_no_body_frees_the_node() {
-    let (ada, front) = one();
+    let (ada, lb) = one();
     let put = "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 99999999\r\n\r\n";
-    let (mut client, _node) = front.send(&ada, put);
+    let (mut client, _node) = lb.send(&ada, put);
     client.send_pattern_until_stuck(64 << 20);
     client.reset();
     wait_until_free(&ada);
-    assert_eq!(front.failed(), 0);
+    assert_eq!(lb.failed(), 0);
 }
 
 #[test]
-fn an_answer_that_ends_with_its_connection_is_reset_when_the_drain_cuts_it() {
+fn an_answer_without_a_length_is_reset_when_the_drain_cuts_it() {
     for (request, head) in [(GET, STREAMS[1].0), (&GET.replace("1.1", "1.0"), STREAMS[0].0)] {
-        let (ada, front) = one();
-        let (mut client, mut node) = front.send(&ada, request);
+        let (ada, lb) = one();
+        let (mut client, mut node) = lb.send(&ada, request);
         node.head();
         node.send(head);
         client.expect_head("HTTP/1.1 200 OK\r\n");
-        front.drain(SHORT);
+        lb.drain(SHORT);
         let (rest, end) = client.rest();
         assert!(rest.is_empty() && end.is_err(), "it looks whole");
-        front.join();
+        lb.join();
     }
 }
 
 #[test]
 fn an_answer_that_ends_with_its_connection_ends_properly() {
-    let (ada, front) = one();
+    let (ada, lb) = one();
     for request in [GET, &GET.replace("1.1", "1.0")] {
         for given in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n"] {
-            let (mut client, mut node) = front.send(&ada, request);
+            let (mut client, mut node) = lb.send(&ada, request);
             node.head();
             node.send(given);
             node.send_pattern(1 << 20);
@@ -170,13 +172,13 @@ fn an_answer_that_ends_with_its_connection_ends_properly() {
 
 #[test]
 fn a_bad_answer_after_which_nothing_went_down_is_a_502_that_ends_properly() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, GET.replace("1.1", "1.0"));
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, GET.replace("1.1", "1.0"));
     node.head();
     node.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk");
     client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
     assert!(client.rest().1.is_ok());
-    let (mut client, mut node) = front.send(&ada, GET);
+    let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
     node.send(answer("1"));
     client.expect(answer_of("ada", "1"));

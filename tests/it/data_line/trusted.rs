@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use picluster::cluster::config::TrustedProxies;
 
-use super::front::{Front, GET, answer};
-use super::wire::Puppet;
+use super::balancer::{GET, TestBalancer, answer};
+use super::wire::ScriptedNode;
 
 /// A balancer that believes loopback, and what its node gets for these bytes.
-fn believing(proxy_protocol: bool, ada: &Puppet) -> Front {
-    Front::with(&[ada], |setup| {
+fn believing(proxy_protocol: bool, ada: &ScriptedNode) -> TestBalancer {
+    TestBalancer::with(&[ada], |setup| {
         let networks = vec!["127.0.0.0/8".parse().unwrap()];
         setup.trusted_proxies = TrustedProxies { networks, proxy_protocol };
         setup.limits.head = Duration::from_millis(300);
@@ -25,10 +25,10 @@ fn version_2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
 const FROM_192_0_2_1: &[u8] = &[192, 0, 2, 1, 10, 0, 0, 1, 0x12, 0x34, 0, 80];
 
 #[test]
-fn what_a_trusted_proxy_says_of_the_client_reaches_the_node() {
-    let ada = Puppet::new("ada");
-    let front = believing(false, &ada);
-    let mut client = front.client();
+fn the_client_that_a_trusted_proxy_names_reaches_the_node() {
+    let ada = ScriptedNode::new("ada");
+    let lb = believing(false, &ada);
+    let mut client = lb.client();
     client.send(
         "GET / HTTP/1.1\r\nHost: pi\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n\
          X-Request-Id: abc\r\n\r\n",
@@ -44,13 +44,13 @@ fn what_a_trusted_proxy_says_of_the_client_reaches_the_node() {
 
 #[test]
 fn a_request_keeps_its_id_when_it_is_sent_again() {
-    let (ada, bob) = (Puppet::new("ada"), Puppet::new("bob"));
-    let front = Front::before(&[&ada, &bob]);
+    let (ada, bob) = (ScriptedNode::new("ada"), ScriptedNode::new("bob"));
+    let lb = TestBalancer::before(&[&ada, &bob]);
     let id = |head: &str| {
         let line = head.lines().find_map(|line| line.strip_prefix("X-Request-Id: "));
         line.expect("a node gets an id").to_owned()
     };
-    let mut client = front.client();
+    let mut client = lb.client();
     client.send(GET);
     let mut node = ada.accept();
     let first = id(&node.head());
@@ -80,9 +80,9 @@ fn the_proxy_protocol_says_who_the_client_is() {
         (version_2(0x20, 0x11, FROM_192_0_2_1), "127.0.0.1"),
     ] {
         for bytewise in [false, true] {
-            let ada = Puppet::new("ada");
-            let front = believing(true, &ada);
-            let mut client = front.client();
+            let ada = ScriptedNode::new("ada");
+            let lb = believing(true, &ada);
+            let mut client = lb.client();
             client.send_in_pieces([&introduction, GET.as_bytes()].concat(), bytewise);
             let head = ada.accept().head();
             let line = format!("\r\nX-Forwarded-For: {from}\r\n");
@@ -100,9 +100,9 @@ fn a_client_behind_the_proxy_protocol_is_believed_nothing() {
         ("PROXY TCP4 127.0.0.5 10.0.0.1 4660 80\r\n", "127.0.0.5"),
         ("PROXY UNKNOWN\r\n", "127.0.0.1"),
     ] {
-        let ada = Puppet::new("ada");
-        let front = believing(true, &ada);
-        let mut client = front.client();
+        let ada = ScriptedNode::new("ada");
+        let lb = believing(true, &ada);
+        let mut client = lb.client();
         client.send(introduction);
         client.send("GET / HTTP/1.1\r\nHost: pi\r\nX-Forwarded-For: 10.9.9.9\r\n\r\n");
         let head = ada.accept().head();
@@ -112,9 +112,9 @@ fn a_client_behind_the_proxy_protocol_is_believed_nothing() {
 
 #[test]
 fn a_proxy_that_ended_tls_says_so_and_the_node_hears_it() {
-    let ada = Puppet::new("ada");
-    let front = believing(true, &ada);
-    let mut client = front.client();
+    let ada = ScriptedNode::new("ada");
+    let lb = believing(true, &ada);
+    let mut client = lb.client();
     client.send(version_2(0x21, 0x11, &[FROM_192_0_2_1, b"\x20\0\x05\x01\0\0\0\0"].concat()));
     client.send(GET);
     let head = ada.accept().head();
@@ -123,7 +123,7 @@ fn a_proxy_that_ended_tls_says_so_and_the_node_hears_it() {
 }
 
 #[test]
-fn a_trusted_proxy_that_introduces_nobody_is_told_so() {
+fn a_trusted_proxy_that_introduces_nobody_gets_a_refusal() {
     let too_long = version_2(0x21, 0x11, &vec![0; 60_000]);
     for bytes in [
         GET.as_bytes(),
@@ -135,9 +135,9 @@ fn a_trusted_proxy_that_introduces_nobody_is_told_so() {
         &version_2(0x21, 0x11, &[0; 4]),
         &too_long,
     ] {
-        let ada = Puppet::new("ada");
-        let front = believing(true, &ada);
-        let mut client = front.client();
+        let ada = ScriptedNode::new("ada");
+        let lb = believing(true, &ada);
+        let mut client = lb.client();
         client.send_what_is_taken(bytes);
         let head = client.expect_head("HTTP/1.1 400 Bad Request\r\n");
         assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
@@ -147,27 +147,27 @@ fn a_trusted_proxy_that_introduces_nobody_is_told_so() {
 
 #[test]
 fn a_trusted_proxy_has_to_introduce_its_client_in_time_and_may_only_look() {
-    let ada = Puppet::new("ada");
-    let front = believing(true, &ada);
-    let mut client = front.client();
+    let ada = ScriptedNode::new("ada");
+    let lb = believing(true, &ada);
+    let mut client = lb.client();
     client.send("PROXY TCP4 192.0.2.1");
     client.expect_head("HTTP/1.1 408 Request Timeout\r\n");
-    let mut looks = front.client();
+    let mut looks = lb.client();
     looks.finish();
     looks.expect_end();
 }
 
 #[test]
 fn nobody_else_may_use_the_proxy_protocol() {
-    let ada = Puppet::new("ada");
-    let front = Front::with(&[&ada], |setup| {
+    let ada = ScriptedNode::new("ada");
+    let lb = TestBalancer::with(&[&ada], |setup| {
         let networks = vec!["10.0.0.0/8".parse().unwrap()];
         setup.trusted_proxies = TrustedProxies { networks, proxy_protocol: true };
     });
-    let got = front.ask(format!("PROXY TCP4 192.0.2.1 10.0.0.1 4660 80\r\n{GET}"));
+    let got = lb.ask(format!("PROXY TCP4 192.0.2.1 10.0.0.1 4660 80\r\n{GET}"));
     assert!(got.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{got}");
     ada.expect_nobody();
-    let mut client = front.client();
+    let mut client = lb.client();
     client.send(GET);
     assert!(ada.accept().head().contains("\r\nX-Forwarded-For: 127.0.0.1\r\n"));
 }

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use super::front::{Front, GET, answer, answer_of, forwarded_get, one, one_with, wait_until_free};
-use super::wire::{Puppet, Wire};
+use super::balancer::{
+    GET, TestBalancer, answer, answer_of, forwarded_get, one, one_with, wait_until_free,
+};
+use super::wire::{ScriptedNode, Wire};
 
 const OFFER: &str = "GET / HTTP/1.1\r\nHost: pi\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n";
 const SWITCH: &str =
     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n";
 
 /// A client and a node that have switched protocols.
-fn tunnel(ada: &Puppet, front: &Front) -> (Wire, Wire) {
-    let (mut client, mut node) = front.send(ada, format!("{OFFER}early"));
+fn tunnel(ada: &ScriptedNode, lb: &TestBalancer) -> (Wire, Wire) {
+    let (mut client, mut node) = lb.send(ada, format!("{OFFER}early"));
     node.expect_head("GET / HTTP/1.1\r\nHost: pi\r\nConnection: upgrade\r\nUpgrade: chat\r\n");
     node.expect_silence(Duration::from_millis(30));
     node.send(format!("{SWITCH}first"));
@@ -23,8 +25,8 @@ fn tunnel(ada: &Puppet, front: &Front) -> (Wire, Wire) {
 
 #[test]
 fn a_tunnel_carries_both_ways_and_nothing_before_its_101() {
-    let (ada, front) = one();
-    let (mut client, mut node) = tunnel(&ada, &front);
+    let (ada, lb) = one();
+    let (mut client, mut node) = tunnel(&ada, &lb);
     client.send("GET / HTTP/1.1\r\n\r\n");
     node.expect("GET / HTTP/1.1\r\n\r\n");
     node.send(vec![0; 100_000]);
@@ -33,8 +35,8 @@ fn a_tunnel_carries_both_ways_and_nothing_before_its_101() {
 
 #[test]
 fn a_side_of_a_tunnel_may_end_before_the_other() {
-    let (ada, front) = one();
-    let (mut client, mut node) = tunnel(&ada, &front);
+    let (ada, lb) = one();
+    let (mut client, mut node) = tunnel(&ada, &lb);
     client.finish();
     node.expect_end();
     node.send("still here");
@@ -47,15 +49,15 @@ fn a_side_of_a_tunnel_may_end_before_the_other() {
 #[test]
 fn a_tunnel_in_which_nothing_moves_is_cut() {
     let limit = Duration::from_millis(100);
-    let (ada, front) = one_with(|setup| setup.limits.tunnel = limit);
-    let (mut client, mut node) = tunnel(&ada, &front);
+    let (ada, lb) = one_with(|setup| setup.limits.tunnel = limit);
+    let (mut client, mut node) = tunnel(&ada, &lb);
     assert!(client.rest().0.is_empty() && node.rest().0.is_empty());
 }
 
 #[test]
 fn an_offer_that_is_declined_is_an_ordinary_request() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, format!("{OFFER}{GET}"));
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, format!("{OFFER}{GET}"));
     node.head();
     node.send(answer("1"));
     client.expect(answer_of("ada", "1"));
@@ -64,8 +66,8 @@ fn an_offer_that_is_declined_is_an_ordinary_request() {
 
 #[test]
 fn a_101_that_nobody_asked_for_is_a_bad_answer() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, GET);
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
     node.send(SWITCH);
     client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
@@ -74,8 +76,8 @@ fn a_101_that_nobody_asked_for_is_a_bad_answer() {
 
 #[test]
 fn an_offer_that_is_declined_leaves_early_bytes_to_be_judged_as_a_request() {
-    let (ada, front) = one();
-    let (mut client, mut node) = front.send(&ada, format!("{OFFER}\x01\x05hello"));
+    let (ada, lb) = one();
+    let (mut client, mut node) = lb.send(&ada, format!("{OFFER}\x01\x05hello"));
     node.head();
     node.send("HTTP/1.1 426 Use HTTP\r\nContent-Length: 0\r\n\r\n");
     client.expect_head("HTTP/1.1 426 Use HTTP\r\n");
@@ -85,8 +87,8 @@ fn an_offer_that_is_declined_leaves_early_bytes_to_be_judged_as_a_request() {
 
 #[test]
 fn interim_answers_may_come_before_the_101() {
-    let (ada, front) = one_with(|setup| setup.node_header = false);
-    let (mut client, mut node) = front.send(&ada, format!("{OFFER}early"));
+    let (ada, lb) = one_with(|setup| setup.node_header = false);
+    let (mut client, mut node) = lb.send(&ada, format!("{OFFER}early"));
     node.head();
     let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     node.send(format!("{hints}{SWITCH}first"));
@@ -99,8 +101,8 @@ fn interim_answers_may_come_before_the_101() {
 #[test]
 fn a_reset_passes_through_a_tunnel() {
     for by_client in [true, false] {
-        let (ada, front) = one();
-        let (client, node) = tunnel(&ada, &front);
+        let (ada, lb) = one();
+        let (client, node) = tunnel(&ada, &lb);
         let (from, mut to) = if by_client { (client, node) } else { (node, client) };
         from.reset();
         let (rest, end) = to.rest();
@@ -113,8 +115,8 @@ fn a_reset_passes_through_a_tunnel() {
 fn a_tunnel_in_which_one_side_speaks_is_not_silent() {
     for by_client in [true, false] {
         let limit = Duration::from_secs(2);
-        let (ada, front) = one_with(|setup| setup.limits.tunnel = limit);
-        let (client, node) = tunnel(&ada, &front);
+        let (ada, lb) = one_with(|setup| setup.limits.tunnel = limit);
+        let (client, node) = tunnel(&ada, &lb);
         let (mut from, mut to) = if by_client { (client, node) } else { (node, client) };
         for _ in 0..6 {
             from.expect_silence(limit / 4);
@@ -127,16 +129,16 @@ fn a_tunnel_in_which_one_side_speaks_is_not_silent() {
 }
 
 #[test]
-fn a_side_of_a_tunnel_that_does_not_read_stops_the_other_and_loses_nothing() {
+fn a_tunnel_side_that_does_not_read_stops_the_other_and_loses_nothing() {
     let most = 64 << 20;
     let soon = Duration::from_millis(100);
     for by_client in [true, false] {
         // Whoever lets the other wait in a tunnel is not late with anything but the tunnel's limit.
-        let (ada, front) = one_with(|setup| {
+        let (ada, lb) = one_with(|setup| {
             (setup.limits.send, setup.limits.body, setup.limits.answer_body) = (soon, soon, soon);
             (setup.limits.head, setup.limits.keep_alive) = (soon, soon);
         });
-        let (client, node) = tunnel(&ada, &front);
+        let (client, node) = tunnel(&ada, &lb);
         let (mut from, mut to) = if by_client { (client, node) } else { (node, client) };
         let sent = from.send_pattern_until_stuck(most);
         println!("taken before it stopped: {sent} bytes, by the client: {by_client}");
@@ -153,34 +155,34 @@ fn a_side_of_a_tunnel_that_does_not_read_stops_the_other_and_loses_nothing() {
 #[test]
 fn a_tunnel_in_which_nobody_takes_anything_is_silent() {
     let limit = Duration::from_secs(2);
-    let (ada, front) = one_with(|setup| setup.limits.tunnel = limit);
-    let (mut client, _node) = tunnel(&ada, &front);
+    let (ada, lb) = one_with(|setup| setup.limits.tunnel = limit);
+    let (mut client, _node) = tunnel(&ada, &lb);
     client.send_pattern_until_stuck(64 << 20);
     assert!(client.rest().1.is_err());
     wait_until_free(&ada);
 }
 
 #[test]
-fn a_tunnel_lives_on_through_the_drain_until_its_deadline_and_is_reset_then() {
-    let (ada, front) = one();
-    let (mut client, mut node) = tunnel(&ada, &front);
-    front.drain(Duration::from_secs(2));
+fn a_tunnel_lives_through_the_drain_until_its_deadline_and_is_reset_then() {
+    let (ada, lb) = one();
+    let (mut client, mut node) = tunnel(&ada, &lb);
+    lb.drain(Duration::from_secs(2));
     client.expect_silence(Duration::from_millis(700));
     client.send("ping");
     node.expect("ping");
     for end in [client.rest().1, node.rest().1] {
         assert!(end.is_err());
     }
-    front.join();
+    lb.join();
 }
 
 #[test]
 #[ignore = "slow tier: takes ten minutes"]
 fn a_websocket_echoes_after_ten_minutes_of_silence() {
-    let (ada, front) = one();
+    let (ada, lb) = one();
     let offer = "GET /chat HTTP/1.1\r\nHost: pi\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-    let (mut client, mut node) = front.send(&ada, offer);
+    let (mut client, mut node) = lb.send(&ada, offer);
     let head = node.expect_head("GET /chat HTTP/1.1\r\n");
     for field in ["Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="] {
         assert!(head.contains(&format!("\r\n{field}\r\n")), "{head}");

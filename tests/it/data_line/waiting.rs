@@ -5,54 +5,56 @@ use std::time::{Duration, Instant};
 
 use picluster::cluster::health::Outcome;
 
-use super::front::{Front, GET, answer, answer_of, forwarded_get, one, one_with, wait_until_free};
-use super::wire::Puppet;
+use super::balancer::{
+    GET, TestBalancer, answer, answer_of, forwarded_get, one, one_with, wait_until_free,
+};
+use super::wire::ScriptedNode;
 use crate::lab::wait_until;
 
 const SHORT: Duration = Duration::from_millis(100);
 
 #[test]
 fn a_request_without_a_node_waits_for_one_and_is_woken() {
-    let ada = Puppet::greeter("ada");
-    let front = Front::with(&[&ada], |setup| setup.hold = Duration::from_secs(60));
-    front.publish([ada.down()]);
-    let mut client = front.client();
+    let ada = ScriptedNode::greeter("ada");
+    let lb = TestBalancer::with(&[&ada], |setup| setup.hold = Duration::from_secs(60));
+    lb.publish([ada.down()]);
+    let mut client = lb.client();
     client.send(GET);
-    wait_until("it is held", || front.held() == 1);
-    front.publish([ada.up()]);
+    wait_until("it is held", || lb.held() == 1);
+    lb.publish([ada.up()]);
     client.expect(answer_of("ada", "ada"));
-    assert_eq!((front.held(), front.failed()), (0, 0));
+    assert_eq!((lb.held(), lb.failed()), (0, 0));
 }
 
 #[test]
-fn a_request_that_waited_in_vain_is_told_when_to_come_again() {
-    let (ada, front) = one_with(|setup| setup.hold = SHORT);
-    front.publish([ada.down()]);
+fn a_request_that_got_no_node_learns_when_to_come_again() {
+    let (ada, lb) = one_with(|setup| setup.hold = SHORT);
+    lb.publish([ada.down()]);
     let began = Instant::now();
-    let got = front.ask(GET);
+    let got = lb.ask(GET);
     assert!(began.elapsed() >= SHORT);
     assert!(got.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{got}");
     assert!(got.contains("\r\nRetry-After: 1\r\n") && !got.contains("teach"), "{got}");
-    assert_eq!((front.held(), front.failed()), (0, 1));
+    assert_eq!((lb.held(), lb.failed()), (0, 1));
     ada.expect_nobody();
 }
 
 #[test]
-fn only_so_many_requests_are_held() {
-    let ada = Puppet::greeter("ada");
-    let front = Front::with(&[&ada], |setup| {
+fn a_limited_number_of_requests_is_held() {
+    let ada = ScriptedNode::greeter("ada");
+    let lb = TestBalancer::with(&[&ada], |setup| {
         setup.hold = Duration::from_secs(60);
         setup.limits.held = 2;
     });
-    front.publish([]);
-    let mut held = [front.client(), front.client()];
+    lb.publish([]);
+    let mut held = [lb.client(), lb.client()];
     for client in &mut held {
         client.send(GET);
     }
-    wait_until("two are held", || front.held() == 2);
-    let got = front.ask(GET);
+    wait_until("two are held", || lb.held() == 2);
+    let got = lb.ask(GET);
     assert!(got.starts_with("HTTP/1.1 503 ") && got.contains("too many requests"), "{got}");
-    front.publish([ada.up()]);
+    lb.publish([ada.up()]);
     for client in &mut held {
         client.expect(answer_of("ada", "ada"));
     }
@@ -60,42 +62,42 @@ fn only_so_many_requests_are_held() {
 
 #[test]
 fn a_cluster_that_never_had_a_node_teaches_at_once() {
-    let front = Front::before(&[]);
-    let got = front.ask(GET);
+    let lb = TestBalancer::before(&[]);
+    let got = lb.ask(GET);
     assert!(got.starts_with("HTTP/1.1 503 ") && got.ends_with("\r\n\r\nteach\n"), "{got}");
-    let got = front.ask("GET / HTTP/1.1\r\nHost: pi\r\nAccept: text/html,*/*\r\n\r\n");
+    let got = lb.ask("GET / HTTP/1.1\r\nHost: pi\r\nAccept: text/html,*/*\r\n\r\n");
     assert!(got.contains("Content-Type: text/html") && got.ends_with("<p>teach"), "{got}");
 }
 
 #[test]
 fn a_balancer_that_has_just_started_gives_nodes_a_moment_to_be_found() {
-    let ada = Puppet::greeter("ada");
-    let front = Front::with(&[], |setup| setup.age = Duration::ZERO);
-    let mut client = front.client();
+    let ada = ScriptedNode::greeter("ada");
+    let lb = TestBalancer::with(&[], |setup| setup.age = Duration::ZERO);
+    let mut client = lb.client();
     client.send(GET);
-    wait_until("it is held", || front.held() == 1);
-    front.publish([ada.up()]);
+    wait_until("it is held", || lb.held() == 1);
+    lb.publish([ada.up()]);
     client.expect(answer_of("ada", "ada"));
-    let front = Front::with(&[], |setup| setup.age = Duration::from_millis(2900));
-    assert!(front.ask(GET).ends_with("teach\n"));
+    let lb = TestBalancer::with(&[], |setup| setup.age = Duration::from_millis(2900));
+    assert!(lb.ask(GET).ends_with("teach\n"));
 }
 
 #[test]
 fn a_client_that_leaves_while_it_is_held_is_held_no_longer() {
-    let (ada, front) = one_with(|setup| setup.hold = Duration::from_secs(60));
-    front.publish([ada.down()]);
-    let mut client = front.client();
+    let (ada, lb) = one_with(|setup| setup.hold = Duration::from_secs(60));
+    lb.publish([ada.down()]);
+    let mut client = lb.client();
     client.send(GET);
-    wait_until("it is held", || front.held() == 1);
+    wait_until("it is held", || lb.held() == 1);
     client.reset();
-    wait_until("it is held no longer", || front.held() == 0);
+    wait_until("it is held no longer", || lb.held() == 0);
 }
 
 #[test]
 fn a_client_that_leaves_while_its_node_is_slow_frees_the_node() {
     for head in ["", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"] {
-        let (ada, mut front) = one();
-        let (mut client, mut node) = front.send(&ada, GET);
+        let (ada, mut lb) = one();
+        let (mut client, mut node) = lb.send(&ada, GET);
         node.head();
         node.send(head);
         if !head.is_empty() {
@@ -104,60 +106,60 @@ fn a_client_that_leaves_while_its_node_is_slow_frees_the_node() {
         client.reset();
         node.expect_end();
         wait_until_free(&ada);
-        assert!(!front.told(&ada).contains(&Outcome::Broken));
-        assert_eq!(front.failed(), 0);
+        assert!(!lb.told(&ada).contains(&Outcome::Broken));
+        assert_eq!(lb.failed(), 0);
     }
 }
 
 #[test]
 fn a_client_that_leaves_in_the_middle_of_its_body_frees_the_node() {
-    let (ada, front) = one();
+    let (ada, lb) = one();
     let (client, mut node) =
-        front.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\n\r\nhe");
+        lb.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\n\r\nhe");
     node.head();
     client.reset();
     node.expect("he");
     node.expect_end();
     wait_until_free(&ada);
-    assert_eq!(front.failed(), 0);
+    assert_eq!(lb.failed(), 0);
 }
 
 #[test]
 fn a_host_that_does_not_answer_a_connect_is_raced_by_the_next() {
-    let (ada, _filler) = Puppet::unreachable("ada");
-    let bob = Puppet::greeter("bob");
-    let mut front = Front::before(&[&ada, &bob]);
+    let (ada, _filler) = ScriptedNode::unreachable("ada");
+    let bob = ScriptedNode::greeter("bob");
+    let mut lb = TestBalancer::before(&[&ada, &bob]);
     let began = Instant::now();
-    assert_eq!(front.ask(GET), answer_of("bob", "bob"));
+    assert_eq!(lb.ask(GET), answer_of("bob", "bob"));
     assert!(began.elapsed() >= Duration::from_millis(250));
-    assert!(front.told(&ada).contains(&Outcome::Silent));
-    assert_eq!(front.failed(), 0);
+    assert!(lb.told(&ada).contains(&Outcome::Silent));
+    assert_eq!(lb.failed(), 0);
 }
 
 #[test]
 fn a_connect_to_the_only_node_has_its_time() {
-    let (ada, _filler) = Puppet::unreachable("ada");
-    let front = Front::with(&[&ada], |setup| {
+    let (ada, _filler) = ScriptedNode::unreachable("ada");
+    let lb = TestBalancer::with(&[&ada], |setup| {
         setup.limits.connect = SHORT;
         setup.limits.retry_for = SHORT;
     });
-    let got = front.ask(GET);
+    let got = lb.ask(GET);
     assert!(got.starts_with("HTTP/1.1 502 ") && got.contains("in time"), "{got}");
 }
 
 #[test]
 fn a_head_that_does_not_come_to_its_end_is_a_408() {
-    let front = Front::with(&[], |setup| setup.limits.head = SHORT);
-    let mut client = front.client();
+    let lb = TestBalancer::with(&[], |setup| setup.limits.head = SHORT);
+    let mut client = lb.client();
     client.send("GET / HTTP/1.1\r\n");
     client.expect_head("HTTP/1.1 408 Request Timeout\r\n");
 }
 
 #[test]
 fn a_body_that_stops_is_a_408_and_one_that_is_slow_is_not() {
-    let (ada, front) = one_with(|setup| setup.limits.body = 10 * SHORT);
+    let (ada, lb) = one_with(|setup| setup.limits.body = 10 * SHORT);
     let (mut client, mut node) =
-        front.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 9\r\n\r\n");
+        lb.send(&ada, "PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 9\r\n\r\n");
     node.head();
     for _ in 0..4 {
         client.expect_silence(3 * SHORT);
@@ -170,20 +172,20 @@ fn a_body_that_stops_is_a_408_and_one_that_is_slow_is_not() {
 
 #[test]
 fn an_answer_that_does_not_begin_is_a_504_and_is_not_sent_elsewhere() {
-    let (ada, bob) = (Puppet::new("ada"), Puppet::new("bob"));
-    let front = Front::with(&[&ada, &bob], |setup| setup.limits.answer = 4 * SHORT);
-    let mut client = front.client();
+    let (ada, bob) = (ScriptedNode::new("ada"), ScriptedNode::new("bob"));
+    let lb = TestBalancer::with(&[&ada, &bob], |setup| setup.limits.answer = 4 * SHORT);
+    let mut client = lb.client();
     client.send(GET);
     ada.accept().expect_then_end(forwarded_get());
     client.expect_head("HTTP/1.1 504 Gateway Timeout\r\n");
     bob.expect_nobody();
-    assert_eq!(front.failed(), 1);
+    assert_eq!(lb.failed(), 1);
 }
 
 #[test]
 fn an_answers_head_that_comes_by_drops_is_late_as_a_whole() {
-    let (ada, front) = one_with(|setup| setup.limits.answer = 10 * SHORT);
-    let (mut client, mut node) = front.send(&ada, GET);
+    let (ada, lb) = one_with(|setup| setup.limits.answer = 10 * SHORT);
+    let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
     // Never silent for as long as it may be, and whole in the end.
     for piece in answer("").as_bytes().chunks(4) {
@@ -191,40 +193,40 @@ fn an_answers_head_that_comes_by_drops_is_late_as_a_whole() {
         crate::lab::pause(3 * SHORT);
     }
     client.expect_head("HTTP/1.1 504 Gateway Timeout\r\n");
-    assert_eq!(front.failed(), 1);
+    assert_eq!(lb.failed(), 1);
 }
 
 #[test]
 fn an_answer_that_stops_is_cut() {
-    let (ada, front) = one_with(|setup| setup.limits.answer_body = SHORT);
-    let (mut client, mut node) = front.send(&ada, GET);
+    let (ada, lb) = one_with(|setup| setup.limits.answer_body = SHORT);
+    let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
     client.expect_head("HTTP/1.1 200 OK\r\n");
     assert!(client.rest().1.is_err());
     wait_until_free(&ada);
-    assert_eq!(front.failed(), 1);
+    assert_eq!(lb.failed(), 1);
 }
 
 #[test]
 fn a_client_that_does_not_read_is_cut_and_frees_the_node() {
-    let (ada, front) = one_with(|setup| setup.limits.send = SHORT);
-    let (_client, mut node) = front.send(&ada, GET);
+    let (ada, lb) = one_with(|setup| setup.limits.send = SHORT);
+    let (_client, mut node) = lb.send(&ada, GET);
     node.head();
     node.send("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n");
     thread::scope(|scope| {
         scope.spawn(|| node.send_what_is_taken(vec![0; 99_999_999]));
         wait_until_free(&ada);
     });
-    assert_eq!(front.failed(), 0);
+    assert_eq!(lb.failed(), 0);
 }
 
 #[test]
 fn an_idle_client_is_closed_without_a_word() {
-    let ada = Puppet::greeter("ada");
-    let front = Front::with(&[&ada], |setup| setup.limits.keep_alive = SHORT);
+    let ada = ScriptedNode::greeter("ada");
+    let lb = TestBalancer::with(&[&ada], |setup| setup.limits.keep_alive = SHORT);
     let began = Instant::now();
-    let (mut fresh, mut used) = (front.client(), front.client());
+    let (mut fresh, mut used) = (lb.client(), lb.client());
     used.send(GET);
     used.expect(answer_of("ada", "ada"));
     used.expect_end();
@@ -233,14 +235,14 @@ fn an_idle_client_is_closed_without_a_word() {
 }
 
 #[test]
-fn a_client_that_was_told_of_the_end_is_not_waited_for() {
-    let ada = Puppet::greeter("ada");
-    let front = Front::with(&[&ada], |setup| setup.limits.connections = 1);
+fn a_client_that_knows_of_the_end_is_not_waited_for() {
+    let ada = ScriptedNode::greeter("ada");
+    let lb = TestBalancer::with(&[&ada], |setup| setup.limits.connections = 1);
     // There is room for one: each is let in when the one before it is gone, not when it has closed.
     let began = Instant::now();
     let clients: Vec<_> = (0..8)
         .map(|_| {
-            let mut client = front.client();
+            let mut client = lb.client();
             client.send("GET / HTTP/1.1\r\nHost: pi\r\nConnection: close\r\n\r\n");
             client.expect_head("HTTP/1.1 200 OK\r\n");
             client.expect("ada");
@@ -253,10 +255,10 @@ fn a_client_that_was_told_of_the_end_is_not_waited_for() {
 
 #[test]
 fn a_slow_client_does_not_disturb_the_others() {
-    let (ada, front) = one();
-    let mut slow = front.client();
+    let (ada, lb) = one();
+    let mut slow = lb.client();
     slow.send(&GET[..9]);
-    let (mut client, mut node) = front.send(&ada, GET);
+    let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
     node.send(answer("1"));
     client.expect(answer_of("ada", "1"));

@@ -195,8 +195,8 @@ fn text(bytes: &[u8]) -> String {
     format!("{shown} ({} bytes)", bytes.len())
 }
 
-/// A node whose every move is made by its test.
-pub(super) struct Puppet {
+/// A node that does only what its test makes it do.
+pub(super) struct ScriptedNode {
     name: &'static str,
     epoch: u64,
     listener: TcpListener,
@@ -205,7 +205,7 @@ pub(super) struct Puppet {
 
 static EPOCHS: AtomicU64 = AtomicU64::new(1);
 
-impl Puppet {
+impl ScriptedNode {
     pub(super) fn new(name: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         SockRef::from(&listener).set_read_timeout(Some(PATIENCE)).unwrap();
@@ -215,16 +215,16 @@ impl Puppet {
 
     /// A node whose kernel completes no connection: its queue is full.
     pub(super) fn unreachable(name: &'static str) -> (Self, Wire) {
-        let puppet = Self::new(name);
-        rustix::net::listen(&puppet.listener, 0).unwrap();
-        let filler = Wire::connect(puppet.addr());
-        (puppet, filler)
+        let node = Self::new(name);
+        rustix::net::listen(&node.listener, 0).unwrap();
+        let filler = Wire::connect(node.addr());
+        (node, filler)
     }
 
     /// A node that serves by itself: each request is answered with the node's name.
     pub(super) fn greeter(name: &'static str) -> Self {
-        let puppet = Self::new(name);
-        let listener = puppet.listener.try_clone().unwrap();
+        let node = Self::new(name);
+        let listener = node.listener.try_clone().unwrap();
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
         thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
@@ -232,7 +232,7 @@ impl Puppet {
                 thread::spawn(move || Wire::new(stream).answer_all(&answer));
             }
         });
-        puppet
+        node
     }
 
     fn addr(&self) -> SocketAddr {

@@ -39,7 +39,7 @@ impl Company {
         let kim = lab.pi("kim").fickle();
         lb.wait_for_nodes(1);
         let tunnels = lab.client().tunnels(lb.endpoint(), TUNNELS);
-        let web = |name: &str| lab.pi(name).web().args(&["--name", name]).start();
+        let web = |name: &str| lab.pi(name).web().named().start();
         let nodes = NAMES.map(web).into();
         lb.wait_for_nodes(NAMES.len() + 1);
         let loads = loads(lab, &lb.url());

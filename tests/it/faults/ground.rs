@@ -49,7 +49,7 @@ impl Node {
 impl<'a> Ground<'a> {
     /// `picluster lb` before three nodes it has found.
     pub(crate) fn of_picluster(lab: &'a Lab, fickle: bool) -> Self {
-        let lb = lab.pi("front").lb().start();
+        let lb = lab.lb();
         let nodes = nodes(lab, fickle);
         lb.wait_for_nodes(NAMES.len());
         Self { lab, nodes, url: lb.url(), lb: Some(lb), recorders: recorders(lab) }
@@ -91,11 +91,7 @@ impl<'a> Ground<'a> {
 fn nodes(lab: &Lab, fickle: bool) -> Vec<Node> {
     let node = |name: &str| {
         let pi = lab.pi(name);
-        if fickle {
-            Node::Fickle(pi.fickle())
-        } else {
-            Node::Web(pi.web().args(&["--name", name]).start())
-        }
+        if fickle { Node::Fickle(pi.fickle()) } else { Node::Web(pi.web().named().start()) }
     };
     NAMES.map(node).into()
 }

@@ -24,6 +24,8 @@ pub(crate) struct Spans {
     pub(crate) before: Duration,
     /// From the fault to its mending.
     pub(crate) sick: Duration,
+    /// The longest wait for the first answer of the mended node; after that it counts as lost.
+    pub(crate) back_max: Duration,
     /// From the first answer of the mended node to the end.
     pub(crate) after: Duration,
 }
@@ -43,9 +45,6 @@ pub(crate) struct Met {
     /// Answered requests whose arrival was missed, so that more may have come twice.
     pub(crate) unseen: u64,
 }
-
-/// How long the mended node may take; after that it counts as lost.
-const BACK_MAX: Duration = Duration::from_secs(15);
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
@@ -67,7 +66,7 @@ impl Clients {
             method => load.sending(method, 100),
         };
         let load = load.start();
-        load.wait_until("answers of all three", |report| report.nodes.len() == 3);
+        load.wait_for_nodes(3);
         load
     }
 }
@@ -96,7 +95,8 @@ pub(crate) fn run(
     }
     fault.mend(&mut ground);
     let mended_ms = now_ms();
-    let back: Vec<_> = loads.iter().map(|load| wait_for_ada(load, mended_ms)).collect();
+    let back: Vec<_> =
+        loads.iter().map(|load| wait_for_ada(load, mended_ms, spans.back_max)).collect();
     pause(spans.after);
 
     let reports: Vec<_> = loads.into_iter().map(Load::stop).collect();
@@ -110,9 +110,9 @@ pub(crate) fn run(
 }
 
 /// Waits for an answer that ada gives from now on; says how long that took.
-fn wait_for_ada(load: &Load, from_ms: u64) -> Option<Duration> {
+fn wait_for_ada(load: &Load, from_ms: u64, back_max: Duration) -> Option<Duration> {
     let began = Instant::now();
-    while began.elapsed() < BACK_MAX {
+    while began.elapsed() < back_max {
         let last_ms = load.so_far().nodes.get("ada").map_or(0, |answers| answers.last_ms);
         if last_ms > from_ms {
             return Some(Duration::from_millis(last_ms - from_ms));

@@ -50,6 +50,12 @@ impl<P: From<Process>> Start<P> {
         self
     }
 
+    /// Calls it like its Pi.
+    pub(crate) fn named(self) -> Self {
+        let name = self.pi.name().to_owned();
+        self.args(&["--name", &name])
+    }
+
     /// Puts it in another cluster, by the environment.
     pub(crate) fn cluster(mut self, cluster: &str) -> Self {
         self.spec.env.push(("PICLUSTER_CLUSTER".to_owned(), cluster.to_owned()));

@@ -183,6 +183,23 @@ impl Load {
         newest.0.clone()
     }
 
+    /// Waits until this many requests have been served since the start.
+    pub(crate) fn wait_for_answers(&self, count: u64) -> Report {
+        self.wait_until(&format!("{count} answers"), |report| report.ok >= count)
+    }
+
+    /// Waits until this many more requests have been served.
+    pub(crate) fn wait_for_more(&self, count: u64) -> Report {
+        let all = self.so_far().ok + count;
+        self.wait_until(&format!("{count} more answers"), |report| report.ok >= all)
+    }
+
+    /// Waits until exactly this many nodes have answered.
+    pub(crate) fn wait_for_nodes(&self, count: usize) -> Report {
+        let what = format!("answers of exactly {count} nodes");
+        self.wait_until(&what, |report| report.nodes.len() == count)
+    }
+
     /// Waits for a node's first answer; says when it came.
     pub(crate) fn wait_for_answer_of(&self, node: &str) -> u64 {
         let what = format!("an answer of {node}");

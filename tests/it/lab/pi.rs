@@ -8,7 +8,7 @@ use super::cluster::{Balancer, Start};
 use super::inside::{self, Manner, Program};
 use super::load::LoadStart;
 use super::process::{Pipes, Process, Spec};
-use super::{Site, lock, process};
+use super::{PATIENCE, Site, lock, process};
 
 /// A Pi; clones mean the same one.
 #[derive(Clone)]
@@ -157,6 +157,14 @@ impl Pi {
     /// Runs a tool to its end; gives what it wrote.
     pub(crate) fn run(&self, argv: &[&str]) -> String {
         self.start(argv).output()
+    }
+
+    /// Types a `picluster` command; gives what it wrote to both streams, and its exit code.
+    pub(crate) fn type_in(&self, line: &str) -> (String, i32) {
+        let words = [env!("CARGO_BIN_EXE_picluster")].into_iter().chain(line.split(' '));
+        let typed = self.start(&words.collect::<Vec<_>>());
+        let code = typed.wait_exit(PATIENCE).code;
+        (typed.output(), code)
     }
 
     /// Starts a tool.

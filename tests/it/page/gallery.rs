@@ -26,7 +26,7 @@ const ALIVE: Duration = Duration::from_secs(8);
 
 #[test]
 #[ignore = "slow tier: a real browser"]
-fn every_state_can_be_told_apart_on_every_screen() {
+fn every_state_is_distinguishable_on_every_screen() {
     let Some(browser) = Browser::here() else { return };
     let (sender, addr) = std::sync::mpsc::channel();
     std::thread::spawn(move || {

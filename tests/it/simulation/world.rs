@@ -19,6 +19,12 @@ use super::traffic::Sent;
 const CHAOS: Duration = Duration::from_secs(16);
 const QUIET: Duration = Duration::from_secs(16);
 
+/// Draws of an address that may all be taken: 39 addresses are many more than machines.
+const DRAWS_MAX: usize = 10_000;
+
+/// Steps at one point in time. A real day has a few dozen; more would be a circle of steps.
+const STEPS_AT_ONCE_MAX: usize = 10_000;
+
 pub(super) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -216,10 +222,13 @@ impl World {
     }
 
     fn run_until(&mut self, end: Duration) {
+        let mut at_once = 0;
         while let Some(entry) = self.queue.first_entry() {
             if entry.key().0 > end {
                 break;
             }
+            at_once = if entry.key().0 == self.now { at_once + 1 } else { 0 };
+            assert!(at_once < STEPS_AT_ONCE_MAX, "the time stands still at {:?}", self.now);
             self.now = entry.key().0;
             let next = entry.remove();
             let idle = match next {
@@ -397,12 +406,13 @@ impl World {
 
     pub(super) fn free_address(&mut self) -> SocketAddr {
         let taken: Vec<_> = self.machines.iter().flat_map(|m| m.addresses.clone()).collect();
-        loop {
+        for _ in 0..DRAWS_MAX {
             let address = SocketAddr::from(([10, 0, 0, self.rng.u8(1..40)], 8080));
             if !taken.contains(&address) {
                 return address;
             }
         }
+        panic!("{} addresses are taken, which leaves none free", taken.len());
     }
 
     pub(super) fn new_machine(&mut self) {

@@ -36,7 +36,7 @@ fn a_throttled_board_gets_its_part_of_a_share_and_says_why() {
 }
 
 #[test]
-fn of_a_node_that_says_nothing_nobody_knows_the_board() {
+fn the_board_of_a_node_that_says_nothing_is_unknown() {
     let mut lab = Lab::new();
     lab.joined("a", 1, 1);
     lab.answers.insert(at(1), saying(1, true, 0.5));
@@ -57,7 +57,7 @@ fn a_board_that_gets_warmer_makes_no_new_pool() {
     let pi = Arc::clone(&lab.members[0].pi);
     lab.answers.insert(at(1), saying(1, true, 0.45));
     lab.now += Duration::from_secs(2);
-    while lab.round() {}
+    lab.settle();
     assert!(lab.table.view().is_none());
     assert_eq!(pi.lock().unwrap().as_ref().unwrap().speed, Some(0.45));
 }
@@ -83,7 +83,7 @@ fn a_node_that_starts_slowly_on_a_throttled_board_gets_the_lesser_part() {
 }
 
 #[test]
-fn a_flickering_supply_is_told_once_a_minute() {
+fn a_flickering_supply_is_reported_once_a_minute() {
     let mut lab = Lab::new();
     lab.joined("a", 1, 1);
     for n in 0..60 {

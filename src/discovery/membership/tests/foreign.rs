@@ -36,7 +36,7 @@ fn a_foreign_device_yields_the_contested_address_and_keeps_its_other_one() {
 }
 
 #[test]
-fn a_foreign_device_that_has_only_the_contested_address_is_forgotten_aloud() {
+fn a_foreign_device_with_only_the_contested_address_is_forgotten_aloud() {
     let mut lab = Lab::new();
     lab.answers.insert(at(1), ProbeResult::Status(200));
     lab.seen("NAS", None, &[1]);
@@ -51,7 +51,7 @@ fn a_foreign_device_that_has_only_the_contested_address_is_forgotten_aloud() {
 /// Found by the simulation's seed 17214: it stayed, since nothing changed for the other one when
 /// this one was withdrawn.
 #[test]
-fn a_withdrawn_device_that_answers_again_yields_to_the_one_its_address_was_leased_to() {
+fn a_withdrawn_device_yields_to_the_one_that_its_address_was_leased_to() {
     let mut lab = Lab::new();
     lab.answers.insert(at(1), ProbeResult::Status(200));
     lab.seen("Old", None, &[1]);
@@ -70,7 +70,7 @@ fn a_withdrawn_device_that_answers_again_yields_to_the_one_its_address_was_lease
 /// Found by the simulation's seed 29712: the advertised way was dropped for its silence, and the
 /// node passed for absent by the other one.
 #[test]
-fn a_device_that_fails_for_long_at_an_old_way_is_kept_while_it_is_advertised_at_another() {
+fn a_device_dead_at_an_old_address_is_kept_while_advertised_at_another() {
     let mut lab = Lab::new();
     lab.answers.insert(at(1), ProbeResult::Status(200));
     lab.seen("NAS", None, &[1]);

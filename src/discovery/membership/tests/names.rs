@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn equal_names_are_told_apart_and_the_first_keeps_its_own() {
+fn equal_names_are_distinguished_and_the_first_keeps_its_own() {
     let mut lab = Lab::new();
     lab.joined("abcdefgh", 1, 1);
     lab.joined("0bcdefgh", 2, 2);
@@ -70,7 +70,7 @@ fn an_event_of_a_node_that_is_gone_says_the_name_it_had() {
 }
 
 #[test]
-fn two_machines_of_one_id_are_told_by_both_names_and_both_addresses() {
+fn two_machines_of_one_id_are_reported_with_both_names_and_addresses() {
     let mut lab = Lab::new();
     lab.joined("a", 1, 1);
     lab.answers.insert(at(2), up("a", 2));
@@ -87,7 +87,7 @@ fn two_machines_of_one_id_are_told_by_both_names_and_both_addresses() {
 }
 
 #[test]
-fn a_second_node_of_a_name_is_warned_of_once_and_only_once_it_has_proved_itself() {
+fn a_second_node_of_a_name_is_warned_of_once_after_it_has_proved_itself() {
     let mut lab = Lab::new();
     lab.joined("abcdefgh", 1, 1);
     for n in 0..10_u8 {

@@ -18,7 +18,7 @@ fn service(lab: &Lab) -> &str {
 }
 
 #[test]
-fn what_is_advertised_of_a_start_counts_once_it_answers_and_is_not_changed_by_a_packet() {
+fn an_offer_counts_once_its_start_answers_and_no_packet_changes_it_later() {
     let mut lab = Lab::new();
     lab.answers.insert(at(1), up("a", 1));
     says(&mut lab, 1, "blog");
@@ -36,7 +36,7 @@ fn what_is_advertised_of_a_start_counts_once_it_answers_and_is_not_changed_by_a_
 }
 
 #[test]
-fn a_start_that_is_seen_before_it_is_heard_of_keeps_its_service_until_then() {
+fn a_start_seen_before_it_is_heard_of_keeps_its_service_until_then() {
     let mut lab = Lab::new();
     lab.answers.insert(at(1), up("a", 1));
     says(&mut lab, 1, "blog");

@@ -70,7 +70,7 @@ impl Lab {
 }
 
 #[test]
-fn a_node_that_was_out_gets_one_request_before_its_share_grows_in_quarters() {
+fn a_node_that_was_out_gets_one_request_and_then_grows_in_quarters() {
     let mut lab = Lab::with_nodes(2);
     lab.falls_and_comes_back(1);
     assert_eq!(lab.state(1), (Health::Up, 0.0));
@@ -90,7 +90,7 @@ fn a_node_that_was_out_gets_one_request_before_its_share_grows_in_quarters() {
 }
 
 #[test]
-fn shares_that_grow_are_published_together_and_no_oftener_than_they_change() {
+fn growing_shares_are_published_together_and_only_when_they_change() {
     let mut lab = Lab::with_nodes(3);
     lab.falls_and_comes_back(1);
     lab.tell(1, Outcome::Answered);
@@ -99,7 +99,7 @@ fn shares_that_grow_are_published_together_and_no_oftener_than_they_change() {
     lab.tell(2, Outcome::Answered);
     let mut views = 0;
     for _ in 0..120 {
-        while lab.round() {}
+        lab.settle();
         if let Some(members) = lab.table.view() {
             views += 1;
             lab.members = members;
@@ -111,7 +111,7 @@ fn shares_that_grow_are_published_together_and_no_oftener_than_they_change() {
 }
 
 #[test]
-fn who_joins_or_comes_back_after_a_goodbye_or_alone_gets_its_whole_share_at_once() {
+fn a_node_that_joins_or_said_goodbye_or_is_alone_gets_its_share_at_once() {
     let mut lab = Lab::with_nodes(2);
     assert_eq!(lab.state(2), (Health::Up, 1.0));
     // A goodbye, and a new start so soon that the node never left the list.
@@ -183,7 +183,7 @@ fn a_trial_request_that_dies_ejects_for_longer_each_time() {
 }
 
 #[test]
-fn five_errors_in_a_row_eject_and_no_good_probe_brings_back_before_the_time() {
+fn five_errors_in_a_row_eject_and_no_probe_brings_back_before_the_time() {
     let mut lab = Lab::with_nodes(3);
     lab.err(1, ERRORS_IN_A_ROW - 1);
     // One good answer, and it begins anew.
@@ -277,7 +277,7 @@ fn nobody_is_ejected_for_errors_that_half_of_its_peers_make_too() {
 }
 
 #[test]
-fn no_more_than_half_of_the_nodes_and_never_the_last_one_is_ejected_for_errors() {
+fn errors_eject_at_most_half_of_the_nodes_and_never_the_last_one() {
     for (count, out) in [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2), (9, 4)] {
         let mut lab = Lab::with_nodes(count);
         for host in 1..=count {
@@ -325,12 +325,12 @@ fn suspected_after(lab: &mut Lab) -> Duration {
 }
 
 #[test]
-fn an_unanswered_request_and_two_quick_probes_make_a_suspect_within_half_a_second() {
+fn a_silent_request_and_two_quick_probes_make_a_suspect_in_half_a_second() {
     for silent_for_ms in [0, 130, 480, 730, 940] {
         let mut lab = Lab::with_nodes(2);
         lab.pass(20);
         lab.now += Duration::from_millis(silent_for_ms);
-        while lab.round() {}
+        lab.settle();
         lab.answers.remove(&at(1));
         lab.tell(1, Outcome::Silent);
         assert_eq!(lab.member(1).health, Health::Up);
@@ -368,7 +368,7 @@ fn a_slow_application_is_no_suspect_while_its_node_answers_probes() {
 }
 
 #[test]
-fn what_waits_at_an_address_that_vanished_is_told_when_the_node_is_reached_by_another() {
+fn requests_at_a_vanished_address_learn_that_the_node_has_another_one() {
     let mut lab = Lab::new();
     lab.answers.extend([(at(1), up("a", 1)), (at(2), up("a", 1))]);
     lab.seen("pc-a", Some("a"), &[1, 2]);
@@ -387,7 +387,7 @@ fn what_waits_at_an_address_that_vanished_is_told_when_the_node_is_reached_by_an
 }
 
 #[test]
-fn an_ejection_is_told_once_with_its_cause() {
+fn an_ejection_is_reported_once_with_its_cause() {
     let causes = |happens: &dyn Fn(&mut Lab)| -> Vec<_> {
         let mut lab = Lab::with_nodes(3);
         happens(&mut lab);

@@ -19,7 +19,7 @@ use picluster::server::buffer::Memory;
 use picluster::server::{ConnectionLimits, Phase, Workers};
 use tokio::sync::{mpsc, watch};
 
-use super::wire::{ANY_ID, PATIENCE, Puppet, Wire, member};
+use super::wire::{ANY_ID, PATIENCE, ScriptedNode, Wire, member};
 use crate::lab::wait_until;
 
 /// What a test may want otherwise.
@@ -38,7 +38,7 @@ pub(crate) struct Setup {
     pub(super) access_log: Option<Box<dyn Write + Send>>,
 }
 
-pub(crate) struct Front {
+pub(crate) struct TestBalancer {
     addr: SocketAddr,
     publisher: Publisher,
     pool: pool::Watch,
@@ -48,13 +48,13 @@ pub(crate) struct Front {
     feedback: mpsc::Receiver<Feedback>,
 }
 
-impl Front {
+impl TestBalancer {
     /// With these nodes, all up.
-    pub(super) fn before(nodes: &[&Puppet]) -> Self {
+    pub(super) fn before(nodes: &[&ScriptedNode]) -> Self {
         Self::with(nodes, |_| {})
     }
 
-    pub(super) fn with(nodes: &[&Puppet], change: impl FnOnce(&mut Setup)) -> Self {
+    pub(super) fn with(nodes: &[&ScriptedNode], change: impl FnOnce(&mut Setup)) -> Self {
         Self::before_members(nodes.iter().map(|node| node.up()).collect(), change)
     }
 
@@ -150,7 +150,7 @@ impl Front {
     /// A client that sends this over a new connection, and the connection over which `node` gets
     /// it. Nothing was read from either.
     #[track_caller]
-    pub(super) fn send(&self, node: &Puppet, request: impl AsRef<[u8]>) -> (Wire, Wire) {
+    pub(super) fn send(&self, node: &ScriptedNode, request: impl AsRef<[u8]>) -> (Wire, Wire) {
         let mut client = self.client();
         client.send(request);
         (client, node.accept())
@@ -173,7 +173,7 @@ impl Front {
     }
 
     /// Waits until traffic tells this of the node.
-    pub(super) fn wait_until_told(&mut self, node: &Puppet, outcome: Outcome) {
+    pub(super) fn wait_until_told(&mut self, node: &ScriptedNode, outcome: Outcome) {
         wait_until("traffic's word", || self.told(node).contains(&outcome));
     }
 
@@ -199,7 +199,7 @@ impl Front {
 
     /// What traffic has told of this node since the last time. A machine that stalls may add a
     /// `Silent` to it anywhere.
-    pub(super) fn told(&mut self, node: &Puppet) -> Vec<Outcome> {
+    pub(super) fn told(&mut self, node: &ScriptedNode) -> Vec<Outcome> {
         self.told_of(node.epoch())
     }
 
@@ -222,19 +222,19 @@ impl Front {
     }
 }
 
-/// The node `ada`, and a front before it.
-pub(super) fn one() -> (Puppet, Front) {
+/// The node `ada` and a balancer in front of it.
+pub(super) fn one() -> (ScriptedNode, TestBalancer) {
     one_with(|_| {})
 }
 
-pub(super) fn one_with(change: impl FnOnce(&mut Setup)) -> (Puppet, Front) {
-    let ada = Puppet::new("ada");
-    let front = Front::with(&[&ada], change);
-    (ada, front)
+pub(super) fn one_with(change: impl FnOnce(&mut Setup)) -> (ScriptedNode, TestBalancer) {
+    let ada = ScriptedNode::new("ada");
+    let lb = TestBalancer::with(&[&ada], change);
+    (ada, lb)
 }
 
 /// Waits until nothing is in flight to the node.
-pub(super) fn wait_until_free(node: &Puppet) {
+pub(super) fn wait_until_free(node: &ScriptedNode) {
     wait_until("nothing in flight", || node.counters.inflight.load(Ordering::Relaxed) == 0);
 }
 
