@@ -1,8 +1,9 @@
 //! Where a body ends. Nothing is held back and nothing copied: the bytes are judged where they
 //! lie, in pieces of any size.
 
-use super::chunked::Chunked;
-use super::{Framing, Refusal};
+use super::chunked::{Chunked, at_most};
+use super::message::Framing;
+use super::refusal::Refusal;
 
 /// Follows one body from its first byte to its last.
 #[derive(Debug)]
@@ -105,16 +106,11 @@ impl Body {
     }
 }
 
-/// The first `max` bytes of `input`, or all there are.
-pub(super) fn at_most(input: &[u8], max: u64) -> &[u8] {
-    let len = usize::try_from(max).map_or(input.len(), |max| input.len().min(max));
-    &input[..len]
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::write::append_chunk_size;
     use super::*;
 
     const TAKEN: fn(usize, bool) -> Result<Advance, Refusal> =
@@ -211,7 +207,7 @@ mod tests {
         ) {
             let mut wire = Vec::new();
             for chunk in &chunks {
-                super::super::append_chunk_size(&mut wire, chunk.len());
+                append_chunk_size(&mut wire, chunk.len());
                 wire.truncate(wire.len() - 2);
                 wire.extend_from_slice(extension.as_bytes());
                 wire.extend_from_slice(b"\r\n");

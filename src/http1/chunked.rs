@@ -2,10 +2,10 @@
 //! The grammar is taken at its word: what a laxer reader might take for the end of a line, of an
 //! extension or of a chunk does not pass.
 
-use super::body::at_most;
+use super::grammar::{is_tchar, is_text};
+use super::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
+use super::refusal::Refusal;
 use super::trailer::Name;
-use super::{BODY_BYTES_MAX, Refusal, is_tchar, is_text};
-use crate::http1::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 
 /// The longest chunk line, its size included.
 const LINE_BYTES_MAX: usize = 1024;
@@ -204,6 +204,12 @@ impl Extension {
             _ => return None,
         }))
     }
+}
+
+/// The first `max` bytes of `input`, or all there are.
+pub(super) fn at_most(input: &[u8], max: u64) -> &[u8] {
+    let len = usize::try_from(max).map_or(input.len(), |max| input.len().min(max));
+    &input[..len]
 }
 
 #[cfg(test)]

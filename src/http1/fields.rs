@@ -4,8 +4,9 @@ use std::fmt;
 
 use httparse::Header;
 
-use super::{BODY_BYTES_MAX, Refusal, Version};
-use crate::http1::limits::HEADERS_MAX;
+use super::limits::{BODY_BYTES_MAX, HEADERS_MAX};
+use super::message::Version;
+use super::refusal::Refusal;
 
 const _: () = assert!(HEADERS_MAX <= 128, "a bit of a u128 stands for each field");
 

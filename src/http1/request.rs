@@ -2,9 +2,12 @@
 
 use httparse::{Error, Request, Status};
 
-use super::fields::{Survey, survey};
-use super::{Fields, Framing, Refusal, Slots, Version, target};
-use crate::http1::limits::{HEAD_BYTES_MAX, TARGET_BYTES_MAX};
+use super::fields::{Fields, Survey, survey};
+use super::head::{Slots, ends_in_crlf, is_worth_reading};
+use super::limits::{HEAD_BYTES_MAX, TARGET_BYTES_MAX};
+use super::message::{Framing, Version};
+use super::refusal::Refusal;
+use super::target;
 
 /// The empty lines forgiven before a request line. RFC 9112 2.2 asks for at least one, because
 /// old clients end a body with one too many.
@@ -57,7 +60,7 @@ pub fn parse_request<'b>(
     seen: usize,
     slots: &'b mut Slots<'b>,
 ) -> Result<Option<RequestHead<'b>>, Refusal> {
-    if !super::is_worth_reading(buf, seen) {
+    if !is_worth_reading(buf, seen) {
         return Ok(None);
     }
     let skipped = empty_lines(buf);
@@ -108,7 +111,7 @@ fn understand<'b>(
     let Request { method, path, version, headers } = request;
     let version = Version::from_minor(version);
     // The request line and the empty line.
-    if !super::ends_in_crlf(head, headers.len() + 2) {
+    if !ends_in_crlf(head, headers.len() + 2) {
         return Err(Refusal::BadLineEnd);
     }
     let (Some(method), Some(received)) = (method, path) else {
@@ -176,8 +179,8 @@ fn names_a_version(request: &Request<'_, '_>, input: &[u8]) -> bool {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::limits::HEADERS_MAX;
     use super::*;
-    use crate::http1::limits::HEADERS_MAX;
 
     /// The refusal of a head, or `None` if it is taken; never an incomplete one.
     fn refused(head: &str) -> Option<Refusal> {

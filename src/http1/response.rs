@@ -2,9 +2,11 @@
 
 use httparse::{Error, Response, Status};
 
-use super::fields::{Survey, survey};
-use super::{Fields, Framing, Refusal, Slots, Version};
-use crate::http1::limits::HEAD_BYTES_MAX;
+use super::fields::{Fields, Survey, survey};
+use super::head::{Slots, ends_in_crlf, is_worth_reading};
+use super::limits::HEAD_BYTES_MAX;
+use super::message::{Framing, Version};
+use super::refusal::Refusal;
 
 /// A response head that can be understood in one way only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,7 @@ pub fn parse_response<'b>(
     slots: &'b mut Slots<'b>,
     head_request: bool,
 ) -> Result<Option<ResponseHead<'b>>, Refusal> {
-    if !super::is_worth_reading(buf, seen) {
+    if !is_worth_reading(buf, seen) {
         return Ok(None);
     }
     let input = &buf[..buf.len().min(HEAD_BYTES_MAX)];
@@ -87,7 +89,7 @@ fn understand<'b>(
     let Response { version, code, headers, .. } = response;
     let version = Version::from_minor(version);
     // The status line and the empty line.
-    if !super::ends_in_crlf(head, headers.len() + 2) {
+    if !ends_in_crlf(head, headers.len() + 2) {
         return Err(Refusal::BadLineEnd);
     }
     // RFC 9110 15: what lies outside is invalid, and to be taken for a 5xx.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::Refusal;
+use super::refusal::Refusal;
 
 /// The target to send on, and the authority that a target in absolute-form brought along.
 ///
