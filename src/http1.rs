@@ -16,6 +16,7 @@ mod message;
 mod refusal;
 mod request;
 mod response;
+mod semantics;
 mod target;
 mod trailer;
 mod write;

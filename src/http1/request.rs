@@ -2,11 +2,12 @@
 
 use httparse::{Error, Request, Status};
 
-use super::fields::{Fields, Survey, survey};
+use super::fields::Fields;
 use super::head::{Slots, ends_in_crlf, is_worth_reading};
 use super::limits::{HEAD_BYTES_MAX, TARGET_BYTES_MAX};
 use super::message::{Framing, Version};
 use super::refusal::Refusal;
+use super::semantics::{Semantics, interpret};
 use super::target;
 
 /// The empty lines forgiven before a request line. RFC 9112 2.2 asks for at least one, because
@@ -121,8 +122,8 @@ fn understand<'b>(
         return Err(Refusal::Connect);
     }
     let (target, authority) = target::reduce(method, received)?;
-    let Survey { fields, length, chunked, keep_alive, upgrade, host, expect } =
-        survey(version, headers)?;
+    let Semantics { fields, length, chunked, keep_alive, upgrade, host, expect } =
+        interpret(version, headers)?;
     if host.is_none() && version == Version::Http11 {
         return Err(Refusal::NoHost);
     }

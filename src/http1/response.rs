@@ -2,11 +2,12 @@
 
 use httparse::{Error, Response, Status};
 
-use super::fields::{Fields, Survey, survey};
+use super::fields::Fields;
 use super::head::{Slots, ends_in_crlf, is_worth_reading};
 use super::limits::HEAD_BYTES_MAX;
 use super::message::{Framing, Version};
 use super::refusal::Refusal;
+use super::semantics::{Semantics, interpret};
 
 /// A response head that can be understood in one way only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +96,8 @@ fn understand<'b>(
     // RFC 9110 15: what lies outside is invalid, and to be taken for a 5xx.
     let status = code.filter(|code| (100..600).contains(code));
     let status = status.ok_or(Refusal::BadStatusLine)?;
-    let Survey { mut fields, length, chunked, keep_alive, upgrade, .. } = survey(version, headers)?;
+    let Semantics { mut fields, length, chunked, keep_alive, upgrade, .. } =
+        interpret(version, headers)?;
     let is_bodiless = status < 200 || status == 204;
     if is_bodiless && length.is_some() {
         fields.withhold_length();
