@@ -56,6 +56,24 @@ pub struct RequestHead<'b> {
 ///
 /// Any [`Refusal`] that concerns a head; [`Refusal::Http2`] for a caller that speaks it: nothing of
 /// the preface is consumed.
+///
+/// # Examples
+///
+/// A head, and the body behind it:
+///
+/// ```
+/// use picluster::http1::{Body, Slots, parse_request};
+///
+/// let bytes = b"POST /a HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\n\r\nhelloGET / ";
+/// let mut slots = Slots::new();
+/// let head = parse_request(bytes, 0, &mut slots)?.expect("the head is complete");
+/// assert_eq!((head.method, head.target, head.host), ("POST", "/a", Some("pi")));
+///
+/// let mut body = Body::new(head.framing);
+/// let advance = body.advance(&bytes[head.len..])?;
+/// assert_eq!((advance.consumed, advance.done), (5, true));
+/// # Ok::<(), picluster::http1::Refusal>(())
+/// ```
 pub fn parse_request<'b>(
     buf: &'b [u8],
     seen: usize,
