@@ -139,13 +139,13 @@ fn understand<'b>(
     if method == "CONNECT" {
         return Err(Refusal::Connect);
     }
-    let (target, authority) = target::reduce(method, received)?;
+    let (target, authority) = target::to_origin_form(method, received)?;
     let Semantics { fields, length, chunked, keep_alive, upgrade, host, expect } =
         interpret(version, headers)?;
     if host.is_none() && version == Version::Http11 {
         return Err(Refusal::NoHost);
     }
-    let host = authority.or(host.map(target::host).transpose()?);
+    let host = authority.or(host.map(target::parse_host).transpose()?);
     // RFC 9112 6.3: a request without either has no body.
     let framing = match length {
         _ if chunked => Framing::Chunked,

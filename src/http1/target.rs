@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 /// The forms of RFC 9112 3.2: origin-form stays, absolute-form is cut down to it (a gateway is
 /// the origin server to its clients), `*` is for OPTIONS alone, and authority-form, which only
 /// CONNECT has, is refused.
-pub(super) fn reduce<'b>(
+pub(super) fn to_origin_form<'b>(
     method: &str,
     target: &'b str,
 ) -> Result<(&'b str, Option<&'b str>), Refusal> {
@@ -26,7 +26,7 @@ pub(super) fn reduce<'b>(
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     // Every server must take absolute-form (RFC 9112 3.2.2). Userinfo is refused with the host, as
     // RFC 9110 4.2.4 asks.
-    let authority = host(authority.as_bytes()).map_err(|_| Refusal::BadTarget)?;
+    let authority = parse_host(authority.as_bytes()).map_err(|_| Refusal::BadTarget)?;
     let path = match path.as_bytes().first() {
         // What begins with `?` gets its slash when it is written: there is none to point at here.
         Some(_) => path,
@@ -47,7 +47,7 @@ fn after_scheme(target: &str) -> Option<&str> {
 
 /// Checks `uri-host [ ":" port ]` (RFC 9110 7.2, RFC 3986 3.2.2). An empty host is no host
 /// (RFC 9110 4.2.1); of the IP literals the IPv6 address is the one that exists.
-pub(super) fn host(value: &[u8]) -> Result<&str, Refusal> {
+pub(super) fn parse_host(value: &[u8]) -> Result<&str, Refusal> {
     let text = str::from_utf8(value).map_err(|_| Refusal::BadHost)?;
     let (is_host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
@@ -85,17 +85,17 @@ mod tests {
     #[test]
     fn origin_form_stays_as_it_is() {
         for target in ["/", "/a?b=c", "//a", "/%2e%2e/\\|{}", "/?/a:b@c"] {
-            assert_eq!(reduce("GET", target), Ok((target, None)));
+            assert_eq!(to_origin_form("GET", target), Ok((target, None)));
         }
     }
 
     #[test]
     fn absolute_form_is_cut_down_to_origin_form() {
-        assert_eq!(reduce("GET", "http://pi/a?b"), Ok(("/a?b", Some("pi"))));
-        assert_eq!(reduce("GET", "HTTPS://pi:80"), Ok(("/", Some("pi:80"))));
-        assert_eq!(reduce("GET", "http://pi?a/b"), Ok(("?a/b", Some("pi"))));
-        assert_eq!(reduce("OPTIONS", "http://[::1]:80"), Ok(("*", Some("[::1]:80"))));
-        assert_eq!(reduce("OPTIONS", "http://pi?a"), Ok(("?a", Some("pi"))));
+        assert_eq!(to_origin_form("GET", "http://pi/a?b"), Ok(("/a?b", Some("pi"))));
+        assert_eq!(to_origin_form("GET", "HTTPS://pi:80"), Ok(("/", Some("pi:80"))));
+        assert_eq!(to_origin_form("GET", "http://pi?a/b"), Ok(("?a/b", Some("pi"))));
+        assert_eq!(to_origin_form("OPTIONS", "http://[::1]:80"), Ok(("*", Some("[::1]:80"))));
+        assert_eq!(to_origin_form("OPTIONS", "http://pi?a"), Ok(("?a", Some("pi"))));
     }
 
     #[test]
@@ -116,15 +116,15 @@ mod tests {
             "http://pi:x/",
             "http://p\\i/",
         ] {
-            assert_eq!(reduce("GET", target), Err(Refusal::BadTarget), "{target}");
+            assert_eq!(to_origin_form("GET", target), Err(Refusal::BadTarget), "{target}");
         }
-        assert_eq!(reduce("OPTIONS", "*"), Ok(("*", None)));
+        assert_eq!(to_origin_form("OPTIONS", "*"), Ok(("*", None)));
     }
 
     #[test]
     fn a_host_is_a_name_or_an_address_with_an_optional_port() {
         for text in ["pi", "pi.local:8080", "10.0.0.1", "[fe80::1]:80", "[::]", "a:", "p%C3%AF"] {
-            assert_eq!(host(text.as_bytes()), Ok(text));
+            assert_eq!(parse_host(text.as_bytes()), Ok(text));
         }
         for text in [
             "",
@@ -149,8 +149,8 @@ mod tests {
             "a\tb",
             "http://a",
         ] {
-            assert_eq!(host(text.as_bytes()), Err(Refusal::BadHost), "{text}");
+            assert_eq!(parse_host(text.as_bytes()), Err(Refusal::BadHost), "{text}");
         }
-        assert_eq!(host(b"\xff"), Err(Refusal::BadHost));
+        assert_eq!(parse_host(b"\xff"), Err(Refusal::BadHost));
     }
 }

@@ -48,26 +48,26 @@ const NAME_BYTES: usize = 20;
 
 /// A trailer's name as far as it is needed to judge it.
 #[derive(Debug)]
-pub(super) struct Name {
+pub(super) struct TrailerName {
     start: [u8; NAME_BYTES],
     len: usize,
 }
 
-impl Name {
+impl TrailerName {
     pub(super) const fn new() -> Self {
         Self { start: [0; NAME_BYTES], len: 0 }
     }
 
     /// Takes the next byte. `_` counts as `-`, because CGI and its heirs cannot tell them apart.
     pub(super) fn push(&mut self, byte: u8) {
-        if let Some(place) = self.start.get_mut(self.len) {
-            *place = if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+        if let Some(slot) = self.start.get_mut(self.len) {
+            *slot = if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
             self.len += 1;
         }
     }
 
     /// Whether a field of this name may come behind a body.
-    pub(super) fn belongs(&self) -> bool {
+    pub(super) fn is_allowed(&self) -> bool {
         let name = &self.start[..self.len];
         !IN_HEADS_ONLY.contains(&name)
             && !FAMILIES_IN_HEADS_ONLY.iter().any(|family| name.starts_with(family))
@@ -78,23 +78,23 @@ impl Name {
 mod tests {
     use super::*;
 
-    fn belongs(text: &str) -> bool {
-        let mut name = Name::new();
+    fn is_allowed(text: &str) -> bool {
+        let mut name = TrailerName::new();
         text.bytes().for_each(|byte| name.push(byte));
-        name.belongs()
+        name.is_allowed()
     }
 
     #[test]
     fn what_must_be_known_before_a_body_does_not_come_after_it() {
         for name in IN_HEADS_ONLY {
             let name = str::from_utf8(name).unwrap();
-            assert!(!belongs(name) && !belongs(&name.to_uppercase()), "{name}");
-            assert!(!belongs(&name.replace('-', "_")), "{name}");
-            assert!(belongs(&format!("{name}2")) && belongs(&format!("a{name}")), "{name}");
+            assert!(!is_allowed(name) && !is_allowed(&name.to_uppercase()), "{name}");
+            assert!(!is_allowed(&name.replace('-', "_")), "{name}");
+            assert!(is_allowed(&format!("{name}2")) && is_allowed(&format!("a{name}")), "{name}");
             assert!(name.len() < NAME_BYTES, "{name}");
         }
         for name in ["X-Forwarded-For", "x_forwarded_anything", "X-Picluster-Node"] {
-            assert!(!belongs(name), "{name}");
+            assert!(!is_allowed(name), "{name}");
         }
     }
 
@@ -110,7 +110,7 @@ mod tests {
             "Authentication-Info",
             &long,
         ] {
-            assert!(belongs(name), "{name}");
+            assert!(is_allowed(name), "{name}");
         }
     }
 }
