@@ -1,10 +1,11 @@
-//! HTTP/1 without I/O: bytes in, heads and framing out. Strict: what two recipients could read in
-//! two ways is refused, never repaired (RFC 9112 11.1, 11.2). No socket, no clock, and nothing is
-//! allocated but what the caller's own output buffer needs.
+//! HTTP/1 without I/O: bytes in, heads and framing out. The codec is strict: it refuses a message
+//! that two recipients could read in two ways, and never repairs one (RFC 9112 11.1, 11.2). It
+//! knows no socket and no clock, and allocates nothing but the space that the caller's output
+//! buffer needs.
 //!
 //! [`parse_request`] and [`parse_response`] read a head in place, [`Body`] follows the framing
-//! behind it, the `append_` functions write what goes on. Which fields are added, what is
-//! retried and what a client is told is `proxy`'s business.
+//! behind it, and the `append_` functions write the head that is forwarded. The room `proxy`
+//! decides which fields are added, which request is sent again, and which answer a client gets.
 
 mod body;
 mod chunked;

@@ -1,35 +1,35 @@
-//! The chunked coding (RFC 9112 7.1), byte by byte in the lines and in one step through the data.
-//! The grammar is taken at its word: what a laxer reader might take for the end of a line, of an
-//! extension or of a chunk does not pass.
+//! The chunked coding (RFC 9112 7.1). Lines are read byte by byte, data in one step. The grammar is
+//! taken literally: bytes that a more tolerant reader might take for the end of a line, of an
+//! extension or of a chunk do not pass.
 
 use super::grammar::{is_tchar, is_text};
 use super::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
 use super::refusal::Refusal;
 use super::trailer::TrailerName;
 
-/// The longest chunk line, its size included.
+/// The longest chunk line in bytes: the size and the extensions.
 const LINE_BYTES_MAX: usize = 1024;
 
-/// The most digits of a chunk size, leading zeros included.
+/// The most hexadecimal digits of a chunk size, leading zeros included.
 const SIZE_DIGITS_MAX: usize = 16;
 
-/// Follows one chunked body.
+/// A reader that follows one chunked body.
 #[derive(Debug)]
 pub(super) struct Chunked {
     state: State,
-    /// The size read so far of a chunk, then what is left of its data.
+    /// The size of the chunk as far as it is read, then the part of its data that is still missing.
     left_bytes: u64,
-    /// Bytes of the current chunk line.
+    /// Bytes of the current chunk line that were read.
     line_bytes: usize,
-    /// Bytes of extensions and trailers beyond the data they came with.
+    /// Bytes of extensions and trailers, less the bytes of data between them.
     overhead_bytes: usize,
-    /// Trailers begun.
+    /// The number of trailers that have begun.
     trailers: usize,
-    /// The current trailer's.
+    /// The name of the current trailer.
     trailer: TrailerName,
 }
 
-/// What the next byte belongs to.
+/// The part of the body to which the next byte belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Size,
@@ -37,35 +37,38 @@ enum State {
     /// The LF of a chunk line.
     SizeLf,
     Data,
-    /// The CR, then the LF, that end a chunk.
+    /// The CR that ends a chunk.
     DataCr,
+    /// The LF after it.
     DataLf,
     /// The first byte of a trailer, or the CR of the end.
     Trailer,
     TrailerName,
     TrailerValue,
     TrailerLf,
+    /// The LF of the end.
     EndLf,
     End,
 }
 
-/// Where in `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )` (RFC 9112 7.1.1).
+/// The place of the next byte in `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`
+/// (RFC 9112 7.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extension {
     /// In the space before a `;`.
     Gap,
-    /// Behind the `;`, the name not begun.
+    /// After the `;`, before the name.
     Start,
     Name,
-    /// In the space behind a name.
+    /// In the space after a name.
     NameGap,
-    /// Behind the `=`, the value not begun.
+    /// After the `=`, before the value.
     Equals,
     Value,
     Quoted,
-    /// Behind the backslash of a quoted pair.
+    /// After the backslash of a quoted pair.
     Escaped,
-    /// Behind the closing quote.
+    /// After the closing quote.
     Closed,
 }
 
@@ -85,7 +88,8 @@ impl Chunked {
         matches!(self.state, State::End)
     }
 
-    /// Reads on, up to the end of the body, and says how many bytes that were.
+    /// Reads on, at most to the end of the body, and returns the number of bytes read. The data
+    /// goes to `sink`.
     pub(super) fn decode(
         &mut self,
         input: &[u8],
@@ -111,7 +115,7 @@ impl Chunked {
         Ok(input.len() - rest.len())
     }
 
-    /// Takes one byte that is not data.
+    /// Takes one byte that is not data, and returns the state after it.
     fn step(&mut self, byte: u8) -> Result<State, Refusal> {
         Ok(match (self.state, byte) {
             (State::Size, _) => self.take_size(byte)?,
@@ -121,7 +125,7 @@ impl Chunked {
             }
             (State::SizeLf, b'\n') if self.left_bytes == 0 => State::Trailer,
             (State::SizeLf, b'\n') => {
-                // Data makes up for the extension before it, so that a long body may have many.
+                // Data pays for the extension before it, so that a long body may have many.
                 let size = usize::try_from(self.left_bytes).unwrap_or(usize::MAX);
                 self.overhead_bytes = self.overhead_bytes.saturating_sub(size);
                 self.line_bytes = 0;
@@ -139,7 +143,8 @@ impl Chunked {
         })
     }
 
-    /// `1*HEXDIG`, no sign, no prefix, no space but before an extension.
+    /// Takes a byte of `1*HEXDIG`. A sign and a prefix are refused, and so is a space that no
+    /// extension follows.
     fn take_size(&mut self, byte: u8) -> Result<State, Refusal> {
         let digit = match byte {
             b'0'..=b'9' => byte - b'0',
@@ -157,8 +162,8 @@ impl Chunked {
         Ok(State::Size)
     }
 
-    /// Counts a byte that carries neither data nor a size. Nothing is kept of it here, but a node
-    /// should not be made to read kilobytes for each byte it gets either.
+    /// Counts a byte that carries neither data nor a size. Such a byte takes no memory here, but
+    /// nobody should make a node read kilobytes for each byte of data.
     fn count_overhead(&mut self) -> Result<(), Refusal> {
         self.line_bytes += 1;
         self.overhead_bytes += 1;
@@ -168,7 +173,8 @@ impl Chunked {
         if in_line && in_all { Ok(()) } else { Err(Refusal::TooMuchFraming) }
     }
 
-    /// A trailer is a field line like any other (RFC 9112 7.1.2), so it has the syntax of one.
+    /// Takes a byte of a trailer. A trailer is a field line (RFC 9112 7.1.2), so it has the syntax
+    /// of one.
     fn take_trailer(&mut self, byte: u8) -> Result<State, Refusal> {
         match (self.state, byte) {
             (State::Trailer, _) if is_tchar(byte) => {
@@ -194,6 +200,7 @@ impl Chunked {
 }
 
 impl Extension {
+    /// Takes one byte, and returns the state after it; `None` if the grammar has no such byte here.
     fn step(self, byte: u8) -> Option<State> {
         use Extension::{Closed, Equals, Escaped, Gap, Name, NameGap, Quoted, Start, Value};
         Some(State::Extension(match (self, byte) {
@@ -214,7 +221,7 @@ impl Extension {
     }
 }
 
-/// The first `max` bytes of `input`, or all there are.
+/// Returns the first `max` bytes of `input`, or all if there are fewer.
 pub(super) fn at_most(input: &[u8], max: u64) -> &[u8] {
     let len = usize::try_from(max).map_or(input.len(), |max| input.len().min(max));
     &input[..len]
@@ -224,7 +231,7 @@ pub(super) fn at_most(input: &[u8], max: u64) -> &[u8] {
 mod tests {
     use super::*;
 
-    /// The data of a body that is whole, or `None` if more is needed.
+    /// Returns the data of a complete body, or `None` if bytes are missing.
     fn decode(input: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
         let (mut chunked, mut data) = (Chunked::new(), Vec::new());
         let taken = chunked.decode(input, &mut |piece| data.extend_from_slice(piece))?;

@@ -1,4 +1,4 @@
-//! The fields of a head, each with its reach: the next hop only, or the whole way.
+//! The fields of a head in the order of the wire, and the mark on those that are not forwarded.
 
 use std::fmt;
 
@@ -8,19 +8,19 @@ use super::limits::HEADERS_MAX;
 
 const _: () = assert!(HEADERS_MAX <= 128, "a bit of a u128 stands for each field");
 
-/// One header field. The name is a token; the value is without the space around it and free of
-/// control bytes but HTAB.
+/// One header field. The name is a token. The value has no space around it, and no control byte but
+/// HTAB.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Field<'b> {
-    /// As it was spelt.
+    /// The name in the sender's spelling.
     pub name: &'b str,
-    /// Mostly ASCII, but any byte from 0x80 on is legal.
+    /// The value. It is mostly ASCII, but any byte from 0x80 on is legal.
     pub value: &'b [u8],
-    /// Whether the field ends here and is not forwarded.
+    /// True if the field ends here: it is not forwarded.
     pub hop_by_hop: bool,
 }
 
-/// The fields of a head in wire order, duplicates kept.
+/// The fields of a head in the order of the wire, with duplicates.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fields<'b> {
     headers: &'b [Header<'b>],
@@ -29,12 +29,12 @@ pub struct Fields<'b> {
 }
 
 impl<'b> Fields<'b> {
-    /// The fields of these headers. Bit n of `hop_by_hop` is set if field n ends here.
+    /// Makes the fields of parsed headers. Bit n of `hop_by_hop` is set if field n ends here.
     pub(super) const fn new(headers: &'b [Header<'b>], hop_by_hop: u128) -> Self {
         Self { headers, hop_by_hop }
     }
 
-    /// Every field.
+    /// Returns every field.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'b>> + use<'b> {
         let hop_by_hop = self.hop_by_hop;
         self.headers.iter().enumerate().map(move |(at, header)| Field {
@@ -44,30 +44,31 @@ impl<'b> Fields<'b> {
         })
     }
 
-    /// The fields to forward: all but Connection, what it names, the other fields that RFC 9110
-    /// 7.6.1 confines to one connection, and Host, which the sender writes first and by itself
-    /// (RFC 9110 7.2). Content-Length stays, Transfer-Encoding goes: whoever forwards a body as
-    /// [`Framing::Chunked`](super::Framing::Chunked) says so itself.
+    /// Returns the fields to forward. These are all but Connection, the fields that Connection
+    /// names, the other fields that RFC 9110 7.6.1 confines to one connection, and Host, which the
+    /// caller writes first and by itself (RFC 9110 7.2). Content-Length is among them,
+    /// Transfer-Encoding is not: a caller that forwards a body as
+    /// [`Framing::Chunked`](super::Framing::Chunked) writes it.
     pub fn end_to_end(&self) -> impl Iterator<Item = Field<'b>> + use<'b> {
         self.iter().filter(|field| !field.hop_by_hop)
     }
 
-    /// The value of the first field of this name, whatever its case.
+    /// Returns the value of the first field of this name, in any case of its letters.
     pub fn get(&self, name: &str) -> Option<&'b [u8]> {
         self.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value)
     }
 
-    /// How many fields there are.
+    /// Returns the number of fields.
     pub const fn len(&self) -> usize {
         self.headers.len()
     }
 
-    /// Whether there is none.
+    /// Returns true if there is no field.
     pub const fn is_empty(&self) -> bool {
         self.headers.is_empty()
     }
 
-    /// Takes Content-Length out of what is forwarded.
+    /// Takes Content-Length out of the forwarded fields.
     pub(super) fn withhold_length(&mut self) {
         for (at, header) in self.headers.iter().enumerate() {
             if Known::of(header.name) == Known::ContentLength {
@@ -77,19 +78,19 @@ impl<'b> Fields<'b> {
     }
 }
 
-/// Names alone: values are other people's secrets.
+/// Shows names only, because values hold other people's secrets.
 impl fmt::Debug for Fields<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.headers.iter().map(|header| header.name)).finish()
     }
 }
 
-/// The bit of a field, by its place in the head.
+/// Returns the bit of the field at this place in the head.
 pub(super) const fn bit(at: usize) -> u128 {
     1 << at
 }
 
-/// A name that means something to the codec.
+/// The names that have a meaning for the codec.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
     Connection,
@@ -98,13 +99,14 @@ pub(super) enum Known {
     Host,
     TransferEncoding,
     Upgrade,
-    /// Means nothing here, but ends here (RFC 9110 7.6.1).
+    /// A name without a meaning here, of a field that ends here (RFC 9110 7.6.1).
     HopByHop,
+    /// Any other name.
     Other,
 }
 
 impl Known {
-    /// By length first: most names are settled by that.
+    /// Recognises a name. It compares the length first, which decides most names.
     pub(super) fn of(name: &str) -> Self {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {

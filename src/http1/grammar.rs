@@ -1,12 +1,12 @@
-//! The two sets of characters of which field lines and chunk lines consist.
+//! The character sets of the grammar that field lines and chunk lines share.
 
-/// `tchar` of RFC 9110 5.6.2.
+/// Returns true for a `tchar`, a character of a token (RFC 9110 5.6.2).
 pub(super) const fn is_tchar(b: u8) -> bool {
     matches!(b, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
         || b.is_ascii_alphanumeric()
 }
 
-/// What a field value consists of (RFC 9110 5.5): HTAB, SP, VCHAR and obs-text.
+/// Returns true for a byte of a field value: HTAB, SP, VCHAR or obs-text (RFC 9110 5.5).
 pub(super) const fn is_text(b: u8) -> bool {
     matches!(b, b'\t' | b' '..=b'~' | 0x80..)
 }
@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tchars_are_those_of_the_grammar() {
+    fn tchars_are_the_ones_of_the_grammar() {
         let expected = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         assert!((0..=255).all(|b| is_tchar(b) == expected(b)));
     }

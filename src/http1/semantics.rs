@@ -1,6 +1,5 @@
-//! What the fields of a head say of the connection and of the body, read in one pass. Both kinds of
-//! head are held to the same rules; what follows for a request or an answer is decided by `request`
-//! and `response`.
+//! Reads in one pass what the fields of a head mean for the connection and for the body. The same
+//! rules hold for requests and responses; `request` and `response` draw the consequences.
 
 use httparse::Header;
 
@@ -9,7 +8,7 @@ use super::limits::{BODY_BYTES_MAX, HEADERS_MAX};
 use super::message::Version;
 use super::refusal::Refusal;
 
-/// What the fields say, before it is known whether they belong to a request or an answer.
+/// The meaning of the fields, before it is known whether they belong to a request or a response.
 pub(super) struct Semantics<'b> {
     pub(super) fields: Fields<'b>,
     pub(super) length: Option<u64>,
@@ -20,11 +19,11 @@ pub(super) struct Semantics<'b> {
     pub(super) expect: Option<&'b [u8]>,
 }
 
-/// Reads all fields once, and a second time only if Connection names some of them.
+/// Reads all fields once, and a second time only if Connection may name some of them.
 ///
 /// # Errors
 ///
-/// Those of a field that is malformed, doubled or contradicted by another one.
+/// The refusal of a field that is malformed, stands there twice, or contradicts another one.
 pub(super) fn interpret<'b>(
     version: Version,
     headers: &'b [Header<'b>],
@@ -36,11 +35,12 @@ pub(super) fn interpret<'b>(
             hop_by_hop |= bit(at);
         }
     }
-    // RFC 9112 6.3: the two disagree on where the message ends; the mark of request smuggling.
+    // RFC 9112 6.3: the two disagree on the end of the message, which is the mark of request
+    // smuggling.
     if found.chunked && found.length.is_some() {
         return Err(Refusal::LengthAndCoding);
     }
-    // Each option is compared with each field; more options than fields are not meant well.
+    // Each option is compared with each field. A sender of more options means no good.
     if found.options.count > HEADERS_MAX {
         return Err(Refusal::TooManyFields);
     }
@@ -58,45 +58,45 @@ pub(super) fn interpret<'b>(
     })
 }
 
-/// How far a field goes (RFC 9110 7.6.1).
+/// The reach of a field (RFC 9110 7.6.1).
 #[derive(PartialEq, Eq)]
 enum Reach {
-    /// It is forwarded.
+    /// The field is forwarded.
     EndToEnd,
-    /// It ends here.
+    /// The field ends here.
     HopByHop,
 }
 
-/// The fields with a meaning that were found so far.
+/// The fields with a meaning for the codec, as far as they are read.
 #[derive(Default)]
 struct Found<'b> {
     length: Option<u64>,
     chunked: bool,
     host: Option<&'b [u8]>,
     expect: Option<&'b [u8]>,
-    /// The last Upgrade.
+    /// The value of the last Upgrade.
     upgrade: Option<&'b [u8]>,
-    /// How many Upgrade fields there are.
+    /// The number of Upgrade fields.
     upgrades: usize,
     options: Options,
 }
 
 impl<'b> Found<'b> {
-    /// Takes the next field, and returns how far it goes.
+    /// Takes the next field, and returns its reach.
     fn take(&mut self, version: Version, header: &Header<'b>) -> Result<Reach, Refusal> {
         let value = header.value;
         match Known::of(header.name) {
             Known::Other => return Ok(Reach::EndToEnd),
             Known::ContentLength => {
                 self.take_length(value)?;
-                // It goes on as it came.
+                // It is forwarded unchanged.
                 return Ok(Reach::EndToEnd);
             }
-            // RFC 9110 10.1.1: to be ignored in HTTP/1.0. It ends here, because the request goes on
-            // as HTTP/1.1, in which a node would heed it.
+            // RFC 9110 10.1.1: a server ignores it in HTTP/1.0. It ends here, because the request
+            // is forwarded as HTTP/1.1, in which a node would obey it.
             Known::Expect if version == Version::Http10 => {}
             Known::Expect => {
-                // Two of them are one list of two, which is not what is known (RFC 9110 5.3).
+                // Two of them are one list of two (RFC 9110 5.3), and no list is known here.
                 if self.expect.replace(value).is_some() {
                     return Err(Refusal::BadExpectation);
                 }
@@ -118,8 +118,8 @@ impl<'b> Found<'b> {
         Ok(Reach::HopByHop)
     }
 
-    /// Takes a Content-Length. Equal ones could be made one (RFC 9112 6.3), but nobody who frames
-    /// with care sends two.
+    /// Takes a Content-Length. A recipient may make one of several equal ones (RFC 9112 6.3), but
+    /// no sender that frames with care sends two.
     fn take_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         match self.length.replace(content_length(value)?) {
             Some(_) => Err(Refusal::BadLength),
@@ -129,10 +129,10 @@ impl<'b> Found<'b> {
 
     /// Takes a Transfer-Encoding, which must be one `chunked`.
     ///
-    /// RFC 9112 6.1: a request with a coding that is not known is to be refused, and in HTTP/1.0 any
-    /// is faulty framing. `chunked` has no parameters (RFC 9112 7). A list with an empty element
-    /// would be legal (RFC 9110 5.6.1), but recipients differ in how they read one, and nobody sends
-    /// it.
+    /// RFC 9112 6.1: a server refuses a request with an unknown coding, and in HTTP/1.0 every
+    /// coding is faulty framing. `chunked` has no parameters (RFC 9112 7). A list with an empty
+    /// element would be legal (RFC 9110 5.6.1), but recipients differ in reading one, and nobody
+    /// sends it.
     fn take_coding(&mut self, version: Version, value: &[u8]) -> Result<(), Refusal> {
         let one_chunked = value.eq_ignore_ascii_case(b"chunked") && !self.chunked;
         if !one_chunked || version == Version::Http10 {
@@ -142,9 +142,9 @@ impl<'b> Found<'b> {
         Ok(())
     }
 
-    /// The protocols offered to switch to. RFC 9110 7.8: Upgrade counts if Connection names it, and
-    /// not in HTTP/1.0. RFC 9113 3.1 gave up the upgrade to h2c, which would carry requests past us
-    /// unseen.
+    /// Returns the protocols to which the sender offers to switch. Upgrade counts only if
+    /// Connection names it, and not in HTTP/1.0 (RFC 9110 7.8). The upgrade to h2c does not count:
+    /// RFC 9113 3.1 gave it up, and it would carry requests past us unseen.
     fn upgrade(&self, version: Version) -> Option<&'b [u8]> {
         let offered = version == Version::Http11 && self.options.upgrade && self.upgrades == 1;
         self.upgrade.filter(|value| offered && !list(value).any(is_h2c))
@@ -157,7 +157,7 @@ struct Options {
     close: bool,
     keep_alive: bool,
     upgrade: bool,
-    /// There are others, which may name fields.
+    /// There are other options, which may name fields.
     may_name_fields: bool,
     count: usize,
 }
@@ -175,16 +175,18 @@ impl Options {
         }
     }
 
-    /// Whether the sender lets the connection persist (RFC 9112 9.3). It forbids a proxy to persist
-    /// for a client of HTTP/1.0, because such a client's own blind proxy may lie in between. A
-    /// gateway is the origin server to its clients (RFC 9110 3.7), and an origin server may.
+    /// Returns true if the sender lets the connection persist. RFC 9112 9.3 forbids a proxy to
+    /// persist for a client of HTTP/1.0, because a proxy that does not understand the option may
+    /// lie in between. A gateway is the origin server to its clients (RFC 9110 3.7), and an origin
+    /// server may persist.
     fn keep_alive(&self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
     }
 }
 
-/// The fields that Connection names. Content-Length cannot be named away: the body would lose its
-/// end (RFC 9110 7.6.1: an option never stands for a field meant for all recipients).
+/// Returns the bits of the fields that Connection names, except Content-Length: without it the body
+/// would lose its end (RFC 9110 7.6.1: an option never stands for a field meant for all
+/// recipients).
 fn named_by_connection(headers: &[Header<'_>]) -> u128 {
     let mut bits = 0;
     for header in headers.iter().filter(|header| Known::of(header.name) == Known::Connection) {
@@ -201,7 +203,7 @@ fn named_by_connection(headers: &[Header<'_>]) -> u128 {
     bits
 }
 
-/// The elements of a list (RFC 9110 5.6.1), empty ones left out.
+/// Returns the elements of a list that are not empty (RFC 9110 5.6.1).
 fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
@@ -210,7 +212,8 @@ fn is_h2c(protocol: &[u8]) -> bool {
     protocol.eq_ignore_ascii_case(b"h2c")
 }
 
-/// `1*DIGIT` (RFC 9110 8.6), leading zeros included; at most 19 of them, which a `u64` always holds.
+/// Parses `1*DIGIT` (RFC 9110 8.6): at most 19 digits with leading zeros, which a `u64` always
+/// holds.
 fn content_length(value: &[u8]) -> Result<u64, Refusal> {
     if !(1..=19).contains(&value.len()) || !value.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::BadLength);
@@ -237,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_the_connection_is_not_forwarded() {
+    fn fields_of_the_connection_are_not_forwarded() {
         let all = headers([
             ("Host", "pi"),
             ("A", "1"),
@@ -255,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_cannot_name_the_length_away() {
+    fn connection_cannot_remove_the_length() {
         let all = headers([("Content-Length", "5"), ("Connection", "content-length, host")]);
         assert_eq!(forwarded(&all), ["Content-Length"]);
     }
@@ -336,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn persistence_is_the_default_of_1_1_and_asked_for_in_1_0() {
+    fn http_1_1_persists_by_default_and_http_1_0_on_request() {
         let keeps = |version, connection| {
             interpret(version, &headers([("Connection", connection)])).unwrap().keep_alive
         };
