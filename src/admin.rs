@@ -10,6 +10,7 @@ pub mod local_only;
 mod metrics;
 mod minute;
 mod page;
+pub(crate) mod scrape;
 pub mod serve;
 mod targets;
 pub mod empty_cluster_page;
@@ -32,7 +33,6 @@ use crate::cluster::counts::Counts;
 use crate::cluster::pool;
 use crate::discovery::Order;
 use crate::os::shutdown::Shutdown;
-use crate::telemetry::exposition;
 use crate::telemetry::journal::Journal;
 
 pub use live::{Live, sample};
@@ -119,7 +119,7 @@ async fn counts(State(admin): State<Arc<Admin>>) -> Response {
 
 async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
     let (pool, counts) = (Arc::clone(&admin.pool.borrow()), Arc::clone(&admin.counts));
-    exposition::answer(&headers, move |families| metrics::tell(families, &pool, &counts))
+    scrape::answer(&headers, move |families| metrics::tell(families, &pool, &counts))
 }
 
 async fn targets(State(admin): State<Arc<Admin>>) -> Response {

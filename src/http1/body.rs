@@ -1,35 +1,37 @@
-//! Where a body ends. Nothing is held back and nothing copied: the bytes are judged where they
-//! lie, in pieces of any size.
+//! Finds the end of a body. It holds nothing back and copies nothing: it judges the bytes where
+//! they lie, in pieces of any size.
 
-use super::chunked::Chunked;
-use super::{Framing, Refusal};
+use super::chunked::{Chunked, at_most};
+use super::message::Framing;
+use super::refusal::Refusal;
 
-/// Follows one body from its first byte to its last.
+/// A reader that follows one body from its first byte to its last.
 #[derive(Debug)]
 pub struct Body(State);
 
 #[derive(Debug)]
 enum State {
-    /// No byte is owed.
+    /// No byte is missing.
     Done,
-    /// This many bytes are owed, at least one.
+    /// This many bytes are missing, at least one.
     Length(u64),
     Chunked(Chunked),
+    /// The body ends with the connection.
     Close,
 }
 
-/// What came of some bytes.
+/// The result of reading some bytes of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advance {
-    /// How many of them belong to the body as it is on the wire, chunk lines and trailers included.
-    /// Fewer than were given only if the body is done.
+    /// The bytes that belong to the body as it is on the wire, chunk lines and trailers included.
+    /// They are fewer than the input only if the body is done.
     pub consumed: usize,
-    /// Whether the body is whole.
+    /// True if the body is complete.
     pub done: bool,
 }
 
 impl Body {
-    /// A body of this framing, before its first byte.
+    /// Returns the reader of a body of this framing, before its first byte.
     pub const fn new(framing: Framing) -> Self {
         Self(match framing {
             Framing::None | Framing::Length(0) => State::Done,
@@ -39,22 +41,22 @@ impl Body {
         })
     }
 
-    /// Judges the next bytes; those that are consumed may be relayed as they are.
+    /// Judges the next bytes. The caller may relay the consumed ones as they are.
     ///
     /// # Errors
     ///
-    /// [`Refusal::BadChunk`], [`Refusal::BadTrailer`] or [`Refusal::TooMuchFraming`]. None of the
-    /// input may be relayed then, and the body is of no further use.
+    /// [`Refusal::BadChunk`], [`Refusal::BadTrailer`] or [`Refusal::TooMuchFraming`]. The caller
+    /// must then relay none of the input, and the body is of no further use.
     pub fn advance(&mut self, input: &[u8]) -> Result<Advance, Refusal> {
         self.decode(input, |_| {})
     }
 
-    /// Like [`advance`](Self::advance), and gives the data without chunk lines and trailers to
-    /// `sink`, for a client that cannot read those (RFC 9112 7.1.3).
+    /// Does the same as [`advance`](Self::advance), and passes the data without chunk lines and
+    /// trailers to `sink`, for a client that cannot read those (RFC 9112 7.1.3).
     ///
     /// # Errors
     ///
-    /// As [`advance`](Self::advance); the sink may have been given data before.
+    /// Those of [`advance`](Self::advance). The sink may have received data before.
     pub fn decode(
         &mut self,
         input: &[u8],
@@ -85,17 +87,17 @@ impl Body {
         Ok(Advance { consumed, done })
     }
 
-    /// Whether the body is whole. One that ends with the connection never is before
-    /// [`eof`](Self::eof).
+    /// Returns true if the body is complete. A body that ends with the connection is complete only
+    /// after [`eof`](Self::eof).
     pub const fn is_done(&self) -> bool {
         matches!(self.0, State::Done)
     }
 
-    /// The connection ended.
+    /// Takes note that the connection has ended.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Truncated`] if the body says it is longer (RFC 9112 8).
+    /// [`Refusal::Truncated`] if bytes of the body are missing (RFC 9112 8).
     pub fn eof(&mut self) -> Result<(), Refusal> {
         if !matches!(self.0, State::Done | State::Close) {
             return Err(Refusal::Truncated);
@@ -105,16 +107,11 @@ impl Body {
     }
 }
 
-/// The first `max` bytes of `input`, or all there are.
-pub(super) fn at_most(input: &[u8], max: u64) -> &[u8] {
-    let len = usize::try_from(max).map_or(input.len(), |max| input.len().min(max));
-    &input[..len]
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::write::append_chunk_size;
     use super::*;
 
     const TAKEN: fn(usize, bool) -> Result<Advance, Refusal> =
@@ -131,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_known_length_ends_there() {
+    fn a_body_of_known_length_ends_after_that_many_bytes() {
         let mut body = Body::new(Framing::Length(5));
         assert_eq!(body.advance(b"hel"), TAKEN(3, false));
         assert_eq!(body.eof(), Err(Refusal::Truncated));
@@ -158,7 +155,7 @@ mod tests {
         assert!(body.is_done());
     }
 
-    /// Feeds `bytes` in steps: how many were consumed, the data, and what it ended with.
+    /// Feeds `bytes` in steps. Returns the number of consumed bytes, the data, and the end.
     fn feed(
         framing: Framing,
         bytes: &[u8],
@@ -203,7 +200,7 @@ mod tests {
         }
 
         #[test]
-        fn a_body_written_in_chunks_is_read_back(
+        fn chunks_that_were_written_are_read_back(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..9),
             extension in "( ?; ?[a-z]{1,3}( ?= ?([a-z]{1,3}|\"([a-z ;=]|\\\\[\"a])*\"))?){0,2}",
             trailers in "(Y-[A-Za-z_]{1,30}:[ -~]{0,9}\r\n){0,3}",
@@ -211,7 +208,7 @@ mod tests {
         ) {
             let mut wire = Vec::new();
             for chunk in &chunks {
-                super::super::append_chunk_size(&mut wire, chunk.len());
+                append_chunk_size(&mut wire, chunk.len());
                 wire.truncate(wire.len() - 2);
                 wire.extend_from_slice(extension.as_bytes());
                 wire.extend_from_slice(b"\r\n");

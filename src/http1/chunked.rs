@@ -1,84 +1,95 @@
-//! The chunked coding (RFC 9112 7.1), byte by byte in the lines and in one step through the data.
-//! The grammar is taken at its word: what a laxer reader might take for the end of a line, of an
-//! extension or of a chunk does not pass.
+//! The chunked coding (RFC 9112 7.1). Lines are read byte by byte, data in one step. The grammar is
+//! taken literally: bytes that a more tolerant reader might take for the end of a line, of an
+//! extension or of a chunk do not pass.
 
-use super::body::at_most;
-use super::trailer::Name;
-use super::{BODY_BYTES_MAX, Refusal, is_tchar, is_text};
-use crate::http1::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
+use super::grammar::{is_tchar, is_text};
+use super::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
+use super::refusal::Refusal;
+use super::trailer::TrailerName;
 
-/// The longest chunk line, its size included.
+/// The longest chunk line in bytes: the size and the extensions.
 const LINE_BYTES_MAX: usize = 1024;
 
-/// The most digits of a chunk size, leading zeros included.
+/// The most hexadecimal digits of a chunk size, leading zeros included.
 const SIZE_DIGITS_MAX: usize = 16;
 
-/// Follows one chunked body.
+/// A reader that follows one chunked body.
 #[derive(Debug)]
 pub(super) struct Chunked {
-    at: At,
-    /// The size read so far of a chunk, then what is left of its data.
-    left: u64,
-    /// Bytes of the current chunk line.
-    line: usize,
-    /// Bytes of extensions and trailers beyond the data they came with.
-    excess: usize,
-    /// Trailers begun.
+    state: State,
+    /// The size of the chunk as far as it is read, then the part of its data that is still missing.
+    left_bytes: u64,
+    /// Bytes of the current chunk line that were read.
+    line_bytes: usize,
+    /// Bytes of extensions and trailers, less the bytes of data between them.
+    overhead_bytes: usize,
+    /// The number of trailers that have begun.
     trailers: usize,
-    /// The current trailer's.
-    name: Name,
+    /// The name of the current trailer.
+    trailer: TrailerName,
 }
 
-/// What the next byte belongs to.
+/// The part of the body to which the next byte belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
+enum State {
     Size,
     Extension(Extension),
     /// The LF of a chunk line.
     SizeLf,
     Data,
-    /// The CR, then the LF, that end a chunk.
+    /// The CR that ends a chunk.
     DataCr,
+    /// The LF after it.
     DataLf,
     /// The first byte of a trailer, or the CR of the end.
     Trailer,
     TrailerName,
     TrailerValue,
     TrailerLf,
+    /// The LF of the end.
     EndLf,
     End,
 }
 
-/// Where in `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )` (RFC 9112 7.1.1).
+/// The place of the next byte in `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`
+/// (RFC 9112 7.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extension {
     /// In the space before a `;`.
     Gap,
-    /// Behind the `;`, the name not begun.
+    /// After the `;`, before the name.
     Start,
     Name,
-    /// In the space behind a name.
+    /// In the space after a name.
     NameGap,
-    /// Behind the `=`, the value not begun.
+    /// After the `=`, before the value.
     Equals,
     Value,
     Quoted,
-    /// Behind the backslash of a quoted pair.
+    /// After the backslash of a quoted pair.
     Escaped,
-    /// Behind the closing quote.
+    /// After the closing quote.
     Closed,
 }
 
 impl Chunked {
     pub(super) const fn new() -> Self {
-        Self { at: At::Size, left: 0, line: 0, excess: 0, trailers: 0, name: Name::new() }
+        Self {
+            state: State::Size,
+            left_bytes: 0,
+            line_bytes: 0,
+            overhead_bytes: 0,
+            trailers: 0,
+            trailer: TrailerName::new(),
+        }
     }
 
     pub(super) const fn is_done(&self) -> bool {
-        matches!(self.at, At::End)
+        matches!(self.state, State::End)
     }
 
-    /// Reads on, up to the end of the body, and says how many bytes that were.
+    /// Reads on, at most to the end of the body, and returns the number of bytes read. The data
+    /// goes to `sink`.
     pub(super) fn decode(
         &mut self,
         input: &[u8],
@@ -88,108 +99,112 @@ impl Chunked {
         while let [byte, behind @ ..] = rest
             && !self.is_done()
         {
-            if self.at == At::Data {
-                let data = at_most(rest, self.left);
-                self.left -= data.len() as u64;
-                if self.left == 0 {
-                    self.at = At::DataCr;
+            if self.state == State::Data {
+                let data = at_most(rest, self.left_bytes);
+                self.left_bytes -= data.len() as u64;
+                if self.left_bytes == 0 {
+                    self.state = State::DataCr;
                 }
                 sink(data);
                 rest = &rest[data.len()..];
             } else {
-                self.at = self.step(*byte)?;
+                self.state = self.step(*byte)?;
                 rest = behind;
             }
         }
         Ok(input.len() - rest.len())
     }
 
-    /// Takes one byte that is not data.
-    fn step(&mut self, byte: u8) -> Result<At, Refusal> {
-        Ok(match (self.at, byte) {
-            (At::Size, _) => self.size(byte)?,
-            (At::Extension(extension), _) => {
-                self.spend()?;
+    /// Takes one byte that is not data, and returns the state after it.
+    fn step(&mut self, byte: u8) -> Result<State, Refusal> {
+        Ok(match (self.state, byte) {
+            (State::Size, _) => self.take_size(byte)?,
+            (State::Extension(extension), _) => {
+                self.count_overhead()?;
                 extension.step(byte).ok_or(Refusal::BadChunk)?
             }
-            (At::SizeLf, b'\n') if self.left == 0 => At::Trailer,
-            (At::SizeLf, b'\n') => {
-                // Data makes up for the extension before it, so that a long body may have many.
-                let size = usize::try_from(self.left).unwrap_or(usize::MAX);
-                self.excess = self.excess.saturating_sub(size);
-                self.line = 0;
-                At::Data
+            (State::SizeLf, b'\n') if self.left_bytes == 0 => State::Trailer,
+            (State::SizeLf, b'\n') => {
+                // Data pays for the extension before it, so that a long body may have many.
+                let size = usize::try_from(self.left_bytes).unwrap_or(usize::MAX);
+                self.overhead_bytes = self.overhead_bytes.saturating_sub(size);
+                self.line_bytes = 0;
+                State::Data
             }
-            (At::DataCr, b'\r') => At::DataLf,
-            (At::DataLf, b'\n') => At::Size,
-            (At::Trailer, b'\r') => At::EndLf,
-            (At::EndLf, b'\n') => At::End,
-            (At::Trailer | At::TrailerName | At::TrailerValue | At::TrailerLf, _) => {
-                self.spend()?;
-                self.trailer(byte)?
+            (State::DataCr, b'\r') => State::DataLf,
+            (State::DataLf, b'\n') => State::Size,
+            (State::Trailer, b'\r') => State::EndLf,
+            (State::EndLf, b'\n') => State::End,
+            (State::Trailer | State::TrailerName | State::TrailerValue | State::TrailerLf, _) => {
+                self.count_overhead()?;
+                self.take_trailer(byte)?
             }
             _ => return Err(Refusal::BadChunk),
         })
     }
 
-    /// `1*HEXDIG`, no sign, no prefix, no space but before an extension.
-    fn size(&mut self, byte: u8) -> Result<At, Refusal> {
+    /// Takes a byte of `1*HEXDIG`. A sign and a prefix are refused, and so is a space that no
+    /// extension follows.
+    fn take_size(&mut self, byte: u8) -> Result<State, Refusal> {
         let digit = match byte {
             b'0'..=b'9' => byte - b'0',
             b'a'..=b'f' => byte - b'a' + 10,
             b'A'..=b'F' => byte - b'A' + 10,
-            _ if self.line == 0 => return Err(Refusal::BadChunk),
-            b'\r' => return Ok(At::SizeLf),
+            _ if self.line_bytes == 0 => return Err(Refusal::BadChunk),
+            b'\r' => return Ok(State::SizeLf),
             _ => return Extension::Gap.step(byte).ok_or(Refusal::BadChunk),
         };
-        if self.line == SIZE_DIGITS_MAX || self.left > BODY_BYTES_MAX >> 4 {
+        if self.line_bytes == SIZE_DIGITS_MAX || self.left_bytes > BODY_BYTES_MAX >> 4 {
             return Err(Refusal::BadChunk);
         }
-        self.line += 1;
-        self.left = self.left << 4 | u64::from(digit);
-        Ok(At::Size)
+        self.line_bytes += 1;
+        self.left_bytes = self.left_bytes << 4 | u64::from(digit);
+        Ok(State::Size)
     }
 
-    /// Counts a byte that carries neither data nor a size. Nothing is kept of it here, but a node
-    /// should not be made to read kilobytes for each byte it gets either.
-    fn spend(&mut self) -> Result<(), Refusal> {
-        self.line += 1;
-        self.excess += 1;
-        let in_line = !matches!(self.at, At::Extension(_)) || self.line <= LINE_BYTES_MAX;
-        let in_all = self.excess <= HEAD_BYTES_MAX;
+    /// Counts a byte that carries neither data nor a size. Such a byte takes no memory here, but
+    /// nobody should make a node read kilobytes for each byte of data.
+    fn count_overhead(&mut self) -> Result<(), Refusal> {
+        self.line_bytes += 1;
+        self.overhead_bytes += 1;
+        let in_line =
+            !matches!(self.state, State::Extension(_)) || self.line_bytes <= LINE_BYTES_MAX;
+        let in_all = self.overhead_bytes <= HEAD_BYTES_MAX;
         if in_line && in_all { Ok(()) } else { Err(Refusal::TooMuchFraming) }
     }
 
-    /// A trailer is a field line like any other (RFC 9112 7.1.2), so it has the syntax of one.
-    fn trailer(&mut self, byte: u8) -> Result<At, Refusal> {
-        match (self.at, byte) {
-            (At::Trailer, _) if is_tchar(byte) => {
+    /// Takes a byte of a trailer. A trailer is a field line (RFC 9112 7.1.2), so it has the syntax
+    /// of one.
+    fn take_trailer(&mut self, byte: u8) -> Result<State, Refusal> {
+        match (self.state, byte) {
+            (State::Trailer, _) if is_tchar(byte) => {
                 self.trailers += 1;
                 if self.trailers > HEADERS_MAX {
                     return Err(Refusal::TooMuchFraming);
                 }
-                self.name = Name::new();
-                self.name.push(byte);
-                Ok(At::TrailerName)
+                self.trailer = TrailerName::new();
+                self.trailer.push(byte);
+                Ok(State::TrailerName)
             }
-            (At::TrailerName, _) if is_tchar(byte) => {
-                self.name.push(byte);
-                Ok(At::TrailerName)
+            (State::TrailerName, _) if is_tchar(byte) => {
+                self.trailer.push(byte);
+                Ok(State::TrailerName)
             }
-            (At::TrailerName, b':') if self.name.belongs() => Ok(At::TrailerValue),
-            (At::TrailerValue, b'\r') => Ok(At::TrailerLf),
-            (At::TrailerValue, _) if is_text(byte) => Ok(At::TrailerValue),
-            (At::TrailerLf, b'\n') => Ok(At::Trailer),
+            (State::TrailerName, b':') if self.trailer.is_allowed() => Ok(State::TrailerValue),
+            (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
+            (State::TrailerValue, _) if is_text(byte) => Ok(State::TrailerValue),
+            (State::TrailerLf, b'\n') => Ok(State::Trailer),
             _ => Err(Refusal::BadTrailer),
         }
     }
 }
 
 impl Extension {
-    fn step(self, byte: u8) -> Option<At> {
+    /// Takes one byte, and returns the state after it; `None` if the grammar has no such byte here.
+    fn step(self, byte: u8) -> Option<State> {
         use Extension::{Closed, Equals, Escaped, Gap, Name, NameGap, Quoted, Start, Value};
-        Some(At::Extension(match (self, byte) {
-            (Name | Value | Closed, b'\r') => return Some(At::SizeLf),
+        Some(State::Extension(match (self, byte) {
+            (Name | Value | Closed, b'\r') => return Some(State::SizeLf),
             (Quoted, b'"') => Closed,
             (Quoted, b'\\') => Escaped,
             (Quoted | Escaped, _) if is_text(byte) => Quoted,
@@ -206,11 +221,17 @@ impl Extension {
     }
 }
 
+/// Returns the first `max` bytes of `input`, or all if there are fewer.
+pub(super) fn at_most(input: &[u8], max: u64) -> &[u8] {
+    let len = usize::try_from(max).map_or(input.len(), |max| input.len().min(max));
+    &input[..len]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The data of a body that is whole, or `None` if more is needed.
+    /// Returns the data of a complete body, or `None` if bytes are missing.
     fn decode(input: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
         let (mut chunked, mut data) = (Chunked::new(), Vec::new());
         let taken = chunked.decode(input, &mut |piece| data.extend_from_slice(piece))?;

@@ -1,72 +1,76 @@
-//! Why a message is not taken, and what a client is told for it.
+//! The reasons to refuse a message, with the status and the words of the answer to each.
 
 use std::fmt;
 
-/// A cause for which a message is refused. The fault is always the sender's, and a connection on
-/// which it happened is never used again: where the next message would begin is unknown.
+/// A reason to refuse a message. The fault is always the sender's. The connection is never used
+/// again, because the start of the next message is unknown.
 ///
 /// The text fits "refused: {refusal}".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// The first byte of a TLS handshake on a port that speaks plain HTTP.
+    /// The first byte belongs to a TLS handshake, on a port that speaks plain HTTP.
     Tls,
-    /// The whole preface of HTTP/2 (RFC 9113 3.4): not a fault where the caller speaks HTTP/2.
+    /// The bytes are the whole preface of HTTP/2 (RFC 9113 3.4): no fault if the caller speaks
+    /// HTTP/2.
     Http2,
-    /// The request line is none (RFC 9112 3), or more than two empty lines came before it.
+    /// The request line is malformed (RFC 9112 3), or more than two empty lines came before it.
     BadRequestLine,
-    /// The status line is none (RFC 9112 4), or its status is not 100 to 599 (RFC 9110 15).
+    /// The status line is malformed (RFC 9112 4), or its status is not 100 to 599 (RFC 9110 15).
     BadStatusLine,
-    /// A version other than 1.0 and 1.1 (RFC 9110 15.6.6). A 1.2 could be read as 1.1 (RFC 9110
-    /// 2.5), but there is none: who says so does not mean it.
+    /// The version is neither 1.0 nor 1.1 (RFC 9110 15.6.6). A recipient may read a 1.2 as 1.1
+    /// (RFC 9110 2.5), but there is no HTTP/1.2, so a sender that names it does not mean it.
     BadVersion,
-    /// The target has none of the forms of RFC 9112 3.2, or a fragment, or bytes beyond ASCII.
+    /// The target has none of the forms of RFC 9112 3.2, or it has a fragment or bytes beyond
+    /// ASCII.
     BadTarget,
     /// The target is longer than [`TARGET_BYTES_MAX`](crate::http1::limits::TARGET_BYTES_MAX).
     TargetTooLong,
-    /// CONNECT: this is a gateway, not a forward proxy (RFC 9110 9.3.6).
+    /// The method is CONNECT: this is a gateway, not a forward proxy (RFC 9110 9.3.6).
     Connect,
     /// The head is longer than [`HEAD_BYTES_MAX`](crate::http1::limits::HEAD_BYTES_MAX).
     HeadTooLong,
-    /// More fields, or more connection options, than
+    /// There are more fields, or more connection options, than
     /// [`HEADERS_MAX`](crate::http1::limits::HEADERS_MAX).
     TooManyFields,
-    /// A line of the head ends in anything but CR LF (RFC 9112 2.2).
+    /// A line of the head does not end in CR LF (RFC 9112 2.2).
     BadLineEnd,
-    /// A field name with an illegal byte, a space before the colon, or a folded line
+    /// A field name has an illegal byte or a space before its colon, or a line is folded
     /// (RFC 9112 5.1, 5.2).
     BadFieldName,
-    /// A field value with a control byte (RFC 9110 5.5).
+    /// A field value has a control byte (RFC 9110 5.5).
     BadFieldValue,
-    /// HTTP/1.1 without Host (RFC 9112 3.2).
+    /// A request of HTTP/1.1 has no Host (RFC 9112 3.2).
     NoHost,
-    /// More than one Host (RFC 9112 3.2).
+    /// There is more than one Host (RFC 9112 3.2).
     ManyHosts,
-    /// A Host that is no host with an optional port (RFC 9110 7.2).
+    /// Host is not a host with an optional port (RFC 9110 7.2).
     BadHost,
-    /// Content-Length is no number, too large a one, a list, or there twice (RFC 9112 6.3).
+    /// Content-Length is not a number, is too large, is a list, or stands there twice (RFC 9112
+    /// 6.3).
     BadLength,
-    /// Transfer-Encoding beside Content-Length (RFC 9112 6.3).
+    /// There are both Transfer-Encoding and Content-Length (RFC 9112 6.3).
     LengthAndCoding,
-    /// Transfer-Encoding is not one `chunked`, or came with HTTP/1.0 (RFC 9112 6.1).
+    /// Transfer-Encoding is not exactly one `chunked`, or the version is 1.0 (RFC 9112 6.1).
     BadCoding,
-    /// An expectation other than `100-continue` (RFC 9110 10.1.1).
+    /// The expectation is not `100-continue` (RFC 9110 10.1.1).
     BadExpectation,
-    /// A 101 that does not say what it switches to (RFC 9110 15.2.2).
+    /// A 101 does not name the protocol that it switches to (RFC 9110 15.2.2).
     BadSwitch,
-    /// The body is longer than the caller takes (RFC 9110 15.5.14).
+    /// The body is longer than the caller accepts (RFC 9110 15.5.14).
     BodyTooLong,
     /// A chunk line or the end of a chunk is malformed (RFC 9112 7.1).
     BadChunk,
-    /// A trailer is malformed, or has a name that belongs into a head (RFC 9110 6.5.1).
+    /// A trailer is malformed, or has a name that belongs in a head (RFC 9110 6.5.1).
     BadTrailer,
-    /// Chunk extensions and trailers out of proportion to the data (RFC 9112 7.1.1).
+    /// Chunk extensions and trailers are out of proportion to the data (RFC 9112 7.1.1).
     TooMuchFraming,
     /// The connection ended before the body did (RFC 9112 8).
     Truncated,
 }
 
 impl Refusal {
-    /// The status that tells a client so. A refused answer is a 502 whatever this says.
+    /// Returns the status of the answer to a refused request. For a refused response the client
+    /// gets a 502 in every case.
     pub const fn status(self) -> u16 {
         match self {
             Self::Connect => 405,
@@ -79,7 +83,7 @@ impl Refusal {
         }
     }
 
-    /// The cause in a few words, for the log and for the client.
+    /// Returns the reason in a few words, for the log and for the client.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Tls => "TLS on a port that speaks plain HTTP",
@@ -125,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_learns_what_it_can_change() {
+    fn each_fault_that_a_client_can_mend_has_a_status_of_its_own() {
         assert_eq!(Refusal::TargetTooLong.status(), 414);
         assert_eq!(Refusal::HeadTooLong.status(), 431);
         assert_eq!(Refusal::BodyTooLong.status(), 413);

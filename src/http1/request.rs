@@ -1,70 +1,93 @@
-//! A request head: the request line, the fields and what follows from them.
+//! Reads a request head: the request line, the fields, and the framing that follows from them. It
+//! decides nothing about forwarding.
 
 use httparse::{Error, Request, Status};
 
-use super::fields::{Survey, survey};
-use super::{Fields, Framing, Refusal, Slots, Version, target};
-use crate::http1::limits::{HEAD_BYTES_MAX, TARGET_BYTES_MAX};
+use super::fields::Fields;
+use super::head::{Slots, ends_in_crlf, is_worth_reading};
+use super::limits::{HEAD_BYTES_MAX, TARGET_BYTES_MAX};
+use super::message::{Framing, Version};
+use super::refusal::Refusal;
+use super::semantics::{Semantics, interpret};
+use super::target;
 
-/// The empty lines forgiven before a request line. RFC 9112 2.2 asks for at least one, because
-/// old clients end a body with one too many.
+/// The empty lines that are skipped before a request line. RFC 9112 2.2 asks a server to skip at
+/// least one, because old clients end a body with one too many.
 const EMPTY_LINES_MAX: usize = 2;
 
-/// What an HTTP/2 client sends first (RFC 9113 3.4).
+/// The first bytes that an HTTP/2 client sends (RFC 9113 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A request head that can be understood in one way only.
+/// A request head that every recipient understands in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestHead<'b> {
-    /// A token, its case significant (RFC 9110 9.1). Never CONNECT.
+    /// The method, a token in which case is significant (RFC 9110 9.1). It is never CONNECT.
     pub method: &'b str,
-    /// What to send on: starts with `/`, or with `?` where the path is empty and
-    /// [`append_request_line`](super::append_request_line) writes its slash, or is `*` of an
-    /// OPTIONS. Visible ASCII without `#`.
+    /// The target to forward, in visible ASCII without `#`. It starts with `/`, or with `?` if the
+    /// path is empty ([`append_request_line`](super::append_request_line) writes the slash), or it
+    /// is the `*` of an OPTIONS.
     pub target: &'b str,
-    /// What the client speaks.
+    /// The version that the client speaks.
     pub version: Version,
-    /// The Host to send on: the target's own if it was in absolute-form (RFC 9112 3.2.2), else the
-    /// field's. `None` only in HTTP/1.0.
+    /// The Host to forward: the one in the target if that was in absolute-form (RFC 9112 3.2.2),
+    /// else the value of the field. `None` only in HTTP/1.0.
     pub host: Option<&'b str>,
-    /// All fields as they came.
+    /// All fields that were received, in their order.
     pub fields: Fields<'b>,
-    /// How long the body is.
+    /// The length of the body.
     pub framing: Framing,
-    /// Whether the client lets the connection persist (RFC 9112 9.3).
+    /// True if the client lets the connection persist (RFC 9112 9.3).
     pub keep_alive: bool,
-    /// Whether the client waits for a 100 before it sends its body (RFC 9110 10.1.1).
+    /// True if the client waits for a 100 before it sends its body (RFC 9110 10.1.1).
     pub expect_continue: bool,
-    /// The protocols offered to switch to (RFC 9110 7.8). To offer them on, write `Connection:
-    /// upgrade` and this as `Upgrade`.
+    /// The protocols to which the client offers to switch (RFC 9110 7.8). To forward the offer,
+    /// write `Connection: upgrade` and this value as `Upgrade`.
     pub upgrade: Option<&'b [u8]>,
-    /// The bytes the head takes, empty lines before it and the one after it included.
+    /// The length of the head in bytes, with the empty lines before it and the one after it.
     pub len: usize,
 }
 
-/// Reads the request head at the start of `buf`; `None` if more bytes are needed.
+/// Reads the request head at the start of `buf`. Returns `None` if the head is incomplete.
 ///
-/// `seen` is how many of these bytes an earlier call was given in vain, 0 at first. It spares
-/// reading everything again for each byte of a slow client. A client that is wrong is refused as
-/// soon as a line shows it, and a head at [`HEAD_BYTES_MAX`] without an end is refused.
+/// `seen` is the number of these bytes that an earlier call found incomplete, and 0 at first. It
+/// spares reading everything again for each byte of a slow client. A fault is reported when its
+/// line ends, at the latest. A head without an end within [`HEAD_BYTES_MAX`] is refused.
 ///
 /// # Errors
 ///
-/// Any [`Refusal`] that concerns a head; [`Refusal::Http2`] for a caller that speaks it: nothing of
-/// the preface is consumed.
+/// Any [`Refusal`] that concerns a head. [`Refusal::Http2`] is for a caller that speaks HTTP/2: the
+/// whole preface is still in `buf`.
+///
+/// # Examples
+///
+/// A head, and the body behind it:
+///
+/// ```
+/// use picluster::http1::{Body, Slots, parse_request};
+///
+/// let bytes = b"POST /a HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\n\r\nhelloGET / ";
+/// let mut slots = Slots::new();
+/// let head = parse_request(bytes, 0, &mut slots)?.expect("the head is complete");
+/// assert_eq!((head.method, head.target, head.host), ("POST", "/a", Some("pi")));
+///
+/// let mut body = Body::new(head.framing);
+/// let advance = body.advance(&bytes[head.len..])?;
+/// assert_eq!((advance.consumed, advance.done), (5, true));
+/// # Ok::<(), picluster::http1::Refusal>(())
+/// ```
 pub fn parse_request<'b>(
     buf: &'b [u8],
     seen: usize,
     slots: &'b mut Slots<'b>,
 ) -> Result<Option<RequestHead<'b>>, Refusal> {
-    if !super::is_worth_reading(buf, seen) {
+    if !is_worth_reading(buf, seen) {
         return Ok(None);
     }
     let skipped = empty_lines(buf);
     let input = &buf[skipped..buf.len().min(HEAD_BYTES_MAX)];
     match input {
         [] | b"\r" => return Ok(None),
-        // httparse would skip any number of them, and bare LFs.
+        // httparse would skip any number of empty lines, and bare LFs.
         [b'\r' | b'\n', ..] => return Err(Refusal::BadRequestLine),
         // A TLS record of the handshake type (RFC 8446 5.1).
         [0x16, ..] => return Err(Refusal::Tls),
@@ -74,7 +97,7 @@ pub fn parse_request<'b>(
     }
     let mut request = Request::new(&mut []);
     let parsed = request.parse_with_uninit_headers(input, &mut slots.0);
-    // First of all, whether the rest was refused or is not there yet.
+    // This comes first, so that a target that is too long is reported as that, whatever follows it.
     let target_len = match (request.method, request.path) {
         (_, Some(path)) => path.len(),
         (Some(method), None) if parsed == Ok(Status::Partial) => input.len() - method.len() - 1,
@@ -85,7 +108,7 @@ pub fn parse_request<'b>(
     }
     match parsed {
         Ok(Status::Complete(len)) => understand(request, &input[..len], skipped).map(Some),
-        // A version is judged by its whole line.
+        // The whole line decides on the version.
         Err(Error::Version) if !input.contains(&b'\n') && buf.len() < HEAD_BYTES_MAX => Ok(None),
         Err(error) => Err(refusal(error, &request, input)),
         Ok(Status::Partial) if buf.len() >= HEAD_BYTES_MAX => Err(Refusal::HeadTooLong),
@@ -93,13 +116,13 @@ pub fn parse_request<'b>(
     }
 }
 
-/// How many bytes of `buf` are empty lines to be forgiven.
+/// Returns the number of bytes at the start of `buf` that are empty lines to skip.
 fn empty_lines(buf: &[u8]) -> usize {
     let lines = buf.chunks(2).take(EMPTY_LINES_MAX).take_while(|line| line == b"\r\n");
     lines.count() * 2
 }
 
-/// Judges a head whose syntax `httparse` found right.
+/// Judges a head whose syntax `httparse` has accepted.
 fn understand<'b>(
     request: Request<'b, 'b>,
     head: &[u8],
@@ -108,7 +131,7 @@ fn understand<'b>(
     let Request { method, path, version, headers } = request;
     let version = Version::from_minor(version);
     // The request line and the empty line.
-    if !super::ends_in_crlf(head, headers.len() + 2) {
+    if !ends_in_crlf(head, headers.len() + 2) {
         return Err(Refusal::BadLineEnd);
     }
     let (Some(method), Some(received)) = (method, path) else {
@@ -117,13 +140,13 @@ fn understand<'b>(
     if method == "CONNECT" {
         return Err(Refusal::Connect);
     }
-    let (target, authority) = target::reduce(method, received)?;
-    let Survey { fields, length, chunked, keep_alive, upgrade, host, expect } =
-        survey(version, headers)?;
+    let (target, authority) = target::to_origin_form(method, received)?;
+    let Semantics { fields, length, chunked, keep_alive, upgrade, host, expect } =
+        interpret(version, headers)?;
     if host.is_none() && version == Version::Http11 {
         return Err(Refusal::NoHost);
     }
-    let host = authority.or(host.map(target::host).transpose()?);
+    let host = authority.or(host.map(target::parse_host).transpose()?);
     // RFC 9112 6.3: a request without either has no body.
     let framing = match length {
         _ if chunked => Framing::Chunked,
@@ -133,7 +156,7 @@ fn understand<'b>(
     if expect.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
         return Err(Refusal::BadExpectation);
     }
-    // Who has no body to send waits for nothing (RFC 9110 10.1.1).
+    // A client that has no body to send waits for nothing (RFC 9110 10.1.1).
     let expect_continue = expect.is_some() && !framing.is_empty();
     let len = skipped + head.len();
     Ok(RequestHead {
@@ -150,7 +173,7 @@ fn understand<'b>(
     })
 }
 
-/// What an error of `httparse` means in a request.
+/// Translates an error of `httparse` for a request.
 fn refusal(error: Error, request: &Request<'_, '_>, input: &[u8]) -> Refusal {
     match error {
         Error::HeaderName => Refusal::BadFieldName,
@@ -162,8 +185,8 @@ fn refusal(error: Error, request: &Request<'_, '_>, input: &[u8]) -> Refusal {
     }
 }
 
-/// Whether the request line ends in a version, if not in one of ours: `HTTP/` DIGIT `.` DIGIT, its
-/// case significant (RFC 9112 2.3).
+/// Returns true if the request line ends in the form of a version: `HTTP/` DIGIT `.` DIGIT, in
+/// which case is significant (RFC 9112 2.3).
 fn names_a_version(request: &Request<'_, '_>, input: &[u8]) -> bool {
     let before = request.method.map_or(0, str::len) + request.path.map_or(0, str::len) + 2;
     let rest = input.get(before..).unwrap_or_default();
@@ -176,15 +199,15 @@ fn names_a_version(request: &Request<'_, '_>, input: &[u8]) -> bool {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::limits::HEADERS_MAX;
     use super::*;
-    use crate::http1::limits::HEADERS_MAX;
 
-    /// The refusal of a head, or `None` if it is taken; never an incomplete one.
+    /// Returns the refusal of a head, or `None` if it is accepted. The head must be complete.
     fn refused(head: &str) -> Option<Refusal> {
         parse_request(head.as_bytes(), 0, &mut Slots::new()).map(|head| head.unwrap().len).err()
     }
 
-    /// The refusal of the fields of an otherwise good request.
+    /// Returns the refusal of the fields of a request that is good otherwise.
     fn refused_with(fields: &str) -> Option<Refusal> {
         refused(&format!("GET / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n"))
     }
@@ -301,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_valid_host() {
+    fn a_request_has_exactly_one_valid_host() {
         assert_eq!(refused("GET / HTTP/1.1\r\n\r\n"), Some(Refusal::NoHost));
         assert_eq!(refused("GET http://a/ HTTP/1.1\r\n\r\n"), Some(Refusal::NoHost));
         assert_eq!(refused_with("host: pi\r\n"), Some(Refusal::ManyHosts));
@@ -319,11 +342,11 @@ mod tests {
         let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n";
         let mut slots = Slots::new();
         let head = parse_request(bytes, 0, &mut slots).unwrap().unwrap();
-        assert!(!head.expect_continue, "nobody waits who has nothing to send");
+        assert!(!head.expect_continue, "a client that has nothing to send waits for nothing");
     }
 
     #[test]
-    fn an_expectation_of_http_1_0_is_ignored_and_not_sent_on() {
+    fn an_expectation_of_http_1_0_is_ignored_and_not_forwarded() {
         let bytes =
             b"PUT / HTTP/1.0\r\nContent-Length: 1\r\nExpect: x\r\nExpect: 100-continue\r\n\r\n";
         let mut slots = Slots::new();
@@ -348,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_cannot_become_a_request_are_refused_before_they_end() {
+    fn bytes_that_cannot_become_a_request_are_refused_early() {
         let early =
             |bytes: &[u8]| parse_request(bytes, 0, &mut Slots::new()).map(|head| head.is_some());
         assert_eq!(early(b"\x16\x03\x01"), Err(Refusal::Tls));
@@ -368,7 +391,7 @@ mod tests {
         assert_eq!(early(b"PRI * HTTP/2.0\r\n\r\nXX"), Err(Refusal::BadVersion));
     }
 
-    /// Bytes that are nearly a head: its pieces, good and bad, in any order.
+    /// Makes bytes that are nearly a head: pieces of heads, good and bad, in any order.
     fn nearly_a_head() -> impl Strategy<Value = Vec<u8>> {
         let pieces: &[&[u8]] = &[
             b"GET / HTTP/1.1\r\n",
@@ -400,11 +423,11 @@ mod tests {
         }
 
         #[test]
-        fn a_head_in_pieces_is_judged_like_one_in_whole(
+        fn a_head_in_pieces_is_judged_like_a_whole_one(
             mut bytes in nearly_a_head(),
             steps in prop::collection::vec(1_usize..20, 200),
         ) {
-            // What is wrong in a line shows at the latest when the line ends.
+            // A fault in a line shows at the latest when the line ends.
             bytes.push(b'\n');
             let mut slots = Slots::new();
             let whole = parse_request(&bytes, 0, &mut slots);

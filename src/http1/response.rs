@@ -1,47 +1,53 @@
-//! A response head: the status line, the fields and what follows from them.
+//! Reads a response head: the status line, the fields, and the framing that follows from them. It
+//! decides nothing about forwarding.
 
 use httparse::{Error, Response, Status};
 
-use super::fields::{Survey, survey};
-use super::{Fields, Framing, Refusal, Slots, Version};
-use crate::http1::limits::HEAD_BYTES_MAX;
+use super::fields::Fields;
+use super::head::{Slots, ends_in_crlf, is_worth_reading};
+use super::limits::HEAD_BYTES_MAX;
+use super::message::{Framing, Version};
+use super::refusal::Refusal;
+use super::semantics::{Semantics, interpret};
 
-/// A response head that can be understood in one way only.
+/// A response head that every recipient understands in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseHead<'b> {
-    /// What the node speaks.
+    /// The version that the node speaks.
     pub version: Version,
-    /// 100 to 599.
+    /// The status, from 100 to 599.
     pub status: u16,
-    /// The reason phrase as it came, often empty; free of control bytes but HTAB.
+    /// The reason phrase, unchanged and often empty. It has no control byte but HTAB.
     pub reason: &'b [u8],
-    /// All fields as they came. What is forwarded of an answer that can have no body, 1xx and 204,
-    /// is without Content-Length (RFC 9110 8.6); an answer to HEAD and a 304 keep theirs.
+    /// All fields that were received, in their order. The fields to forward of a response that can
+    /// have no body, 1xx and 204, are without Content-Length (RFC 9110 8.6); those of an answer to
+    /// HEAD and of a 304 keep it.
     pub fields: Fields<'b>,
-    /// How long the body is.
+    /// The length of the body.
     pub framing: Framing,
-    /// Whether the connection can take another request once the body is over (RFC 9112 9.3).
+    /// True if the connection can take another request after the body (RFC 9112 9.3).
     pub keep_alive: bool,
-    /// The protocols of a 101, which always has some, or of a 426. To forward them, write
-    /// `Connection: upgrade` and this as `Upgrade`. In other answers they are an advertisement that
-    /// concerns the connection to the node alone.
+    /// The protocols of a 101, which always names some, or of a 426. To forward them, write
+    /// `Connection: upgrade` and this value as `Upgrade`. In other responses they advertise
+    /// something about the connection to the node alone, and this is `None`.
     pub upgrade: Option<&'b [u8]>,
-    /// The bytes the head takes, the empty line after it included.
+    /// The length of the head in bytes, with the empty line after it.
     pub len: usize,
 }
 
 impl ResponseHead<'_> {
-    /// Whether another head follows that is the real answer (RFC 9110 15.2). A 101 is final: what
-    /// follows it is no longer HTTP/1.
+    /// Returns true if the head of the final response is still to follow (RFC 9110 15.2). A 101 is
+    /// final: the bytes after it are no longer HTTP/1.
     pub const fn is_interim(&self) -> bool {
         self.status < 200 && self.status != 101
     }
 }
 
-/// Reads the response head at the start of `buf`; `None` if more bytes are needed.
+/// Reads the response head at the start of `buf`. Returns `None` if the head is incomplete.
 ///
-/// `seen` is how many of these bytes an earlier call was given in vain, 0 at first.
-/// `head_request` says whether this answers a HEAD, whose answer has no body whatever it says.
+/// `seen` is the number of these bytes that an earlier call found incomplete, and 0 at first.
+/// `head_request` is true for the response to a HEAD, which has no body even if its fields announce
+/// one.
 ///
 /// # Errors
 ///
@@ -52,11 +58,11 @@ pub fn parse_response<'b>(
     slots: &'b mut Slots<'b>,
     head_request: bool,
 ) -> Result<Option<ResponseHead<'b>>, Refusal> {
-    if !super::is_worth_reading(buf, seen) {
+    if !is_worth_reading(buf, seen) {
         return Ok(None);
     }
     let input = &buf[..buf.len().min(HEAD_BYTES_MAX)];
-    // httparse would skip empty lines, which nothing allows before an answer (RFC 9112 2.2).
+    // httparse would skip empty lines, which nothing allows before a response (RFC 9112 2.2).
     if matches!(input, [b'\r' | b'\n', ..]) {
         return Err(Refusal::BadStatusLine);
     }
@@ -78,7 +84,7 @@ pub fn parse_response<'b>(
     }
 }
 
-/// Judges a head whose syntax `httparse` found right.
+/// Judges a head whose syntax `httparse` has accepted.
 fn understand<'b>(
     response: Response<'b, 'b>,
     head: &'b [u8],
@@ -87,13 +93,14 @@ fn understand<'b>(
     let Response { version, code, headers, .. } = response;
     let version = Version::from_minor(version);
     // The status line and the empty line.
-    if !super::ends_in_crlf(head, headers.len() + 2) {
+    if !ends_in_crlf(head, headers.len() + 2) {
         return Err(Refusal::BadLineEnd);
     }
-    // RFC 9110 15: what lies outside is invalid, and to be taken for a 5xx.
+    // RFC 9110 15: a status outside this range is invalid, and counts as a 5xx.
     let status = code.filter(|code| (100..600).contains(code));
     let status = status.ok_or(Refusal::BadStatusLine)?;
-    let Survey { mut fields, length, chunked, keep_alive, upgrade, .. } = survey(version, headers)?;
+    let Semantics { mut fields, length, chunked, keep_alive, upgrade, .. } =
+        interpret(version, headers)?;
     let is_bodiless = status < 200 || status == 204;
     if is_bodiless && length.is_some() {
         fields.withhold_length();
@@ -101,26 +108,27 @@ fn understand<'b>(
     if status == 101 && upgrade.is_none() {
         return Err(Refusal::BadSwitch);
     }
-    // RFC 9110 7.8, 15.5.22.
+    // Only these two ask the recipient for something (RFC 9110 7.8, 15.5.22).
     let upgrade = upgrade.filter(|_| matches!(status, 101 | 426));
     // RFC 9112 6.3, in its order. A 205 is none of the exceptions: it should have no content
-    // (RFC 9110 15.3.6), but its framing says so.
+    // (RFC 9110 15.3.6), but its fields must announce that.
     let framing = match length {
         _ if head_request || is_bodiless || status == 304 => Framing::None,
         _ if chunked => Framing::Chunked,
         Some(bytes) => Framing::Length(bytes),
         None => Framing::Close,
     };
-    // What can have no body must not announce one (RFC 9110 8.6, RFC 9112 6.1). A node that did may
-    // still send it, and it would be read as the next answer.
+    // A response that can have no body must not announce one (RFC 9110 8.6, RFC 9112 6.1). A node
+    // that did so may still send it, and it would be read as the next response.
     let announced = is_bodiless && (chunked || length.is_some_and(|bytes| bytes > 0));
     let keep_alive = keep_alive && framing != Framing::Close && !announced;
     let (reason, len) = (reason(head), head.len());
     Ok(ResponseHead { version, status, reason, fields, framing, keep_alive, upgrade, len })
 }
 
-/// The reason phrase: what follows `HTTP/1.1 200 `. `httparse` leaves one out that has obs-text.
-/// RFC 9112 4 wants the space even where no reason follows; nothing is lost by forgiving that.
+/// Returns the reason phrase, which follows `HTTP/1.1 200 `. `httparse` leaves it out if it has
+/// obs-text. RFC 9112 4 wants the space even if no reason follows; it costs nothing to accept a
+/// line without it.
 fn reason(head: &[u8]) -> &[u8] {
     let rest = head.get(13..).unwrap_or_default();
     let end = rest.iter().position(|&b| b == b'\r').unwrap_or(0);
@@ -133,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    /// Status, framing, persistence and length of a head, or its refusal.
+    /// Returns status, framing, persistence and length of a head, or its refusal.
     fn read(head: &str, head_request: bool) -> Result<(u16, Framing, bool, usize), Refusal> {
         let mut slots = Slots::new();
         let head = parse_response(head.as_bytes(), 0, &mut slots, head_request)?.unwrap();
@@ -146,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_as_long_as_status_and_fields_say() {
+    fn the_length_of_a_body_follows_from_status_and_fields() {
         use Framing::{Chunked, Close, Length, None};
         assert_eq!(framing("200 OK\r\nContent-Length: 5"), Ok((Length(5), true)));
         assert_eq!(framing("200 OK\r\nTransfer-Encoding: Chunked"), Ok((Chunked, true)));
@@ -219,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_goes_on_as_it_came() {
+    fn a_reason_phrase_stays_unchanged() {
         for (line, expected) in [
             ("200 OK", "OK"),
             ("200 ", ""),
@@ -235,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_101_says_what_it_switches_to() {
+    fn a_101_names_the_protocol_that_it_switches_to() {
         let bytes = b"HTTP/1.1 101 \r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81";
         let mut slots = Slots::new();
         let head = parse_response(bytes, 0, &mut slots, false).unwrap().unwrap();
@@ -271,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_without_end_is_refused_at_the_bound() {
+    fn a_head_without_an_end_is_refused_at_the_bound() {
         let mut bytes = b"HTTP/1.1 200 OK\r\nA: ".to_vec();
         bytes.resize(HEAD_BYTES_MAX, b'a');
         let mut slots = Slots::new();
@@ -288,7 +296,7 @@ mod tests {
         }
 
         #[test]
-        fn an_answer_in_pieces_is_judged_like_one_in_whole(
+        fn an_answer_in_pieces_is_judged_like_a_whole_one(
             fields in "([A-B]: [a-c]{0,3}\r?\n|\r\n|Content-Length: 5\r\n){0,5}",
             cuts in prop::collection::btree_set(1_usize..80, 0..20),
         ) {

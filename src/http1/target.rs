@@ -1,21 +1,22 @@
-//! Where a request goes: its target and its Host, checked byte by byte, never decoded.
+//! Checks the destination of a request, its target and its Host, byte by byte. It never decodes
+//! them.
 
 use std::net::Ipv6Addr;
 
-use super::Refusal;
+use super::refusal::Refusal;
 
-/// The target to send on, and the authority that a target in absolute-form brought along.
+/// Returns the target to forward, and the authority of a target in absolute-form.
 ///
-/// The forms of RFC 9112 3.2: origin-form stays, absolute-form is cut down to it (a gateway is
-/// the origin server to its clients), `*` is for OPTIONS alone, and authority-form, which only
-/// CONNECT has, is refused.
-pub(super) fn reduce<'b>(
+/// Of the forms of RFC 9112 3.2, origin-form stays, and absolute-form is cut down to it, because a
+/// gateway is the origin server to its clients. `*` is for OPTIONS alone. Authority-form, which
+/// only CONNECT has, is refused.
+pub(super) fn to_origin_form<'b>(
     method: &str,
     target: &'b str,
 ) -> Result<(&'b str, Option<&'b str>), Refusal> {
-    // RFC 9112 3.2: a target has no fragment, and a URI no byte beyond ASCII (RFC 3986 2). The
-    // visible bytes that RFC 3986 leaves out (`|`, `{`, `"` and their like) pass: browsers send
-    // them bare, and they stand for nothing that could be read in two ways.
+    // A target has no fragment (RFC 9112 3.2), and a URI no byte beyond ASCII (RFC 3986 2). The
+    // visible bytes that RFC 3986 leaves out (`|`, `{`, `"` and similar ones) pass: browsers send
+    // them unescaped, and no two recipients read them differently.
     if target.bytes().any(|b| b == b'#' || b >= 0x80) {
         return Err(Refusal::BadTarget);
     }
@@ -24,20 +25,21 @@ pub(super) fn reduce<'b>(
     }
     let rest = after_scheme(target).ok_or(Refusal::BadTarget)?;
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    // Every server must take absolute-form (RFC 9112 3.2.2). Userinfo is refused with the host, as
-    // RFC 9110 4.2.4 asks.
-    let authority = host(authority.as_bytes()).map_err(|_| Refusal::BadTarget)?;
+    // Every server must accept absolute-form (RFC 9112 3.2.2). RFC 9110 4.2.4 asks for the refusal
+    // of userinfo, which is no part of a host.
+    let authority = parse_host(authority.as_bytes()).map_err(|_| Refusal::BadTarget)?;
     let path = match path.as_bytes().first() {
-        // What begins with `?` gets its slash when it is written: there is none to point at here.
+        // A path that begins with `?` gets its slash when it is written: here is none to borrow.
         Some(_) => path,
-        // RFC 9112 3.2.4: OPTIONS without a path is meant for the server as a whole.
+        // OPTIONS without a path is meant for the server as a whole (RFC 9112 3.2.4).
         None if method == "OPTIONS" => "*",
         None => "/",
     };
     Ok((path, Some(authority)))
 }
 
-/// What follows `http://` or `https://`; the case of a scheme does not matter (RFC 3986 3.1).
+/// Returns the text after `http://` or `https://`. The case of a scheme has no meaning (RFC 3986
+/// 3.1).
 fn after_scheme(target: &str) -> Option<&str> {
     ["http://", "https://"].into_iter().find_map(|scheme| {
         let (start, rest) = target.split_at_checked(scheme.len())?;
@@ -45,9 +47,9 @@ fn after_scheme(target: &str) -> Option<&str> {
     })
 }
 
-/// Checks `uri-host [ ":" port ]` (RFC 9110 7.2, RFC 3986 3.2.2). An empty host is no host
-/// (RFC 9110 4.2.1); of the IP literals the IPv6 address is the one that exists.
-pub(super) fn host(value: &[u8]) -> Result<&str, Refusal> {
+/// Checks `uri-host [ ":" port ]` (RFC 9110 7.2, RFC 3986 3.2.2) and returns it as text. An empty
+/// host is refused (RFC 9110 4.2.1). The only IP literal that exists is the IPv6 address.
+pub(super) fn parse_host(value: &[u8]) -> Result<&str, Refusal> {
     let text = str::from_utf8(value).map_err(|_| Refusal::BadHost)?;
     let (is_host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
@@ -59,7 +61,7 @@ pub(super) fn host(value: &[u8]) -> Result<&str, Refusal> {
     if is_host && is_port(port) { Ok(text) } else { Err(Refusal::BadHost) }
 }
 
-/// `reg-name` of RFC 3986 3.2.2, which covers IPv4 addresses, but not empty.
+/// Returns true for a `reg-name` of RFC 3986 3.2.2 that is not empty. It covers IPv4 addresses.
 fn is_reg_name(name: &[u8]) -> bool {
     let legal = |&b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&b);
     let is_escape =
@@ -69,7 +71,7 @@ fn is_reg_name(name: &[u8]) -> bool {
         && (!name.contains(&b'%') || name.split(|&b| b == b'%').skip(1).all(is_escape))
 }
 
-/// `[ ":" port ]`. RFC 3986 3.2.3 lets the port be empty.
+/// Returns true for `[ ":" port ]`. The port may be empty (RFC 3986 3.2.3).
 fn is_port(text: &str) -> bool {
     match text.strip_prefix(':') {
         None => text.is_empty(),
@@ -85,17 +87,17 @@ mod tests {
     #[test]
     fn origin_form_stays_as_it_is() {
         for target in ["/", "/a?b=c", "//a", "/%2e%2e/\\|{}", "/?/a:b@c"] {
-            assert_eq!(reduce("GET", target), Ok((target, None)));
+            assert_eq!(to_origin_form("GET", target), Ok((target, None)));
         }
     }
 
     #[test]
     fn absolute_form_is_cut_down_to_origin_form() {
-        assert_eq!(reduce("GET", "http://pi/a?b"), Ok(("/a?b", Some("pi"))));
-        assert_eq!(reduce("GET", "HTTPS://pi:80"), Ok(("/", Some("pi:80"))));
-        assert_eq!(reduce("GET", "http://pi?a/b"), Ok(("?a/b", Some("pi"))));
-        assert_eq!(reduce("OPTIONS", "http://[::1]:80"), Ok(("*", Some("[::1]:80"))));
-        assert_eq!(reduce("OPTIONS", "http://pi?a"), Ok(("?a", Some("pi"))));
+        assert_eq!(to_origin_form("GET", "http://pi/a?b"), Ok(("/a?b", Some("pi"))));
+        assert_eq!(to_origin_form("GET", "HTTPS://pi:80"), Ok(("/", Some("pi:80"))));
+        assert_eq!(to_origin_form("GET", "http://pi?a/b"), Ok(("?a/b", Some("pi"))));
+        assert_eq!(to_origin_form("OPTIONS", "http://[::1]:80"), Ok(("*", Some("[::1]:80"))));
+        assert_eq!(to_origin_form("OPTIONS", "http://pi?a"), Ok(("?a", Some("pi"))));
     }
 
     #[test]
@@ -116,15 +118,15 @@ mod tests {
             "http://pi:x/",
             "http://p\\i/",
         ] {
-            assert_eq!(reduce("GET", target), Err(Refusal::BadTarget), "{target}");
+            assert_eq!(to_origin_form("GET", target), Err(Refusal::BadTarget), "{target}");
         }
-        assert_eq!(reduce("OPTIONS", "*"), Ok(("*", None)));
+        assert_eq!(to_origin_form("OPTIONS", "*"), Ok(("*", None)));
     }
 
     #[test]
     fn a_host_is_a_name_or_an_address_with_an_optional_port() {
         for text in ["pi", "pi.local:8080", "10.0.0.1", "[fe80::1]:80", "[::]", "a:", "p%C3%AF"] {
-            assert_eq!(host(text.as_bytes()), Ok(text));
+            assert_eq!(parse_host(text.as_bytes()), Ok(text));
         }
         for text in [
             "",
@@ -149,8 +151,8 @@ mod tests {
             "a\tb",
             "http://a",
         ] {
-            assert_eq!(host(text.as_bytes()), Err(Refusal::BadHost), "{text}");
+            assert_eq!(parse_host(text.as_bytes()), Err(Refusal::BadHost), "{text}");
         }
-        assert_eq!(host(b"\xff"), Err(Refusal::BadHost));
+        assert_eq!(parse_host(b"\xff"), Err(Refusal::BadHost));
     }
 }

@@ -1,7 +1,7 @@
-//! Heads as they go out. Every function appends to a buffer that its caller keeps, and takes only
-//! what was checked: text from a parsed head, or our own.
+//! Writes heads. Every function appends to a buffer that its caller keeps. None checks its
+//! arguments: they must be text from a parsed head, or our own.
 
-/// Appends `METHOD target HTTP/1.1` and the line's end. A target that begins with its query gets the
+/// Appends `METHOD target HTTP/1.1` and the line end. A target that begins with its query gets the
 /// slash of its empty path (RFC 9112 3.2.1).
 pub fn append_request_line(out: &mut Vec<u8>, method: &str, target: &str) {
     let space: &[u8] = if target.starts_with('?') { b" /" } else { b" " };
@@ -10,8 +10,8 @@ pub fn append_request_line(out: &mut Vec<u8>, method: &str, target: &str) {
     }
 }
 
-/// Appends `HTTP/1.1 status reason` and the line's end. The space stays where there is no reason
-/// (RFC 9112 4).
+/// Appends `HTTP/1.1 status reason` and the line end. The space before an empty reason is written
+/// too (RFC 9112 4).
 pub fn append_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     out.extend_from_slice(b"HTTP/1.1 ");
     append_number(out, status.into());
@@ -20,9 +20,9 @@ pub fn append_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     }
 }
 
-/// Appends `name: value` and the line's end. The empty line after the last field is the caller's.
+/// Appends `name: value` and the line end. The caller appends the empty line after the last field.
 pub fn append_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    // One look at the capacity in place of four.
+    // One check of the capacity in place of four.
     out.reserve(name.len() + value.len() + 4);
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         out.extend_from_slice(part);
@@ -34,16 +34,17 @@ pub fn append_number(out: &mut Vec<u8>, number: u64) {
     append_digits(out, number, 10);
 }
 
-/// Appends the line before a chunk of `bytes` bytes (RFC 9112 7.1). Behind the chunk comes a CR LF;
-/// a chunk of 0 bytes would end the body.
+/// Appends the line before a chunk of `bytes` bytes (RFC 9112 7.1). The caller appends the chunk
+/// and a CR LF. A chunk of 0 bytes ends the body.
 pub fn append_chunk_size(out: &mut Vec<u8>, bytes: usize) {
     append_digits(out, bytes as u64, 16);
     out.extend_from_slice(b"\r\n");
 }
 
-/// No `format!` where each request passes: this is a few divisions and one copy.
+/// Appends a number in this radix, 10 or 16. `format!` costs too much on the path of each request;
+/// this is a few divisions and one copy.
 fn append_digits(out: &mut Vec<u8>, mut number: u64, radix: u64) {
-    // The 20 digits of `u64::MAX` in decimal; it has fewer in hexadecimal.
+    // `u64::MAX` has 20 decimal digits, and fewer hexadecimal ones.
     let mut digits = [0; 20];
     let mut start = digits.len();
     loop {
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_look_as_the_grammar_says() {
+    fn lines_follow_the_grammar() {
         let mut out = Vec::new();
         append_request_line(&mut out, "GET", "/");
         append_request_line(&mut out, "GET", "?a");
@@ -77,7 +78,7 @@ mod tests {
 
     type Pairs = Vec<(String, Vec<u8>)>;
 
-    /// Fields that mean nothing to the codec: their names begin with X.
+    /// Makes fields that mean nothing to the codec: their names begin with X.
     fn pairs() -> impl Strategy<Value = Pairs> {
         let value = prop::collection::vec(prop_oneof![0x21..0x7f_u8, 0x80..=0xff_u8], 0..20);
         prop::collection::vec(("X[!#$%&'*+.^_`|~0-9A-Za-z-]{0,20}", value), 0..20)

@@ -6,8 +6,6 @@
 
 use std::fmt;
 
-use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse, Response};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet,
@@ -36,30 +34,20 @@ pub enum Form {
 }
 
 impl Form {
-    /// The form that the headers of a request ask for. Who knows OpenMetrics prefers it.
-    fn wanted(headers: &HeaderMap) -> Self {
-        let mut accepted =
-            headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let named = accepted.any(|value| value.contains("application/openmetrics-text"));
+    /// The form to answer with, by the values of the request's Accept fields. A client that knows
+    /// OpenMetrics prefers it.
+    pub fn accepted<'a>(mut accept: impl Iterator<Item = &'a str>) -> Self {
+        let named = accept.any(|value| value.contains("application/openmetrics-text"));
         if named { Self::OpenMetrics } else { Self::Text }
     }
 
-    fn content_type(self) -> &'static str {
+    /// The value of the Content-Type of an answer in this form.
+    pub const fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Self::Text => prometheus_text::CONTENT_TYPE,
         }
     }
-}
-
-/// The answer to a scrape with these headers.
-pub fn answer(
-    headers: &HeaderMap,
-    tell: impl Fn(&mut Families<'_>) -> fmt::Result + Send + Sync + 'static,
-) -> Response {
-    let form = Form::wanted(headers);
-    let named = [(header::CONTENT_TYPE, form.content_type()), (header::VARY, "accept")];
-    (named, render(form, tell)).into_response()
 }
 
 /// The whole text of what `tell` tells.
@@ -238,14 +226,12 @@ mod tests {
     fn prometheus_gets_openmetrics_and_people_get_text() {
         let prometheus = "application/openmetrics-text;version=1.0.0,\
             application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5";
-        let wanted = |accept: &'static str| {
-            Form::wanted(&[(header::ACCEPT, accept.parse().unwrap())].into_iter().collect())
-        };
-        assert_eq!(wanted(prometheus), Form::OpenMetrics);
+        let accepted = |value| Form::accepted([value].into_iter());
+        assert_eq!(accepted(prometheus), Form::OpenMetrics);
         for other in ["", "*/*", "text/plain;version=0.0.4", "text/html,*/*;q=0.8"] {
-            assert_eq!(wanted(other), Form::Text, "{other}");
+            assert_eq!(accepted(other), Form::Text, "{other}");
         }
-        assert_eq!(Form::wanted(&HeaderMap::new()), Form::Text);
+        assert_eq!(Form::accepted(std::iter::empty()), Form::Text);
     }
 
     #[test]

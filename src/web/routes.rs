@@ -18,10 +18,10 @@ use super::accepts::Form;
 use super::facts::Facts;
 use super::{Content, Node, drain, front, metrics, page};
 use crate::admin::accept::LocalAddr;
+use crate::admin::scrape;
 use crate::cluster::pi::Pi;
 use crate::cluster::protocol::METRICS_PATH;
 use crate::discovery::membership::HEALTH_PATH;
-use crate::telemetry::exposition;
 
 /// The body of a request may take this long. Bytes that trickle in are no excuse.
 const BODY_MAX: Duration = Duration::from_secs(10);
@@ -139,7 +139,7 @@ async fn health(
 }
 
 async fn scrape(State(node): State<Arc<Node>>, headers: HeaderMap) -> Response {
-    exposition::answer(&headers, move |families| metrics::tell(families, &node))
+    scrape::answer(&headers, move |families| metrics::tell(families, &node))
 }
 
 async fn nothing() -> impl IntoResponse {
