@@ -147,7 +147,7 @@ pub fn sticky<'a>(pool: &'a Pool, asked: &Asked<'_>) -> Option<&'a Arc<Member>> 
     let mark = asked.sticky?;
     pool.eligible()
         .iter()
-        .find(|member| member.node.id.mark() == mark && !asked.tried.contains(&member.epoch))
+        .find(|member| member.node.id.sticky_key() == mark && !asked.tried.contains(&member.epoch))
 }
 
 /// The members that may be chosen.
@@ -448,7 +448,7 @@ mod tests {
     #[test]
     fn a_client_that_sticks_gets_its_node_while_that_takes_requests() {
         let mut rng = Rng::with_seed(1);
-        let sticky = Some(member(2, Health::Up, false).node.id.mark());
+        let sticky = Some(member(2, Health::Up, false).node.id.sticky_key());
         let asked = Asked { sticky, ..Asked::default() };
         for balance in POLICIES {
             let watch = balanced(balance, Some(5), up(3));

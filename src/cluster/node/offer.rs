@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::TxtError;
+use super::txt::{TxtError, is_cluster_name};
 use crate::cluster::balance::Balance;
 use crate::cluster::route::{self, Route};
 
@@ -116,7 +116,7 @@ impl Offer {
 
 /// Whether a service may be called so: 1 to 32 of `[A-Za-z0-9._-]`, as a cluster.
 pub fn is_service_name(text: &str) -> bool {
-    super::is_cluster_name(text)
+    is_cluster_name(text)
 }
 
 #[cfg(test)]

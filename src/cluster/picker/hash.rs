@@ -40,7 +40,7 @@ pub(super) fn choose<'a>(open: &Eligible<'a>, key: u64) -> Option<&'a Arc<Member
 /// clocks; that one with so many times the weight rings first gives it exactly so many times the keys.
 /// It is computed here and not by the C library: the same at each balancer, whatever machine that is.
 fn distance(key: u64, member: &Member) -> f64 {
-    let number = mixed(key ^ member.node.id.mark().get()) >> 11;
+    let number = mixed(key ^ member.node.id.sticky_key().get()) >> 11;
     let even = (number as f64 + 0.5) / (1_u64 << 53) as f64;
     -libm::log(even) / f64::from(member.quarters())
 }
