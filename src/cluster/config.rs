@@ -50,10 +50,6 @@ pub const STOWED_BYTES_MAX: usize = 4 * 1024;
 /// The longest request body that is held for a replay; a longer one streams through.
 pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
 
-/// The requests a node gets under the policy `first` before the next node gets any: about what the four
-/// cores of a Pi answer without making one wait for another.
-pub const FIRST_INFLIGHT: u32 = 8;
-
 /// What both programs need to take part in discovery.
 #[derive(Clone, Debug)]
 pub struct DiscoveryConfig {

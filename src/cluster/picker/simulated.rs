@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::tests::{balanced, up, with_share};
-use super::{Asked, Pick, choose};
+use super::samples::{balanced, up, with_share};
+use super::{Criteria, Pick, choose};
 use crate::cluster::pool::{Member, Share};
 
 /// What one answer takes on a core.
@@ -59,12 +59,12 @@ fn run(
         while let Some(Reverse((at, number))) = under_way.peek().copied().filter(|r| r.0.0 <= now) {
             under_way.pop();
             let (pick, came): (Pick, Duration) = picks[number].take().expect("it ends once");
-            pick.member().took(at, at - came);
+            pick.member().feed_ewma(at, at - came);
             seen.waits.push(at - came);
             seen.answers[pick.member().epoch as usize - 1] += 1;
         }
-        let asked = Asked { key: rng.u64(..), came: now, ..Asked::default() };
-        let pick = choose(&pool, &asked, &mut rng).expect("all are up");
+        let criteria = Criteria { key: rng.u64(..), came: now, ..Criteria::default() };
+        let pick = choose(&pool, &criteria, &mut rng).expect("all are up");
         let node = pick.member().epoch as usize - 1;
         let core = cores[node].iter_mut().min().expect("it has some");
         *core = now.max(*core) + by_chance(takes[node], &mut rng);
