@@ -15,7 +15,7 @@ mod id;
 pub mod offer;
 mod txt;
 
-/// Where a word about a node came from. Every change and every node in the API carries it.
+/// The source that reported a node. Every change and every node in the API carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// Multicast DNS on the local link.
@@ -23,7 +23,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// The word the API and the log use.
+    /// The word of the API and the log for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mdns => "mdns",
@@ -36,22 +36,23 @@ impl Source {
 pub struct Node {
     /// The key of the table.
     pub id: NodeId,
-    /// What people see; unique in the pool, 1 to 63 of header-safe ASCII.
+    /// The name that people see; unique in the pool, 1 to 63 characters of visible ASCII.
     pub name: String,
     /// The machine's own hostname (a foreign device's: its SRV target without `.local`).
     pub hostname: String,
     /// The one active address that takes requests.
     pub endpoint: SocketAddr,
-    /// This start of the node; `None` for a foreign device, which has no such word.
+    /// This start of the node; `None` for a foreign device, which advertises none.
     pub boot: Option<Boot>,
-    /// Who proposed it.
+    /// The source that proposed it.
     pub source: Source,
-    /// Which application it serves.
+    /// The application that it serves, and the requests that it takes.
     pub offer: Arc<Offer>,
 }
 
-/// What a source has seen of one advertised instance. Sources repeat themselves (mDNS resolves a
-/// node once an address family, again on each refresh), so a sighting replaces the one before.
+/// The data of one advertised instance, as a source has seen them. Sources repeat themselves (mDNS
+/// resolves a node once for each address family, and again on each refresh), so a sighting replaces
+/// the one before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
     /// The DNS-SD instance label, unescaped; unique per source.
@@ -64,14 +65,14 @@ pub struct Sighting {
     pub advertisement: Advertisement,
 }
 
-/// One word of a source. There is no separate "joined" and "updated": a source cannot tell them
-/// apart, the table can.
+/// One report of a source. There is no separate "joined" and "updated": a source cannot distinguish
+/// them, the table can.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The instance is there, with these data.
     Seen(Source, Sighting),
-    /// The source no longer hears of the instance of this label: a goodbye or an expiry.
+    /// The source no longer hears of the instance with this label: a goodbye or an expiry.
     Left(Source, String),
-    /// The machine itself lost an address or a link: what leaves now may be our own fault.
+    /// This machine lost an address or a link: a node that leaves now may leave by our own fault.
     Disturbed(Source),
 }

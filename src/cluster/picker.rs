@@ -1,7 +1,7 @@
 //! The choice of the member that takes the next attempt of a request.
 //!
-//! Each policy is a function from the [`Eligible`] members to one of them, in a file of its own. The
-//! rules for all policies stand in one place each: no node is tried twice for a request
+//! Each policy is a function from the [`Eligible`] members to one of them, in a file of its own.
+//! The rules for all policies stand in one place each: no node is tried twice for a request
 //! ([`eligible`]), and none gets more requests than it may ([`guard`]).
 
 use std::sync::Arc;
@@ -39,8 +39,8 @@ pub struct Criteria<'a> {
     pub key: u64,
     /// The node that answered the client before and is insisted on, if it takes requests.
     pub sticky: Option<StickyKey>,
-    /// When the request came: time since the process started. It stands for now where latencies fade:
-    /// it is near enough, and another look at the clock would cost more.
+    /// When the request came: time since the process started. It stands for now where latencies
+    /// fade: it is near enough, and another look at the clock would cost more.
     pub came: Duration,
 }
 
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn every_policy_leaves_the_last_resort_and_says_why_there_is_nobody() {
+    fn every_policy_spares_the_last_resort_and_gives_the_reason_for_none() {
         let criteria = Criteria::default();
         let mut rng = Rng::with_seed(1);
         for balance in POLICIES {

@@ -1,5 +1,5 @@
-//! The advertisement of a node: the keys of its TXT record, read and written. The data of one record
-//! only: the addresses beside it come with a [`Sighting`](super::Sighting).
+//! The advertisement of a node: the keys of its TXT record, read and written. The data of one
+//! record only: the addresses beside it come with a [`Sighting`](super::Sighting).
 
 use std::sync::Arc;
 
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_without_its_version_or_with_another_is_none_of_ours() {
+    fn a_record_with_no_version_or_another_makes_no_candidate() {
         assert_eq!(parse(&[]), Err(TxtError::NotYet));
         assert_eq!(parse(&[("id", "abc")]), Err(TxtError::NotYet));
         let long = parse(&[("v", "2\u{7}and so on and on and on")]);
@@ -139,13 +139,13 @@ mod tests {
             ("weight", "heavy"),
         ] {
             let error = parse(&[("v", "1"), (key, value)]).unwrap_err();
-            let told = error.to_string();
-            assert!(told.contains(&format!("the key {key} ")), "{key}={value}: {told}");
+            let text = error.to_string();
+            assert!(text.contains(&format!("the key {key} ")), "{key}={value}: {text}");
         }
     }
 
     #[test]
-    fn what_is_written_is_read_again_and_unknown_or_empty_keys_are_nothing() {
+    fn a_written_record_is_read_again_and_other_keys_are_ignored() {
         let node = Advertisement {
             id: NodeId::new("abc"),
             hostname: Some("raspberrypi".to_owned()),

@@ -31,8 +31,8 @@ impl NodeId {
         &self.text
     }
 
-    /// The digest of the id, computed once: it replaces the id where the id must not be shown, as in
-    /// a cookie, or would take too long to read, as in a hash for each request.
+    /// The digest of the id, computed once: it replaces the id where the id must not be shown, as
+    /// in a cookie, or would take too long to read, as in a hash for each request.
     pub fn sticky_key(&self) -> StickyKey {
         self.sticky_key
     }

@@ -1,7 +1,8 @@
 //! The rules for single values of a TXT record, and the error of a record that breaks one.
 //!
 //! The same rules hold for flags, so that a node never advertises a value that others refuse. The
-//! keys and their types stand in [`advertisement`](super::advertisement) and [`offer`](super::offer).
+//! keys and their types stand in [`advertisement`](super::advertisement) and
+//! [`offer`](super::offer).
 
 use std::fmt;
 
@@ -26,20 +27,20 @@ impl fmt::Display for TxtError {
     }
 }
 
-/// Whether the text is a legal name of a cluster: 1 to 32 characters of `[A-Za-z0-9._-]`.
+/// Returns whether the text is a legal name of a cluster: 1 to 32 characters of `[A-Za-z0-9._-]`.
 pub fn is_cluster_name(text: &str) -> bool {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     (1..=32).contains(&text.len()) && text.bytes().all(legal)
 }
 
-/// Whether the text is a legal name of a node: 1 to 63 visible ASCII characters, so that it fits a
-/// header value and a DNS label.
+/// Returns whether the text is a legal name of a node: 1 to 63 visible ASCII characters, so that it
+/// fits a header value and a DNS label.
 pub fn is_node_name(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// Whether the text is a legal path for a health check: `/` and up to 127 more visible ASCII
-/// characters, so that it fits a request line as it is.
+/// Returns whether the text is a legal path for a health check: `/` and up to 127 more visible
+/// ASCII characters, so that it fits a request line as it is.
 pub(crate) fn is_path(text: &str) -> bool {
     text.starts_with('/') && text.len() <= 128 && text.bytes().all(|b| b.is_ascii_graphic())
 }

@@ -20,7 +20,7 @@ impl<'a> Eligible<'a> {
         self.pool.eligible()
     }
 
-    /// Whether a member of [`Self::all`] may be chosen.
+    /// Returns whether a member of [`Self::all`] may be chosen.
     pub(super) fn has(&self, member: &Member) -> bool {
         let inflight_max = self.pool.inflight_limit().map(|limit| limit.inflight_max());
         !self.tried.contains(&member.epoch) && inflight_max.is_none_or(|max| inflight(member) < max)

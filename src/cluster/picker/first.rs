@@ -8,8 +8,8 @@ use super::eligible::{Eligible, inflight};
 use super::least;
 use crate::cluster::pool::Member;
 
-/// The requests that a node gets before the next node gets any: about as many as the four cores of a
-/// Pi answer without making one wait for another.
+/// The requests that a node gets before the next node gets any: about as many as the four cores of
+/// a Pi answer without making one wait for another.
 const INFLIGHT: u32 = 8;
 
 /// The first eligible member, in the order of names, that has fewer requests than its part of the

@@ -11,7 +11,7 @@ use crate::cluster::pool::{Member, Pool, Share};
 #[derive(Debug)]
 pub struct Pick {
     member: Arc<Member>,
-    /// Whether this guard holds the flag of the member's trial.
+    /// True if this guard holds the flag of the member's trial.
     on_trial: bool,
     /// The bound of the pool, whose waiters have to hear of the end; `None` is no bound.
     limit: Option<Arc<InflightLimit>>,
@@ -44,7 +44,7 @@ impl Pick {
         Some(pick)
     }
 
-    /// Whether this is the one request of a member on trial.
+    /// Returns whether this is the one request of a member on trial.
     pub fn is_trial(&self) -> bool {
         self.on_trial
     }

@@ -1,4 +1,5 @@
-//! The same member for the same key each time, so that a node is asked again for what it has cached.
+//! The same member for the same key each time, so that a node is asked again for what it has
+//! cached.
 
 use std::sync::Arc;
 
@@ -12,12 +13,12 @@ pub fn key(text: &[u8]) -> u64 {
     })
 }
 
-/// The eligible member that is nearest to the key, of those that have not more than five quarters of
-/// their part of all requests ("consistent hashing with bounded loads", Mirrokni and others, 2017):
-/// the requests for a key that everybody asks for spread over the next members.
+/// The eligible member that is nearest to the key, of those that have not more than five quarters
+/// of their part of all requests ("consistent hashing with bounded loads", Mirrokni and others,
+/// 2017): the requests for a key that everybody asks for spread over the next members.
 ///
-/// Each pair of key and member has a distance of its own ("rendezvous hashing"), so a member that goes
-/// moves its own keys and no others, and moves them evenly to all the others.
+/// Each pair of key and member has a distance of its own ("rendezvous hashing"), so a member that
+/// goes moves its own keys and no others, and moves them evenly to all the others.
 pub(super) fn choose<'a>(eligible: &Eligible<'a>, key: u64) -> Option<&'a Arc<Member>> {
     let quarters = |member: &Member| u64::from(member.quarters());
     let (all, whole) = eligible.all().iter().fold((1, 0), |(all, whole), member| {
@@ -35,10 +36,10 @@ pub(super) fn choose<'a>(eligible: &Eligible<'a>, key: u64) -> Option<&'a Arc<Me
         .or_else(|| nearest(&mut eligible.members()))
 }
 
-/// The distance of the key from the member. The logarithm turns a uniform number into an exponentially
-/// distributed one, divided by the weight. The least of such numbers belongs to a member of `n` times
-/// the weight exactly `n` times as often, so it gets `n` times the keys. `libm` computes the
-/// logarithm, not the C library, so that every machine gets the same number.
+/// The distance of the key from the member. The logarithm turns a uniform number into an
+/// exponentially distributed one, divided by the weight. The least of such numbers belongs to a
+/// member of `n` times the weight exactly `n` times as often, so it gets `n` times the keys. `libm`
+/// computes the logarithm, not the C library, so that every machine gets the same number.
 fn distance(key: u64, member: &Member) -> f64 {
     let number = mixed(key ^ member.node.id.sticky_key().get()) >> 11;
     let uniform = (number as f64 + 0.5) / (1_u64 << 53) as f64;
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_spread_evenly_and_one_that_leaves_moves_its_own_alone() {
+    fn keys_are_spread_evenly_and_a_leaving_node_moves_only_its_own() {
         const KEYS: u64 = 20_000;
         for nodes in [2, 3, 10, 40] {
             let all = balanced("hash", None, up(nodes));
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_gets_keys_for_its_weight_and_its_growth_moves_keys_to_it_alone() {
+    fn a_growing_node_gets_keys_by_its_weight_and_moves_no_others() {
         let members = |quarters| {
             vec![
                 with_share(1, Share::WHOLE),
@@ -115,13 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_asks_for_is_no_more_than_five_quarters_of_the_mean_on_one_node() {
+    fn a_hot_key_gives_no_node_more_than_five_quarters_of_the_mean() {
         for keys in [1, 3, 1000] {
             let watch = balanced("hash", None, up(10));
             let (pool, mut rng) = (watch.borrow(), fastrand::Rng::with_seed(keys));
             let mut picks: Vec<Pick> = Vec::new();
             for _ in 0..2000 {
-                // Ends are by chance, and may leave more on a node than it would be given now.
+                // Requests end in random order, which may leave more on a node than it would get
+                // now.
                 if picks.len() == 200 {
                     picks.swap_remove(rng.usize(0..200));
                 }

@@ -10,8 +10,8 @@ use crate::cluster::pool::Member;
 /// The eligible member with the fewest requests for its weight. Among equals the next in turn is
 /// chosen, so that an idle cluster behaves like round robin.
 ///
-/// A member with half the weight of the heaviest takes part in half of the choices: with few requests
-/// under way most members have none, and counting alone would make them all equal.
+/// A member with half the weight of the heaviest takes part in half of the choices: with few
+/// requests under way most members have none, and counting alone would make them all equal.
 pub(super) fn choose<'a>(eligible: &Eligible<'a>, rng: &mut Rng) -> Option<&'a Arc<Member>> {
     let heaviest = eligible.members().map(|member| member.quarters()).max()?;
     let level = rng.u32(0..heaviest);
@@ -33,9 +33,9 @@ mod tests {
     use crate::cluster::picker::{Criteria, Pick, choose};
     use crate::cluster::pool::{Pool, Share};
 
-    /// The part of the choices that each member gets while `under_way` requests are under way, which end
-    /// in random order.
-    fn carried(pool: &Pool, under_way: usize) -> Vec<f64> {
+    /// The part of the choices that each member gets while `under_way` requests are under way,
+    /// which end in random order.
+    fn parts(pool: &Pool, under_way: usize) -> Vec<f64> {
         const ROUNDS: usize = 20_000;
         let mut rng = fastrand::Rng::with_seed(1);
         let mut picks: Vec<Pick> = Vec::new();
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_with_the_fewest_requests_is_chosen() {
+    fn the_node_with_the_fewest_requests_is_chosen() {
         let watch = balanced("least-requests", None, up(3));
         let (pool, mut rng) = (watch.borrow(), fastrand::Rng::with_seed(1));
         let mut pick = || choose(&pool, &Criteria::default(), &mut rng).expect("all are up");
@@ -63,9 +63,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_with_nothing_to_do_goes_round() {
+    fn an_idle_cluster_takes_each_node_in_turn() {
         let watch = balanced("least-requests", None, up(3));
-        assert!(carried(&watch.borrow(), 1).iter().all(|part| (part - 1.0 / 3.0).abs() < 1e-3));
+        assert!(parts(&watch.borrow(), 1).iter().all(|part| (part - 1.0 / 3.0).abs() < 1e-3));
     }
 
     #[test]
@@ -77,7 +77,7 @@ mod tests {
         ];
         let watch = balanced("least-requests", None, members);
         for under_way in [1, 2, 4, 9, 90] {
-            let part = carried(&watch.borrow(), under_way)[1];
+            let part = parts(&watch.borrow(), under_way)[1];
             assert!((0.06..0.15).contains(&part), "{part} of {under_way}, not a ninth");
         }
     }

@@ -1,5 +1,6 @@
 //! The better of two members drawn at random ("power of two choices"): the latencies of a slow node
-//! give it fewer requests, and the requests of one moment do not all run to the node that looks best.
+//! give it fewer requests, and the requests of one moment do not all run to the node that looks
+//! best.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +10,12 @@ use fastrand::Rng;
 use super::eligible::{Eligible, inflight};
 use crate::cluster::pool::Member;
 
-/// The assumed seconds per request of a node of which nothing is known while it has a request: it gets
-/// no other one before it has answered, unless all nodes are like that.
+/// The assumed seconds per request of a node of which nothing is known while it has a request: it
+/// gets no other one before it has answered, unless all nodes are like that.
 const UNKNOWN_S: f32 = 3600.0;
 
-/// Draws two eligible members, with a probability by their weights, and takes the one whose requests
-/// are expected to take less time, one more included.
+/// Draws two eligible members, with a probability by their weights, and takes the one whose
+/// requests are expected to take less time, one more included.
 ///
 /// `now` is the time since the process started.
 pub(super) fn choose<'a>(

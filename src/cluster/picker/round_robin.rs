@@ -1,4 +1,5 @@
-//! Each member in turn: the policy of almost every request, and the one that draws no random number.
+//! Each member in turn: the policy of almost every request, and the one that draws no random
+//! number.
 
 use super::eligible::Eligible;
 use super::guard::{NoPick, Pick};
@@ -7,8 +8,8 @@ use crate::cluster::pool::Pool;
 /// Round robin: picks the member whose turn it is, unless it was tried (by epoch).
 ///
 /// Each pick takes one step of the shared rotation, so that 3k requests in a row reach each of 3
-/// nodes k times; with unequal weights each gets its share of every round. A member that was tried, or
-/// has as many requests as it may, passes its turn to the next one.
+/// nodes k times; with unequal weights each gets its share of every round. A member that was tried,
+/// or has as many requests as it may, passes its turn to the next one.
 ///
 /// # Errors
 /// The reason why there is no member to pick: see [`NoPick`].
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_in_slow_start_gets_its_part_of_each_round_and_the_others_alike() {
+    fn a_node_in_slow_start_gets_its_part_and_the_others_equal_parts() {
         for quarters in 1..=3 {
             let slow = with_share(2, Share::Quarters(quarters));
             let whole = |epoch| with_share(epoch, Share::WHOLE);

@@ -1,13 +1,13 @@
-//! The bound on the requests that a node may have at once, and the requests that wait for one of them
-//! to end. The number of each node is a counter of its [`Member`](super::Member), not ours.
+//! The bound on the requests that a node may have at once, and the requests that wait for one of
+//! them to end. The number of each node is a counter of its [`Member`](super::Member), not ours.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-/// The bound, and the queue of the requests that wait. All nodes and workers share one: when any node
-/// has room again, the request that has waited longest hears of it.
+/// The bound, and the queue of the requests that wait. All nodes and workers share one: when any
+/// node has room again, the request that has waited longest hears of it.
 #[derive(Debug)]
 pub(crate) struct InflightLimit {
     inflight_max: u32,
@@ -27,7 +27,8 @@ impl InflightLimit {
         self.inflight_max
     }
 
-    /// Counts one more request of a node, unless it has as many as it may. Returns whether it counted.
+    /// Counts one more request of a node, unless it has as many as it may. Returns whether it
+    /// counted.
     pub(crate) fn try_enter(&self, inflight: &AtomicU32) -> bool {
         let one_more = |count| (count < self.inflight_max).then_some(count + 1);
         inflight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
@@ -35,8 +36,8 @@ impl InflightLimit {
 
     /// A request has ended. While nobody waits, this is one look at a counter.
     pub(crate) fn leave(&self) {
-        // The twin of the fence in `wait`: either this call sees the waiter, or the waiter, who looks
-        // for room after it has counted itself, sees the room.
+        // The twin of the fence in `wait`: either this call sees the waiter, or the waiter, who
+        // looks for room after it has counted itself, sees the room.
         fence(Ordering::SeqCst);
         if self.waiters.load(Ordering::Relaxed) > 0 {
             self.ended.fetch_add(1, Ordering::Relaxed);
@@ -61,15 +62,16 @@ pub(crate) struct Waiter<'a> {
 }
 
 impl<'a> Waiter<'a> {
-    /// Completes when a request has ended and nobody has waited longer. `enable` it before looking for
-    /// room and await it after that, so that no completion is missed in between.
+    /// Completes when a request has ended and nobody has waited longer. `enable` it before looking
+    /// for room and await it after that, so that no completion is missed in between.
     pub(crate) fn next(&self) -> Notified<'a> {
         self.limit.one_ended.notified()
     }
 
-    /// The waiter has looked and found no room. The completion that woke it may be of use to the next
-    /// one in the queue, because this request has tried that node before, or insists on another.
-    /// Each waiter passes on one completion at most once, so that a round of wake-ups ends.
+    /// The waiter has looked and found no room. The completion that woke it may be of use to the
+    /// next one in the queue, because this request has tried that node before, or insists on
+    /// another. Each waiter passes on one completion at most once, so that a round of wake-ups
+    /// ends.
     pub(crate) fn pass_on(&mut self) {
         let ended = self.limit.ended.load(Ordering::Relaxed);
         if self.ended_seen.replace(ended).is_some_and(|seen| seen != ended) {

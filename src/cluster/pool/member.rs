@@ -39,11 +39,11 @@ pub struct Counters {
     pub latency_ewma: PeakEwma,
 }
 
-/// How much of the rotation a member takes while it is up.
+/// The part of its weight with which a member takes part in the rotation while it is up.
 #[derive(Clone, Debug)]
 pub enum Share {
-    /// The member is back after a fall: it gets one request at a time until one was answered. The flag
-    /// is set while one is under way; each trial has a flag of its own.
+    /// The member is back after a fall: it gets one request at a time until one was answered. The
+    /// flag is set while one is under way; each trial has a flag of its own.
     Trial(Arc<AtomicBool>),
     /// This number of quarters of a whole share, 1 to 4.
     Quarters(u8),
@@ -61,7 +61,7 @@ impl Share {
         }
     }
 
-    /// Whether it is a trial.
+    /// Returns whether it is a trial.
     pub fn is_trial(&self) -> bool {
         matches!(self, Self::Trial(_))
     }
@@ -78,33 +78,33 @@ pub struct Member {
     pub why: String,
     /// When this health began: time since the process started, the clock of every time in the pool.
     pub since: Duration,
-    /// Whether its source still advertises it.
+    /// True if its source still advertises it.
     pub advertised: bool,
-    /// Whether it can be used when there is nothing better: it answers HTTP, but with errors, it is
+    /// True if it can be used when there is nothing better: it answers HTTP, but with errors, it is
     /// draining, or it is only suspected (Envoy calls this panic).
     pub last_resort: bool,
-    /// Whether it is down or suspected because it answers nothing at all, not even with a refusal: its
-    /// host vanished. A request that waits for its answer will not get one.
+    /// True if it is down or suspected because it answers nothing at all, not even with a refusal:
+    /// its host vanished. A request that waits for its answer will not get one.
     pub silent: bool,
     /// The epoch that it had at its address before, if it is reached at another one now because the
     /// address before answers nothing.
     pub left_silent: Option<u64>,
-    /// How much of its weight it gets of the rotation.
+    /// The part of its weight with which it takes part in the rotation.
     pub share: Share,
     /// The epoch of this endpoint: a number never used for another node, boot or address. Kept
     /// connections are filed under it, so that none outlives what it was opened to.
     pub epoch: u64,
     /// The live numbers, the same object in every pool in which the node stands.
     pub counters: Arc<Counters>,
-    /// The state of its board in its last health answer; `None` if that reports none. It changes with
-    /// each answer and makes no new pool. Never locked on the request path.
+    /// The state of its board in its last health answer; `None` if that reports none. It changes
+    /// with each answer and makes no new pool. Never locked on the request path.
     pub pi: Arc<Mutex<Option<Pi>>>,
 }
 
 impl Member {
-    /// Its weight times its share, in quarters: its turns in a round of the rotation, and its weight
-    /// for every other policy. A member on trial counts as whole, because it is in a rotation only
-    /// when nobody else is.
+    /// Its weight times its share, in quarters: its turns in a round of the rotation, and its
+    /// weight for every other policy. A member on trial counts as whole, because it is in a
+    /// rotation only when nobody else is.
     pub(crate) fn quarters(&self) -> u32 {
         let share = match self.share {
             Share::Trial(_) => 4,
@@ -135,8 +135,8 @@ impl Member {
         self.counters.answered_ms.store(now.as_millis() as u64 + 1, Ordering::Relaxed);
     }
 
-    /// Notes the status of an answer whose head has come. Returns the outcome to report to the table,
-    /// if this one matters there. An ordinary answer does not, and writes nothing.
+    /// Notes the status of an answer whose head has come. Returns the outcome to report to the
+    /// table, if this one matters there. An ordinary answer does not, and writes nothing.
     pub fn note_head(&self, status: u16) -> Option<Outcome> {
         if status >= 500 && self.count_error() {
             return Some(Outcome::Erring);
@@ -144,8 +144,8 @@ impl Member {
         self.share.is_trial().then_some(Outcome::Answered)
     }
 
-    /// Notes that a request or its answer broke off here. Returns the outcome to report to the table,
-    /// if this one matters there.
+    /// Notes that a request or its answer broke off here. Returns the outcome to report to the
+    /// table, if this one matters there.
     pub fn note_break(&self) -> Option<Outcome> {
         self.count_error().then_some(Outcome::Breaking)
     }
@@ -166,8 +166,8 @@ impl Member {
         in_a_row.is_multiple_of(ERRORS_IN_A_ROW)
     }
 
-    /// Whether the node has answered a request within the last `span`, as of `now` (time since the
-    /// process started).
+    /// Returns whether the node has answered a request within the last `span`, as of `now` (time
+    /// since the process started).
     pub(crate) fn answered_within(&self, span: Duration, now: Duration) -> bool {
         let at = self.counters.answered_ms.load(Ordering::Relaxed);
         at != 0 && (now.as_millis() as u64 + 1).saturating_sub(at) <= span.as_millis() as u64

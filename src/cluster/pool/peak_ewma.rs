@@ -6,21 +6,22 @@ use std::time::Duration;
 /// An observation of this age counts for about a third (1/e).
 const DECAY: Duration = Duration::from_secs(10);
 
-/// An exponentially weighted mean of latencies that rises at once and falls by time ("peak EWMA"). So
-/// one slow answer is enough to spare a node, and a node without answers is asked again after a while.
+/// An exponentially weighted mean of latencies that rises at once and falls by time ("peak EWMA").
+/// So one slow answer is enough to spare a node, and a node without answers is asked again after a
+/// while.
 ///
 /// It is kept only where a policy reads it: before the first read, [`Self::add`] is one look at it.
 ///
 /// One atomic holds two halves, so that they agree without a lock: the time of the last answer in
 /// milliseconds since the process started, made odd, so that the value is never 0; and the seconds,
-/// as the bits of a `f32`. When two answers come at the same moment, one may be lost; the next answer
-/// brings the same news.
+/// as the bits of a `f32`. When two answers come at the same moment, one may be lost; the next
+/// answer brings the same news.
 #[derive(Debug, Default)]
 pub struct PeakEwma(AtomicU64);
 
 impl PeakEwma {
-    /// The expected latency in seconds as of `now` (time since the process started); 0 when nothing is
-    /// known.
+    /// The expected latency in seconds as of `now` (time since the process started); 0 when nothing
+    /// is known.
     pub(crate) fn read(&self, now: Duration) -> f32 {
         match self.0.load(Ordering::Relaxed) {
             0 => {

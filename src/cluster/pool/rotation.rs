@@ -29,8 +29,8 @@ impl<'a> Round<'a> {
 }
 
 /// One round of the rotation, as indices into `members`, in which the turns of all members have the
-/// ratio of their weights; empty if all weights are equal. The round has at most as many turns as all
-/// members weigh together, in quarters.
+/// ratio of their weights; empty if all weights are equal. The round has at most as many turns as
+/// all members weigh together, in quarters.
 ///
 /// The turns of one member are spread evenly over the round: of `w` turns the `j`-th falls at
 /// `(2j + 1) / 2w` of it. So between two turns of one member every other member has had its part of
@@ -66,14 +66,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_weights_need_no_order_of_their_own() {
+    fn equal_weights_need_no_list_of_turns() {
         for weights in [&[][..], &[4], &[1], &[4, 4, 4], &[1, 1]] {
             assert_eq!(spread(weights), [0_u16; 0]);
         }
     }
 
     #[test]
-    fn a_node_that_comes_back_stands_among_the_others_and_never_twice_in_a_row() {
+    fn a_node_with_less_weight_never_has_two_turns_in_a_row() {
         assert_eq!(spread(&[4, 1, 4]), [0, 2, 0, 2, 1, 0, 2, 0, 2]);
         assert_eq!(spread(&[4, 2, 4]), [0, 2, 1, 0, 2]);
         assert_eq!(spread(&[4, 4, 3]), [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1].map(|at| at));
@@ -87,7 +87,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_window_of_a_round_gives_each_its_weight_and_gaps_are_even(
+        fn each_window_gives_each_member_its_weight_with_even_gaps(
             weights in prop_oneof![
                 proptest::collection::vec(1_u32..=4, 2..40),
                 proptest::collection::vec(1_u32..=400, 2..6),

@@ -1,9 +1,9 @@
 //! The services of a cluster: which nodes stand in for each other, and which requests each takes.
 //!
-//! A service is all nodes that advertise its name, and it has the routes that any of them names. Two
-//! services may name one route: [`ownership`] decides which has it. A service whose last node has gone
-//! is remembered for a while: its requests wait for it, or get an answer that it is away, and do not go
-//! to the service that takes the remaining requests.
+//! A service is all nodes that advertise its name, and it has the routes that any of them names.
+//! Two services may name one route: [`ownership`] decides which has it. A service whose last node
+//! has gone is remembered for a while: its requests wait for it, or get an answer that it is away,
+//! and do not go to the service that takes the remaining requests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub(super) struct Service {
     name: Arc<str>,
     /// The number of the next turn in its rotation, which its pools share.
     pub(super) next_turn: Arc<AtomicUsize>,
-    /// Whether a member of it is up.
+    /// True if a member of it is up.
     is_usable: bool,
     /// When that last was the case, as time since the process started.
     pub(super) last_usable: Option<Duration>,
@@ -80,7 +80,7 @@ impl Service {
         })
     }
 
-    /// Whether this member belongs to it.
+    /// Returns whether this member belongs to it.
     pub(super) fn has(&self, member: &Member) -> bool {
         *member.node.offer.service == *self.name
     }
@@ -89,7 +89,8 @@ impl Service {
 /// All services of a cluster.
 #[derive(Debug)]
 pub struct Services {
-    /// The key of the one service that takes everything; `None` if requests have to be told apart.
+    /// The key of the one service that takes everything; `None` if the route of each request
+    /// counts.
     only: Option<Key>,
     list: Vec<Service>,
     /// The last key that was given.
@@ -126,7 +127,7 @@ impl Services {
         &self.conflicts
     }
 
-    /// Whether the path of a request may decide to which service it goes.
+    /// Returns whether the path of a request may decide to which service it goes.
     pub fn by_path(&self) -> bool {
         self.by_path
     }
@@ -146,12 +147,12 @@ impl Services {
         Some(Destination { service: owner.key, strip: if owner.strip { len as u8 } else { 0 } })
     }
 
-    /// Whether the whole cluster is one service, or none is known yet.
+    /// Returns whether the whole cluster is one service, or none is known yet.
     pub(super) fn is_one(&self) -> bool {
         self.only.is_some()
     }
 
-    /// Whether the whole cluster is one service, this one.
+    /// Returns whether the whole cluster is one service, this one.
     pub(super) fn is_only(&self, to: Destination) -> bool {
         self.only == Some(to.service)
     }
@@ -174,8 +175,8 @@ impl Services {
         self.list.binary_search_by_key(&key, |service| service.key).ok()
     }
 
-    /// The services of these members, as of `now` (time since the process started). A member that has
-    /// not proved itself names nothing.
+    /// The services of these members, as of `now` (time since the process started). A member that
+    /// has not proved itself names nothing.
     pub(super) fn next(&self, members: &[Arc<Member>], now: Duration) -> Self {
         let is_full = self.list.len() > SERVICES_MAX;
         let stays = |service: &&Service| !is_full || service.empty_since.is_none();
@@ -272,14 +273,14 @@ mod tests {
     const ALL: (&[&str], &str) = (&[], "/");
     const BLOG: (&[&str], &str) = (&["blog.local"], "/");
 
-    /// Whose a request for this host is, in the pool of these members after those before.
+    /// The service of the node that gets a request for this host.
     fn owner(pool: &Pool, host: &str) -> Option<String> {
         let mut epochs = pool.of(pool.route(host, "/")?)?.members().iter();
         epochs.next().map(|member| member.node.offer.service.clone())
     }
 
     #[test]
-    fn a_service_is_balanced_as_its_first_node_wants_and_else_as_the_balancer_says() {
+    fn a_service_has_the_policy_of_its_first_node_or_of_the_balancer() {
         let (publisher, watch) = channel();
         let publisher = publisher.balancing(Balance::First, None);
         let wants = |epoch, service, routes, words| {
@@ -319,21 +320,21 @@ mod tests {
         let publish = |members| publisher.publish(members, Duration::ZERO);
         let shop = |epoch| member(epoch, "shop", BLOG);
         let blog = |epoch| member(epoch, "blog", BLOG);
-        let who = || owner(&watch.borrow(), "blog.local");
-        // Of two that come at once, the one that proved itself first.
+        let owner_now = || owner(&watch.borrow(), "blog.local");
+        // Of two that come at once, the one that proved itself first gets the route.
         let new = publish(vec![shop(2), blog(1)]);
         assert_eq!(new.len(), 1);
         assert_eq!(new[0].to_string(), "shop names the route of blog, which keeps it: blog.local");
-        assert_eq!(who().as_deref(), Some("blog"));
-        // Told once.
+        assert_eq!(owner_now().as_deref(), Some("blog"));
+        // A conflict is reported once.
         assert_eq!(publish(vec![shop(2), blog(1), blog(3)]), []);
         assert_eq!(watch.borrow().services().conflicts().len(), 1);
         publish(vec![shop(2), blog(3)]);
-        assert_eq!(who().as_deref(), Some("blog"), "a younger node of it is still there");
+        assert_eq!(owner_now().as_deref(), Some("blog"), "a younger node of it is still there");
         publish(vec![shop(2)]);
-        assert_eq!(who().as_deref(), Some("shop"));
+        assert_eq!(owner_now().as_deref(), Some("shop"));
         assert_eq!(publish(vec![shop(2), blog(4)]).len(), 1);
-        assert_eq!(who().as_deref(), Some("shop"), "and it stays");
+        assert_eq!(owner_now().as_deref(), Some("shop"), "and it stays");
     }
 
     #[test]
@@ -352,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_not_proved_itself_names_no_route() {
+    fn an_unproven_node_names_no_route() {
         let (publisher, watch) = channel();
         let forged = Member { health: Health::Starting, ..member(2, "evil", BLOG) };
         publisher.publish(vec![member(1, "default", ALL), forged], Duration::ZERO);

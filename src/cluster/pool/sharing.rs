@@ -1,4 +1,5 @@
-//! How the members of a pool share the requests: the policy, and the bound on the requests of each.
+//! The rules by which members share the requests: the policy, and the bound on the requests of
+//! each.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use super::member::Member;
 use crate::cluster::balance::Balance;
 use crate::cluster::health::Health;
 
-/// How members share the requests.
+/// The rules by which members share the requests.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sharing {
     pub(super) balance: Balance,

@@ -136,8 +136,8 @@ impl Pool {
         &self.trials
     }
 
-    /// The members that take requests when no usable one is left: those that answer or, if there are
-    /// none, those that are suspected.
+    /// The members that take requests when no usable one is left: those that answer or, if there
+    /// are none, those that are suspected.
     pub fn last_resort(&self) -> &[Arc<Member>] {
         &self.last_resort
     }
@@ -147,14 +147,15 @@ impl Pool {
         if self.usable.is_empty() { &self.last_resort } else { &self.usable }
     }
 
-    /// Whether the node still stands in this pool at the same epoch and is usable.
+    /// Returns whether the node still stands in this pool at the same epoch and is usable.
     pub fn is_usable(&self, epoch: u64) -> bool {
         let has = |part: &Self| part.usable.iter().any(|member| member.epoch == epoch);
         self.parts().any(has)
     }
 
-    /// Whether the member of this epoch vanished: see [`Member::silent`]. A vanished member that takes
-    /// requests all the same, because no other one does, is not reported: its answer is awaited.
+    /// Returns whether the member of this epoch vanished: see [`Member::silent`]. A vanished member
+    /// that takes requests all the same, because no other one does, is not reported: its answer is
+    /// awaited.
     pub fn is_silent(&self, epoch: u64) -> bool {
         let of = |member: &Arc<Member>| member.epoch == epoch && member.silent;
         let left = self.members.iter().any(|member| member.left_silent == Some(epoch));
@@ -163,8 +164,8 @@ impl Pool {
             .any(|part| part.members.iter().any(of) && !part.eligible().iter().any(of))
     }
 
-    /// Whether no member takes requests, and a member other than `these` epochs has fallen since
-    /// `since` (time since the process started) because nobody listens there any more.
+    /// Returns whether no member takes requests, and a member other than `these` epochs has fallen
+    /// since `since` (time since the process started) because nobody listens there any more.
     pub fn fell_with_others(&self, these: &[u64], since: Duration) -> bool {
         self.eligible().is_empty()
             && self.members.iter().any(|member| {
@@ -185,8 +186,8 @@ impl Pool {
         Round::new(self.eligible(), &self.rotation)
     }
 
-    /// The next turn of the rotation that all workers share: one relaxed atomic, so that requests in
-    /// sequence visit the members in order, whatever connections they come over.
+    /// The next turn of the rotation that all workers share: one relaxed atomic, so that requests
+    /// in sequence visit the members in order, whatever connections they come over.
     pub(crate) fn next_turn(&self) -> usize {
         self.next_turn.fetch_add(1, Ordering::Relaxed)
     }

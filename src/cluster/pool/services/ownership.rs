@@ -1,7 +1,7 @@
-//! Which service has which route.
+//! The owners of the routes.
 //!
-//! A route that two services name belongs to the one that had it first, as long as a node of that one
-//! names it. The other service is reported as a conflict.
+//! A route that two services name belongs to the one that had it first, as long as a node of that
+//! one names it. The other service is reported as a conflict.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ pub(super) type Key = NonZeroU32;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     pub(super) key: Key,
-    /// Whether the path of the route is cut off before a node sees the request.
+    /// True if the path of the route is cut off before a node sees the request.
     pub(super) strip: bool,
 }
 
@@ -45,8 +45,8 @@ impl fmt::Display for Conflict {
 ///
 /// - `before`: the owners so far.
 /// - `named`: for each route the services that name it, the first one first; none is empty.
-/// - `is_remembered`: whether a service has no node any more.
-/// - `name`: the name of a service.
+/// - `is_remembered`: returns whether a service has no node any more.
+/// - `name`: returns the name of a service.
 pub(super) fn assign(
     before: &BTreeMap<Route, Owner>,
     named: BTreeMap<Route, Vec<Owner>>,
