@@ -1,5 +1,7 @@
-//! The words of a cluster: what a node is, how it is doing, which requests it takes, what may be sent
-//! again, and the published view in which the two lines meet.
+//! The cluster as plain values: nodes and their health, the routes of requests, the rules for
+//! sending again, and the published view in which the two lines meet.
+//!
+//! Nothing here opens a socket or reads the clock: time and chance are arguments.
 
 pub mod balance;
 pub mod config;

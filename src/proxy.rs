@@ -18,7 +18,7 @@ use crate::cluster::balance::Balance;
 use crate::cluster::config::{Limits, TrustedProxies};
 use crate::cluster::counts::Counts;
 use crate::cluster::health::Outcome;
-use crate::cluster::picker::{self, Asked, NoPick, Pick};
+use crate::cluster::picker::{self, Criteria, NoPick, Pick};
 use crate::cluster::pool::Feedback;
 use crate::cluster::pool::{self, Destination, Member, Pool};
 use crate::cluster::retry::{self, Attempt, Failure, Reason, RetryPolicy, Safety, Verdict};
@@ -277,15 +277,15 @@ impl Proxy {
     fn answered(&self, member: &Member, status: u16, came: Instant, alone: bool) {
         let now = Instant::now();
         let (at, took) = (now - self.settings.started, now - came);
-        member.answered(status, at, took);
+        member.count_answer(status, at, took);
         if alone {
-            member.took(at, took);
+            member.feed_ewma(at, took);
         }
     }
 
     /// The head of an answer came from this member.
     fn heard(&self, member: &Member, status: u16) {
-        if let Some(outcome) = member.heard(status) {
+        if let Some(outcome) = member.note_head(status) {
             self.tell(member.epoch, outcome);
         }
     }
@@ -401,7 +401,7 @@ impl Proxy {
 
     /// After a whole answer: keeps the node's connection if it can take another request.
     fn settle(&self, node: TcpStream, member: &Member, relayed: &Relayed) -> Next {
-        member.answered_whole(relayed.status);
+        member.note_end(relayed.status);
         if relayed.draining {
             self.tell(member.epoch, Outcome::Draining);
         }
@@ -430,7 +430,7 @@ impl Proxy {
             matches!(failure, Failure::Died | Failure::BadAnswer | Failure::AnswerTimeout);
         if its_own
             && sent
-            && let Some(outcome) = member.broke()
+            && let Some(outcome) = member.note_break()
         {
             self.tell(member.epoch, outcome);
         }
@@ -593,9 +593,9 @@ impl Proxy {
     }
 
     /// What the choice of a member goes by. The clock was read when the request came.
-    fn asked<'a>(&self, request: &Request, tried: &'a [u64]) -> Asked<'a> {
+    fn asked<'a>(&self, request: &Request, tried: &'a [u64]) -> Criteria<'a> {
         let Affinity { key, sticky } = request.affinity.as_deref().copied().unwrap_or_default();
-        Asked { tried, key, sticky, came: request.came - self.settings.started }
+        Criteria { tried, key, sticky, came: request.came - self.settings.started }
     }
 
     /// Looks at the members for a request, if there is a route for it.
@@ -714,7 +714,7 @@ impl Proxy {
     ) -> Result<Option<Result<Pick, NoPick>>, Reject> {
         let now = self.now();
         let until = *tries.hold_until.get_or_insert(now + self.settings.hold);
-        let Some(room) = self.pool.borrow().room().cloned() else {
+        let Some(room) = self.pool.borrow().inflight_limit().cloned() else {
             return Ok(Some(Err(NoPick::AllBusy)));
         };
         let _held = self.begin_to_wait(tries)?;

@@ -8,7 +8,7 @@ use divan::Bencher;
 use picluster::cluster::balance::Balance;
 use picluster::cluster::health::Health;
 use picluster::cluster::node::{Node, NodeId, Offer, Source};
-use picluster::cluster::picker::{self, Asked};
+use picluster::cluster::picker::{self, Criteria};
 use picluster::cluster::pool::{self, Member, Share};
 use picluster::cluster::retry::{self, Attempt, Failure, RetryPolicy, Safety};
 
@@ -122,7 +122,7 @@ fn choose(bencher: Bencher<'_, '_>, policy: &str, nodes: u64) {
     let publisher = publisher.balancing(Balance::parse(policy).unwrap(), None);
     publisher.publish(members(nodes, |_| Share::WHOLE), Duration::ZERO);
     let (pool, mut rng) = (watch.borrow(), fastrand::Rng::with_seed(1));
-    let mut asked = Asked { came: Duration::from_secs(1), ..Asked::default() };
+    let mut asked = Criteria { came: Duration::from_secs(1), ..Criteria::default() };
     bencher.bench_local(|| {
         asked.key += 1;
         picker::choose(black_box(&pool), &asked, &mut rng).unwrap().member().epoch

@@ -95,7 +95,7 @@ fn boards(families: &mut Families<'_>, nodes: &[Named<'_>]) -> fmt::Result {
         let pi = member.pi.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         Some((labels as Labels<'_>, pi))
     });
-    pi::metrics::tell(families, &said.collect::<Vec<_>>())
+    pi::metrics::write(families, &said.collect::<Vec<_>>())
 }
 
 /// What is out of the ordinary, in the words of `/api/v1/counts`.

@@ -199,7 +199,7 @@ mod tests {
         tick(0);
         tick(1);
         for _ in 0..6 {
-            pool.borrow().members()[0].answered(200, SECOND, Duration::from_millis(3));
+            pool.borrow().members()[0].count_answer(200, SECOND, Duration::from_millis(3));
         }
         tick(2);
         counters.failures.fetch_add(1, Relaxed);

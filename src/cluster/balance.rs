@@ -1,32 +1,34 @@
-//! How a request comes to its node: the policies, by the words of flags and TXT records. What each of
-//! them does is [`picker`](crate::cluster::picker)'s business.
+//! The balancing policies, by the words of flags and TXT records. They are carried out in
+//! [`picker`](crate::cluster::picker).
 
 use std::fmt;
 
-/// What people may write.
+/// The words that people may write, for messages and help texts.
 pub const KNOWN: &str =
     "round-robin, least-requests, p2c, hash, hash:header=NAME, hash:cookie=NAME or first";
 
-/// The longest name of a header or a cookie to go by.
+/// The longest name of a header or a cookie that is hashed.
 const NAME_BYTES_MAX: usize = 64;
 
-/// How the requests of a service are shared among its nodes. All go by the nodes' weights.
+/// The rule by which the requests of a service are shared among its nodes. Every policy respects
+/// the weights of the nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Balance {
-    /// Each in turn.
+    /// Each node in turn.
     #[default]
     RoundRobin,
-    /// The one with the fewest requests under way.
+    /// The node with the fewest requests under way.
     LeastRequests,
-    /// Of two drawn by chance, the one that is expected to answer sooner.
+    /// Of two nodes drawn at random, the one that is expected to answer sooner.
     P2c,
-    /// Always the same one for the same key, as long as it has not much more than the others.
+    /// The same node for the same key each time, as long as it has not many more requests than the
+    /// others.
     Hash(Key),
-    /// The first by name that has room, so that the last may sleep.
+    /// The first node by name that has room, so that the last ones may sleep.
     First,
 }
 
-/// What of a request is hashed.
+/// The part of a request that is hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
     /// The client's address.
@@ -38,7 +40,7 @@ pub enum Key {
 }
 
 impl Balance {
-    /// Reads one of [`KNOWN`].
+    /// Reads one of the words of [`KNOWN`], and returns `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text.split_once(':') {
             None => match text {
@@ -63,7 +65,8 @@ impl Balance {
     }
 }
 
-/// The names of headers and of cookies are tokens (RFC 9110 section 5.6.2, RFC 6265 section 4.1.1).
+/// Returns whether the text is a token, as the names of headers and of cookies are (RFC 9110
+/// section 5.6.2, RFC 6265 section 4.1.1).
 fn is_token(name: &str) -> bool {
     let legal = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(legal)
@@ -88,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_policy_reads_what_it_writes_and_is_known() {
+    fn every_policy_is_read_as_it_is_written_and_is_known() {
         for text in [
             "round-robin",
             "least-requests",
@@ -105,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_policy() {
+    fn any_other_text_is_no_policy() {
         for text in [
             "",
             "P2C",

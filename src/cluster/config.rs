@@ -1,5 +1,5 @@
-//! Every tunable: its unit, its default and why. Checked values only; reading flags and the
-//! environment is `cli`'s business.
+//! Everything that can be set, checked, with its unit, its default and the reason; and the bounds
+//! that more than one room needs. `cli` reads the flags and the environment.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -18,10 +18,10 @@ pub const NODES_MAX: usize = 256;
 /// displace a proven node.
 pub const CANDIDATES_MAX: usize = 256;
 
-/// The most new candidates taken in a second; the rest wait for the source to repeat itself.
+/// The most new candidates taken in a second; the others wait until the source repeats itself.
 pub const CANDIDATES_PER_SECOND: u32 = 64;
 
-/// The most addresses kept of one node: one active, the others probed stand-bys.
+/// The most addresses kept of one node: one is active, the others are probed and stand by.
 pub const ENDPOINTS_MAX: usize = 4;
 
 /// The most probes under way at once.
@@ -30,66 +30,63 @@ pub const PROBES_MAX: usize = 16;
 /// The most bytes read of one probe's answer.
 pub const PROBE_ANSWER_BYTES_MAX: usize = 4096;
 
-/// After this long absent and failing, a node is forgotten.
+/// A node that has been absent and failing for this long is forgotten.
 pub const FORGET_AFTER: Duration = Duration::from_secs(600);
 
-/// A buffer of the data line. A head that does not fit grows it to [`HEAD_BYTES_MAX`](crate::http1::limits::HEAD_BYTES_MAX).
+/// The size of a buffer of the data line. A head that does not fit grows it to
+/// [`HEAD_BYTES_MAX`](crate::http1::limits::HEAD_BYTES_MAX).
 pub const BUFFER_BYTES: usize = 16 * 1024;
 
-/// The free buffers a worker keeps at the most. What was not needed for a second goes back to the
-/// allocator (which may keep it for what comes next).
+/// The most free buffers that a worker keeps. A buffer that was not needed for a second goes back
+/// to the allocator (which may keep it for the next use).
 pub const BUFFERS_KEPT_MAX: usize = 1024;
 
 /// The length a buffer grows to when an answer's body fills it: fewer system calls for large ones.
 pub const BUFFER_BYTES_LARGE: usize = 64 * 1024;
 
-/// What is left in a buffer while nothing comes is held in as little memory as it needs, up to this
-/// length: longer ones are rare, and copying them is not worth it.
+/// Bytes that stay in a buffer while nothing comes are moved to as little memory as they need, up
+/// to this length: more bytes are rare, and copying them is not worth it.
 pub const STOWED_BYTES_MAX: usize = 4 * 1024;
 
 /// The longest request body that is held for a replay; a longer one streams through.
 pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
 
-/// The requests a node gets under the policy `first` before the next node gets any: about what the four
-/// cores of a Pi answer without making one wait for another.
-pub const FIRST_INFLIGHT: u32 = 8;
-
-/// What both programs need to take part in discovery.
+/// The settings with which a program takes part in discovery.
 #[derive(Clone, Debug)]
 pub struct DiscoveryConfig {
     /// The cluster to join; 1 to 32 of `[A-Za-z0-9._-]`.
     pub cluster: String,
     /// The only interfaces to use; empty means all real ones.
     pub interfaces: Vec<String>,
-    /// Also use IPv6 where there is IPv4 (it is used anyway where there is no IPv4).
+    /// Use IPv6 also where there is IPv4 (it is used anyway where there is no IPv4).
     pub ipv6: bool,
-    /// Stay on this machine: multicast on the loopback interface only, and loopback addresses are
-    /// taken for nodes. For `demo` and tests; their random cluster name keeps others out.
+    /// Stay on this machine: use multicast on the loopback interface only, and accept loopback
+    /// addresses of nodes. For `demo` and tests; their random cluster name keeps others out.
     pub loopback: bool,
 }
 
-/// `picluster web`.
+/// The settings of `picluster web`.
 #[derive(Clone, Debug)]
 pub struct WebConfig {
-    /// Where requests are served. Default `[::]:8080` dual-stack, IPv4 alone where there is no
-    /// IPv6. Port 0 takes a free one and advertises that.
+    /// The address at which requests are served. Default `[::]:8080` dual-stack, IPv4 alone where
+    /// there is no IPv6. Port 0 takes a free one and advertises that.
     pub listen: SocketAddr,
     /// The node's whole name; default `<hostname>-<first 6 of id>`.
     pub name: Option<String>,
     /// The node's id in place of the one derived from the hardware (`PICLUSTER_ID`).
     pub id: Option<NodeId>,
-    /// How long a request that runs may take once the node stops. Default 30 s.
+    /// The time that requests under way have once the node stops. Default 30 s.
     pub drain: Duration,
-    /// Which application it serves, and which requests that takes. Default all that has no other
-    /// route, with the weight 1.
+    /// The application that it serves, and the requests that it takes. Default all that have no
+    /// other route, with the weight 1.
     pub offer: Offer,
-    /// What is served. Default the name of this machine.
+    /// The content that is served. Default the name of this machine.
     pub serves: Serves,
-    /// How to take part in discovery.
+    /// The settings of discovery.
     pub discovery: DiscoveryConfig,
 }
 
-/// What a web node serves.
+/// The content that a web node serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Serves {
     /// The name of this machine.
@@ -104,74 +101,79 @@ pub enum Serves {
 /// An application behind a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppConfig {
-    /// The one address it listens on; `None` if any of this machine's will do.
+    /// The one address on which it listens; `None` if any address of this machine will do.
     pub ip: Option<IpAddr>,
     /// Its port; `None` only with a command, for which a free one is chosen.
     pub port: Option<u16>,
-    /// How it is found out whether it works (`--health`). Default a GET of `/`.
+    /// The check whether it works (`--health`). Default a GET of `/`.
     pub health: AppHealth,
-    /// The program that is it, with its arguments; empty if somebody else runs it.
+    /// The program to run as the application, with its arguments; empty if somebody else runs it.
     pub command: Vec<String>,
-    /// Requests go through picluster, over loopback (`--front`).
+    /// True if requests go through picluster, over loopback (`--front`).
     pub front: bool,
-    /// `--listen` was not given: any port will do for picluster's own, as nobody types it.
+    /// True if any port will do for picluster's own, because nobody types it: `--listen` was not
+    /// given.
     pub any_control_port: bool,
 }
 
-/// How an application is asked whether it works.
+/// The check whether an application works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppHealth {
     /// A GET of this path; any answer below 500 will do.
     Path(String),
-    /// A connection; nothing is said over it.
+    /// A connection, over which nothing is sent.
     Tcp,
 }
 
 /// A folder whose files are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirConfig {
-    /// Where it is.
+    /// Its path.
     pub folder: PathBuf,
-    /// Whether links are followed, out of it too (`--follow-symlinks`).
+    /// True if symbolic links are followed, also out of the folder (`--follow-symlinks`).
     pub follow_symlinks: bool,
 }
 
-/// `picluster lb`.
+/// The settings of `picluster lb`.
 #[derive(Clone, Debug)]
 pub struct LbConfig {
-    /// Where clients connect. Default `[::]:80`.
+    /// The address to which clients connect. Default `[::]:80`.
     pub listen: SocketAddr,
-    /// The admin port. Default `[::]:7070`.
+    /// The address of the admin port. Default `[::]:7070`.
     pub admin: SocketAddr,
-    /// Worker threads. Default: the cores this process may use (affinity and cgroup quota).
+    /// The number of worker threads. Default the cores that this process may use (affinity and
+    /// cgroup quota).
     pub workers: usize,
-    /// The balancer's own id in place of the one derived from the hardware.
+    /// The balancer's own id in place of the one derived from the hardware (`PICLUSTER_ID`).
     pub id: Option<NodeId>,
-    /// Whether to publish `picluster.local`. Default yes; `demo` does not.
+    /// True to publish `picluster.local`. Default yes; `demo` does not.
     pub claim_name: bool,
-    /// Take nodes whose address lies in no subnet of a local interface (`--allow-off-link`).
+    /// True if nodes are accepted whose address lies in no subnet of a local interface
+    /// (`--allow-off-link`).
     pub allow_off_link: bool,
-    /// Whether answers say which node gave them (`X-Picluster-Node`). Default yes.
+    /// True if answers name the node that gave them (`X-Picluster-Node`). Default yes.
     pub node_header: bool,
-    /// Whose word about the client counts. Default nobody's.
+    /// The proxies whose information about the client counts. Default none.
     pub trusted_proxies: TrustedProxies,
-    /// How requests are shared among nodes. Default round robin.
+    /// The policy by which requests are shared among nodes. Default round robin.
     pub balance: Balance,
-    /// The most requests of one node at once; more wait, as for a node that is away. Default no bound.
+    /// The most requests of one node at once; further ones wait, as for a node that is away.
+    /// Default no bound.
     pub inflight_max: Option<u32>,
-    /// Whether a client stays with the node that answered it first, by a cookie. Default no.
+    /// True if a client stays with the node that answered it first, by a cookie. Default no.
     pub sticky: bool,
-    /// How long a request waits for a node to come back before it gets a 503. Default 5 s.
+    /// The time that a request waits for a node to come back before it gets a 503. Default 5 s.
     pub hold: Duration,
-    /// How long requests and tunnels may go on once the balancer stops. Default 30 s.
+    /// The time that requests and tunnels under way have once the balancer stops. Default 30 s.
     pub drain: Duration,
-    /// Whether standard output gets a line for each request, and in which form. Default no.
+    /// The form of the line that standard output gets for each request; `None` writes none. Default
+    /// none.
     pub access_log: Option<AccessLogForm>,
     /// The limits of the data line.
     pub limits: Limits,
-    /// When a node counts as up or down.
+    /// The results that make a node count as up or down.
     pub thresholds: Thresholds,
-    /// How to take part in discovery.
+    /// The settings of discovery.
     pub discovery: DiscoveryConfig,
 }
 
@@ -184,19 +186,20 @@ pub enum AccessLogForm {
     Json,
 }
 
-/// The user's own proxies in front of the balancer: what they say of a client counts, what clients
-/// say of themselves does not.
+/// The user's own proxies in front of the balancer: their information about a client counts, that
+/// of clients about themselves does not.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies {
-    /// Where they are (`--trusted-proxy`).
+    /// The networks of their addresses (`--trusted-proxy`).
     pub networks: Vec<IpNet>,
-    /// Whether each of their connections begins with a header of the PROXY protocol
+    /// True if each of their connections begins with a header of the PROXY protocol
     /// (`--proxy-protocol`).
     pub proxy_protocol: bool,
 }
 
 impl TrustedProxies {
-    /// Whether this is the address of one. An IPv4 address may come mapped into IPv6.
+    /// Returns whether this is the address of a trusted proxy. An IPv4 address may come mapped into
+    /// IPv6.
     pub fn contains(&self, ip: IpAddr) -> bool {
         !self.networks.is_empty() && {
             let ip = ip.to_canonical();
@@ -205,54 +208,56 @@ impl TrustedProxies {
     }
 }
 
-/// The time limits and counts of the data line. Each time is counted only against the side that
-/// owes bytes; there is no wall clock on a body.
+/// The limits of the data line. Each time counts only against the side that owes bytes; no limit is
+/// on the whole time of a body.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// From the first byte of a request head to its last. Default 10 s, then 408.
     pub head: Duration,
-    /// A connection without a request. Default 60 s, then it is closed.
+    /// The time of a connection without a request. Default 60 s, then it is closed.
     pub keep_alive: Duration,
     /// Silence within a request body. Default 30 s, then 408.
     pub body: Duration,
-    /// A client that takes no byte of its answer. Default 30 s, then it is closed.
+    /// The time for which a client takes no byte of its answer. Default 30 s, then its connection
+    /// is closed.
     pub send: Duration,
     /// From the end of the request to the head of the answer while the node is alive. Default
     /// 120 s, then 504.
     pub answer: Duration,
     /// Silence within an answer's body. Default 10 min.
     pub answer_body: Duration,
-    /// Silence of a node that nobody may wait for any more: the client has ended its sending. That
-    /// may be a half-close, and then it still reads, or all that is ever seen of a browser that
-    /// closed a tab. Default 5 s.
+    /// Silence of a node whose client may be gone: it has ended its sending. That may be a
+    /// half-close, after which it still reads, or all that is ever seen of a browser that closed a
+    /// tab. Default 5 s.
     pub half_closed: Duration,
     /// Silence in both directions of a tunnel. Default 1 h.
     pub tunnel: Duration,
-    /// After this long without a connection, one to the next node is tried as well. Default 250 ms.
+    /// The time without a connection after which one to the next node is tried as well. Default 250
+    /// ms.
     pub connect_race: Duration,
-    /// All attempts to connect for one try. Default 1 s.
+    /// The time of all attempts to connect for one try. Default 1 s.
     pub connect: Duration,
-    /// A kept connection to a node is closed after this long without a request. Default 3 s: below
-    /// any server's own limit, so that it is we who close.
+    /// The time without a request after which a kept connection to a node is closed. Default 3 s:
+    /// below the limit of any server, so that the balancer closes it and not the node.
     pub upstream_idle: Duration,
     /// The most tries of one request. Default 4.
     pub attempts: u32,
-    /// No new try later than this after the request came. Default 15 s.
+    /// The time after the request came in which a new try may begin. Default 15 s.
     pub retry_for: Duration,
-    /// The most requests that wait for a node at once, or for room on one, all workers together. Default 1,024.
+    /// The most requests that wait at once for a node, or for room on one, all workers together.
+    /// Default 1,024.
     pub held: usize,
-    /// The longest request body. Default none; beyond it 413.
+    /// The longest request body. Default no bound; beyond it 413.
     pub body_bytes: Option<u64>,
-    /// What all buffers together may grow beyond [`BUFFER_BYTES`]: for heads of more than 16 KiB, of
-    /// which 341 fit at once; up to half of it for requests' bodies and an eighth for answers', which
-    /// do without when it is used up.
-    /// Default 16 MiB, then 503.
+    /// The bytes by which all buffers together may exceed their first size of 16 KiB: for longer
+    /// heads, of which 341 fit at once; up to half of it for the bodies of requests and an eighth
+    /// for those of answers, which do without when it is used up. Default 16 MiB, then 503.
     pub grown_bytes: usize,
     /// The most client connections, all workers together. Default 10,000. Beyond that idle ones
     /// make room, or new ones wait for [`LbConfig::hold`], then 503.
     pub connections: usize,
-    /// The most of one client: of an IPv4 address, or an IPv6 network of 64 bits. Default four
-    /// fifths of all, so that no client can lock out the others; beyond that 429.
+    /// The most connections of one client: of an IPv4 address, or an IPv6 network of 64 bits.
+    /// Default four fifths of all, so that no client can lock out the others; beyond that 429.
     pub connections_per_client: Option<usize>,
 }
 
@@ -281,8 +286,8 @@ impl Default for Limits {
     }
 }
 
-/// `[::]:port`, the default of every listener: dual-stack, and the listener falls back to IPv4
-/// where the kernel has no IPv6.
+/// `[::]:port`, the default of every listener: dual-stack. The listener falls back to IPv4 where
+/// the kernel has no IPv6.
 pub const fn any(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)
 }

@@ -1,62 +1,70 @@
-//! Everything that goes wrong or is out of the ordinary, counted by cause: one [`Counts`] a balancer,
-//! which all workers and the discovery line add to, and the admin port reads.
+//! Events that are out of the ordinary, counted by cause. A balancer has one [`Counts`]: all
+//! workers and the discovery line add to it, and the admin port reads it.
 //!
-//! An ordinary request touches none of it, so plain shared atomics do; the numbers of every request
-//! stand in [`pool::Counters`](crate::cluster::pool::Counters). The labels are the words of the log.
+//! An ordinary request touches none of it, so plain shared atomics are enough. The numbers of every
+//! request stand in [`pool::Counters`](crate::cluster::pool::Counters). The causes are the words of
+//! the log.
 
 use serde::Serialize;
 
 use crate::telemetry::counters::{ByCause, Count, Level};
 use crate::telemetry::histogram::Histogram;
 
-/// All counts since the start. The names of the fields are those of the API.
+/// All counts since the process started. The names of the fields are those of the API.
 #[derive(Debug, Default, Serialize)]
 pub struct Counts {
-    /// Requests that clients saw fail for the cluster's fault: answered with a 5xx of our own, or
-    /// broken off in the middle of an answer.
+    /// Requests that failed for a client by a fault of the cluster: they got a 5xx of our own, or
+    /// an answer that broke off in the middle.
     pub requests_failed: Count,
-    /// Attempts that failed and were followed by another one that cost a try, by [`Failure`](crate::cluster::retry::Failure).
+    /// Attempts that failed and were followed by another one that cost a try, by
+    /// [`Failure`](crate::cluster::retry::Failure).
     pub retries: ByCause,
-    /// Attempts of which no node has received a byte, by [`Failure`](crate::cluster::retry::Failure): the request went to another
-    /// node at no cost, as long as there was one and time.
+    /// Attempts of which no node has received a byte, by
+    /// [`Failure`](crate::cluster::retry::Failure): the request went to another node at no cost, as
+    /// long as there was one and time.
     pub retries_free: ByCause,
-    /// Requests that were not sent again after a failed attempt, by [`Reason`](crate::cluster::retry::Reason).
+    /// Requests that were not sent again after a failed attempt, by
+    /// [`Reason`](crate::cluster::retry::Reason).
     pub gave_up: ByCause,
     /// Requests that began to wait for a usable node. One that waits twice counts twice.
     pub holds: Count,
-    /// How such waits ended: `node_came`, `client_left`, or the cause of the answer it got.
+    /// Ends of such waits: `node_came`, `client_left`, or the cause of the answer that the request
+    /// got.
     pub holds_ended: ByCause,
     /// Answers of the balancer's own, by the cause of each.
     pub rejects: ByCause,
-    /// Answers that broke off after their head went down, by [`Failure`](crate::cluster::retry::Failure).
+    /// Answers that broke off after their head went down, by
+    /// [`Failure`](crate::cluster::retry::Failure).
     pub answers_cut: ByCause,
-    /// What happened to nodes, in the words of the log.
+    /// Events of nodes, by the words of the log.
     pub node_events: ByCause,
-    /// Why nodes were ejected.
+    /// Ejections of nodes, by their reasons.
     pub ejections: ByCause,
     /// Lines of the access log that were not written.
     pub access_log_lines_dropped: Count,
-    /// Probes that ended, by how they did.
+    /// Probes that ended, by their results.
     pub probes: ByCause,
-    /// How long they took, those without an answer included.
+    /// The durations of these probes, those without an answer included.
     #[serde(skip)]
     pub probe_times: Histogram,
-    /// What came of listening for nodes.
+    /// Events of listening for nodes.
     pub mdns: Mdns,
 }
 
-/// What is counted of the daemon that listens for nodes. The daemon itself tells nothing of packets.
+/// Counts of the daemon that listens for nodes. There is none of packets, because the daemon does
+/// not report them.
 #[derive(Debug, Default, Serialize)]
 pub struct Mdns {
-    /// Words about instances that it passed on, by kind.
+    /// Events of instances that it passed on, by kind.
     pub events: ByCause,
-    /// Advertisements that could not be used, each time they were heard, by reason.
+    /// Advertisements that could not be used, counted each time one was heard, by reason.
     pub ignored: ByCause,
-    /// Addresses of such that may not be connected to, each time they were heard, by reason.
+    /// Advertised addresses that may not be connected to, counted each time one was heard, by
+    /// reason.
     pub addresses_refused: ByCause,
-    /// How often the daemon was replaced, by reason.
+    /// Replacements of the daemon, by reason.
     pub restarts: ByCause,
-    /// Records in its cache, as of the last look, a second ago at most.
+    /// Records in its cache at the last look, which is at most a second ago.
     pub records: Level,
 }
 

@@ -1,39 +1,43 @@
-//! What is known of a node's health: the states, the outcomes that move them, and the thresholds.
+//! The health of one endpoint: the states, the outcomes that move them, and the thresholds.
+//!
+//! Time is an argument. Conclusions from many requests, such as ejections for errors and trials,
+//! are not drawn here: the table lays them over this health.
 
 use std::time::Duration;
 
-/// The state of a node: what the balancer would do with the next request.
+/// The state of a node: it decides whether the next request may go there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Health {
     /// Proposed, not yet proved. Not picked. Left for `Up` by the first good probe, for `Draining`
-    /// or `Down` by a first answer that says so; silence does not move it.
+    /// or `Down` by a first answer with that state; silence does not move it.
     Starting,
     /// Answers. Picked. Left for `Ejected` by one refused connection, for `Draining` by a draining
     /// answer, for `Suspect` by `fall` unanswered probes in a row while a request waits, for `Down`
     /// by `fall` failed probes in a row, or by the node's own word.
     Up,
-    /// Neither requests nor the quick probes that they asked for are answered. Picked only when no
-    /// other node answers. Left for `Up` by one good probe, for `Down` once twice `fall` probes in a
-    /// row have failed, else like `Up`.
+    /// Answers neither a request nor the quick probes that this request caused. Picked only when no
+    /// other node answers. Left for `Up` by one good probe, for `Down` once twice `fall` probes in
+    /// a row have failed, else like `Up`.
     Suspect,
-    /// Out at once. Nobody listened: a connection was refused; then left for `Up` by one good probe,
-    /// for `Down` once `fall` probes in a row have failed, the refusal included. Or requests showed
-    /// that it is no use although its probes are good; then left when its time is over.
+    /// Taken out at once, for one of two causes. Either a connection was refused because nobody
+    /// listens there: left for `Up` by one good probe, for `Down` once `fall` probes in a row have
+    /// failed, the refusal included. Or requests failed there although its probes are good: left
+    /// when the time of the ejection is over.
     Ejected,
     /// Failed `fall` probes in a row. Not picked. Left for `Up` by `rise` good probes in a row, for
     /// `Draining` by a draining answer.
     Down,
-    /// Says itself that it is about to stop. Not picked while others can serve. Left for `Up` by
-    /// one good probe, for `Down` by a refused connection or `fall` failed probes.
+    /// The node itself reports that it is about to stop. Not picked while others can serve. Left
+    /// for `Up` by one good probe, for `Down` by a refused connection or `fall` failed probes.
     Draining,
 }
 
 impl Health {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 6] =
         [Self::Starting, Self::Up, Self::Suspect, Self::Ejected, Self::Down, Self::Draining];
 
-    /// The word the API uses.
+    /// The word of the API for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -45,57 +49,59 @@ impl Health {
         }
     }
 
-    /// Whether the node answers: it would be missed if it were dropped.
+    /// Returns whether the node answers: it would be missed if it were dropped.
     pub fn answers(self) -> bool {
         matches!(self, Self::Up | Self::Suspect | Self::Draining)
     }
 }
 
-/// What one probe, or one request, says of the node it went to.
+/// The result of one probe, or of one request, as evidence of the health of its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// A probe was answered as a healthy node answers.
     Healthy,
-    /// A request was answered. It ends a doubt and a trial, but brings nobody back: only a probe
-    /// does.
+    /// A request was answered. That ends a doubt and a trial, but does not bring a node back: only
+    /// a probe does.
     Answered,
-    /// [`ERRORS_IN_A_ROW`] requests in a row, or a multiple of it, went wrong, and this one was
-    /// answered with a 5xx.
+    /// [`ERRORS_IN_A_ROW`] requests in a row, or a multiple of that, went wrong, and the last of
+    /// them was answered with a 5xx.
     Erring,
-    /// The same, but this one was not answered at all, or not to its end.
+    /// The same, but the last of them was not answered at all, or not to its end.
     Breaking,
-    /// The node says that it is about to stop.
+    /// The node reports that it is about to stop.
     Draining,
-    /// The node says that the application behind it is down. It has looked itself, so that its word is
-    /// not doubted.
+    /// The node reports that the application behind it is down. It has looked itself, so one report
+    /// is enough.
     AppDown,
-    /// An HTTP answer that says "not now": 5xx.
+    /// A probe was answered with a 5xx.
     Failing,
-    /// The connection was refused, or somebody else answered: the node is not there.
+    /// The connection was refused, or another node answered: this one is not there.
     Refused,
-    /// The connection was reset or closed before an answer, or what came was not HTTP.
+    /// The connection was reset or closed before an answer, or the answer was not HTTP.
     Broken,
     /// No answer in time, or no route.
     Silent,
 }
 
-/// So many requests in a row that went wrong say something of a node.
+/// The number of requests in a row that have to go wrong before they count as evidence about the
+/// node.
 pub const ERRORS_IN_A_ROW: u32 = 5;
 
-/// How many results in a row change a node's health, and how often it is asked.
+/// The number of results in a row that change a node's health, and the times of its probes.
 #[derive(Clone, Copy, Debug)]
 pub struct Thresholds {
     /// Failed probes in a row that take a node down. Default 2.
     pub fall: u32,
     /// Good probes in a row that bring a node back (a fresh node needs one). Default 2.
     pub rise: u32,
-    /// Between two probes of a settled node, jittered by a tenth. Default 1 s.
+    /// The time between two probes of a settled node, jittered by a tenth. Default 1 s.
     pub interval: Duration,
-    /// Between two probes while the last one failed or the node is coming back. Default 500 ms.
+    /// The time between two probes while the last one failed or the node is coming back. Default
+    /// 500 ms.
     pub interval_in_doubt: Duration,
-    /// How long a picluster node may take to answer a probe. Default 250 ms.
+    /// The time that a picluster node has to answer a probe. Default 250 ms.
     pub timeout: Duration,
-    /// How long a foreign device may take to answer a probe. Default 2 s.
+    /// The time that a foreign device has to answer a probe. Default 2 s.
     pub timeout_foreign: Duration,
 }
 
@@ -129,12 +135,12 @@ pub struct Record {
     good: u32,
     failed: u32,
     failing_since: Option<Duration>,
-    /// A request waits for an answer longer than it should.
+    /// A request waits for its answer longer than usual.
     doubted: bool,
 }
 
 impl Record {
-    /// An endpoint of which nothing is known, as of `now` (since the process started).
+    /// An endpoint of which nothing is known yet. `now` is the time since the process started.
     pub fn new(now: Duration) -> Self {
         Self {
             health: Health::Starting,
@@ -151,37 +157,40 @@ impl Record {
         self.health
     }
 
-    /// When this health began, since the process started.
+    /// When this health began, as time since the process started.
     pub fn since(&self) -> Duration {
         self.since
     }
 
-    /// Good probes in a row.
+    /// The number of good probes in a row.
     pub fn good(&self) -> u32 {
         self.good
     }
 
-    /// Failed results in a row.
+    /// The number of failed results in a row.
     pub fn failed(&self) -> u32 {
         self.failed
     }
 
-    /// When the first of the failed results in a row came; `None` if the last one was good.
+    /// When the first of the failed results in a row came, as time since the process started;
+    /// `None` if the last one was good.
     pub fn failing_since(&self) -> Option<Duration> {
         self.failing_since
     }
 
-    /// A request waits for an answer longer than it should: quick probes decide. Any answer ends it.
+    /// A request waits for its answer longer than usual: quick probes find out whether the node is
+    /// there. Any answer ends the doubt.
     pub fn doubt(&mut self) {
         self.doubted = self.health == Health::Up;
     }
 
-    /// Whether the next probe should not wait: one has failed while a request waits.
+    /// Returns whether the next probe is due at once: one has failed while a request waits.
     pub fn is_urgent(&self) -> bool {
         self.doubted && self.failed > 0 && self.health == Health::Up
     }
 
-    /// Whether the next result may change something, so that it is worth asking sooner.
+    /// Returns whether the next result may change the health, so that an earlier probe is worth its
+    /// cost.
     pub fn in_doubt(&self) -> bool {
         match self.health {
             Health::Starting | Health::Up => self.failed > 0,
@@ -195,7 +204,8 @@ impl Record {
         if self.in_doubt() { limits.interval_in_doubt } else { limits.interval }
     }
 
-    /// Takes one result in; says which change of health it makes, if any.
+    /// Takes in one result. Returns the change of health that it makes, if any. `now` is the time
+    /// since the process started.
     pub fn record(
         &mut self,
         outcome: Outcome,
@@ -204,7 +214,8 @@ impl Record {
     ) -> Option<Transition> {
         let from = self.health;
         let to = match outcome {
-            // Errors answer the doubt whether anybody is there, and no failed probe.
+            // An error is an answer, so it ends the doubt whether the node is there. It is no
+            // answer to a probe, so the count of failed ones stays.
             Outcome::Erring => {
                 self.doubted = false;
                 from
@@ -322,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_silent_to_a_request_and_two_probes_is_suspect_before_it_is_down() {
+    fn a_node_is_suspected_before_it_is_down_while_a_request_waits() {
         use Outcome::{Answered, Broken, Healthy, Refused, Silent};
         let table: &[(&[Outcome], Health)] = &[
             (&[Silent], Health::Up),
@@ -349,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transition_names_both_states_and_the_health_keeps_its_beginning() {
+    fn a_transition_has_both_ends_and_a_health_keeps_its_beginning() {
         let limits = Thresholds::default();
         let at = Duration::from_secs;
         let mut record = Record::new(at(1));
@@ -369,7 +380,11 @@ mod tests {
         record.record(Outcome::Silent, &limits, Duration::ZERO);
         assert_eq!(record.interval(&limits), limits.interval_in_doubt);
         record.record(Outcome::Silent, &limits, Duration::ZERO);
-        assert_eq!(record.interval(&limits), limits.interval, "down for good is settled too");
+        assert_eq!(
+            record.interval(&limits),
+            limits.interval,
+            "a node that stays down is settled too"
+        );
         record.record(Outcome::Healthy, &limits, Duration::ZERO);
         assert_eq!(record.interval(&limits), limits.interval_in_doubt, "it is coming back");
     }

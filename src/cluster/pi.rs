@@ -1,21 +1,24 @@
-//! How the board of a node is: what its sensors and its firmware say. Words only; a node reads them
-//! from its machine and says them in its health answer, a balancer reads them there.
+//! The state of a node's board, from its sensors and its firmware. A plain value: a node reads it
+//! from its machine and puts it into its health answer, where a balancer reads it. The files of the
+//! machine are read elsewhere.
 
 pub mod metrics;
 
 use serde::{Deserialize, Serialize};
 
-/// What a running board can have, in degrees Celsius. Another figure is that of a broken sensor.
+/// The temperatures that a running board can have, in degrees Celsius. A sensor with another figure
+/// is broken.
 const CELSIUS: std::ops::RangeInclusive<f32> = -40.0..=130.0;
 
-/// The least that is believed of a board's speed: one that answers at all does some work.
+/// The least speed that is believed, as a part of the full one: a board that answers at all does
+/// some work.
 const SPEED_MIN: f32 = 0.25;
 
-/// The longest model.
+/// The longest name of a model, in characters.
 const MODEL_CHARS_MAX: usize = 63;
 
-/// The state of a board. What a machine cannot tell is `None`, which is never "fine", and is not
-/// said.
+/// The state of a board. A value that the machine does not know is `None` and absent in JSON: a
+/// missing sensor is reported as unknown, never as fine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Pi {
@@ -34,7 +37,7 @@ pub struct Pi {
     /// The firmware holds the processor back now, for heat or for want of power.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throttled: Option<bool>,
-    /// It did at some time since the machine started.
+    /// The firmware held the processor back at some time since the machine started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throttled_since_boot: Option<bool>,
     /// The part of its full speed at which the board may run now, 0 to 1: below 1 only while it is
@@ -44,8 +47,8 @@ pub struct Pi {
 }
 
 impl Pi {
-    /// The same within bounds, wherever it comes from: a model fit for logs and pages, and no figure
-    /// that no board can have.
+    /// The same state within bounds, because it may come from any machine: a model that is fit for
+    /// logs and pages, and no figure that no board can have.
     pub fn checked(self) -> Self {
         let visible = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '-' };
         let model =
@@ -61,16 +64,16 @@ impl Pi {
         }
     }
 
-    /// The quarters of its full speed at which it runs, 1 to 4; 4 as well where nobody knows.
+    /// The quarters of its full speed at which it runs, 1 to 4; also 4 if the speed is unknown.
     pub fn quarters(&self) -> u8 {
         let held_back = self.throttled == Some(true);
-        // The cast cannot leave 0 to 4, and what is no number becomes 0.
+        // The result of the cast is 0 to 4: NaN becomes 0.
         let quarters = |speed: f32| (speed * 4.0).round().clamp(1.0, 4.0) as u8;
         self.speed.filter(|_| held_back).map_or(4, quarters)
     }
 
-    /// What is wrong with the board now and what would help, as a sentence without its end; `None` if
-    /// nothing is known to be.
+    /// The present trouble of the board and its remedy, as a sentence without its full stop; `None`
+    /// if no trouble is known.
     pub fn trouble(&self) -> Option<String> {
         let held_back = self.throttled == Some(true);
         if self.under_voltage == Some(true) {
@@ -89,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_that_no_board_can_have_is_unknown() {
+    fn a_figure_that_no_board_can_have_is_unknown() {
         let said = r#"{"model":"Pi\u0007 <b>","temperature_c":1e30,"speed":0.01,"throttled":true}"#;
         let pi = serde_json::from_str::<Pi>(said).unwrap().checked();
         assert_eq!((pi.model.as_deref(), pi.temperature_c), (Some("Pi- <b>"), None));
@@ -113,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_value_is_not_written() {
+    fn an_unknown_value_is_absent_in_json() {
         let pi = Pi { under_voltage: Some(false), ..Pi::default() };
         assert_eq!(serde_json::to_string(&pi).unwrap(), r#"{"under_voltage":false}"#);
         assert_eq!(serde_json::to_string(&Pi::default()).unwrap(), "{}");

@@ -1,25 +1,25 @@
-//! Which application a request is for: routes, the rules of their hosts and paths, and the table in
-//! which they are looked up. Nothing is decoded: what a route says is compared with what came.
+//! Routes: the rules for their hosts and paths, and the table in which the route of a request is
+//! looked up. Nothing is decoded: the text of a route is compared with the bytes of the request.
 
 use std::cmp::Ordering;
 use std::fmt;
 
-/// The host name a balancer claims, so that nobody types an address.
+/// The host name that a balancer claims, so that nobody types an address.
 pub const CLUSTER_HOST: &str = "picluster.local.";
 
-/// The longest path of a route: its length in a request fits a byte, with room.
+/// The longest path of a route, in bytes: its length fits a byte, with room.
 pub const PATH_BYTES_MAX: usize = 64;
 
-/// The longest name of DNS, in text (RFC 1035 section 2.3.4).
+/// The longest name of DNS, in bytes of text (RFC 1035 section 2.3.4).
 const HOST_BYTES_MAX: usize = 253;
 
-/// What a route takes: the requests for one host, or any, whose path is this one or below it.
+/// A route: it takes the requests for one host, or for any, whose path is this one or below it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Route {
-    /// As [`host`] gives it; `None` takes the requests for all hosts that have no route of their own
-    /// for the path.
+    /// As [`host`] returns it; `None` takes the requests for all hosts that have no route of their
+    /// own for the path.
     pub host: Option<String>,
-    /// As [`path`] gives it; `/` takes all.
+    /// As [`path`] returns it; `/` takes all.
     pub path: String,
 }
 
@@ -34,9 +34,11 @@ impl fmt::Display for Route {
     }
 }
 
-/// A host as routes are compared by it: a name of DNS in lower case without a dot at its end. `None`
-/// if it is none; an address is no name. Nor is the one that leads to a balancer, whatever it serves:
-/// a node that has it to itself would take all from all others.
+/// A host in the one spelling by which routes are compared: a name of DNS in lower case without a
+/// dot at its end.
+///
+/// `None` for any other text, for an address, and for [`CLUSTER_HOST`]: a node that had that name
+/// to itself would take all requests from all others.
 pub fn host(text: &str) -> Option<String> {
     let name = text.strip_suffix('.').unwrap_or(text);
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
@@ -46,7 +48,7 @@ pub fn host(text: &str) -> Option<String> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    // The last label of an IPv4 address is a number, that of no name is.
+    // The last label of an IPv4 address is a number; the last label of a name never is.
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_name = name.len() <= HOST_BYTES_MAX
         && name.split('.').all(label)
@@ -56,9 +58,11 @@ pub fn host(text: &str) -> Option<String> {
     (is_name && !is_ours).then(|| name.to_ascii_lowercase())
 }
 
-/// A path as routes are compared by it: segments of letters, digits and `. _ ~ @ + -`, without a
-/// slash at its end unless it is all. `None` for anything that could be read in two ways, and for
-/// what is between balancer and node.
+/// A path in the one spelling by which routes are compared: segments of letters, digits and
+/// `. _ ~ @ + -`, without a slash at its end unless the slash is all of it.
+///
+/// `None` for any text that could be read in two ways, and for the paths that balancer and node
+/// keep for themselves.
 pub fn path(text: &str) -> Option<String> {
     let path = text.strip_suffix('/').unwrap_or(text);
     let legal = |b: u8| b.is_ascii_alphanumeric() || b"._~@+-".contains(&b);
@@ -74,15 +78,29 @@ pub fn path(text: &str) -> Option<String> {
     }
 }
 
-/// Routes, and what each leads to: the exact host before any host, and of these the longest path.
+/// Routes and their targets. For a request the routes of its exact host come before those of any
+/// host, and of these the longest path comes first.
+///
+/// ```
+/// use picluster::cluster::route::{Route, Table, host, path};
+///
+/// let blog = Route { host: host("Blog.local."), path: path("/").unwrap() };
+/// let wiki = Route { host: None, path: path("/wiki/").unwrap() };
+/// let table = Table::new([(&blog, "blog"), (&wiki, "wiki")]);
+///
+/// // The number is the length of the route's path in the target: a node may not want to see it.
+/// assert_eq!(table.find("blog.local:80", "/wiki/x"), Some(("blog", 0)));
+/// assert_eq!(table.find("pi.local", "/wiki/x?y"), Some(("wiki", 5)));
+/// assert_eq!(table.find("pi.local", "/wikipedia"), None);
+/// ```
 #[derive(Debug)]
 pub struct Table<T> {
-    /// In an order of their own: see [`by_length`].
+    /// In the order of [`by_length`], for a binary search.
     hosts: Vec<(Box<str>, Paths<T>)>,
     any: Paths<T>,
 }
 
-/// Paths, the longest first. All is written as nothing: what every path begins with.
+/// Paths, the longest first. `/` is stored as the empty text, with which every path begins.
 type Paths<T> = Vec<(Box<str>, T)>;
 
 impl<T> Default for Table<T> {
@@ -99,7 +117,7 @@ impl<T: Copy> Table<T> {
             let paths = match &route.host {
                 None => &mut table.any,
                 Some(host) => {
-                    let at = match table.place(host) {
+                    let at = match table.index(host) {
                         Ok(at) => at,
                         Err(at) => {
                             table.hosts.insert(at, (host.as_str().into(), Vec::new()));
@@ -116,10 +134,11 @@ impl<T: Copy> Table<T> {
         table
     }
 
-    /// Where a request goes, and how many bytes of its target the route's path is. `host` is that of
-    /// the request, a port included; `target` its target, a query included.
+    /// The target of the route that takes a request, and the length of the route's path in bytes, 0
+    /// for `/`. `host` is the host of the request, with its port if it has one; `target` is the
+    /// target of its request line, with the query.
     pub fn find(&self, host: &str, target: &str) -> Option<(T, usize)> {
-        let of_host = if self.hosts.is_empty() { None } else { self.place(name(host)).ok() };
+        let of_host = if self.hosts.is_empty() { None } else { self.index(name(host)).ok() };
         let in_order = of_host.map(|at| &self.hosts[at].1).into_iter().chain([&self.any]);
         in_order
             .flatten()
@@ -127,18 +146,19 @@ impl<T: Copy> Table<T> {
             .map(|(path, to)| (*to, path.len()))
     }
 
-    fn place(&self, host: &str) -> Result<usize, usize> {
+    fn index(&self, host: &str) -> Result<usize, usize> {
         self.hosts.binary_search_by(|(other, _)| by_length(other, host))
     }
 }
 
-/// By length first, which tells most hosts apart at once. `a` is in lower case.
+/// Compares two hosts, by length first, which distinguishes most hosts at once. `a` is in lower
+/// case.
 fn by_length(a: &str, b: &str) -> Ordering {
     a.len().cmp(&b.len()).then_with(|| a.bytes().cmp(b.bytes().map(|b| b.to_ascii_lowercase())))
 }
 
-/// The host without its port and the dot that DNS puts at the end. The colons of an IPv6 address are
-/// in brackets; no route is for one.
+/// The host without its port and the dot that DNS puts at the end. The colons of an IPv6 address
+/// are in brackets; no route is for one.
 fn name(host: &str) -> &str {
     let name = match host.rfind(':') {
         Some(at) if !host.ends_with(']') => &host[..at],
@@ -147,7 +167,7 @@ fn name(host: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// Whether the path of a target is this one or below it, by whole segments.
+/// Returns whether the path of a target is this one or below it, by whole segments.
 fn is_below(target: &str, path: &str) -> bool {
     let rest = target.as_bytes().strip_prefix(path.as_bytes());
     rest.is_some_and(|rest| path.is_empty() || matches!(rest.first(), None | Some(b'/' | b'?')))
@@ -170,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exact_host_comes_before_any_and_a_longer_path_before_a_shorter() {
+    fn the_exact_host_and_then_the_longest_path_come_first() {
         let table = table(&[
             ("", "/"),
             ("", "/blog"),
@@ -201,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_whose_own_routes_do_not_match_has_those_of_any_host() {
+    fn a_host_without_a_matching_route_has_those_of_any_host() {
         let table = table(&[("blog.local", "/x"), ("", "/y")]);
         assert_eq!(table.find("blog.local", "/y/1"), Some((1, 2)));
         assert_eq!(table.find("blog.local", "/"), None);
@@ -209,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_a_name_and_no_address_and_is_compared_in_one_spelling() {
+    fn a_host_is_a_name_in_one_spelling_and_no_address() {
         assert_eq!(host("Blog.Local."), Some("blog.local".to_owned()));
         assert_eq!((host("Picluster.Local"), host("picluster.local.")), (None, None));
         let long = format!("{}.local", "x".repeat(64));
@@ -238,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_plain_segments_and_is_compared_in_one_spelling() {
+    fn a_path_is_plain_segments_in_one_spelling() {
         for (text, canonical) in
             [("/", "/"), ("/blog", "/blog"), ("/blog/", "/blog"), ("/a/B.c~1/d", "/a/B.c~1/d")]
         {
@@ -269,7 +289,7 @@ mod tests {
         }
     }
 
-    /// The rules, said once more without the table.
+    /// The same rules without the table, in a second form.
     fn best(routes: &[Route], host: &str, target: &str) -> Option<usize> {
         let raw = target.split('?').next().unwrap();
         let matches = |route: &Route| {
@@ -283,7 +303,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_table_finds_what_the_rules_say(
+        fn the_table_finds_the_same_as_the_plain_rules(
             routes in prop::collection::hash_set(
                 (prop::option::of("[ab]{1,2}(\\.local)?"), "(/[ab]{1,2}){0,3}"), 0..50,
             ),
@@ -303,7 +323,7 @@ mod tests {
         }
 
         #[test]
-        fn a_checked_route_passes_again_and_any_text_is_judged(text: String) {
+        fn a_checked_text_passes_again_and_no_text_panics(text: String) {
             if let Some(name) = host(&text) {
                 prop_assert_eq!(host(&name), Some(name));
             }

@@ -275,7 +275,7 @@ impl Attempt<'_> {
     /// What the client has to be told of its node, if it has not said it itself.
     fn new_mark(&self) -> Option<(&str, StickyKey)> {
         let node = &self.member.node;
-        let mark = node.id.mark();
+        let mark = node.id.sticky_key();
         (self.request.affinity.as_ref().and_then(|affinity| affinity.sticky) != Some(mark))
             .then_some((&node.offer.service, mark))
     }

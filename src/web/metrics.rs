@@ -49,7 +49,7 @@ pub(super) fn tell(families: &mut Families<'_>, node: &Node) -> fmt::Result {
     families.gauge("picluster_web_uptime_seconds", help, node.started.elapsed().as_secs_f64())?;
     let help = "1 while the node is about to stop.";
     families.gauge("picluster_web_draining", help, u32::from(node.is_draining()))?;
-    pi::metrics::tell(families, &[(&[], node.board.health())])
+    pi::metrics::write(families, &[(&[], node.board.health())])
 }
 
 #[cfg(test)]

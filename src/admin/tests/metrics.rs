@@ -57,7 +57,7 @@ fn the_documentation_has_every_metric_of_a_balancer_and_no_other() {
 fn a_node_has_its_series_and_they_go_with_it() {
     let ada = member("ada", Health::Up, "answers");
     for (status, ms) in [(200, 3), (204, 40), (503, 1)] {
-        ada.answered(status, Duration::ZERO, Duration::from_millis(ms));
+        ada.count_answer(status, Duration::ZERO, Duration::from_millis(ms));
     }
     let page = told_of(vec![ada, member("b\"ob", Health::Down, "silent")]);
     for line in [

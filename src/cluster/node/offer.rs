@@ -1,39 +1,42 @@
-//! What a node offers: which application it serves, which requests that takes, and how large a part
-//! of them this node wants.
+//! The offer of a node: the application that it serves, the requests that this takes, and the part
+//! of them that the node wants.
 
 use std::ops::RangeInclusive;
 
-use super::TxtError;
+use super::txt::{TxtError, is_cluster_name};
 use crate::cluster::balance::Balance;
 use crate::cluster::route::{self, Route};
 
-/// The service of everybody who did not say another (`app` absent in TXT).
+/// The service of all nodes that name none (`app` absent in TXT).
 pub const DEFAULT_SERVICE: &str = "default";
 
-/// The hosts that one node may name.
+/// The most hosts that one node may name.
 pub const HOSTS_MAX: usize = 16;
 
-/// What a node may weigh.
+/// The weights that a node may have.
 pub const WEIGHTS: RangeInclusive<u8> = 1..=100;
 
-/// What these keys may take of a TXT record, so that the whole of it stays under 400 bytes.
+/// The most bytes that these keys may take of a TXT record, so that the whole of it stays under 400
+/// bytes.
 pub const TXT_BYTES_MAX: usize = 200;
 
 /// The application of a node, as it advertises it. Fixed for one start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// `app`: nodes of one service stand in for each other, whatever routes each of them names.
+    /// `app`: the name of the service. Nodes of one service stand in for each other, whatever
+    /// routes each of them names.
     pub service: String,
-    /// `host`: the names that lead here, separated by commas; none means any.
+    /// `host`: the hosts whose requests are taken, separated by commas; none means any host.
     pub hosts: Vec<String>,
-    /// `path`: what lies here and below is taken; `/` means all.
+    /// `path`: the requests for this path and below it are taken; `/` means all.
     pub path: String,
-    /// `strip`: the path is cut off before the node sees it.
+    /// `strip`: whether the path is cut off before the node sees the request.
     pub strip: bool,
-    /// `weight`: how many turns of the rotation it has for one of a node that says nothing.
+    /// `weight`: the number of its turns in the rotation for each turn of a node that names no
+    /// weight; one of [`WEIGHTS`].
     pub weight: u8,
-    /// `lb`: how requests are shared among the nodes of its service, whatever the balancer's flag. Who
-    /// does not know the policy goes by the flag.
+    /// `lb`: the policy by which requests are shared among the nodes of its service, whatever the
+    /// flag of the balancer. A balancer that does not know the policy uses its flag.
     pub balance: Option<Balance>,
 }
 
@@ -51,7 +54,8 @@ impl Default for Offer {
 }
 
 impl Offer {
-    /// Reads the keys of a TXT record. `value` gives that of a key unless it is empty.
+    /// Reads the keys of a TXT record. `value` returns the value of a key, unless it is absent or
+    /// empty.
     pub(super) fn parse<'a>(value: impl Fn(&str) -> Option<&'a str>) -> Result<Self, TxtError> {
         let malformed = TxtError::Malformed;
         let hosts = |text: &str| -> Option<Vec<String>> {
@@ -77,7 +81,7 @@ impl Offer {
         })
     }
 
-    /// Writes the keys of a TXT record; nothing for what is as it is without a word.
+    /// Writes the keys of a TXT record; none for a value that a record without the key has as well.
     pub(super) fn to_txt(&self, mut put: impl FnMut(&'static str, Option<String>)) {
         put("app", (self.service != DEFAULT_SERVICE).then(|| self.service.clone()));
         put("host", (!self.hosts.is_empty()).then(|| self.hosts.join(",")));
@@ -87,15 +91,16 @@ impl Offer {
         put("lb", self.balance.as_ref().map(ToString::to_string));
     }
 
-    /// The bytes it takes of a TXT record: each key with its value and a byte for the length.
+    /// The bytes that it takes of a TXT record: each key with `=`, its value and a byte for the
+    /// length.
     pub fn txt_bytes(&self) -> usize {
         let mut bytes = 0;
         self.to_txt(|key, value| bytes += value.map_or(0, |value| key.len() + value.len() + 2));
         bytes
     }
 
-    /// What it serves, for people: `blog at blog.local, www.example`. `None` if that is what a node serves
-    /// that says nothing.
+    /// The service and its routes, for people: `blog at blog.local, www.example`. `None` if they
+    /// are those of a node that names none.
     pub fn serves(&self) -> Option<String> {
         let everything = self.hosts.is_empty() && self.path == "/";
         let routes: Vec<_> = self.routes().map(|route| route.to_string()).collect();
@@ -114,9 +119,10 @@ impl Offer {
     }
 }
 
-/// Whether a service may be called so: 1 to 32 of `[A-Za-z0-9._-]`, as a cluster.
+/// Returns whether the text is a legal name of a service: 1 to 32 characters of `[A-Za-z0-9._-]`,
+/// as for a cluster.
 pub fn is_service_name(text: &str) -> bool {
-    super::is_cluster_name(text)
+    is_cluster_name(text)
 }
 
 #[cfg(test)]
@@ -124,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_offer_takes_no_more_of_a_record_than_it_says() {
+    fn an_offer_takes_as_many_bytes_of_a_record_as_it_reports() {
         assert_eq!(Offer::default().txt_bytes(), 0);
         let offer = Offer { service: "blog".to_owned(), weight: 20, ..Offer::default() };
         assert_eq!(offer.txt_bytes(), "-app=blog-weight=20".len());

@@ -1,16 +1,17 @@
-//! What boards say of themselves, as metrics: the same families whether a node tells them of its own
-//! board or a balancer of all.
+//! The state of boards as metrics. A node writes them of its own board, a balancer of all boards,
+//! and both write the same families.
 
 use std::fmt;
 
 use crate::cluster::pi::Pi;
 use crate::telemetry::exposition::{Families, Labels};
 
-/// Tells the boards, each under its labels. What a board does not know is absent.
+/// Writes the states of these boards, each under its labels. A value that a board does not know is
+/// absent.
 ///
 /// # Errors
-/// Those of the writer.
-pub fn tell(families: &mut Families<'_>, boards: &[(Labels<'_>, Pi)]) -> fmt::Result {
+/// The errors of the writer.
+pub fn write(families: &mut Families<'_>, boards: &[(Labels<'_>, Pi)]) -> fmt::Result {
     let mut family = |name: &str, help: &str, value: &dyn Fn(&Pi) -> Option<f64>| {
         let mut gauges = families.gauges(name, help)?;
         for (labels, pi) in boards {
@@ -38,7 +39,8 @@ pub fn tell(families: &mut Families<'_>, boards: &[(Labels<'_>, Pi)]) -> fmt::Re
     family("picluster_board_speed_ratio", help, &|pi| pi.speed.map(rounded))
 }
 
-/// Sensors and clocks are not better known than this; a binary fraction looks as if they were.
+/// The value with three decimal places: sensors and clocks are not more exact, and a converted
+/// binary fraction looks as if they were.
 fn rounded(value: f32) -> f64 {
     (f64::from(value) * 1000.0).round() / 1000.0
 }

@@ -1,27 +1,27 @@
-//! Always the same node for the same key: what it has cached is asked for again.
+//! The same member for the same key each time, so that a node is asked again for what it has
+//! cached.
 
 use std::sync::Arc;
 
-use super::{Eligible, inflight};
+use super::eligible::{Eligible, inflight};
 use crate::cluster::pool::Member;
 
-/// What a text is worth as a key: the same at each balancer (FNV-1a, which is quick for short ones).
+/// The key of a text: the same number at each balancer (FNV-1a, which is quick for short texts).
 pub fn key(text: &[u8]) -> u64 {
     text.iter().fold(0xcbf2_9ce4_8422_2325, |key, byte| {
         (key ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// The open member that the key comes to first, of those that have not more than five quarters of
-/// their part of all requests ("consistent hashing with bounded loads", Mirrokni and others, 2017):
-/// a key that everybody asks for spreads over the next ones.
+/// The eligible member that is nearest to the key, of those that have not more than five quarters
+/// of their part of all requests ("consistent hashing with bounded loads", Mirrokni and others,
+/// 2017): the requests for a key that everybody asks for spread over the next members.
 ///
-/// Each pair of key and member has a number of its own ("rendezvous hashing"), so a member that goes
-/// moves its own keys and no others, and those to all the others alike.
-pub(super) fn choose<'a>(open: &Eligible<'a>, key: u64) -> Option<&'a Arc<Member>> {
-    let line = open.eligible();
+/// Each pair of key and member has a distance of its own ("rendezvous hashing"), so a member that
+/// goes moves its own keys and no others, and moves them evenly to all the others.
+pub(super) fn choose<'a>(eligible: &Eligible<'a>, key: u64) -> Option<&'a Arc<Member>> {
     let quarters = |member: &Member| u64::from(member.quarters());
-    let (all, whole) = line.iter().fold((1, 0), |(all, whole), member| {
+    let (all, whole) = eligible.all().iter().fold((1, 0), |(all, whole), member| {
         (all + u64::from(inflight(member)), whole + quarters(member))
     });
     let is_light = |member: &Member| {
@@ -32,17 +32,18 @@ pub(super) fn choose<'a>(open: &Eligible<'a>, key: u64) -> Option<&'a Arc<Member
         let ranked = members.map(|member| (distance(key, member), member));
         ranked.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, member)| member)
     };
-    nearest(&mut open.members().filter(|member| is_light(member)))
-        .or_else(|| nearest(&mut open.members()))
+    nearest(&mut eligible.members().filter(|member| is_light(member)))
+        .or_else(|| nearest(&mut eligible.members()))
 }
 
-/// How far the key is from the member. The logarithm makes of even numbers the times of exponential
-/// clocks; that one with so many times the weight rings first gives it exactly so many times the keys.
-/// It is computed here and not by the C library: the same at each balancer, whatever machine that is.
+/// The distance of the key from the member. The logarithm turns a uniform number into an
+/// exponentially distributed one, divided by the weight. The least of such numbers belongs to a
+/// member of `n` times the weight exactly `n` times as often, so it gets `n` times the keys. `libm`
+/// computes the logarithm, not the C library, so that every machine gets the same number.
 fn distance(key: u64, member: &Member) -> f64 {
-    let number = mixed(key ^ member.node.id.mark().get()) >> 11;
-    let even = (number as f64 + 0.5) / (1_u64 << 53) as f64;
-    -libm::log(even) / f64::from(member.quarters())
+    let number = mixed(key ^ member.node.id.sticky_key().get()) >> 11;
+    let uniform = (number as f64 + 0.5) / (1_u64 << 53) as f64;
+    -libm::log(uniform) / f64::from(member.quarters())
 }
 
 /// Every bit of the result depends on every bit of the number (the finaliser of splitmix64).
@@ -55,16 +56,16 @@ fn mixed(mut number: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::picker::tests::{balanced, up, with_share};
-    use crate::cluster::picker::{Asked, Pick, choose};
+    use crate::cluster::picker::samples::{balanced, up, with_share};
+    use crate::cluster::picker::{Criteria, Pick, choose};
     use crate::cluster::pool::{Pool, Share};
 
-    /// The epoch that each of so many keys comes to while nothing is under way.
+    /// The epoch to which each of `keys` keys comes while no request is under way.
     fn homes(pool: &Pool, keys: u64) -> Vec<u64> {
         let mut rng = fastrand::Rng::with_seed(1);
         let mut home = |number: u64| {
-            let asked = Asked { key: key(&number.to_le_bytes()), ..Asked::default() };
-            choose(pool, &asked, &mut rng).expect("all are up").member().epoch
+            let criteria = Criteria { key: key(&number.to_le_bytes()), ..Criteria::default() };
+            choose(pool, &criteria, &mut rng).expect("all are up").member().epoch
         };
         (0..keys).map(&mut home).collect()
     }
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_spread_evenly_and_one_that_leaves_moves_its_own_alone() {
+    fn keys_are_spread_evenly_and_a_leaving_node_moves_only_its_own() {
         const KEYS: u64 = 20_000;
         for nodes in [2, 3, 10, 40] {
             let all = balanced("hash", None, up(nodes));
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_gets_keys_for_its_weight_and_its_growth_moves_keys_to_it_alone() {
+    fn a_growing_node_gets_keys_by_its_weight_and_moves_no_others() {
         let members = |quarters| {
             vec![
                 with_share(1, Share::WHOLE),
@@ -115,18 +116,19 @@ mod tests {
     }
 
     #[test]
-    fn a_popular_key_gives_one_node_at_most_five_quarters_of_the_mean() {
+    fn a_hot_key_gives_no_node_more_than_five_quarters_of_the_mean() {
         for keys in [1, 3, 1000] {
             let watch = balanced("hash", None, up(10));
             let (pool, mut rng) = (watch.borrow(), fastrand::Rng::with_seed(keys));
             let mut picks: Vec<Pick> = Vec::new();
             for _ in 0..2000 {
-                // Ends are by chance, and may leave more on a node than it would be given now.
+                // Requests end in random order, which may leave more on a node than it would get
+                // now.
                 if picks.len() == 200 {
                     picks.swap_remove(rng.usize(0..200));
                 }
-                let asked = Asked { key: rng.u64(0..keys), ..Asked::default() };
-                let pick = choose(&pool, &asked, &mut rng).expect("all are up");
+                let criteria = Criteria { key: rng.u64(0..keys), ..Criteria::default() };
+                let pick = choose(&pool, &criteria, &mut rng).expect("all are up");
                 let given = f64::from(inflight(pick.member()));
                 picks.push(pick);
                 let mean = picks.len() as f64 / 10.0;
@@ -141,7 +143,7 @@ mod tests {
         let (pool, mut rng) = (watch.borrow(), fastrand::Rng::with_seed(1));
         let order = |rng: &mut _| -> Vec<u64> {
             let picks: Vec<Pick> =
-                (0..3).map(|_| choose(&pool, &Asked::default(), rng).expect("up")).collect();
+                (0..3).map(|_| choose(&pool, &Criteria::default(), rng).expect("up")).collect();
             picks.iter().map(|pick| pick.member().epoch).collect()
         };
         let first = order(&mut rng);

@@ -1,4 +1,5 @@
-//! A cluster of nodes that are slower or quicker, in virtual time: what clients wait under each policy.
+//! The waiting times of clients under each policy, in virtual time, with nodes that are slower or
+//! quicker.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,21 +7,21 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::tests::{balanced, up, with_share};
-use super::{Asked, Pick, choose};
+use super::samples::{balanced, up, with_share};
+use super::{Criteria, Pick, choose};
 use crate::cluster::pool::{Member, Share};
 
-/// What one answer takes on a core.
+/// The mean time that one answer takes on a core, of a quick and of a slow node.
 const QUICK: Duration = Duration::from_millis(4);
 const SLOW: Duration = Duration::from_millis(50);
 
-/// Requests of a node that are worked on at once.
+/// The number of requests that a node works on at once.
 const CORES: usize = 4;
 
-/// What clients saw.
+/// The observations of the clients.
 struct Seen {
     waits: Vec<Duration>,
-    /// Answers of each node, by epoch less one.
+    /// The number of answers of each node; the index is its epoch less one.
     answers: Vec<usize>,
 }
 
@@ -36,8 +37,8 @@ impl Seen {
     }
 }
 
-/// Sends so many requests in a second, for 30 s, to nodes whose answers take so long on average. They
-/// come, and take, as by chance: exponentially distributed times.
+/// Sends `per_second` requests in a second, for 30 s, to nodes whose answers take `takes` on
+/// average. The times between requests and of answers are random, with an exponential distribution.
 fn run(
     balance: &str,
     members: Vec<Member>,
@@ -59,12 +60,12 @@ fn run(
         while let Some(Reverse((at, number))) = under_way.peek().copied().filter(|r| r.0.0 <= now) {
             under_way.pop();
             let (pick, came): (Pick, Duration) = picks[number].take().expect("it ends once");
-            pick.member().took(at, at - came);
+            pick.member().feed_ewma(at, at - came);
             seen.waits.push(at - came);
             seen.answers[pick.member().epoch as usize - 1] += 1;
         }
-        let asked = Asked { key: rng.u64(..), came: now, ..Asked::default() };
-        let pick = choose(&pool, &asked, &mut rng).expect("all are up");
+        let criteria = Criteria { key: rng.u64(..), came: now, ..Criteria::default() };
+        let pick = choose(&pool, &criteria, &mut rng).expect("all are up");
         let node = pick.member().epoch as usize - 1;
         let core = cores[node].iter_mut().min().expect("it has some");
         *core = now.max(*core) + by_chance(takes[node], &mut rng);
@@ -74,11 +75,11 @@ fn run(
     seen
 }
 
-/// Half of what the four quick nodes could answer.
+/// Half of the requests that the four quick nodes could answer.
 const PER_SECOND: f64 = 2000.0;
 
 #[test]
-fn with_p2c_one_slow_node_is_hardly_noticed() {
+fn with_p2c_a_slow_node_delays_hardly_any_client() {
     for seed in 1..=5 {
         let without = run("p2c", up(4), &[QUICK; 4], PER_SECOND, seed);
         let with = run("p2c", up(5), &[QUICK, QUICK, QUICK, QUICK, SLOW], PER_SECOND, seed);
@@ -89,7 +90,7 @@ fn with_p2c_one_slow_node_is_hardly_noticed() {
 }
 
 #[test]
-fn a_slow_node_delays_all_in_turn_and_is_spared_by_fewest_requests() {
+fn a_slow_node_delays_fewer_clients_with_least_requests_than_in_turn() {
     let takes = [QUICK, QUICK, QUICK, QUICK, SLOW];
     let p99 = |balance| run(balance, up(5), &takes, 300.0, 1).p99();
     let [in_turn, least, p2c] = ["round-robin", "least-requests", "p2c"].map(p99);
@@ -103,6 +104,6 @@ fn with_p2c_equal_nodes_get_equal_parts_and_one_in_slow_start_less() {
     let mut members = up(3);
     members.push(with_share(4, Share::Quarters(1)));
     let seen = run("p2c", members, &[QUICK; 4], PER_SECOND, 1);
-    // A thirteenth is its due; it is in twice as many draws, and has not won all of them.
+    // A thirteenth is its due; it is in twice as many draws, and does not win all of them.
     assert!((0.03..0.16).contains(&seen.part(4)), "{:?}", seen.answers);
 }

@@ -1,111 +1,102 @@
 //! The services of a cluster: which nodes stand in for each other, and which requests each takes.
 //!
-//! A service is the nodes that say its name, and has the routes that any of them names. A route that
-//! two services name belongs to the one that had it first, as long as a node of that one names it; the
-//! other is told as a conflict. A service whose last node has gone is remembered for a while: its
-//! requests wait for it, or hear that it is away, and do not go to whoever takes what is left.
+//! A service is all nodes that advertise its name, and it has the routes that any of them names.
+//! Two services may name one route: [`ownership`] decides which has it. A service whose last node
+//! has gone is remembered for a while: its requests wait for it, or get an answer that it is away,
+//! and do not go to the service that takes the remaining requests.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use super::{Member, Pool, Sharing};
+use self::ownership::{Key, Owner};
+use super::member::Member;
 use crate::cluster::config::NODES_MAX;
 use crate::cluster::health::Health;
 use crate::cluster::route::{Route, Table};
 
-/// So long is a service remembered that has no node any more.
+pub use self::ownership::Conflict;
+
+mod ownership;
+
+/// A service without a node is remembered for this long.
 const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
-/// Services without a node are forgotten at once while there are more than this.
+/// Services without a node are forgotten at once while there are more services than this.
 const SERVICES_MAX: usize = NODES_MAX;
 
-/// A service, by a number that is never used again.
-type Key = NonZeroU32;
-
-/// No service: where requests go before any is known.
+/// The key of no service: requests go there while none is known.
 const NONE_KNOWN: Key = Key::MIN;
 
-/// Where a request goes. It stays valid while pools are published.
+/// The service to which a request goes. It stays valid while pools are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// The key of its service; [`NONE_KNOWN`] while no service is known.
     service: Key,
-    /// So many bytes of its target are cut off before a node sees it.
+    /// The bytes that are cut off the start of its target before a node sees it.
     pub strip: u8,
 }
 
 /// One service.
 #[derive(Debug)]
-struct Service {
-    /// In the order of the list.
+pub(super) struct Service {
+    /// Ascending in the order of the list.
     key: Key,
     name: Arc<str>,
-    rotation: Arc<AtomicUsize>,
-    /// Whether a member takes requests, and when one last did: see [`Pool::last_usable`].
+    /// The number of the next turn in its rotation, which its pools share.
+    pub(super) next_turn: Arc<AtomicUsize>,
+    /// True if a member of it is up.
     is_usable: bool,
-    last_usable: Option<Duration>,
-    /// Since when it has no node.
+    /// When that last was the case, as time since the process started.
+    pub(super) last_usable: Option<Duration>,
+    /// Since when it has no node, as time since the process started; `None` while it has one.
     empty_since: Option<Duration>,
-    /// Its members; unused while the whole cluster is one service.
-    pool: Pool,
 }
 
 impl Service {
-    /// The same in the next pool, as far as no member of that is known yet; `None` if its time is over.
-    fn going_on(&self, now: Duration) -> Option<Self> {
+    fn new(key: Key, name: &str) -> Self {
+        Self {
+            key,
+            name: name.into(),
+            next_turn: Arc::default(),
+            is_usable: false,
+            last_usable: None,
+            empty_since: None,
+        }
+    }
+
+    /// The same service in the next pool, before any member of that pool is looked at. `None` if it
+    /// has been without a node for too long.
+    fn continued(&self, now: Duration) -> Option<Self> {
         let empty_since = self.empty_since.unwrap_or(now);
         (now < empty_since + REMEMBERED_FOR).then(|| Self {
             name: Arc::clone(&self.name),
-            rotation: Arc::clone(&self.rotation),
+            next_turn: Arc::clone(&self.next_turn),
             is_usable: false,
             last_usable: if self.is_usable { Some(now) } else { self.last_usable },
             empty_since: Some(empty_since),
-            pool: Pool::default(),
             ..*self
         })
     }
-}
 
-/// Whose a route is, and whether its path is cut off.
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    key: Key,
-    strip: bool,
-}
-
-/// A service names a route that another has.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Conflict {
-    /// What both name.
-    pub route: Route,
-    /// Whose it is: who had it first.
-    pub kept_by: Arc<str>,
-    /// Who does not get it.
-    pub service: Arc<str>,
-}
-
-impl fmt::Display for Conflict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { route, kept_by, service } = self;
-        write!(f, "{service} names the route of {kept_by}, which keeps it: {route}")
+    /// Returns whether this member belongs to it.
+    pub(super) fn has(&self, member: &Member) -> bool {
+        *member.node.offer.service == *self.name
     }
 }
 
 /// All services of a cluster.
 #[derive(Debug)]
 pub struct Services {
-    /// The key of the one service that takes everything, if nothing else is known.
+    /// The key of the one service that takes everything; `None` if the route of each request
+    /// counts.
     only: Option<Key>,
     list: Vec<Service>,
     /// The last key that was given.
     last_key: Key,
-    routes: BTreeMap<Route, Held>,
-    table: Table<Held>,
-    /// Some services differ by their paths alone.
+    routes: BTreeMap<Route, Owner>,
+    table: Table<Owner>,
     by_path: bool,
     conflicts: Vec<Conflict>,
 }
@@ -125,30 +116,20 @@ impl Default for Services {
 }
 
 impl Services {
-    /// The routes and the services they lead to, in the order of hosts and paths.
+    /// The routes and the names of the services that have them, in the order of hosts and paths.
     pub fn routes(&self) -> impl Iterator<Item = (&Route, &str)> {
-        let name = |held: &Held| self.find(held.key).map(|service| &*service.name);
-        self.routes.iter().filter_map(move |(route, held)| Some((route, name(held)?)))
+        let name = |owner: &Owner| self.find(owner.key).map(|service| &*service.name);
+        self.routes.iter().filter_map(move |(route, owner)| Some((route, name(owner)?)))
     }
 
-    /// The routes that services name in vain.
+    /// The routes that services name and do not get, because another service has them.
     pub fn conflicts(&self) -> &[Conflict] {
         &self.conflicts
     }
 
-    /// Whether requests are told apart by their paths.
+    /// Returns whether the path of a request may decide to which service it goes.
     pub fn by_path(&self) -> bool {
         self.by_path
-    }
-
-    /// Where a request for this host and target goes; `None` if no route takes it.
-    pub(super) fn route(&self, host: &str, target: &str) -> Option<Destination> {
-        if let Some(service) = self.only {
-            return Some(Destination { service, strip: 0 });
-        }
-        let (held, len) = self.table.find(host, target)?;
-        // A route's path is no longer than `route::PATH_BYTES_MAX`.
-        Some(Destination { service: held.key, strip: if held.strip { len as u8 } else { 0 } })
     }
 
     /// The name of the service to which a request goes.
@@ -156,138 +137,117 @@ impl Services {
         self.find(to.service).map(|service| &*service.name)
     }
 
-    /// Whether the whole cluster is one service, or nothing yet.
+    /// The service for a request with this host and target; `None` if no route takes it.
+    pub(super) fn route(&self, host: &str, target: &str) -> Option<Destination> {
+        if let Some(service) = self.only {
+            return Some(Destination { service, strip: 0 });
+        }
+        let (owner, len) = self.table.find(host, target)?;
+        // A route's path is no longer than `route::PATH_BYTES_MAX`.
+        Some(Destination { service: owner.key, strip: if owner.strip { len as u8 } else { 0 } })
+    }
+
+    /// Returns whether the whole cluster is one service, or none is known yet.
     pub(super) fn is_one(&self) -> bool {
         self.only.is_some()
     }
 
-    /// Whether the whole cluster is one service, this one.
+    /// Returns whether the whole cluster is one service, this one.
     pub(super) fn is_only(&self, to: Destination) -> bool {
         self.only == Some(to.service)
     }
 
-    /// The pool of a service, if there are several.
-    pub(super) fn pool(&self, to: Destination) -> Option<&Pool> {
-        self.find(to.service).filter(|_| self.only.is_none()).map(|service| &service.pool)
+    /// The services among which the members are divided; none while the whole cluster is one.
+    pub(super) fn divided(&self) -> &[Service] {
+        if self.is_one() { &[] } else { &self.list }
     }
 
-    /// The pools of all services, if there are several.
-    pub(super) fn pools(&self) -> impl Iterator<Item = &Pool> {
-        let list = if self.only.is_some() { &[] } else { &self.list[..] };
-        list.iter().map(|service| &service.pool)
+    /// The index of a service in [`Self::divided`], if that has several.
+    pub(super) fn index_of(&self, to: Destination) -> Option<usize> {
+        self.index(to.service)
     }
 
     fn find(&self, key: Key) -> Option<&Service> {
-        let at = self.list.binary_search_by_key(&key, |service| service.key).ok()?;
-        self.list.get(at)
+        self.list.get(self.index(key)?)
     }
 
-    /// The services of these members, as of `now`. A member that has not proved itself names nothing.
-    pub(super) fn next(&self, members: &[Arc<Member>], sharing: &Sharing, now: Duration) -> Self {
-        let proven = || members.iter().filter(|member| member.health != Health::Starting);
-        let mut next = Self { last_key: self.last_key, ..Self::default() };
-        let room = self.list.len() <= SERVICES_MAX;
-        let stays = |service: &&Service| room || service.empty_since.is_none();
-        next.list
-            .extend(self.list.iter().filter(stays).filter_map(|service| service.going_on(now)));
-        for member in proven() {
-            next.enter(member);
+    fn index(&self, key: Key) -> Option<usize> {
+        self.list.binary_search_by_key(&key, |service| service.key).ok()
+    }
+
+    /// The services of these members, as of `now` (time since the process started). A member that
+    /// has not proved itself names nothing.
+    pub(super) fn next(&self, members: &[Arc<Member>], now: Duration) -> Self {
+        let is_full = self.list.len() > SERVICES_MAX;
+        let stays = |service: &&Service| !is_full || service.empty_since.is_none();
+        let continued = self.list.iter().filter(stays).filter_map(|service| service.continued(now));
+        let list = continued.collect();
+        let mut next = Self { list, last_key: self.last_key, ..Self::default() };
+        let mut proven: Vec<&Member> = members.iter().map(AsRef::as_ref).collect();
+        proven.retain(|member| member.health != Health::Starting);
+        for member in &proven {
+            next.enter(member, now);
         }
-        let keys: BTreeMap<Arc<str>, Key> =
-            next.list.iter().map(|service| (Arc::clone(&service.name), service.key)).collect();
-        // Who was first comes first.
-        let mut first: Vec<_> = proven().collect();
-        first.sort_by_key(|member| member.epoch);
-        let mut named: BTreeMap<Route, Vec<Held>> = BTreeMap::new();
-        for offer in first.iter().map(|member| &member.node.offer) {
-            let held = Held { key: keys[&*offer.service], strip: offer.strip };
-            for route in offer.routes() {
-                named.entry(route).or_default().push(held);
-            }
-        }
-        next.give_routes(self, named);
+        next.assign_routes(self, &mut proven);
         next.list.retain(|service| {
-            let has_routes = next.routes.values().any(|held| held.key == service.key);
+            let has_routes = next.routes.values().any(|owner| owner.key == service.key);
             service.empty_since.is_none() || has_routes
         });
         next.only = next.takes_all();
         next.by_path = next.routes.keys().any(|route| route.path != "/");
-        next.table = Table::new(next.routes.iter().map(|(route, held)| (route, *held)));
-        next.fill(members, sharing, now);
+        next.table = Table::new(next.routes.iter().map(|(route, owner)| (route, *owner)));
         next
     }
 
-    /// The service of a member is there.
-    fn enter(&mut self, member: &Member) {
-        let name = &*member.node.offer.service;
-        match self.list.iter_mut().find(|service| &*service.name == name) {
-            Some(service) => service.empty_since = None,
+    /// Enters a member into its service, which may be new.
+    fn enter(&mut self, member: &Member, now: Duration) {
+        let at = match self.list.iter().position(|service| service.has(member)) {
+            Some(at) => at,
             None => {
                 self.last_key = self.last_key.saturating_add(1);
-                self.list.push(Service {
-                    key: self.last_key,
-                    name: name.into(),
-                    rotation: Arc::default(),
-                    is_usable: false,
-                    last_usable: None,
-                    empty_since: None,
-                    pool: Pool::default(),
-                });
+                self.list.push(Service::new(self.last_key, &member.node.offer.service));
+                self.list.len() - 1
             }
+        };
+        let service = &mut self.list[at];
+        service.empty_since = None;
+        if member.health == Health::Up {
+            service.is_usable = true;
+            service.last_usable = Some(now);
         }
     }
 
-    /// Gives each route to who had it before, if a node of it still names it, else to who named it
-    /// first. What nobody names stays with a service that is only remembered.
-    fn give_routes(&mut self, before: &Self, named: BTreeMap<Route, Vec<Held>>) {
-        let remembered =
-            |held: &Held| self.find(held.key).is_some_and(|service| service.empty_since.is_some());
-        let kept = before.routes.iter().filter(|(_, held)| remembered(held));
-        let mut routes: BTreeMap<_, _> = kept.map(|(route, held)| (route.clone(), *held)).collect();
-        let mut conflicts = Vec::new();
-        let name = |key| self.find(key).map(|service| Arc::clone(&service.name));
-        for (route, claims) in named {
-            let had = before.routes.get(&route).map(|held| held.key);
-            let owner = claims.iter().find(|claim| Some(claim.key) == had).unwrap_or(&claims[0]);
-            let mut others: Vec<Key> = claims.iter().map(|claim| claim.key).collect();
-            others.sort_unstable();
-            others.dedup();
-            for other in others.into_iter().filter(|key| *key != owner.key) {
-                if let (Some(kept_by), Some(service)) = (name(owner.key), name(other)) {
-                    conflicts.push(Conflict { route: route.clone(), kept_by, service });
-                }
+    /// Decides which service has each route that these members name, or that a service has which is
+    /// only remembered.
+    fn assign_routes(&mut self, before: &Self, members: &mut [&Member]) {
+        // The member that joined first names its routes first.
+        members.sort_by_key(|member| member.epoch);
+        let keys: BTreeMap<&str, Key> =
+            self.list.iter().map(|service| (&*service.name, service.key)).collect();
+        let mut named: BTreeMap<Route, Vec<Owner>> = BTreeMap::new();
+        for offer in members.iter().map(|member| &member.node.offer) {
+            // Each of these members has entered its service.
+            let owner = Owner { key: keys[&*offer.service], strip: offer.strip };
+            for route in offer.routes() {
+                named.entry(route).or_default().push(owner);
             }
-            routes.insert(route, *owner);
         }
-        (self.routes, self.conflicts) = (routes, conflicts);
+        let find = |key| self.find(key);
+        let is_remembered = |key| find(key).is_some_and(|service| service.empty_since.is_some());
+        let name = |key| find(key).map(|service| Arc::clone(&service.name));
+        let assigned = ownership::assign(&before.routes, named, is_remembered, name);
+        (self.routes, self.conflicts) = assigned;
     }
 
-    /// The one service that takes everything as it is.
+    /// The one service that takes every request as it is.
     fn takes_all(&self) -> Option<Key> {
         match (self.list.as_slice(), self.routes.iter().next()) {
             ([], _) => Some(NONE_KNOWN),
-            ([one], Some((route, held))) => {
+            ([one], Some((route, owner))) => {
                 let all = self.routes.len() == 1 && route.host.is_none() && route.path == "/";
-                (all && !held.strip).then_some(one.key)
+                (all && !owner.strip).then_some(one.key)
             }
             _ => None,
-        }
-    }
-
-    /// Gives each service its members.
-    fn fill(&mut self, members: &[Arc<Member>], sharing: &Sharing, now: Duration) {
-        let several = self.only.is_none();
-        for service in &mut self.list {
-            let of = |member: &&Arc<Member>| *member.node.offer.service == *service.name;
-            let members: Vec<_> = members.iter().filter(of).cloned().collect();
-            service.is_usable = members.iter().any(|member| member.health == Health::Up);
-            if service.is_usable {
-                service.last_usable = Some(now);
-            }
-            if several {
-                let rotation = Arc::clone(&service.rotation);
-                service.pool = Pool::new(members, rotation, service.last_usable, sharing);
-            }
         }
     }
 }
@@ -297,7 +257,7 @@ mod tests {
     use super::*;
     use crate::cluster::balance::Balance;
     use crate::cluster::node::Offer;
-    use crate::cluster::pool::channel;
+    use crate::cluster::pool::{Pool, channel};
 
     fn member(epoch: u64, service: &str, (hosts, path): (&[&str], &str)) -> Member {
         let mut member = Member::sample(epoch);
@@ -313,14 +273,14 @@ mod tests {
     const ALL: (&[&str], &str) = (&[], "/");
     const BLOG: (&[&str], &str) = (&["blog.local"], "/");
 
-    /// Whose a request for this host is, in the pool of these members after those before.
+    /// The service of the node that gets a request for this host.
     fn owner(pool: &Pool, host: &str) -> Option<String> {
         let mut epochs = pool.of(pool.route(host, "/")?)?.members().iter();
         epochs.next().map(|member| member.node.offer.service.clone())
     }
 
     #[test]
-    fn a_service_is_balanced_as_its_first_node_or_else_the_balancer_wants() {
+    fn a_service_has_the_policy_of_its_first_node_or_of_the_balancer() {
         let (publisher, watch) = channel();
         let publisher = publisher.balancing(Balance::First, None);
         let wants = |epoch, service, routes, words| {
@@ -360,21 +320,21 @@ mod tests {
         let publish = |members| publisher.publish(members, Duration::ZERO);
         let shop = |epoch| member(epoch, "shop", BLOG);
         let blog = |epoch| member(epoch, "blog", BLOG);
-        let who = || owner(&watch.borrow(), "blog.local");
-        // Of two that come at once, the one that proved itself first.
+        let owner_now = || owner(&watch.borrow(), "blog.local");
+        // Of two that come at once, the one that proved itself first gets the route.
         let new = publish(vec![shop(2), blog(1)]);
         assert_eq!(new.len(), 1);
         assert_eq!(new[0].to_string(), "shop names the route of blog, which keeps it: blog.local");
-        assert_eq!(who().as_deref(), Some("blog"));
-        // Told once.
+        assert_eq!(owner_now().as_deref(), Some("blog"));
+        // A conflict is reported once.
         assert_eq!(publish(vec![shop(2), blog(1), blog(3)]), []);
         assert_eq!(watch.borrow().services().conflicts().len(), 1);
         publish(vec![shop(2), blog(3)]);
-        assert_eq!(who().as_deref(), Some("blog"), "a younger node of it is still there");
+        assert_eq!(owner_now().as_deref(), Some("blog"), "a younger node of it is still there");
         publish(vec![shop(2)]);
-        assert_eq!(who().as_deref(), Some("shop"));
+        assert_eq!(owner_now().as_deref(), Some("shop"));
         assert_eq!(publish(vec![shop(2), blog(4)]).len(), 1);
-        assert_eq!(who().as_deref(), Some("shop"), "and it stays");
+        assert_eq!(owner_now().as_deref(), Some("shop"), "and it stays");
     }
 
     #[test]
@@ -393,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_has_not_proved_itself_names_no_route() {
+    fn an_unproven_node_names_no_route() {
         let (publisher, watch) = channel();
         let forged = Member { health: Health::Starting, ..member(2, "evil", BLOG) };
         publisher.publish(vec![member(1, "default", ALL), forged], Duration::ZERO);

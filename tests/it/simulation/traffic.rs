@@ -50,8 +50,8 @@ impl World {
             Some((State::Up | State::Draining, None)) => 200,
         };
         let drains = there.is_some_and(|m| m.state == State::Draining && m.id.is_some());
-        let word = member.heard(status);
-        member.answered_whole(status);
+        let word = member.note_head(status);
+        member.note_end(status);
         self.sent.remove(&number);
         for outcome in word.into_iter().chain(drains.then_some(Outcome::Draining)) {
             self.checks.told(epoch, outcome);
@@ -79,7 +79,7 @@ impl World {
 
     fn breaks_off(&mut self, number: u64) {
         let member = self.sent.get(&number).map(|sent| sent.pick.member());
-        let word = member.and_then(|member| Some((member.epoch, member.broke()?)));
+        let word = member.and_then(|member| Some((member.epoch, member.note_break()?)));
         self.lost(number, Outcome::Broken);
         if let Some((epoch, outcome)) = word {
             self.table.observed(epoch, outcome, self.now);

@@ -30,7 +30,7 @@ impl Lab {
     /// So many requests are answered with an error by this node.
     fn err(&mut self, host: u8, times: u32) {
         for _ in 0..times {
-            if let Some(outcome) = self.member(host).heard(500) {
+            if let Some(outcome) = self.member(host).note_head(500) {
                 self.tell(host, outcome);
             }
         }
@@ -39,7 +39,7 @@ impl Lab {
     /// So many requests break off at this node.
     fn break_off(&mut self, host: u8, times: u32) {
         for _ in 0..times {
-            if let Some(outcome) = self.member(host).broke() {
+            if let Some(outcome) = self.member(host).note_break() {
                 self.tell(host, outcome);
             }
         }
@@ -75,9 +75,9 @@ fn a_node_that_was_out_gets_one_request_and_then_grows_in_quarters() {
     lab.falls_and_comes_back(1);
     assert_eq!(lab.state(1), (Health::Up, 0.0));
     assert!(lab.member(1).share.is_trial() && lab.member(1).why.contains("one request at a time"));
-    lab.tell(1, lab.member(1).heard(204).expect("a trial's answer is told"));
+    lab.tell(1, lab.member(1).note_head(204).expect("a trial's answer is told"));
     assert_eq!(lab.state(1), (Health::Up, 0.25));
-    assert_eq!(lab.member(1).heard(204), None);
+    assert_eq!(lab.member(1).note_head(204), None);
     let began = lab.now;
     for weight in [0.5, 0.75, 1.0] {
         let tenths = lab.until_changed(1, 60);
@@ -187,7 +187,7 @@ fn five_errors_in_a_row_eject_and_no_probe_brings_back_before_the_time() {
     let mut lab = Lab::with_nodes(3);
     lab.err(1, ERRORS_IN_A_ROW - 1);
     // One good answer, and it begins anew.
-    lab.member(1).answered_whole(200);
+    lab.member(1).note_end(200);
     lab.err(1, ERRORS_IN_A_ROW - 1);
     assert_eq!(lab.state(1), (Health::Up, 1.0));
     for seconds in [30, 60, 90] {
@@ -271,7 +271,7 @@ fn nobody_is_ejected_for_errors_that_half_of_its_peers_make_too() {
     lab.err(1, 10 * ERRORS_IN_A_ROW);
     assert_eq!(lab.state(1), (Health::Up, 1.0));
     // The peer is well again, the node is not.
-    lab.member(2).answered_whole(200);
+    lab.member(2).note_end(200);
     lab.err(1, ERRORS_IN_A_ROW);
     assert_eq!(lab.member(1).health, Health::Ejected);
 }
@@ -283,7 +283,7 @@ fn errors_eject_at_most_half_of_the_nodes_and_never_the_last_one() {
         for host in 1..=count {
             lab.err(host, ERRORS_IN_A_ROW);
             // So that none is spared for its peers' sake.
-            lab.member(host).answered_whole(200);
+            lab.member(host).note_end(200);
         }
         let ejected = lab.members.iter().filter(|m| m.health == Health::Ejected).count();
         assert_eq!(ejected, out, "of {count}");
