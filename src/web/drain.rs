@@ -3,14 +3,13 @@
 //! with this process.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::extract::State;
 use axum::routing::{MethodRouter, post};
 use serde::Serialize;
 
-use super::Node;
+use super::node::WebNode;
 use crate::admin::local_only::LocalOnly;
 
 #[derive(Serialize)]
@@ -23,9 +22,9 @@ struct Done {
 }
 
 /// The route that drains, or the one that ends it.
-pub(super) fn route(drain: bool) -> MethodRouter<Arc<Node>> {
-    post(async move |_: LocalOnly, State(node): State<Arc<Node>>| {
-        if node.drained.swap(drain, Ordering::Relaxed) != drain {
+pub(super) fn route(drain: bool) -> MethodRouter<Arc<WebNode>> {
+    post(async move |_: LocalOnly, State(node): State<Arc<WebNode>>| {
+        if node.drain_by_hand(drain) != drain {
             tracing::info!("{}", if drain { "drained by hand" } else { "no longer drained" });
         }
         Json(Done {

@@ -2,49 +2,21 @@
 //! rest, as it sees it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use super::Node;
+use super::node::WebNode;
 use crate::cluster::pi;
 use crate::os::process;
-use crate::telemetry::counters::Classes;
 use crate::telemetry::exposition::Families;
 
-/// What is counted of the requests; those for health and metrics are not.
-#[derive(Debug, Default)]
-pub(super) struct Served {
-    /// Answers, by the class of their status.
-    pub(super) classes: Classes,
-    under_way: AtomicU32,
-}
-
-impl Served {
-    /// Counts a request as under way until the guard is dropped: a client may go before its answer.
-    pub(super) fn begin(&self) -> UnderWay<'_> {
-        self.under_way.fetch_add(1, Relaxed);
-        UnderWay(self)
-    }
-}
-
-/// A request that is not answered yet.
-pub(super) struct UnderWay<'a>(&'a Served);
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Relaxed);
-    }
-}
-
 /// Tells everything.
-pub(super) fn tell(families: &mut Families<'_>, node: &Node) -> fmt::Result {
+pub(super) fn tell(families: &mut Families<'_>, node: &WebNode) -> fmt::Result {
     process::tell(families)?;
     let mut family = families.counters("picluster_web_requests", "Requests answered.")?;
-    for (class, count) in node.answered.classes.all() {
+    for (class, count) in node.requests.answered.all() {
         family.add(&[("class", class)], count)?;
     }
     let help = "Requests that are not answered yet.";
-    let under_way = node.answered.under_way.load(Relaxed);
-    families.gauge("picluster_web_requests_in_flight", help, under_way)?;
+    families.gauge("picluster_web_requests_in_flight", help, node.requests.in_flight())?;
     let help = "Since the node started, whatever the clock of its board says.";
     families.gauge("picluster_web_uptime_seconds", help, node.started.elapsed().as_secs_f64())?;
     let help = "1 while the node is about to stop.";
@@ -83,14 +55,5 @@ mod tests {
             labels.retain(|label| label != "id" && label != "node");
         }
         assert_eq!(told(&page), promised, "{page}");
-    }
-
-    #[test]
-    fn a_request_is_in_flight_until_its_guard_is_dropped() {
-        let served = Served::default();
-        let guard = served.begin();
-        assert_eq!(served.under_way.load(Relaxed), 1);
-        drop(guard);
-        assert_eq!(served.under_way.load(Relaxed), 0);
     }
 }

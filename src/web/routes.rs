@@ -7,16 +7,16 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::accepts::Form;
-use super::facts::Facts;
-use super::{Content, Node, drain, front, metrics, page};
+use super::node::WebNode;
+use super::serving::Serving;
+use super::{app, drain, metrics, name};
 use crate::admin::accept::LocalAddr;
 use crate::admin::scrape;
 use crate::cluster::pi::Pi;
@@ -32,59 +32,51 @@ const PRIVATE: &str = "/.picluster/";
 /// The longest nonce that is echoed.
 const NONCE_BYTES_MAX: usize = 64;
 
-pub(super) fn router(node: Arc<Node>) -> Router {
+pub(super) fn router(node: Arc<WebNode>) -> Router {
     let ours = Router::new()
         .route(HEALTH_PATH, get(health))
         .route(METRICS_PATH, get(scrape))
         .route("/.picluster/drain", drain::route(true))
         .route("/.picluster/undrain", drain::route(false));
     let sign = from_fn_with_state(Arc::clone(&node), sign);
-    let router = match node.content {
-        None => ours.route("/", any(name)).fallback(nothing).layer(sign),
-        Some(_) => ours.layer(sign).fallback(content),
+    let router = match node.serving {
+        Serving::Name | Serving::Direct(_) => {
+            ours.route("/", any(name)).fallback(nothing).layer(sign)
+        }
+        Serving::Files(_) | Serving::Front(_) => ours.layer(sign).fallback(content),
     };
     router.with_state(node)
 }
 
 /// What is served in place of the name. It is signed by whoever made it.
-async fn content(State(node): State<Arc<Node>>, request: Request) -> Response {
+async fn content(State(node): State<Arc<WebNode>>, request: Request) -> Response {
     if request.uri().path().starts_with(PRIVATE) {
         return nothing().await.into_response();
     }
-    let _under_way = node.begin();
-    let mut answer = match &node.content {
-        Some(Content::Dir(dir)) => match read_in_time(request).await {
-            Ok(request) => dir.answer(&request.into_parts().0).await,
+    let _in_flight = node.requests.begin();
+    let mut answer = match &node.serving {
+        Serving::Files(files) => match read_in_time(request).await {
+            Ok(request) => files.answer(&request.into_parts().0).await,
             Err(late) => late,
         },
-        Some(Content::Front(app)) => front::pass_on(app, request).await,
-        None => return nothing().await.into_response(),
+        Serving::Front(app) => app::pass_on(app, request).await,
+        Serving::Name | Serving::Direct(_) => return nothing().await.into_response(),
     };
-    node.answered.classes.add(answer.status().as_u16());
+    node.requests.answered.add(answer.status().as_u16());
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         say_whether_draining(&node, answer.headers_mut());
     }
     answer
 }
 
-/// The page of the name in the form the client accepts. Whatever the method: who tries out how a POST
-/// is balanced wants to see who answered it.
+/// The page of the name, for every method: a person who tries out how a POST is balanced wants to see
+/// which node answered it.
 async fn name(
-    State(node): State<Arc<Node>>,
+    State(node): State<Arc<WebNode>>,
     ConnectInfo(LocalAddr(local)): ConnectInfo<LocalAddr>,
     headers: HeaderMap,
 ) -> Response {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let facts = || Facts::gather(&node, local, text(header::VIA));
-    // All lines of a list header are one list (RFC 9110 5.3).
-    let accept: Vec<_> =
-        headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
-    let answer = match Form::wanted(&accept.join(",")) {
-        Form::Text => format!("{}\n", node.identity.title).into_response(),
-        Form::Json => Json(facts()).into_response(),
-        Form::Html => Html(page::render(&node.identity.title, &facts())).into_response(),
-    };
-    ([(header::VARY, "accept")], answer).into_response()
+    name::answer(&node, local, &headers)
 }
 
 #[derive(Deserialize)]
@@ -113,7 +105,7 @@ struct Health<'a> {
 
 /// How the node is. 503 takes it out of every balancer's rotation.
 async fn health(
-    State(node): State<Arc<Node>>,
+    State(node): State<Arc<WebNode>>,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let (state, why) = node.state();
@@ -130,7 +122,7 @@ async fn health(
         boot: identity.boot.to_string(),
         state,
         cluster: &node.cluster,
-        answers: why.is_some().then(|| node.app.as_ref().is_some_and(|app| app.answers())),
+        answers: why.is_some().then(|| node.serving.app().is_some_and(|app| app.answers())),
         why,
         pi: node.board.health(),
         nonce,
@@ -138,8 +130,8 @@ async fn health(
     (status, Json(health)).into_response()
 }
 
-async fn scrape(State(node): State<Arc<Node>>, headers: HeaderMap) -> Response {
-    scrape::answer(&headers, move |families| metrics::tell(families, &node))
+async fn scrape(State(node): State<Arc<WebNode>>, headers: HeaderMap) -> Response {
+    exposition::answer(&headers, move |families| metrics::tell(families, &node))
 }
 
 async fn nothing() -> impl IntoResponse {
@@ -157,16 +149,16 @@ async fn read_in_time(request: Request) -> Result<Request, Response> {
 
 /// What every answer carries: who gave it, that it must not be kept (a phone that shows a kept one
 /// "proves" that balancing fails), and while draining that the connection ends with it.
-async fn sign(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+async fn sign(State(node): State<Arc<WebNode>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let counted = !path.starts_with("/.picluster/");
-    let _under_way = counted.then(|| node.begin());
+    let _in_flight = counted.then(|| node.requests.begin());
     let mut answer = match read_in_time(request).await {
         Ok(request) => next.run(request).await,
         Err(late) => late,
     };
     if counted {
-        node.answered.classes.add(answer.status().as_u16());
+        node.requests.answered.add(answer.status().as_u16());
     }
     let headers = answer.headers_mut();
     if let Ok(name) = HeaderValue::from_str(&node.identity.name) {
@@ -177,7 +169,7 @@ async fn sign(State(node): State<Arc<Node>>, request: Request, next: Next) -> Re
     answer
 }
 
-fn say_whether_draining(node: &Node, headers: &mut HeaderMap) {
+fn say_whether_draining(node: &WebNode, headers: &mut HeaderMap) {
     if node.is_draining() {
         headers.insert("x-picluster-state", HeaderValue::from_static("draining"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
-use super::Node;
 use crate::cluster::node::printable;
 use crate::cluster::pi::Pi;
+use crate::web::node::WebNode;
 
 /// The facts of one moment, as the page shows them and `Accept: application/json` gets them.
 #[derive(Debug, Serialize)]
@@ -47,7 +46,7 @@ pub(super) enum Power {
 }
 
 impl Facts {
-    pub(super) fn gather(node: &Node, local: Option<SocketAddr>, via: Option<&str>) -> Self {
+    pub(super) fn gather(node: &WebNode, local: Option<SocketAddr>, via: Option<&str>) -> Self {
         let identity = &node.identity;
         let pi = node.board.health();
         Self {
@@ -62,7 +61,7 @@ impl Facts {
             uptime_s: fs::read_to_string("/proc/uptime").ok().as_deref().and_then(whole_seconds),
             serving_s: node.started.elapsed().as_secs(),
             temperature_c: pi.temperature_c,
-            requests: node.served.load(Ordering::Relaxed),
+            requests: node.requests.begun(),
             via: via.and_then(balancer),
         }
     }

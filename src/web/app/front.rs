@@ -21,7 +21,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::app::App;
+use super::application::App;
 use crate::http1::limits::HEAD_BYTES_MAX;
 
 /// Over loopback one that does not accept within this time has a full queue.
@@ -43,8 +43,8 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 
 /// Sends a request on and gives the answer.
-pub(super) async fn pass_on(app: &Arc<App>, request: Request) -> Response {
-    let at = app.at();
+pub(in crate::web) async fn pass_on(app: &Arc<App>, request: Request) -> Response {
+    let at = app.address();
     let stream = match connect(at).await {
         Ok(stream) => stream,
         Err(error) => {

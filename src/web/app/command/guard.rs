@@ -24,7 +24,7 @@ use rustix::process::{
 };
 
 /// The hidden command.
-pub(in crate::web) const COMMAND: &str = "__child";
+pub(super) const COMMAND: &str = "__child";
 
 /// The order to ask the command to end.
 pub(super) const TERMINATE: u8 = b't';
