@@ -104,9 +104,9 @@ impl Intake {
 #[derive(Debug)]
 pub struct Membership {
     settings: Settings,
-    claims: BTreeMap<NodeId, Entry>,
+    entries: BTreeMap<NodeId, Entry>,
     schedule: Schedule,
-    ledger: EventLog,
+    log: EventLog,
     /// When proven nodes were withdrawn, within the last [`TOGETHER`].
     removals: VecDeque<Duration>,
     disturbed: Option<Duration>,
@@ -121,9 +121,9 @@ impl Membership {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
-            claims: BTreeMap::new(),
+            entries: BTreeMap::new(),
             schedule: Schedule::default(),
-            ledger: EventLog::default(),
+            log: EventLog::default(),
             removals: VecDeque::new(),
             disturbed: None,
             tidied: Duration::ZERO,
@@ -153,9 +153,9 @@ impl Membership {
     pub fn probed(&mut self, ticket: ProbeTicket, result: &ProbeResult, now: Duration) {
         // A ticket that is not known was given up long ago.
         let Some(asked) = self.schedule.ended(ticket) else { return };
-        self.with(&asked.id, now, |claim, cx| {
-            claim.probed(asked.way, asked.at, result, cx);
-            claim.tidy(cx);
+        self.with(&asked.id, now, |entry, cx| {
+            entry.probed(asked.address, asked.at, result, cx);
+            entry.tidy(cx);
         });
     }
 
@@ -175,29 +175,29 @@ impl Membership {
             self.tidy(now);
         }
         self.advance(now);
-        self.schedule.start(&mut self.claims, &self.settings.thresholds, now, rng)
+        self.schedule.start(&mut self.entries, &self.settings.thresholds, now, rng)
     }
 
     /// When [`Self::due`] has something to do, if nothing comes before; `None` while the table is
     /// empty.
     pub fn next_wake(&self, now: Duration) -> Option<Duration> {
-        let probes = self.schedule.next_wake(&self.claims, now);
+        let probes = self.schedule.next_wake(&self.entries, now);
         [probes, self.next_step()].into_iter().flatten().min().map(|at| at.max(now))
     }
 
     fn tidy(&mut self, now: Duration) {
         let (room, hidden) = (self.nodes() < NODES_MAX, self.hides_candidates());
         let usable = &self.usable();
-        let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
-        self.claims.retain(|_, claim| {
-            let unseen = hidden && claim.is_candidate();
-            let changed = ledger.changed;
-            claim.tidy(&mut Context { ledger, limits, room, usable, now });
-            let kept = !claim.holders.is_empty();
-            ledger.changed = if unseen { changed } else { ledger.changed || !kept };
+        let (log, limits) = (&mut self.log, &self.settings.thresholds);
+        self.entries.retain(|_, entry| {
+            let unseen = hidden && entry.is_candidate();
+            let changed = log.changed;
+            entry.tidy(&mut Context { log, limits, room, usable, now });
+            let kept = !entry.machines.is_empty();
+            log.changed = if unseen { changed } else { log.changed || !kept };
             kept
         });
-        self.ledger.changed |= hidden && !self.hides_candidates();
+        self.log.changed |= hidden && !self.hides_candidates();
         self.yield_addresses(now);
     }
 
@@ -205,7 +205,7 @@ impl Membership {
         let advertisement = &sighting.advertisement;
         if advertisement.cluster != self.settings.cluster {
             let detail = format!("it belongs to the cluster {}", advertisement.cluster);
-            self.ledger.refuse(printable(&sighting.instance, 63), &detail, now);
+            self.log.refuse(printable(&sighting.instance, 63), &detail, now);
             return self.left(&sighting.instance, now);
         }
         let foreign = advertisement.id.is_none();
@@ -217,10 +217,10 @@ impl Membership {
         if !self.admit(&id, foreign, source, sighting, now) {
             return;
         }
-        self.with(&id, now, |claim, cx| claim.sighted(sighting, cx));
+        self.with(&id, now, |entry, cx| entry.sighted(sighting, cx));
     }
 
-    /// Makes sure that there is a claim of this id and kind, if the bounds allow it.
+    /// Makes sure that there is a entry of this id and kind, if the bounds allow it.
     fn admit(
         &mut self,
         id: &NodeId,
@@ -229,11 +229,11 @@ impl Membership {
         sighting: &Sighting,
         now: Duration,
     ) -> bool {
-        match self.claims.get(id) {
-            Some(claim) if claim.foreign == foreign => return true,
-            Some(claim) if !claim.is_candidate() => {
+        match self.entries.get(id) {
+            Some(entry) if entry.foreign == foreign => return true,
+            Some(entry) if !entry.is_candidate() => {
                 let detail = format!("the id {id} belongs to a node of another kind");
-                self.ledger.refuse(printable(&sighting.instance, 63), &detail, now);
+                self.log.refuse(printable(&sighting.instance, 63), &detail, now);
                 return false;
             }
             _ => {}
@@ -241,12 +241,12 @@ impl Membership {
         if !self.intake.takes(sighting, now) {
             return false;
         }
-        let candidates = self.claims.values().filter(|claim| claim.is_candidate());
+        let candidates = self.entries.values().filter(|entry| entry.is_candidate());
         if candidates.clone().count() >= CANDIDATES_MAX {
-            let oldest = candidates.min_by_key(|claim| claim.added).map(|claim| claim.id.clone());
-            oldest.and_then(|id| self.claims.remove(&id));
+            let oldest = candidates.min_by_key(|entry| entry.added).map(|entry| entry.id.clone());
+            oldest.and_then(|id| self.entries.remove(&id));
         }
-        self.claims
+        self.entries
             .insert(id.clone(), Entry::new(id.clone(), foreign, source, &sighting.instance, now));
         true
     }
@@ -254,52 +254,54 @@ impl Membership {
     /// Whether another node answers where this foreign device is said to be: one machine under two
     /// names would get twice its share, and a device that cannot say who it is could be forged.
     fn is_taken(&self, sighting: &Sighting, id: &NodeId) -> bool {
-        let is_there = |claim: &Entry| {
-            claim.answering().any(|endpoint| sighting.endpoints.contains(&endpoint))
+        let is_there = |entry: &Entry| {
+            entry.answering().any(|endpoint| sighting.endpoints.contains(&endpoint))
         };
-        self.claims.values().any(|claim| claim.id != *id && is_there(claim))
+        self.entries.values().any(|entry| entry.id != *id && is_there(entry))
     }
 
     /// A foreign device cannot say who answers at its address, so it yields the address to a
     /// picluster node that does answer there, and one that is advertised there no more to one that
     /// is: addresses are leased again.
     fn yield_addresses(&mut self, now: Duration) {
-        if !self.claims.values().any(|claim| claim.foreign) {
+        if !self.entries.values().any(|entry| entry.foreign) {
             return;
         }
         let (devices, nodes): (Vec<&Entry>, Vec<&Entry>) =
-            self.claims.values().partition(|claim| claim.foreign);
-        let of = |claim: &Entry| claim.answering().collect::<Vec<_>>();
-        let by_node: BTreeSet<SocketAddr> = nodes.iter().flat_map(|claim| of(claim)).collect();
+            self.entries.values().partition(|entry| entry.foreign);
+        let of = |entry: &Entry| entry.answering().collect::<Vec<_>>();
+        let by_node: BTreeSet<SocketAddr> = nodes.iter().flat_map(|entry| of(entry)).collect();
         let by_device: BTreeMap<SocketAddr, &NodeId> = devices
             .iter()
-            .flat_map(|claim| of(claim).into_iter().map(|endpoint| (endpoint, &claim.id)))
+            .flat_map(|entry| of(entry).into_iter().map(|endpoint| (endpoint, &entry.id)))
             .collect();
-        let yields = |claim: &Entry, way: &address::Address| {
-            let leased = by_device.get(&way.target.endpoint).is_some_and(|id| **id != claim.id);
-            by_node.contains(&way.target.endpoint) || (leased && way.instance.is_none())
+        let yields = |entry: &Entry, address: &address::Address| {
+            let leased = by_device.get(&address.target.endpoint).is_some_and(|id| **id != entry.id);
+            by_node.contains(&address.target.endpoint) || (leased && address.instance.is_none())
         };
-        let contested = devices.iter().filter_map(|claim| {
-            let ways = claim.ways.iter().filter(|way| yields(claim, way));
-            let keys: Vec<u64> = ways.map(|way| way.key).collect();
-            (!keys.is_empty()).then(|| (claim.id.clone(), keys))
+        let contested = devices.iter().filter_map(|entry| {
+            let addresses = entry.addresses.iter().filter(|address| yields(entry, address));
+            let keys: Vec<u64> = addresses.map(|address| address.key).collect();
+            (!keys.is_empty()).then(|| (entry.id.clone(), keys))
         });
         for (id, keys) in contested.collect::<Vec<_>>() {
-            self.with(&id, now, |claim, cx| claim.give_up(&keys, cx));
+            self.with(&id, now, |entry, cx| entry.give_up(&keys, cx));
         }
     }
 
     fn left(&mut self, instance: &str, now: Duration) {
         let disturbed = self.disturbed.is_some_and(|at| now < at + DISTURBED_FOR);
         let named: Vec<NodeId> = self
-            .claims
+            .entries
             .values()
-            .filter(|claim| claim.ways.iter().any(|way| way.instance.as_deref() == Some(instance)))
-            .map(|claim| claim.id.clone())
+            .filter(|entry| {
+                entry.addresses.iter().any(|address| address.instance.as_deref() == Some(instance))
+            })
+            .map(|entry| entry.id.clone())
             .collect();
         for id in named {
             let mut meant = false;
-            self.with(&id, now, |claim, cx| meant = claim.withdrawn(instance, disturbed, cx));
+            self.with(&id, now, |entry, cx| meant = entry.withdrawn(instance, disturbed, cx));
             if meant {
                 self.removals.push_back(now);
             }
@@ -316,40 +318,40 @@ impl Membership {
 
     /// The goodbyes heard a moment ago may be our own fault.
     fn doubt_goodbyes(&mut self, now: Duration) {
-        let holders = self.claims.values_mut().flat_map(|claim| &mut claim.holders);
-        for farewell in holders.filter_map(|holder| holder.farewell.as_mut()) {
-            farewell.doubted |= farewell.at + TOGETHER >= now;
+        let machines = self.entries.values_mut().flat_map(|entry| &mut entry.machines);
+        for goodbye in machines.filter_map(|machine| machine.goodbye.as_mut()) {
+            goodbye.doubted |= goodbye.at + TOGETHER >= now;
         }
     }
 
     /// The nodes that have proved themselves.
     fn nodes(&self) -> usize {
-        let holders = self.claims.values().flat_map(|claim| &claim.holders);
-        holders.filter(|holder| holder.proven).count()
+        let machines = self.entries.values().flat_map(|entry| &entry.machines);
+        machines.filter(|machine| machine.proven).count()
     }
 
     /// Whether so many candidates are there that none is shown, with one more or less too: what
     /// befalls one then changes no view. A flood would have a view made for each of its packets.
     fn hides_candidates(&self) -> bool {
-        let candidates = self.claims.values().filter(|claim| claim.is_candidate());
+        let candidates = self.entries.values().filter(|entry| entry.is_candidate());
         candidates.count() > STARTING_SHOWN_MAX + 1
     }
 
-    /// Does something to a claim, and drops it if nothing is left of it.
+    /// Does something to a entry, and drops it if nothing is left of it.
     fn with(&mut self, id: &NodeId, now: Duration, act: impl FnOnce(&mut Entry, &mut Context<'_>)) {
         let (room, hidden) = (self.nodes() < NODES_MAX, self.hides_candidates());
         let usable = &self.usable();
-        let Some(claim) = self.claims.get_mut(id) else { return };
-        let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
-        let (unseen, changed) = (hidden && claim.is_candidate(), ledger.changed);
-        act(claim, &mut Context { ledger, limits, room, usable, now });
-        let kept = !claim.holders.is_empty();
-        ledger.changed |= !kept;
-        if unseen && claim.is_candidate() {
-            ledger.changed = changed;
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let (log, limits) = (&mut self.log, &self.settings.thresholds);
+        let (unseen, changed) = (hidden && entry.is_candidate(), log.changed);
+        act(entry, &mut Context { log, limits, room, usable, now });
+        let kept = !entry.machines.is_empty();
+        log.changed |= !kept;
+        if unseen && entry.is_candidate() {
+            log.changed = changed;
         }
         if !kept {
-            self.claims.remove(id);
+            self.entries.remove(id);
         }
     }
 }

@@ -216,7 +216,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn way() -> Address {
+    fn address() -> Address {
         let endpoint = SocketAddr::from(([10, 0, 0, 1], 80));
         Address::new(1, Target { endpoint, health_port: 80, path: "/".into() }, Duration::ZERO)
     }
@@ -224,14 +224,14 @@ mod tests {
     #[test]
     fn an_address_that_never_answers_is_asked_less_and_less_often() {
         let limits = Thresholds::default();
-        let mut way = way();
+        let mut address = address();
         let mut gaps = Vec::new();
         for _ in 0..8 {
-            let asked = way.due;
-            way.started(asked, 1.0);
-            way.record.record(Outcome::Silent, &limits, asked);
-            way.plan(true, &limits, asked + 250 * MS);
-            gaps.push((way.due - asked).as_millis());
+            let asked = address.due;
+            address.started(asked, 1.0);
+            address.record.record(Outcome::Silent, &limits, asked);
+            address.plan(true, &limits, asked + 250 * MS);
+            gaps.push((address.due - asked).as_millis());
         }
         assert_eq!(gaps, [500, 1000, 2000, 4000, 8000, 8000, 8000, 8000]);
     }
@@ -239,35 +239,35 @@ mod tests {
     #[test]
     fn the_probes_of_settled_nodes_share_beats_and_are_never_late() {
         let limits = Thresholds::default();
-        let mut way = way();
-        way.record.record(Outcome::Healthy, &limits, Duration::ZERO);
+        let mut address = address();
+        address.record.record(Outcome::Healthy, &limits, Duration::ZERO);
         for pace in [0.9, 0.97, 1.0, 1.1] {
             let asked = 5037 * MS;
-            way.started(asked, pace);
-            way.plan(true, &limits, asked + MS);
+            address.started(asked, pace);
+            address.plan(true, &limits, asked + MS);
             let planned = asked + limits.interval.mul_f64(pace);
-            assert_eq!(way.due.as_millis() % BEAT.as_millis(), 0);
-            assert!(way.due <= planned && planned - way.due < BEAT, "{:?}", way.due);
+            assert_eq!(address.due.as_millis() % BEAT.as_millis(), 0);
+            assert!(address.due <= planned && planned - address.due < BEAT, "{:?}", address.due);
         }
     }
 
     #[test]
     fn a_node_that_answers_for_another_program_is_asked_twice_as_often() {
         let limits = Thresholds::default();
-        let mut way = way();
-        way.target.health_port = 8080;
-        way.record.record(Outcome::Healthy, &limits, Duration::ZERO);
-        way.started(5037 * MS, 1.0);
-        way.plan(true, &limits, 5038 * MS);
-        assert_eq!(way.due, 5537 * MS);
+        let mut address = address();
+        address.target.health_port = 8080;
+        address.record.record(Outcome::Healthy, &limits, Duration::ZERO);
+        address.started(5037 * MS, 1.0);
+        address.plan(true, &limits, 5038 * MS);
+        assert_eq!(address.due, 5537 * MS);
     }
 
     #[test]
     fn a_wish_for_a_probe_during_a_probe_starts_another_one_after_it() {
-        let mut way = way();
-        way.started(Duration::ZERO, 1.0);
-        way.ask(10 * MS);
-        way.plan(true, &Thresholds::default(), 20 * MS);
-        assert_eq!(way.due, GAP);
+        let mut address = address();
+        address.started(Duration::ZERO, 1.0);
+        address.ask(10 * MS);
+        address.plan(true, &Thresholds::default(), 20 * MS);
+        assert_eq!(address.due, GAP);
     }
 }

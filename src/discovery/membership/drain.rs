@@ -24,21 +24,24 @@ impl Membership {
         }
         let shown = self.give_ids().into_iter().find(|(_, _, shown, _)| shown == id);
         let Some((key, at, ..)) = shown.filter(|_| changes) else { return };
-        let Some(claim) = self.claims.get_mut(&key) else { return };
-        let holder = &mut claim.holders[at];
-        holder.drained_here = drain;
-        self.ledger.changed = true;
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let machine = &mut entry.machines[at];
+        machine.drained_here = drain;
+        self.log.changed = true;
         // Nothing else changes for a node that would not serve anyway.
-        if holder.shown == Health::Up {
-            holder.since = now;
-            let endpoint =
-                claim.ways.iter().find(|way| way.key == holder.active).map(|w| w.target.endpoint);
+        if machine.shown == Health::Up {
+            machine.since = now;
+            let endpoint = entry
+                .addresses
+                .iter()
+                .find(|address| address.key == machine.active)
+                .map(|w| w.target.endpoint);
             let (what, detail) = if drain {
                 (EventKind::Draining, DRAINED_HERE)
             } else {
                 (EventKind::Back, "no longer drained here")
             };
-            self.ledger.tell(what, holder, endpoint, detail);
+            self.log.tell(what, machine, endpoint, detail);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! One machine holds an id, as a rule, over any of its ways. Two do while clones of one card
 //! answer at once; then each is a [`Machine`] with a way of its own. An id that nobody has proved
-//! to hold yet is a candidate: it has one holder that is not `proven`.
+//! to hold yet is a candidate: it has one machine that is not `proven`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,9 +25,9 @@ const CANDIDATE_FOR: Duration = Duration::from_secs(60);
 /// own link was noticed meanwhile (mDNS withdraws all nodes then).
 const BELIEVED_AFTER: Duration = Duration::from_secs(3);
 
-/// What a claim needs of the table to take something in.
+/// What a entry needs of the table to take something in.
 pub(super) struct Context<'a> {
-    pub(super) ledger: &'a mut EventLog,
+    pub(super) log: &'a mut EventLog,
     pub(super) limits: &'a Thresholds,
     /// Whether the table has room for one more node.
     pub(super) room: bool,
@@ -52,9 +52,9 @@ pub(super) struct Entry {
     pub(super) label: String,
     /// When it was first proposed.
     pub(super) added: Duration,
-    pub(super) ways: Vec<Address>,
+    pub(super) addresses: Vec<Address>,
     /// In the order in which they came: the first goes by the id itself. Empty: to be dropped.
-    pub(super) holders: Vec<Machine>,
+    pub(super) machines: Vec<Machine>,
     /// What was advertised under this id, by the start that it was said of.
     offers: Offers,
 }
@@ -74,62 +74,65 @@ impl Entry {
             source,
             label,
             added: now,
-            ways: Vec::new(),
-            holders: Vec::new(),
+            addresses: Vec::new(),
+            machines: Vec::new(),
             offers: Offers::default(),
         }
     }
 
     /// Whether nobody has proved to hold it yet.
     pub(super) fn is_candidate(&self) -> bool {
-        !self.holders.iter().any(|holder| holder.proven)
+        !self.machines.iter().any(|machine| machine.proven)
     }
 
-    pub(super) fn way(&self, key: u64) -> Option<&Address> {
-        self.ways.iter().find(|way| way.key == key)
+    pub(super) fn address(&self, key: u64) -> Option<&Address> {
+        self.addresses.iter().find(|address| address.key == key)
     }
 
-    pub(super) fn way_mut(&mut self, key: u64) -> Option<&mut Address> {
-        self.ways.iter_mut().find(|way| way.key == key)
+    pub(super) fn address_mut(&mut self, key: u64) -> Option<&mut Address> {
+        self.addresses.iter_mut().find(|address| address.key == key)
     }
 
     /// Whether a proven node is reached by this way now.
     pub(super) fn is_active(&self, key: u64) -> bool {
-        self.holders.iter().any(|holder| holder.proven && holder.active == key)
+        self.machines.iter().any(|machine| machine.proven && machine.active == key)
     }
 
     /// Where this id answers now, so that nobody else can be there. A foreign device holds an
     /// address only as long as it is advertised there.
     pub(super) fn answering(&self) -> impl Iterator<Item = SocketAddr> {
-        let held =
-            |way: &&Address| way.health().answers() && (!self.foreign || way.instance.is_some());
-        self.ways.iter().filter(held).map(|way| way.target.endpoint)
+        let held = |address: &&Address| {
+            address.health().answers() && (!self.foreign || address.instance.is_some())
+        };
+        self.addresses.iter().filter(held).map(|address| address.target.endpoint)
     }
 
     /// Gives up these ways: somebody else answers there. A node that was reached by one goes on by
     /// another that has answered, if there is one.
     pub(super) fn give_up(&mut self, keys: &[u64], cx: &mut Context<'_>) {
-        let (lost, kept) = std::mem::take(&mut self.ways)
+        let (lost, kept) = std::mem::take(&mut self.addresses)
             .into_iter()
-            .partition::<Vec<Address>, _>(|way| keys.contains(&way.key));
-        self.ways = kept;
-        for at in 0..self.holders.len() {
-            let Machine { active, boot, proven, .. } = self.holders[at];
-            let known = self.ways.iter().filter(|way| way.is_of(boot));
-            let best = known.max_by_key(|way| way.merit()).map(|way| way.key);
+            .partition::<Vec<Address>, _>(|address| keys.contains(&address.key));
+        self.addresses = kept;
+        for at in 0..self.machines.len() {
+            let Machine { active, boot, proven, .. } = self.machines[at];
+            let known = self.addresses.iter().filter(|address| address.is_of(boot));
+            let best = known.max_by_key(|address| address.merit()).map(|address| address.key);
             if let Some(key) = best.filter(|_| proven && keys.contains(&active)) {
                 self.hand_over(at, key, boot, cx);
             }
         }
-        self.holders.retain(|holder| {
-            let Some(way) = lost.iter().find(|way| way.key == holder.active) else { return true };
-            if holder.proven {
+        self.machines.retain(|machine| {
+            let Some(address) = lost.iter().find(|address| address.key == machine.active) else {
+                return true;
+            };
+            if machine.proven {
                 let detail = "another node answers there now";
-                cx.ledger.tell(EventKind::Forgotten, holder, Some(way.target.endpoint), detail);
+                cx.log.tell(EventKind::Forgotten, machine, Some(address.target.endpoint), detail);
             }
             false
         });
-        cx.ledger.changed = true;
+        cx.log.changed = true;
         self.settle(cx);
     }
 
@@ -138,42 +141,43 @@ impl Entry {
     pub(super) fn sighted(&mut self, sighting: &Sighting, cx: &mut Context<'_>) {
         let targets: Vec<Target> = targets(sighting, self.foreign);
         for target in &targets {
-            let known = self.ways.iter().position(|way| way.target == *target);
+            let known = self.addresses.iter().position(|address| address.target == *target);
             let Some(at) = known.or_else(|| self.admit(target, cx)) else { continue };
-            let way = &mut self.ways[at];
-            way.hostname = hostname(sighting);
+            let address = &mut self.addresses[at];
+            address.hostname = hostname(sighting);
             // Whoever advertised it first is who may withdraw it.
-            way.instance.get_or_insert_with(|| sighting.instance.clone());
-            let (key, boot) = (way.key, way.answer.map(|answer| answer.boot));
-            if !way.health().answers() {
-                way.ask(cx.now);
+            address.instance.get_or_insert_with(|| sighting.instance.clone());
+            let (key, boot) = (address.key, address.answer.map(|answer| answer.boot));
+            if !address.health().answers() {
+                address.ask(cx.now);
             }
-            for holder in self.holders.iter_mut().filter(|h| h.is_reached_by(key, boot)) {
-                holder.farewell = None;
+            for machine in self.machines.iter_mut().filter(|h| h.is_reached_by(key, boot)) {
+                machine.goodbye = None;
             }
         }
-        for way in &mut self.ways {
-            let ours = way.instance.as_deref() == Some(sighting.instance.as_str());
-            if ours && !targets.contains(&way.target) {
-                way.instance = None;
-                way.ask(cx.now);
+        for address in &mut self.addresses {
+            let ours = address.instance.as_deref() == Some(sighting.instance.as_str());
+            if ours && !targets.contains(&address.target) {
+                address.instance = None;
+                address.ask(cx.now);
             }
         }
         let Advertisement { boot, offer, .. } = &sighting.advertisement;
-        self.offers.heard(*boot, offer, &self.holders);
+        self.offers.heard(*boot, offer, &self.machines);
         self.drop_unproven_absent();
         self.settle(cx);
     }
 
     /// Makes room for a new way, if there is any to make, and enters it; says where.
     fn admit(&mut self, target: &Target, cx: &mut Context<'_>) -> Option<usize> {
-        if self.ways.len() >= ENDPOINTS_MAX {
-            let idle = |way: &Address| way.may_be_replaced() && !self.is_active(way.key);
-            let oldest = self.ways.iter().position(idle)?;
-            self.ways.remove(oldest);
+        if self.addresses.len() >= ENDPOINTS_MAX {
+            let idle =
+                |address: &Address| address.may_be_replaced() && !self.is_active(address.key);
+            let oldest = self.addresses.iter().position(idle)?;
+            self.addresses.remove(oldest);
         }
-        self.ways.push(Address::new(cx.ledger.number(), target.clone(), cx.now));
-        Some(self.ways.len() - 1)
+        self.addresses.push(Address::new(cx.log.number(), target.clone(), cx.now));
+        Some(self.addresses.len() - 1)
     }
 
     /// A source's word: it no longer hears of this instance. Asks the node itself. True if a
@@ -185,22 +189,23 @@ impl Entry {
         cx: &mut Context<'_>,
     ) -> bool {
         let mut meant = false;
-        for at in 0..self.ways.len() {
-            if self.ways[at].instance.as_deref() != Some(instance) {
+        for at in 0..self.addresses.len() {
+            if self.addresses[at].instance.as_deref() != Some(instance) {
                 continue;
             }
-            self.ways[at].instance = None;
-            self.ways[at].ask(cx.now);
-            let (key, boot) = (self.ways[at].key, self.ways[at].answer.map(|answer| answer.boot));
-            for holder in &mut self.holders {
-                if !holder.proven || !holder.is_reached_by(key, boot) {
+            self.addresses[at].instance = None;
+            self.addresses[at].ask(cx.now);
+            let (key, boot) =
+                (self.addresses[at].key, self.addresses[at].answer.map(|answer| answer.boot));
+            for machine in &mut self.machines {
+                if !machine.proven || !machine.is_reached_by(key, boot) {
                     continue;
                 }
                 meant = true;
                 // One that was already gone has only expired: that is no goodbye.
-                if holder.shown.answers() {
-                    holder.farewell = Some(Goodbye { at: cx.now, doubted });
-                    cx.ledger.changed = true;
+                if machine.shown.answers() {
+                    machine.goodbye = Some(Goodbye { at: cx.now, doubted });
+                    cx.log.changed = true;
                 }
             }
         }
@@ -210,10 +215,11 @@ impl Entry {
     }
 
     fn drop_unproven_absent(&mut self) {
-        let holders = &self.holders;
-        self.ways.retain(|way| {
-            let active = holders.iter().any(|holder| holder.proven && holder.active == way.key);
-            way.instance.is_some() || way.answer.is_some() || active
+        let machines = &self.machines;
+        self.addresses.retain(|address| {
+            let active =
+                machines.iter().any(|machine| machine.proven && machine.active == address.key);
+            address.instance.is_some() || address.answer.is_some() || active
         });
     }
 
@@ -227,24 +233,24 @@ impl Entry {
     ) {
         let active = self.is_active(key);
         let (id, foreign) = (self.id.clone(), self.foreign);
-        let Some(way) = self.way_mut(key) else { return };
-        if asked < way.record.since() {
+        let Some(address) = self.address_mut(key) else { return };
+        if asked < address.record.since() {
             // It says how it was before what is known now.
-            way.plan(active, cx.limits, cx.now);
-            return way.ask(cx.now);
+            address.plan(active, cx.limits, cx.now);
+            return address.ask(cx.now);
         }
-        let verdict = judge(result, way.target.asked(), &id, foreign);
-        let before = (way.why.clone(), way.last_resort);
-        way.ended(&verdict, asked, cx.limits, cx.now);
+        let verdict = judge(result, address.target.asked(), &id, foreign);
+        let before = (address.why.clone(), address.last_resort);
+        address.ended(&verdict, asked, cx.limits, cx.now);
         // Told when a second try has failed too: a node that just starts may refuse the first.
-        let faulty = way.answer.is_none() && way.record.failed() == 2;
-        let endpoint = way.target.endpoint;
-        cx.ledger.changed |= before != (way.why.clone(), way.last_resort);
+        let faulty = address.answer.is_none() && address.record.failed() == 2;
+        let endpoint = address.target.endpoint;
+        cx.log.changed |= before != (address.why.clone(), address.last_resort);
         if faulty || (verdict.stranger && !active) {
-            cx.ledger.fault(self.label.clone(), endpoint, &verdict.why, cx.now);
+            cx.log.fault(self.label.clone(), endpoint, &verdict.why, cx.now);
         }
         if verdict.stranger && !active {
-            self.ways.retain(|way| way.key != key);
+            self.addresses.retain(|address| address.key != key);
         } else if let Some(proof) = verdict.proof {
             self.seat(key, &proof, cx);
             self.hear(&proof, verdict.outcome, asked, cx);
@@ -253,8 +259,8 @@ impl Entry {
         }
         self.settle(cx);
         let active = self.is_active(key);
-        if let Some(way) = self.way_mut(key) {
-            way.plan(active, cx.limits, cx.now);
+        if let Some(address) = self.address_mut(key) {
+            address.plan(active, cx.limits, cx.now);
         }
     }
 
@@ -262,34 +268,34 @@ impl Entry {
     pub(super) fn observed(&mut self, key: u64, outcome: Outcome, cx: &mut Context<'_>) {
         // A foreign device may take longer to answer a probe than a request may be made to wait.
         let foreign = self.foreign;
-        let Some(way) = self.way_mut(key) else { return };
+        let Some(address) = self.address_mut(key) else { return };
         let moves = match outcome {
             Outcome::Answered | Outcome::Erring => {
-                if way.health() == Health::Suspect {
-                    way.ask(cx.now);
+                if address.health() == Health::Suspect {
+                    address.ask(cx.now);
                 }
-                way.record.record(outcome, cx.limits, cx.now);
+                address.record.record(outcome, cx.limits, cx.now);
                 return;
             }
-            Outcome::Draining => way.health() != Health::Draining,
-            // What is laid over it is decided already: see `standing`.
+            Outcome::Draining => address.health() != Health::Draining,
+            // What is laid over it is decided already: see `outlier`.
             Outcome::Breaking => false,
-            Outcome::Refused => way.health().answers(),
+            Outcome::Refused => address.health().answers(),
             Outcome::Silent if !foreign => {
-                way.record.doubt();
+                address.record.doubt();
                 false
             }
             _ => false,
         };
-        way.ask(cx.now);
+        address.ask(cx.now);
         if moves {
             let draining = outcome == Outcome::Draining;
-            way.record.record(outcome, cx.limits, cx.now);
-            way.last_resort = draining;
-            way.why = if draining {
+            address.record.record(outcome, cx.limits, cx.now);
+            address.last_resort = draining;
+            address.why = if draining {
                 "says that it is draining".to_owned()
             } else {
-                format!("connection refused on {}", way.target.endpoint)
+                format!("connection refused on {}", address.target.endpoint)
             };
             self.ask_stand_bys(key, cx.now);
             self.settle(cx);
@@ -298,11 +304,11 @@ impl Entry {
 
     /// Time has passed: trials, growing shares and ejections that are over.
     pub(super) fn advance(&mut self, cx: &mut Context<'_>) {
-        for holder in &mut self.holders {
-            let way = self.ways.iter().find(|way| way.key == holder.active);
-            let proved = way.is_some_and(|way| way.record.good() >= cx.limits.rise);
-            let usable = cx.usable(&holder.offer);
-            cx.ledger.changed |= holder.standing.advance(holder.shown, proved, usable, cx.now);
+        for machine in &mut self.machines {
+            let address = self.addresses.iter().find(|address| address.key == machine.active);
+            let proved = address.is_some_and(|address| address.record.good() >= cx.limits.rise);
+            let usable = cx.usable(&machine.offer);
+            cx.log.changed |= machine.outlier.advance(machine.shown, proved, usable, cx.now);
         }
         self.settle(cx);
     }
@@ -310,84 +316,88 @@ impl Entry {
     /// Asks the other ways that have answered once. Not those in use by a clone, which would ask
     /// this one in turn.
     pub(super) fn ask_stand_bys(&mut self, key: u64, now: Duration) {
-        let holders = &self.holders;
-        let stand_by = |way: &&mut Address| {
-            let used = holders.iter().any(|holder| holder.active == way.key);
-            way.key != key && way.answer.is_some() && !used
+        let machines = &self.machines;
+        let stand_by = |address: &&mut Address| {
+            let used = machines.iter().any(|machine| machine.active == address.key);
+            address.key != key && address.answer.is_some() && !used
         };
-        self.ways.iter_mut().filter(stand_by).for_each(|way| way.ask(now));
+        self.addresses.iter_mut().filter(stand_by).for_each(|address| address.ask(now));
     }
 
-    /// Brings the holders in line with their ways: who has lost its way takes a stand-by, and what
+    /// Brings the machines in line with their ways: who has lost its way takes a stand-by, and what
     /// changed is told.
     pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
-        if self.holders.is_empty() && !self.ways.is_empty() {
+        if self.machines.is_empty() && !self.addresses.is_empty() {
             let name = self.candidate_name();
-            self.holders.push(Machine::new(name, self.ways[0].key, cx));
+            self.machines.push(Machine::new(name, self.addresses[0].key, cx));
         }
-        for at in 0..self.holders.len() {
-            if let Some(key) = self.replacement(&self.holders[at]) {
-                let boot = self.holders[at].boot;
+        for at in 0..self.machines.len() {
+            if let Some(key) = self.replacement(&self.machines[at]) {
+                let boot = self.machines[at].boot;
                 self.hand_over(at, key, boot, cx);
             }
         }
-        for holder in &mut self.holders {
-            let offer = self.offers.of(holder).filter(|offer| **offer != holder.offer);
+        for machine in &mut self.machines {
+            let offer = self.offers.of(machine).filter(|offer| **offer != machine.offer);
             if let Some(offer) = offer {
-                holder.offer = Arc::clone(offer);
-                cx.ledger.changed = true;
+                machine.offer = Arc::clone(offer);
+                cx.log.changed = true;
             }
         }
-        let (ways, foreign) = (&self.ways, self.foreign);
-        let unheld = |way: &Address, holders: &[Machine]| {
-            !holders.iter().any(|h| h.is_reached_by(way.key, way.answer.map(|a| a.boot)))
+        let (addresses, foreign) = (&self.addresses, self.foreign);
+        let unheld = |address: &Address, machines: &[Machine]| {
+            !machines.iter().any(|h| h.is_reached_by(address.key, address.answer.map(|a| a.boot)))
         };
-        let free = ways.iter().any(|way| way.instance.is_some() && unheld(way, &self.holders));
-        self.holders.retain_mut(|holder| holder.refresh(ways, free, foreign, cx));
+        let free = addresses
+            .iter()
+            .any(|address| address.instance.is_some() && unheld(address, &self.machines));
+        self.machines.retain_mut(|machine| machine.refresh(addresses, free, foreign, cx));
     }
 
     /// Drops what has had its time.
     pub(super) fn tidy(&mut self, cx: &mut Context<'_>) {
         let mut gone = Vec::new();
-        self.holders.retain(|holder| {
-            let Some(what) = parting(holder, cx.now) else { return true };
-            gone.push((holder.active, holder.boot));
-            cx.ledger.tell(what, holder, None, "");
-            cx.ledger.changed = true;
+        self.machines.retain(|machine| {
+            let Some(what) = parting(machine, cx.now) else { return true };
+            gone.push((machine.active, machine.boot));
+            cx.log.tell(what, machine, None, "");
+            cx.log.changed = true;
             false
         });
-        let holders = &self.holders;
-        self.ways.retain(|way| {
-            let left = gone.iter().any(|(key, boot)| way.key == *key || way.is_of(*boot));
-            let active = holders.iter().any(|h| h.proven && h.active == way.key);
-            let known =
-                way.instance.is_some() && holders.iter().any(|h| h.proven && way.is_of(h.boot));
-            let silent = !way.health().answers() && cx.now >= way.record.since() + CANDIDATE_FOR;
+        let machines = &self.machines;
+        self.addresses.retain(|address| {
+            let left = gone.iter().any(|(key, boot)| address.key == *key || address.is_of(*boot));
+            let active = machines.iter().any(|h| h.proven && h.active == address.key);
+            let known = address.instance.is_some()
+                && machines.iter().any(|h| h.proven && address.is_of(h.boot));
+            let silent =
+                !address.health().answers() && cx.now >= address.record.since() + CANDIDATE_FOR;
             let stale = silent && !known;
-            active || !(stale || (left && way.instance.is_none()))
+            active || !(stale || (left && address.instance.is_none()))
         });
-        if !gone.is_empty() || self.holders.iter().any(|h| self.way(h.active).is_none()) {
+        if !gone.is_empty() || self.machines.iter().any(|h| self.address(h.active).is_none()) {
             self.settle(cx);
         }
     }
 
     fn candidate_name(&self) -> String {
-        match self.ways.first().filter(|_| !self.foreign) {
-            Some(way) => super::names::suffixed(&way.hostname, self.id.short()),
+        match self.addresses.first().filter(|_| !self.foreign) {
+            Some(address) => super::names::suffixed(&address.hostname, self.id.short()),
             None => self.label.clone(),
         }
     }
 }
 
 /// Whether a node leaves the list now, and how that is to be called.
-fn parting(holder: &Machine, now: Duration) -> Option<EventKind> {
-    if !holder.proven || holder.shown.answers() {
+fn parting(machine: &Machine, now: Duration) -> Option<EventKind> {
+    if !machine.proven || machine.shown.answers() {
         return None;
     }
-    let believed = |farewell: &Goodbye| !farewell.doubted && now >= farewell.at + BELIEVED_AFTER;
-    let left = holder.has_taken_leave() || holder.farewell.as_ref().is_some_and(believed);
-    let absent = !holder.advertised && now >= holder.since.max(holder.absent_since) + FORGET_AFTER;
-    match (holder.shown, left, absent) {
+    let believed = |goodbye: &Goodbye| !goodbye.doubted && now >= goodbye.at + BELIEVED_AFTER;
+    let left = machine.has_taken_leave() || machine.goodbye.as_ref().is_some_and(believed);
+    let absent =
+        !machine.advertised && now >= machine.since.max(machine.absent_since) + FORGET_AFTER;
+    match (machine.shown, left, absent) {
         (Health::Down, true, _) => Some(EventKind::Left),
         (_, _, true) => Some(EventKind::Forgotten),
         _ => None,

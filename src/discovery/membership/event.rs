@@ -173,12 +173,12 @@ impl EventLog {
     pub(super) fn tell(
         &mut self,
         what: EventKind,
-        holder: &Machine,
+        machine: &Machine,
         endpoint: Option<SocketAddr>,
         detail: impl Into<String>,
     ) {
-        let (node, detail) = (holder.known_as().to_owned(), detail.into());
-        self.wait(Some(holder.born), Event { what, node, endpoint, detail });
+        let (node, detail) = (machine.known_as().to_owned(), detail.into());
+        self.wait(Some(machine.born), Event { what, node, endpoint, detail });
     }
 
     fn wait(&mut self, born: Option<u64>, event: Event) {
@@ -252,12 +252,12 @@ mod tests {
 
     #[test]
     fn a_flood_of_refusals_becomes_a_few_lines() {
-        let mut ledger = EventLog::default();
+        let mut log = EventLog::default();
         for n in 0..5000_u64 {
-            ledger.refuse(format!("rogue-{n}"), "too many", Duration::from_millis(n));
-            ledger.refuse("again".into(), "too many", Duration::from_millis(n));
+            log.refuse(format!("rogue-{n}"), "too many", Duration::from_millis(n));
+            log.refuse("again".into(), "too many", Duration::from_millis(n));
         }
-        let told = ledger.take(&BTreeMap::new());
+        let told = log.take(&BTreeMap::new());
         assert!(told.len() <= 20, "{}", told.len());
         assert_eq!(told.iter().filter(|event| event.node == "again").count(), 1);
     }

@@ -60,7 +60,7 @@ pub(super) struct Machine {
     pub(super) advertised: bool,
     /// Since when it is not advertised, if it is not.
     pub(super) absent_since: Duration,
-    pub(super) farewell: Option<Goodbye>,
+    pub(super) goodbye: Option<Goodbye>,
     /// Its last word was that it is draining.
     pub(super) drained: bool,
     /// Somebody on this machine has drained it; written where ids are given.
@@ -68,19 +68,19 @@ pub(super) struct Machine {
     /// The epoch it had by a way that answered nothing when it was left.
     pub(super) left_silent: Option<u64>,
     /// What requests have shown of it.
-    pub(super) standing: Outlier,
+    pub(super) outlier: Outlier,
 }
 
 impl Machine {
-    /// A holder that has not proved itself.
+    /// A machine that has not proved itself.
     pub(super) fn new(wanted: String, active: u64, cx: &mut Context<'_>) -> Self {
-        cx.ledger.changed = true;
+        cx.log.changed = true;
         Self {
             proven: false,
             boot: None,
             active,
-            epoch: cx.ledger.number(),
-            born: cx.ledger.number(),
+            epoch: cx.log.number(),
+            born: cx.log.number(),
             wanted,
             name: None,
             counters: Arc::default(),
@@ -91,11 +91,11 @@ impl Machine {
             since: cx.now,
             advertised: true,
             absent_since: cx.now,
-            farewell: None,
+            goodbye: None,
             drained: false,
             drained_here: false,
             left_silent: None,
-            standing: Outlier::default(),
+            outlier: Outlier::default(),
         }
     }
 
@@ -118,51 +118,53 @@ impl Machine {
     pub(super) fn renew(&mut self, boot: Option<Boot>, active: u64, cx: &mut Context<'_>) {
         if !self.proven {
             self.proven = true;
-            self.born = cx.ledger.number();
+            self.born = cx.log.number();
         }
         if self.boot != boot {
-            self.standing.restarted(self.drained);
+            self.outlier.restarted(self.drained);
             self.counters.errors.store(0, Ordering::Relaxed);
             self.drained = false;
             // It was the goodbye of the start before.
-            self.farewell = None;
+            self.goodbye = None;
         }
         self.boot = boot;
         self.active = active;
-        self.epoch = cx.ledger.number();
-        cx.ledger.changed = true;
+        self.epoch = cx.log.number();
+        cx.log.changed = true;
     }
 
     /// Takes over what its way says, and tells of a change. False if it has no way left.
     pub(super) fn refresh(
         &mut self,
-        ways: &[Address],
+        addresses: &[Address],
         free: bool,
         foreign: bool,
         cx: &mut Context<'_>,
     ) -> bool {
-        let Some(way) = ways.iter().find(|way| way.key == self.active) else {
-            cx.ledger.changed = true;
-            let Some(first) = ways.first().filter(|_| !self.proven) else { return false };
+        let Some(address) = addresses.iter().find(|address| address.key == self.active) else {
+            cx.log.changed = true;
+            let Some(first) = addresses.first().filter(|_| !self.proven) else { return false };
             self.active = first.key;
-            self.epoch = cx.ledger.number();
+            self.epoch = cx.log.number();
             return true;
         };
-        let leads_here = |way: &Address| self.is_reached_by(way.key, way.answer.map(|a| a.boot));
-        let advertised = free || ways.iter().any(|way| way.instance.is_some() && leads_here(way));
+        let leads_here =
+            |address: &Address| self.is_reached_by(address.key, address.answer.map(|a| a.boot));
+        let advertised = free
+            || addresses.iter().any(|address| address.instance.is_some() && leads_here(address));
         if advertised != self.advertised {
             self.advertised = advertised;
             self.absent_since = cx.now;
-            cx.ledger.changed = true;
+            cx.log.changed = true;
         }
-        let health = self.standing.over(way.health());
+        let health = self.outlier.over(address.health());
         if self.proven && health != self.shown {
             let usable = cx.usable(&self.offer);
-            self.standing.turned(self.shown, health, usable, cx.now);
-            self.tell(health, way, foreign, cx);
+            self.outlier.turned(self.shown, health, usable, cx.now);
+            self.tell(health, address, foreign, cx);
             self.shown = health;
             self.since = cx.now;
-            cx.ledger.changed = true;
+            cx.log.changed = true;
             if !health.answers() {
                 // Nobody knows how the board of a node is that says nothing.
                 *self.pi.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -174,30 +176,30 @@ impl Machine {
     /// Takes in how its board is. A board that is held back gets a smaller share, at once: its clients
     /// would wait for it. A trouble is told when it begins and when it ends, a flickering one seldom.
     pub(super) fn hear_of_its_board(&mut self, pi: Option<&Pi>, cx: &mut Context<'_>) {
-        cx.ledger.changed |= self.standing.runs_at(pi.map_or(4, Pi::quarters));
+        cx.log.changed |= self.outlier.runs_at(pi.map_or(4, Pi::quarters));
         let trouble = pi.and_then(Pi::trouble);
         let (told, at) = self.trouble;
         if told != trouble.is_some() && at.is_none_or(|at| cx.now >= at + TROUBLE_TOLD_EVERY) {
             self.trouble = (!told, Some(cx.now));
             let what = if told { EventKind::BoardWell } else { EventKind::BoardTrouble };
-            cx.ledger.tell(what, self, None, trouble.unwrap_or_default());
+            cx.log.tell(what, self, None, trouble.unwrap_or_default());
         }
         *self.pi.lock().unwrap_or_else(PoisonError::into_inner) = pi.cloned();
     }
 
     /// Why it is what it is, as a sentence for people.
-    pub(super) fn why(&self, way: &Address) -> String {
-        self.standing.why(self.standing.over(way.health())).unwrap_or_else(|| way.why.clone())
+    pub(super) fn why(&self, address: &Address) -> String {
+        self.outlier.why(self.outlier.over(address.health())).unwrap_or_else(|| address.why.clone())
     }
 
     /// What is shown of it: its health, and why. Who is drained here but would serve is draining.
-    pub(super) fn said(&self, way: &Address) -> (Health, String) {
-        let why = match (self.shown, self.farewell) {
+    pub(super) fn said(&self, address: &Address) -> (Health, String) {
+        let why = match (self.shown, self.goodbye) {
             (Health::Up, _) if self.drained_here => {
                 return (Health::Draining, DRAINED_HERE.to_owned());
             }
             (Health::Draining, Some(_)) => "said goodbye and is draining".to_owned(),
-            _ => self.why(way),
+            _ => self.why(address),
         };
         let why = if self.drained_here { format!("{why}; {DRAINED_HERE}") } else { why };
         (self.shown, why)
@@ -205,26 +207,26 @@ impl Machine {
 
     /// Whether it has a share of the requests.
     pub(super) fn has_share(&self) -> bool {
-        !self.drained_here && self.standing.has_share(self.shown)
+        !self.drained_here && self.outlier.has_share(self.shown)
     }
 
-    fn tell(&self, health: Health, way: &Address, foreign: bool, cx: &mut Context<'_>) {
+    fn tell(&self, health: Health, address: &Address, foreign: bool, cx: &mut Context<'_>) {
         let what = match (self.shown, health) {
             // It leaves as it said it would.
             (_, Health::Down) if self.has_taken_leave() => return,
             (Health::Starting, _) => EventKind::Joined,
             (_, Health::Up) => EventKind::Back,
             (_, Health::Draining) => EventKind::Draining,
-            (_, Health::Ejected) => EventKind::Ejected(self.standing.ejection(way.health())),
+            (_, Health::Ejected) => EventKind::Ejected(self.outlier.ejection(address.health())),
             (_, Health::Suspect) => EventKind::Suspected,
             (_, Health::Starting | Health::Down) => EventKind::Lost,
         };
-        let why = self.why(way);
+        let why = self.why(address);
         let detail = match (what, health) {
             (EventKind::Joined, Health::Up) if foreign => "without picluster",
             (EventKind::Joined | EventKind::Back, Health::Up) => "",
             _ => &why,
         };
-        cx.ledger.tell(what, self, Some(way.target.endpoint), detail);
+        cx.log.tell(what, self, Some(address.target.endpoint), detail);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::machine::Machine;
 use crate::cluster::node::{Boot, Offer};
 
-/// The starts of one id of which an offer is kept, those of its holders aside.
+/// The starts of one id of which an offer is kept, those of its machines aside.
 const OFFERS_MAX: usize = 4;
 
 /// Offers, the newest last.
@@ -16,8 +16,8 @@ pub(super) struct Offers(Vec<(Option<Boot>, Arc<Offer>)>);
 
 impl Offers {
     /// A source's word of a start.
-    pub(super) fn heard(&mut self, boot: Option<Boot>, offer: &Arc<Offer>, holders: &[Machine]) {
-        let held = |boot: Option<Boot>| holders.iter().any(|h| h.proven && h.boot == boot);
+    pub(super) fn heard(&mut self, boot: Option<Boot>, offer: &Arc<Offer>, machines: &[Machine]) {
+        let held = |boot: Option<Boot>| machines.iter().any(|h| h.proven && h.boot == boot);
         match self.0.iter_mut().find(|(of, _)| *of == boot) {
             Some((of, known)) => {
                 let settled = of.is_some() && held(*of);
@@ -36,11 +36,11 @@ impl Offers {
         }
     }
 
-    /// What a holder offers: what was said of its start, or of none. Before it has proved itself, what
+    /// What a machine offers: what was said of its start, or of none. Before it has proved itself, what
     /// was said last.
-    pub(super) fn of(&self, holder: &Machine) -> Option<&Arc<Offer>> {
+    pub(super) fn of(&self, machine: &Machine) -> Option<&Arc<Offer>> {
         let of = |boot| self.0.iter().find(|(of, _)| *of == boot);
-        let last = self.0.last().filter(|_| !holder.proven);
-        last.or_else(|| of(holder.boot)).or_else(|| of(None)).map(|(_, offer)| offer)
+        let last = self.0.last().filter(|_| !machine.proven);
+        last.or_else(|| of(machine.boot)).or_else(|| of(None)).map(|(_, offer)| offer)
     }
 }

@@ -42,7 +42,7 @@ const TRIAL_OUT_MAX: Duration = Duration::from_secs(30);
 pub(super) struct Outlier {
     /// It has been up, and did not take leave since: coming back is not joining.
     served: bool,
-    course: Ramp,
+    ramp: Ramp,
     ejected: Option<Ejected>,
     /// Ejections for errors that are not forgiven yet, and when the last one ended.
     ejections: u32,
@@ -79,10 +79,10 @@ struct Ejected {
 
 impl Outlier {
     /// The node's health where its address has this one.
-    pub(super) fn over(&self, way: Health) -> Health {
-        match (way, &self.ejected) {
+    pub(super) fn over(&self, address: Health) -> Health {
+        match (address, &self.ejected) {
             (Health::Up | Health::Suspect, Some(_)) => Health::Ejected,
-            _ => way,
+            _ => address,
         }
     }
 
@@ -92,15 +92,15 @@ impl Outlier {
     }
 
     /// Why it is ejected, where its address has this health: that refuses, unless it answers.
-    pub(super) fn ejection(&self, way: Health) -> Ejection {
-        match (way, &self.ejected) {
+    pub(super) fn ejection(&self, address: Health) -> Ejection {
+        match (address, &self.ejected) {
             (Health::Up | Health::Suspect, Some(out)) => out.cause,
             _ => Ejection::Refused,
         }
     }
 
     pub(super) fn share(&self, shown: Health) -> Share {
-        match &self.course {
+        match &self.ramp {
             Ramp::Trial { taken, .. } if shown == Health::Up => Share::Trial(Arc::clone(taken)),
             Ramp::Slow { quarters, .. } if shown == Health::Up => {
                 Share::Quarters((*quarters).min(4 - self.lacking))
@@ -117,7 +117,7 @@ impl Outlier {
 
     /// A sentence for people, if there is more to say than what probes say.
     pub(super) fn why(&self, shown: Health) -> Option<String> {
-        let why = match (shown, &self.course, &self.ejected) {
+        let why = match (shown, &self.ramp, &self.ejected) {
             (Health::Ejected, _, Some(out)) => out.why.clone(),
             (Health::Up, Ramp::Trial { .. }, _) => {
                 "answers again; gets one request at a time until one is answered".to_owned()
@@ -143,17 +143,17 @@ impl Outlier {
             (Health::Suspect, Health::Up) if self.share(to).is_trial() => {}
             (Health::Suspect, Health::Up) => self.start_slowly(usable, now),
             (Health::Ejected | Health::Down, Health::Up) if self.served => {
-                self.course = Ramp::Trial { taken: Arc::default(), until: now + TRIAL_FOR };
+                self.ramp = Ramp::Trial { taken: Arc::default(), until: now + TRIAL_FOR };
             }
             (_, Health::Suspect) => {}
-            _ => self.course = Ramp::Whole,
+            _ => self.ramp = Ramp::Whole,
         }
         self.served |= to == Health::Up;
     }
 
     /// A node that carried all requests alone a moment ago, or does so now, needs no slow start.
     fn start_slowly(&mut self, usable: usize, now: Duration) {
-        self.course = if usable == 0 {
+        self.ramp = if usable == 0 {
             Ramp::Whole
         } else {
             Ramp::Slow { quarters: 1, next: beat(now + SLOW_START / 3) }
@@ -221,13 +221,13 @@ impl Outlier {
 
     /// When time alone changes something.
     pub(super) fn next_step(&self, shown: Health) -> Option<Duration> {
-        let course = match &self.course {
+        let ramp = match &self.ramp {
             Ramp::Trial { until, .. } => Some(*until),
             Ramp::Slow { next, .. } => Some(*next),
             Ramp::Whole | Ramp::Untried => None,
         };
-        let course = course.filter(|_| shown == Health::Up);
-        [course, self.ejected.as_ref().map(|out| out.until)].into_iter().flatten().min()
+        let ramp = ramp.filter(|_| shown == Health::Up);
+        [ramp, self.ejected.as_ref().map(|out| out.until)].into_iter().flatten().min()
     }
 
     /// Time has passed. `proved`: probes have been good for long enough. True if that changes what is
@@ -243,13 +243,13 @@ impl Outlier {
         if shown != Health::Up {
             return false;
         }
-        match &mut self.course {
+        match &mut self.ramp {
             Ramp::Trial { taken, until } if *until <= now => {
                 if !proved || taken.load(Ordering::Relaxed) {
                     *until = now + TRIAL_AGAIN;
                     return false;
                 }
-                self.course = Ramp::Untried;
+                self.ramp = Ramp::Untried;
                 true
             }
             Ramp::Slow { quarters, next } if *next <= now => {
@@ -257,7 +257,7 @@ impl Outlier {
                 *next = beat(*next + SLOW_START / 3);
                 // It is counted itself.
                 if *quarters >= 4 || usable <= 1 {
-                    self.course = Ramp::Whole;
+                    self.ramp = Ramp::Whole;
                 }
                 true
             }

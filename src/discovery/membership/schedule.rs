@@ -26,9 +26,9 @@ enum Rank {
 }
 
 impl Rank {
-    fn of(claim: &Entry, way: &Address) -> Self {
-        let down = way.health() == Health::Down && !way.record.in_doubt();
-        match (claim.is_active(way.key), way.answer) {
+    fn of(entry: &Entry, address: &Address) -> Self {
+        let down = address.health() == Health::Down && !address.record.in_doubt();
+        match (entry.is_active(address.key), address.answer) {
             (true, _) if !down => Self::Serving,
             (true, _) | (false, Some(_)) => Self::Known,
             (false, None) => Self::Candidate,
@@ -68,7 +68,7 @@ impl Places {
 pub(super) struct Asked {
     pub(super) id: NodeId,
     /// The key of the way that was asked.
-    pub(super) way: u64,
+    pub(super) address: u64,
     pub(super) at: Duration,
     /// How long it may take.
     allowed: Duration,
@@ -109,24 +109,26 @@ impl Schedule {
     /// Puts the questions that are due and have a place.
     pub(super) fn start(
         &mut self,
-        claims: &mut BTreeMap<NodeId, Entry>,
+        entries: &mut BTreeMap<NodeId, Entry>,
         limits: &Thresholds,
         now: Duration,
         rng: &mut fastrand::Rng,
     ) -> Vec<Probe> {
         let mut places = self.places();
         let mut due = Vec::new();
-        for claim in claims.values() {
-            for way in claim.ways.iter().filter(|way| !way.in_flight && way.due <= now) {
-                let rank = Rank::of(claim, way);
+        for entry in entries.values() {
+            for address in
+                entry.addresses.iter().filter(|address| !address.in_flight && address.due <= now)
+            {
+                let rank = Rank::of(entry, address);
                 if !places.has(rank) {
                     continue;
                 }
                 // Candidates take turns, or a few that are always due would keep the rest from
                 // ever being asked; a known node's new address goes before new nodes.
-                let turn = way.asked().filter(|_| rank == Rank::Candidate);
-                let order = (rank, claim.is_candidate(), turn, way.due);
-                due.push((order, &claim.id, way.key));
+                let turn = address.asked().filter(|_| rank == Rank::Candidate);
+                let order = (rank, entry.is_candidate(), turn, address.due);
+                due.push((order, &entry.id, address.key));
             }
         }
         due.sort_unstable();
@@ -135,54 +137,54 @@ impl Schedule {
         let taken: Vec<_> = taken.map(|((rank, ..), id, key)| (rank, id.clone(), key)).collect();
         let mut probes = Vec::with_capacity(taken.len());
         for (rank, id, key) in taken {
-            let claim = claims.get_mut(&id).expect("listed a moment ago");
-            probes.extend(self.put(claim, key, rank, limits, now, rng));
+            let entry = entries.get_mut(&id).expect("listed a moment ago");
+            probes.extend(self.put(entry, key, rank, limits, now, rng));
         }
         probes
     }
 
     fn put(
         &mut self,
-        claim: &mut Entry,
+        entry: &mut Entry,
         key: u64,
         rank: Rank,
         limits: &Thresholds,
         now: Duration,
         rng: &mut fastrand::Rng,
     ) -> Option<Probe> {
-        let (id, foreign) = (claim.id.clone(), claim.foreign);
+        let (id, foreign) = (entry.id.clone(), entry.foreign);
         let timeout = if foreign { limits.timeout_foreign } else { limits.timeout };
-        let way = claim.way_mut(key)?;
-        way.started(now, 0.9 + 0.2 * rng.f64());
+        let address = entry.address_mut(key)?;
+        address.started(now, 0.9 + 0.2 * rng.f64());
         self.tickets += 1;
         let ticket = ProbeTicket(self.tickets);
         let allowed = timeout + SLACK;
         let give_up = now + allowed;
-        self.asked.insert(ticket, Asked { id, way: key, at: now, allowed, give_up, rank });
+        self.asked.insert(ticket, Asked { id, address: key, at: now, allowed, give_up, rank });
         Some(Probe {
             ticket,
-            endpoint: way.target.asked(),
-            also: way.target.elsewhere().filter(|_| way.health() != Health::Up),
-            path: way.target.path.clone(),
+            endpoint: address.target.asked(),
+            also: address.target.elsewhere().filter(|_| address.health() != Health::Up),
+            path: address.target.path.clone(),
             foreign,
             timeout,
-            fresh_connection: foreign || way.answer.is_none() || way.record.failed() > 0,
+            fresh_connection: foreign || address.answer.is_none() || address.record.failed() > 0,
         })
     }
 
     /// When a question is due that has a place, or one under way is given up.
     pub(super) fn next_wake(
         &self,
-        claims: &BTreeMap<NodeId, Entry>,
+        entries: &BTreeMap<NodeId, Entry>,
         now: Duration,
     ) -> Option<Duration> {
         let places = self.places();
         let mut soonest = self.asked.values().map(|asked| asked.give_up).min();
-        for claim in claims.values() {
-            for way in claim.ways.iter().filter(|way| !way.in_flight) {
-                let sooner = soonest.is_none_or(|soonest| way.due < soonest);
-                if sooner && places.has(Rank::of(claim, way)) {
-                    soonest = Some(way.due);
+        for entry in entries.values() {
+            for address in entry.addresses.iter().filter(|address| !address.in_flight) {
+                let sooner = soonest.is_none_or(|soonest| address.due < soonest);
+                if sooner && places.has(Rank::of(entry, address)) {
+                    soonest = Some(address.due);
                 }
             }
         }
