@@ -24,7 +24,7 @@ use crate::cluster::node::{Advertisement, NodeId, SERVICE};
 use crate::cluster::pool;
 use crate::discovery::Line;
 use crate::discovery::mdns::{Advert, Advertiser, Browser, Names, Trust};
-use crate::discovery::membership::{self, Membership};
+use crate::discovery::membership::Membership;
 use crate::os::identity::{self, Hardware, Role};
 use crate::os::listen;
 use crate::os::shutdown::Shutdown;
@@ -169,10 +169,7 @@ impl Lb {
         let advert = advert(&config, &id, hostname, admin_addr);
         let advertiser = Advertiser::with_names(&config.discovery, bound, vec![advert], names);
         let line = Line {
-            table: Membership::new(membership::Settings {
-                cluster: config.discovery.cluster.clone(),
-                thresholds: config.thresholds,
-            }),
+            table: Membership::new(config.discovery.cluster.clone(), config.thresholds),
             changes: from_sources,
             feedback: from_traffic,
             orders: from_people,

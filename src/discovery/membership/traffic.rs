@@ -1,112 +1,130 @@
-//! What requests say of nodes: what one alone decides, and what only a look at its peers does.
+//! Changes that the outcomes of requests make: to one machine by itself, and to a machine beside its
+//! peers.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use super::Membership;
-use super::entry::{Context, Entry};
+use super::context::Context;
+use super::entries::Entries;
+use super::entry::Entry;
 use super::event::Ejection;
 use super::machine::Machine;
+use super::ownership::settle;
 use crate::cluster::health::{Health, Outcome};
-use crate::cluster::node::{NodeId, Offer};
 
-impl Membership {
-    /// Takes traffic's word about the member of this epoch. A refused connection and a draining
-    /// answer count at once; anything else bad only asks for a probe at once, unless the node is on
-    /// trial. An answer ends a doubt and a trial; not every one has to be told.
-    pub fn observed(&mut self, epoch: u64, outcome: Outcome, now: Duration) {
-        let found = self.entries.iter().find_map(|(id, entry)| {
-            let at = entry.machines.iter().position(|machine| machine.epoch == epoch)?;
-            let machine = &entry.machines[at];
-            machine.proven.then(|| (id.clone(), at, machine))
-        });
-        let Some((id, at, machine)) = found else { return };
-        let wrong = matches!(outcome, Outcome::Erring | Outcome::Breaking);
-        let (alone, active) = (wrong && self.errs_alone(machine), machine.active);
-        self.with(&id, now, |entry, cx| {
-            entry.tried(at, outcome, alone, cx);
-            entry.observed(active, outcome, cx);
-        });
-    }
-
-    /// Whether a node may be ejected for what goes wrong with it. Not when half of its peers have just
-    /// done wrong too, because then it is the application; and never more than half of the nodes,
-    /// so never the last one. The nodes are those of its service.
-    fn errs_alone(&self, node: &Machine) -> bool {
-        let (mut peers, mut alike, mut out, mut all) = (0, 0, 0, 0);
-        let is_peer = |machine: &Machine| {
-            !machine.drained_here && machine.offer.service == node.offer.service
-        };
-        for machine in self.machines().filter(|machine| is_peer(machine)) {
-            let is_out = machine.outlier.is_out(machine.shown);
-            out += usize::from(is_out);
-            all += usize::from(is_out || machine.shown == Health::Up);
-            if machine.epoch != node.epoch && machine.has_share() {
-                peers += 1;
-                alike += usize::from(machine.counters.errors.load(Ordering::Relaxed) > 0);
-            }
+/// Whether requests go wrong at this node and not at its peers, so that it may be ejected for them.
+///
+/// They do not if the last request of half of its peers went wrong too, because then it is the
+/// application. Nor may more than half of the nodes be out, and so never the last one. Only nodes of
+/// its service count.
+pub(super) fn errs_alone(entries: &Entries, node: &Machine) -> bool {
+    let (mut peers, mut erring_peers, mut out, mut all) = (0, 0, 0, 0);
+    let is_of_service =
+        |machine: &Machine| !machine.drained_here && machine.offer.service == node.offer.service;
+    for machine in entries.machines().filter(|machine| is_of_service(machine)) {
+        let is_out = machine.outlier.is_out(machine.shown);
+        out += usize::from(is_out);
+        all += usize::from(is_out || machine.shown == Health::Up);
+        if machine.epoch != node.epoch && machine.has_share() {
+            peers += 1;
+            erring_peers += usize::from(machine.counters.errors.load(Ordering::Relaxed) > 0);
         }
-        alike * 2 < peers && (out + 1) * 2 <= all
     }
+    erring_peers * 2 < peers && (out + 1) * 2 <= all
+}
 
-    fn machines(&self) -> impl Iterator<Item = &Machine> {
-        self.entries.values().flat_map(|entry| &entry.machines).filter(|machine| machine.proven)
-    }
+/// Takes in the outcome of a request to the machine at this position. `errs_alone` is the answer of
+/// [`errs_alone`] for it.
+pub(super) fn observed(
+    entry: &mut Entry,
+    at: usize,
+    outcome: Outcome,
+    errs_alone: bool,
+    cx: &mut Context<'_>,
+) {
+    let active = entry.machines[at].active;
+    judge_machine(entry, at, outcome, errs_alone, cx);
+    judge_address(entry, active, outcome, cx);
+}
 
-    /// What the nodes offer that have a share of the requests.
-    pub(super) fn usable(&self) -> Vec<Arc<Offer>> {
-        let usable = self.machines().filter(|machine| machine.has_share());
-        usable.map(|machine| Arc::clone(&machine.offer)).collect()
-    }
-
-    /// When time alone changes what a node gets.
-    pub(super) fn next_step(&self) -> Option<Duration> {
-        self.machines().filter_map(|machine| machine.outlier.next_step(machine.shown)).min()
-    }
-
-    /// Time has passed.
-    pub(super) fn advance(&mut self, now: Duration) {
-        let due = |entry: &&Entry| {
-            let steps = entry.machines.iter().filter(|machine| machine.proven);
-            steps.filter_map(|h| h.outlier.next_step(h.shown)).any(|at| at <= now)
-        };
-        let due: Vec<NodeId> =
-            self.entries.values().filter(due).map(|entry| entry.id.clone()).collect();
-        for id in due {
-            self.with(&id, now, Entry::advance);
+/// Ends a trial, or ejects the machine.
+fn judge_machine(
+    entry: &mut Entry,
+    at: usize,
+    outcome: Outcome,
+    errs_alone: bool,
+    cx: &mut Context<'_>,
+) {
+    let address = entry.address(entry.machines[at].active);
+    let well = address.filter(|a| a.record.failed() == 0).and_then(|a| a.proof);
+    let machine = &mut entry.machines[at];
+    let usable = cx.usable(&machine.offer);
+    let (shown, outlier) = (machine.shown, &mut machine.outlier);
+    let moved = match outcome {
+        Outcome::Answered => outlier.pass_trial(shown, usable, cx.now),
+        Outcome::Broken => outlier.fail_trial(shown, usable, cx.now),
+        Outcome::Erring if errs_alone && shown == Health::Up => {
+            outlier.eject(Ejection::Errors, cx.now);
+            true
         }
+        Outcome::Breaking if errs_alone && shown == Health::Up => {
+            outlier.break_off(well.map(|proof| proof.asked), cx.now)
+        }
+        _ => false,
+    };
+    if moved {
+        if errs_alone {
+            machine.counters.errors.store(0, Ordering::Relaxed);
+        }
+        cx.changed = true;
+        settle(entry, cx);
     }
 }
 
-impl Entry {
-    /// What a request's outcome does to the outlier of a machine. `alone`: requests go wrong here, and
-    /// not at its peers.
-    fn tried(&mut self, at: usize, outcome: Outcome, alone: bool, cx: &mut Context<'_>) {
-        let machine = &mut self.machines[at];
-        let address = self.addresses.iter().find(|address| address.key == machine.active);
-        let well =
-            address.and_then(|address| address.answer.filter(|_| address.record.failed() == 0));
-        let usable = cx.usable(&machine.offer);
-        let (shown, outlier) = (machine.shown, &mut machine.outlier);
-        let moved = match outcome {
-            Outcome::Answered => outlier.passed(shown, usable, cx.now),
-            Outcome::Broken => outlier.broke(shown, usable, cx.now),
-            Outcome::Erring if alone && shown == Health::Up => {
-                outlier.erred(Ejection::Errors, cx.now);
-                true
+/// Changes the health of the address to which the request went, or asks for a probe of it.
+fn judge_address(entry: &mut Entry, key: u64, outcome: Outcome, cx: &mut Context<'_>) {
+    // A foreign device may take longer to answer a probe than a request may be made to wait.
+    let foreign = entry.foreign;
+    let Some(address) = entry.address_mut(key) else { return };
+    let moves = match outcome {
+        Outcome::Answered | Outcome::Erring => {
+            if address.health() == Health::Suspect {
+                address.ask(cx.now);
             }
-            Outcome::Breaking if alone && shown == Health::Up => {
-                outlier.breaks_off(well.map(|answer| answer.asked), cx.now)
-            }
-            _ => false,
+            address.record.record(outcome, cx.limits, cx.now);
+            return;
+        }
+        Outcome::Draining => address.health() != Health::Draining,
+        // It has been judged as an outlier already.
+        Outcome::Breaking => false,
+        Outcome::Refused => address.health().answers(),
+        Outcome::Silent if !foreign => {
+            address.record.doubt();
+            false
+        }
+        _ => false,
+    };
+    address.ask(cx.now);
+    if moves {
+        let draining = outcome == Outcome::Draining;
+        address.record.record(outcome, cx.limits, cx.now);
+        address.last_resort = draining;
+        address.why = if draining {
+            "says that it is draining".to_owned()
+        } else {
+            format!("connection refused on {}", address.target.endpoint)
         };
-        if moved && alone {
-            machine.counters.errors.store(0, Ordering::Relaxed);
-        }
-        if moved {
-            cx.log.changed = true;
-            self.settle(cx);
-        }
+        entry.ask_stand_bys(key, cx.now);
+        settle(entry, cx);
     }
+}
+
+/// Time has passed: ends trials and ejections that are over, and lets shares grow.
+pub(super) fn advance(entry: &mut Entry, cx: &mut Context<'_>) {
+    for machine in &mut entry.machines {
+        let address = entry.addresses.iter().find(|address| address.key == machine.active);
+        let proved = address.is_some_and(|address| address.record.good() >= cx.limits.rise);
+        let usable = cx.usable(&machine.offer);
+        cx.changed |= machine.outlier.advance(machine.shown, proved, usable, cx.now);
+    }
+    settle(entry, cx);
 }
