@@ -1,7 +1,11 @@
 //! The discovery line: one task, one `select!`, one publication.
 //!
-//! Sources propose, probes and traffic judge, the table decides, and one immutable pool is
+//! Sources propose nodes, probes and traffic judge them, the table decides, and one immutable pool is
 //! published. Nothing on the request path ever waits for this task.
+
+pub mod mdns;
+pub mod membership;
+mod probe;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,59 +14,53 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+pub use self::membership::Unwell;
+use self::membership::{Event, EventKind, Membership};
+pub use self::probe::ask_neighbour;
+use self::probe::{Probed, Prober, STALLED};
 use crate::cluster::counts::Counts;
 use crate::cluster::node::{Change, NodeId};
-use crate::cluster::pool::Feedback;
-use crate::cluster::pool::{Conflict, Publisher};
-use crate::discovery::membership::{Event, EventKind, Membership};
-use crate::discovery::probe::{Asked, Kept, STALLED};
+use crate::cluster::pool::{Conflict, Feedback, Publisher};
 use crate::os::systemd::Pulse;
 use crate::telemetry::journal::{Entry, Journal};
 
-pub mod mdns;
-pub mod membership;
-mod probe;
-
-pub use self::membership::Unwell;
-pub use self::probe::ask_neighbour;
-
-/// Words taken from a channel in one go: a flood is worked off in batches, and each batch ends in
-/// one look at the table.
+/// The most words that are taken from a channel in one go: a flood is worked off in batches, and each
+/// batch ends in one look at the table.
 const BATCH: usize = 64;
 
-/// With an empty table nothing is due; it is looked at anyway.
+/// The table is looked at this often while it is empty and nothing is due.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Drain a node, or end that.
+/// An order to drain a node, or to end that.
 #[derive(Debug)]
 pub struct Order {
     /// The node, by the id that is shown.
     pub id: NodeId,
-    /// To drain it, or to end that.
+    /// True to drain it, false to end that.
     pub drain: bool,
-    /// Told once it is published: from then on no request is sent otherwise.
+    /// Completed after publication: from then on requests follow the order.
     pub done: oneshot::Sender<()>,
 }
 
-/// What the line reads from and where it publishes.
+/// The parts that the discovery line reads from, and where it publishes.
 pub struct Line {
     /// The table, empty at first.
     pub table: Membership,
-    /// What the sources say.
+    /// The changes that the sources report.
     pub changes: mpsc::Receiver<Change>,
-    /// What traffic says.
+    /// The outcomes that traffic reports.
     pub feedback: mpsc::Receiver<Feedback>,
-    /// What somebody on this machine wants drained, or no longer.
+    /// The orders of people on this machine.
     pub orders: mpsc::Receiver<Order>,
     /// Where the pool is published.
     pub publisher: Publisher,
     /// The zero of all times in the table and the pool.
     pub started: Instant,
-    /// Where events are counted.
+    /// Where events and probes are counted.
     pub counts: Arc<Counts>,
-    /// Where they are written for people.
+    /// Where events are written for people.
     pub journal: Journal,
-    /// Shows that the line goes round.
+    /// Answers that the line still goes round.
     pub pulse: Pulse,
 }
 
@@ -70,21 +68,21 @@ impl Line {
     /// Runs the line until its sources and the traffic are gone or the future is dropped.
     pub async fn run(mut self) {
         let mut probes = JoinSet::new();
-        let mut kept = Kept::new(self.table.cluster());
+        let mut prober = Prober::new(self.table.cluster());
         let mut rng = fastrand::Rng::new();
         let (mut changes, mut feedback, mut done) = (Vec::new(), Vec::new(), None);
         loop {
-            // What has come is taken first: after a stall of ours the table would give up probes whose
-            // answers wait here.
-            while let Some(asked) = probes.try_join_next() {
-                self.probed(&mut kept, asked.ok());
+            // Results that wait here come first: after a stall of ours the table would give up their
+            // probes.
+            while let Some(probed) = probes.try_join_next() {
+                self.probed(&mut prober, probed.ok());
             }
             let now = self.started.elapsed();
             for probe in self.table.due(now, &mut rng) {
-                probes.spawn(kept.ask(probe));
+                probes.spawn(prober.ask(probe));
             }
             self.report(now);
-            // Who asked may be gone.
+            // The caller may be gone.
             let _ = done.take().map(|done: oneshot::Sender<()>| done.send(()));
             let wake = self.table.next_wake(now).map_or(now + IDLE, |wake| wake.max(now));
             tokio::select! {
@@ -92,7 +90,7 @@ impl Line {
                 n = self.feedback.recv_many(&mut feedback, BATCH) => if n == 0 { return },
                 Some(order) = self.orders.recv() => done = self.carry_out(order),
                 () = self.pulse.answer() => {}
-                Some(asked) = probes.join_next() => self.probed(&mut kept, asked.ok()),
+                Some(probed) = probes.join_next() => self.probed(&mut prober, probed.ok()),
                 () = tokio::time::sleep(wake - now) => {}
             }
             let now = self.started.elapsed();
@@ -108,8 +106,8 @@ impl Line {
         }
     }
 
-    /// Gives who is to be told once it is published. Who gave up waiting was told that it failed: then
-    /// it is not done either.
+    /// Returns the reply channel, to be completed after publication. If the caller has given up, the
+    /// order is dropped: it was already reported as failed.
     fn carry_out(&mut self, order: Order) -> Option<oneshot::Sender<()>> {
         let Order { id, drain, done } = order;
         if done.is_closed() {
@@ -119,35 +117,36 @@ impl Line {
         Some(done)
     }
 
-    /// A probe whose task failed gives no result; the table counts it as unanswered in time.
-    fn probed(&mut self, kept: &mut Kept, asked: Option<Asked>) {
-        let Some(mut asked) = asked else { return };
-        kept.keep(&mut asked);
-        self.counts.probes.add(asked.result.as_str());
-        self.counts.probe_times.add(asked.took);
-        self.table.probed(asked.ticket, &asked.result, self.started.elapsed());
+    /// Takes in a probe that ended. A probe whose task failed has no result; the table counts it as
+    /// unanswered in time.
+    fn probed(&mut self, prober: &mut Prober, probed: Option<Probed>) {
+        let Some(mut probed) = probed else { return };
+        prober.keep(&mut probed);
+        self.counts.probes.add(probed.result.as_str());
+        self.counts.probe_times.add(probed.took);
+        self.table.probed(probed.ticket, &probed.result, self.started.elapsed());
     }
 
-    /// Logs, counts and writes down what happened and publishes what changed.
+    /// Logs, counts and writes down the events, and publishes a view that has changed.
     fn report(&mut self, now: Duration) {
         for event in self.table.events() {
-            self.count(event.what);
+            self.count(event.kind);
             log(&event);
-            if !event.what.is_detail() {
+            if !event.kind.is_detail() {
                 self.journal.write(entry(event));
             }
         }
         if let Some(members) = self.table.view() {
             for conflict in self.publisher.publish(members, now) {
                 warn!("{conflict}; give one of them another --host or --path");
-                self.journal.write(claimed_in_vain(conflict));
+                self.journal.write(conflict_entry(conflict));
             }
         }
     }
 
-    fn count(&self, what: EventKind) {
-        self.counts.node_events.add(what.as_str());
-        if let EventKind::Ejected(cause) = what {
+    fn count(&self, kind: EventKind) {
+        self.counts.node_events.add(kind.as_str());
+        if let EventKind::Ejected(cause) = kind {
             self.counts.ejections.add(cause.as_str());
         }
     }
@@ -158,13 +157,13 @@ fn entry(event: Event) -> Entry {
         number: 0,
         at: SystemTime::now(),
         node: event.node,
-        what: event.what.beside_the_name(),
+        what: event.kind.beside_the_name(),
         detail: event.detail,
-        warning: event.what.is_warning(),
+        warning: event.kind.is_warning(),
     }
 }
 
-fn claimed_in_vain(conflict: Conflict) -> Entry {
+fn conflict_entry(conflict: Conflict) -> Entry {
     let Conflict { route, kept_by, service } = conflict;
     Entry {
         number: 0,
@@ -177,16 +176,16 @@ fn claimed_in_vain(conflict: Conflict) -> Entry {
 }
 
 fn log(event: &Event) {
-    let Event { what, node, endpoint, detail } = event;
+    let Event { kind, node, endpoint, detail } = event;
     let endpoint = endpoint.map(tracing::field::display);
     let detail = (!detail.is_empty()).then(|| tracing::field::display(detail));
-    let what = what.as_str();
-    if event.what.is_warning() {
-        warn!(%node, endpoint, detail, "{what}");
-    } else if event.what.is_detail() {
-        debug!(%node, endpoint, detail, "{what}");
+    let message = kind.as_str();
+    if kind.is_warning() {
+        warn!(%node, endpoint, detail, "{message}");
+    } else if kind.is_detail() {
+        debug!(%node, endpoint, detail, "{message}");
     } else {
-        info!(%node, endpoint, detail, "{what}");
+        info!(%node, endpoint, detail, "{message}");
     }
 }
 
@@ -194,17 +193,14 @@ fn log(event: &Event) {
 mod tests {
     use super::*;
     use crate::cluster::health::Thresholds;
-    use crate::discovery::membership::Settings;
     use crate::os::systemd::Pulses;
 
-    /// A line and what it ends with.
+    /// A line, and the senders without which it ends.
     fn line(pulses: &Pulses) -> (Line, (mpsc::Sender<Change>, mpsc::Sender<Feedback>)) {
         let (changes_from, changes) = mpsc::channel(1);
         let (feedback_from, feedback) = mpsc::channel(1);
-        let settings =
-            Settings { cluster: "default".to_owned(), thresholds: Thresholds::default() };
         let line = Line {
-            table: Membership::new(settings),
+            table: Membership::new("default".to_owned(), Thresholds::default()),
             changes,
             feedback,
             orders: mpsc::channel(1).1,
@@ -218,15 +214,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_order_whose_giver_gave_up_is_not_carried_out() {
+    async fn an_order_whose_caller_gave_up_is_not_carried_out() {
         let (mut line, _ends) = line(&Pulses::default());
-        let (done, told) = oneshot::channel();
+        let (done, reply) = oneshot::channel();
         let id = NodeId::new("ada").unwrap();
-        let wanted = line.carry_out(Order { id: id.clone(), drain: true, done });
-        assert!(wanted.is_some());
-        drop(told);
-        let (done, told) = oneshot::channel();
-        drop(told);
+        let carried_out = line.carry_out(Order { id: id.clone(), drain: true, done });
+        assert!(carried_out.is_some());
+        drop(reply);
+        let (done, reply) = oneshot::channel();
+        drop(reply);
         assert!(line.carry_out(Order { id, drain: false, done }).is_none());
     }
 

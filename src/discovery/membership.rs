@@ -1,168 +1,197 @@
-//! The table of known nodes: what sources propose, judged by what probes and traffic say.
-//!
-//! It is pure: it reads no clock, no random source and no socket, so that a simulation can run it
-//! through thousands of bad days from a seed. `now` is the time since the process started. One
-//! task owns it and goes round: give it a change, a probe's result or an outcome; start what
-//! [`Membership::due`] returns; publish what [`Membership::view`] returns; log the events; sleep
-//! until [`Membership::next_wake`].
+//! The table of known nodes: sources propose them, and probes and traffic judge them.
 //!
 //! The law: a source only adds candidates or asks for a confirming probe. Only probes and traffic
 //! change what routes.
+//!
+//! The table is pure: it reads no clock, no random source and no socket, so that a simulation can run
+//! it through thousands of bad days from a seed. `now` is always the time since the process started.
+//! It starts no probe and publishes nothing; its owner does both.
 
-mod entry;
+mod address;
+mod context;
+mod departure;
 mod drain;
+mod entries;
+mod entry;
 mod event;
+mod event_log;
+mod foreign;
+mod intake;
 mod machine;
 mod names;
 mod offers;
-mod probe;
-mod schedule;
-mod ownership;
 mod outlier;
+mod ownership;
+mod probe;
+mod probing;
+mod schedule;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod verdict;
 mod view;
-mod address;
+mod withdrawals;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use self::entry::{Context, Entry};
-use self::event::EventLog;
+use self::context::{Context, Numbers};
+use self::drain::DrainedHere;
+use self::entries::Entries;
+use self::entry::Entry;
 pub use self::event::{Ejection, Event, EventKind};
+use self::event_log::EventLog;
+use self::intake::Intake;
 pub use self::probe::{HEALTH_PATH, NodeState, Probe, ProbeResult, ProbeTicket, Unwell};
 use self::schedule::Schedule;
-use crate::cluster::config::{CANDIDATES_MAX, CANDIDATES_PER_SECOND, NODES_MAX};
-use crate::cluster::health::Thresholds;
+pub(in crate::discovery) use self::verdict::judge_application;
+use self::withdrawals::Withdrawals;
+use crate::cluster::config::{CANDIDATES_MAX, NODES_MAX};
+use crate::cluster::health::{Outcome, Thresholds};
 use crate::cluster::node::{Change, NodeId, Sighting, Source, printable};
+use crate::cluster::pool::Member;
 
-/// After our own link was disturbed, this long no goodbye is believed: every node is withdrawn
-/// within 5 s of a lost link, and the kernel may tell of it later than mDNS.
-const DISTURBED_FOR: Duration = Duration::from_secs(15);
-
-/// Goodbyes so close together count as one removal, and those so shortly before a disturbance as
-/// a part of it.
-const TOGETHER: Duration = Duration::from_secs(5);
-
-/// The fewest nodes withdrawn together that are a mass removal, if they are half of all nodes:
-/// more likely our own link than as many hands.
-const MASS_MIN: usize = 3;
-
-/// Candidates are shown as `starting` while there are no more than these: a few are news, a flood
-/// of them must not fill the page.
-const STARTING_SHOWN_MAX: usize = 16;
-
-/// What has had its time may stay this much longer: a look at the whole table is not free.
+/// Entries whose time is over may stay this much longer: a look at the whole table is not free.
 const TIDY_EVERY: Duration = Duration::from_millis(200);
 
-/// What the table has to know.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The cluster whose nodes are taken; others are ignored.
-    pub cluster: String,
-    /// When a node counts as up or down, and how often it is asked.
-    pub thresholds: Thresholds,
-}
-
-/// The candidates taken in the present second. The second half of them is kept for machines that
-/// have not taken much of the first: who floods under many names mostly does so from few addresses,
-/// and a new node has one of its own.
-#[derive(Debug, Default)]
-struct Intake {
-    second: u64,
-    taken: u32,
-    /// Of those, by address. Never longer than `taken`.
-    by_address: BTreeMap<IpAddr, u32>,
-}
-
-/// What one address may have of the second half.
-const LATE_PER_ADDRESS: u32 = 2;
-
-impl Intake {
-    fn takes(&mut self, sighting: &Sighting, now: Duration) -> bool {
-        if self.second != now.as_secs() {
-            *self = Self { second: now.as_secs(), ..Self::default() };
-        }
-        let late = self.taken >= CANDIDATES_PER_SECOND / 2;
-        let address = sighting.endpoints.first().map(SocketAddr::ip);
-        let before = address.and_then(|address| self.by_address.get(&address)).copied();
-        let has_had_its_share = late && before.unwrap_or_default() >= LATE_PER_ADDRESS;
-        if self.taken >= CANDIDATES_PER_SECOND || has_had_its_share {
-            return false;
-        }
-        self.taken += 1;
-        if let Some(address) = address {
-            *self.by_address.entry(address).or_default() += 1;
-        }
-        true
-    }
-}
-
-/// The table. See the module's description.
+/// The table of known nodes.
+///
+/// One task owns it and goes round: it gives the table a change, a probe's result or an outcome;
+/// starts the probes that [`due`](Self::due) returns; publishes what [`view`](Self::view) returns; logs
+/// the [`events`](Self::events); and sleeps until [`next_wake`](Self::next_wake).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use picluster::cluster::health::{Health, Thresholds};
+/// use picluster::cluster::node::{Advertisement, Boot, Change, NodeId, Sighting, Source};
+/// use picluster::discovery::membership::{Membership, NodeState, ProbeResult};
+///
+/// let mut table = Membership::new("default".to_owned(), Thresholds::default());
+/// let mut rng = fastrand::Rng::with_seed(1);
+/// let now = Duration::ZERO;
+///
+/// // mDNS has seen an instance. The table asks the node itself before it believes that.
+/// let id = NodeId::new("ada").unwrap();
+/// let sighting = Sighting {
+///     instance: "pc-ada".to_owned(),
+///     target: "ada.local".to_owned(),
+///     endpoints: vec![([10, 0, 0, 1], 8080).into()],
+///     advertisement: Advertisement::parse(|key| (key == "id").then_some("ada")).unwrap(),
+/// };
+/// table.change(&Change::Seen(Source::Mdns, sighting), now);
+/// let probe = table.due(now, &mut rng).pop().unwrap();
+/// assert_eq!(probe.path, "/.picluster/health");
+/// assert_eq!(table.view().unwrap()[0].health, Health::Starting);
+///
+/// // The node has answered the probe. From now on it gets requests.
+/// let (name, boot) = ("ada".to_owned(), Boot(1));
+/// let answer = ProbeResult::Node { id, name, boot, state: NodeState::Up, pi: None };
+/// let now = Duration::from_millis(3);
+/// table.probed(probe.ticket, &answer, now);
+/// assert_eq!(table.view().unwrap()[0].health, Health::Up);
+/// assert_eq!(table.events()[0].to_string(), "node joined: ada on 10.0.0.1:8080");
+/// assert!(table.view().is_none(), "nothing has changed since");
+/// ```
 #[derive(Debug)]
 pub struct Membership {
-    settings: Settings,
-    claims: BTreeMap<NodeId, Entry>,
+    /// The cluster whose nodes are taken.
+    cluster: String,
+    thresholds: Thresholds,
+    entries: Entries,
     schedule: Schedule,
-    ledger: EventLog,
-    /// When proven nodes were withdrawn, within the last [`TOGETHER`].
-    removals: VecDeque<Duration>,
-    disturbed: Option<Duration>,
-    tidied: Duration,
+    log: EventLog,
+    numbers: Numbers,
     intake: Intake,
-    /// Taken out of the rotation on this machine, by the ids that are shown. See `drain`.
-    drained_here: BTreeSet<NodeId>,
+    withdrawals: Withdrawals,
+    drained_here: DrainedHere,
+    /// Something that routes or is shown has changed since the last view.
+    changed: bool,
+    /// When the whole table was last tidied.
+    tidied: Duration,
 }
 
 impl Membership {
-    /// An empty table.
-    pub fn new(settings: Settings) -> Self {
+    /// An empty table, which takes the nodes of this cluster and ignores others.
+    pub fn new(cluster: String, thresholds: Thresholds) -> Self {
         Self {
-            settings,
-            claims: BTreeMap::new(),
+            cluster,
+            thresholds,
+            entries: Entries::default(),
             schedule: Schedule::default(),
-            ledger: EventLog::default(),
-            removals: VecDeque::new(),
-            disturbed: None,
-            tidied: Duration::ZERO,
+            log: EventLog::default(),
+            numbers: Numbers::default(),
             intake: Intake::default(),
-            drained_here: BTreeSet::new(),
+            withdrawals: Withdrawals::default(),
+            drained_here: DrainedHere::default(),
+            changed: false,
+            tidied: Duration::ZERO,
         }
     }
 
     /// The cluster whose nodes are taken.
     pub fn cluster(&self) -> &str {
-        &self.settings.cluster
+        &self.cluster
     }
 
-    /// Takes a source's word: it adds candidates, or asks for confirming probes.
+    /// Takes in a source's word: it adds candidates, or asks for confirming probes.
     pub fn change(&mut self, change: &Change, now: Duration) {
         match change {
             Change::Seen(source, sighting) => self.seen(*source, sighting, now),
             Change::Left(_, instance) => self.left(instance, now),
             Change::Disturbed(_) => {
-                self.disturbed = Some(now);
+                self.withdrawals.disturbed(now);
                 self.doubt_goodbyes(now);
             }
         }
     }
 
-    /// Takes the result of a probe. Call [`Self::due`] after it: a place has become free.
+    /// Takes in the result of a probe. The owner calls [`Self::due`] after it, because a place for
+    /// another probe has become free.
     pub fn probed(&mut self, ticket: ProbeTicket, result: &ProbeResult, now: Duration) {
         // A ticket that is not known was given up long ago.
-        let Some(asked) = self.schedule.ended(ticket) else { return };
-        self.with(&asked.id, now, |claim, cx| {
-            claim.probed(asked.way, asked.at, result, cx);
-            claim.tidy(cx);
+        let Some(probe) = self.schedule.ended(ticket) else { return };
+        self.change_entry(&probe.id, now, |entry, cx| {
+            probing::probed(entry, probe.address, probe.asked, result, cx);
+            departure::tidy(entry, cx);
         });
     }
 
-    /// This process did not run until now, nor did its probers: what they ask has all of its time
-    /// again.
+    /// Takes in the outcome of a request to the member of this epoch.
+    ///
+    /// A refused connection and a draining answer count at once. Any other bad outcome only asks for a
+    /// probe at once, unless the node is on trial. An answer ends a doubt and a trial; not every answer
+    /// has to be reported.
+    pub fn observed(&mut self, epoch: u64, outcome: Outcome, now: Duration) {
+        let Some((entry, at)) = self.entries.find_epoch(epoch) else { return };
+        let wrong = matches!(outcome, Outcome::Erring | Outcome::Breaking);
+        let errs_alone = wrong && traffic::errs_alone(&self.entries, &entry.machines[at]);
+        let id = entry.id.clone();
+        self.change_entry(&id, now, |entry, cx| {
+            traffic::observed(entry, at, outcome, errs_alone, cx);
+        });
+    }
+
+    /// This process, and so its probers, did not run until now: the probes under way have all of their
+    /// time again.
     pub fn stalled(&mut self, now: Duration) {
         self.schedule.stalled(now);
+    }
+
+    /// Drains the node that is shown under this id, or ends that. Doing it twice changes nothing.
+    pub fn drain(&mut self, id: &NodeId, drain: bool, now: Duration) {
+        let shown = view::shown(&self.entries);
+        let is_shown = |id: &NodeId| shown.iter().any(|shown| shown.id == *id);
+        if !self.drained_here.set(id, drain, is_shown) {
+            return;
+        }
+        let Some(shown) = shown.into_iter().find(|shown| shown.id == *id) else { return };
+        self.change_entry(&shown.entry, now, |entry, cx| {
+            let active = entry.machines[shown.at].active;
+            let endpoint = entry.address(active).map(|address| address.target.endpoint);
+            entry.machines[shown.at].drain_here(drain, endpoint, cx);
+        });
     }
 
     /// The probes to start now. `rng` only jitters their intervals.
@@ -174,66 +203,59 @@ impl Membership {
             self.tidied = now;
             self.tidy(now);
         }
-        self.advance(now);
-        self.schedule.start(&mut self.claims, &self.settings.thresholds, now, rng)
+        for id in self.entries.due_steps(now) {
+            self.change_entry(&id, now, traffic::advance);
+        }
+        self.schedule.start(&mut self.entries, &self.thresholds, now, rng)
     }
 
-    /// When [`Self::due`] has something to do, if nothing comes before; `None` while the table is
-    /// empty.
+    /// When [`Self::due`] has something to do, if nothing comes before; never before `now`. `None`
+    /// while the table is empty.
     pub fn next_wake(&self, now: Duration) -> Option<Duration> {
-        let probes = self.schedule.next_wake(&self.claims, now);
-        [probes, self.next_step()].into_iter().flatten().min().map(|at| at.max(now))
+        let probe = self.schedule.next_wake(&self.entries, now);
+        [probe, self.entries.next_step()].into_iter().flatten().min().map(|at| at.max(now))
     }
 
-    fn tidy(&mut self, now: Duration) {
-        let (room, hidden) = (self.nodes() < NODES_MAX, self.hides_candidates());
-        let usable = &self.usable();
-        let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
-        self.claims.retain(|_, claim| {
-            let unseen = hidden && claim.is_candidate();
-            let changed = ledger.changed;
-            claim.tidy(&mut Context { ledger, limits, room, usable, now });
-            let kept = !claim.holders.is_empty();
-            ledger.changed = if unseen { changed } else { ledger.changed || !kept };
-            kept
-        });
-        self.ledger.changed |= hidden && !self.hides_candidates();
-        self.yield_addresses(now);
+    /// The members of the next pool, if anything that routes or is shown has changed since the last
+    /// call.
+    pub fn view(&mut self) -> Option<Vec<Member>> {
+        std::mem::take(&mut self.changed)
+            .then(|| view::members(&mut self.entries, &self.drained_here, &mut self.log))
+    }
+
+    /// The events since the last call, oldest first.
+    pub fn events(&mut self) -> Vec<Event> {
+        if !self.log.needs_names() {
+            return self.log.take(&BTreeMap::new());
+        }
+        view::give_names(&mut self.entries, &self.drained_here, &mut self.log);
+        self.log.take(&view::names(&self.entries))
     }
 
     fn seen(&mut self, source: Source, sighting: &Sighting, now: Duration) {
         let advertisement = &sighting.advertisement;
-        if advertisement.cluster != self.settings.cluster {
+        if advertisement.cluster != self.cluster {
             let detail = format!("it belongs to the cluster {}", advertisement.cluster);
-            self.ledger.refuse(printable(&sighting.instance, 63), &detail, now);
+            self.log.record_refused(printable(&sighting.instance, 63), &detail, now);
             return self.left(&sighting.instance, now);
         }
         let foreign = advertisement.id.is_none();
         let id = advertisement.id.clone();
         let id = id.unwrap_or_else(|| names::foreign_id(&sighting.instance));
-        if sighting.endpoints.is_empty() || (foreign && self.is_taken(sighting, &id)) {
-            return;
+        let taken = foreign && foreign::is_taken(&self.entries, sighting, &id);
+        if !sighting.endpoints.is_empty() && !taken && self.admit(&id, source, sighting, now) {
+            self.change_entry(&id, now, |entry, cx| sources::sighted(entry, sighting, cx));
         }
-        if !self.admit(&id, foreign, source, sighting, now) {
-            return;
-        }
-        self.with(&id, now, |claim, cx| claim.sighted(sighting, cx));
     }
 
-    /// Makes sure that there is a claim of this id and kind, if the bounds allow it.
-    fn admit(
-        &mut self,
-        id: &NodeId,
-        foreign: bool,
-        source: Source,
-        sighting: &Sighting,
-        now: Duration,
-    ) -> bool {
-        match self.claims.get(id) {
-            Some(claim) if claim.foreign == foreign => return true,
-            Some(claim) if !claim.is_candidate() => {
+    /// Makes sure that there is an entry of this id and kind. False if the bounds do not allow it.
+    fn admit(&mut self, id: &NodeId, source: Source, sighting: &Sighting, now: Duration) -> bool {
+        let foreign = sighting.advertisement.id.is_none();
+        match self.entries.get(id) {
+            Some(entry) if entry.foreign == foreign => return true,
+            Some(entry) if !entry.is_candidate() => {
                 let detail = format!("the id {id} belongs to a node of another kind");
-                self.ledger.refuse(printable(&sighting.instance, 63), &detail, now);
+                self.log.record_refused(printable(&sighting.instance, 63), &detail, now);
                 return false;
             }
             _ => {}
@@ -241,115 +263,70 @@ impl Membership {
         if !self.intake.takes(sighting, now) {
             return false;
         }
-        let candidates = self.claims.values().filter(|claim| claim.is_candidate());
-        if candidates.clone().count() >= CANDIDATES_MAX {
-            let oldest = candidates.min_by_key(|claim| claim.added).map(|claim| claim.id.clone());
-            oldest.and_then(|id| self.claims.remove(&id));
+        if self.entries.candidates().count() >= CANDIDATES_MAX {
+            self.entries.drop_oldest_candidate();
         }
-        self.claims
-            .insert(id.clone(), Entry::new(id.clone(), foreign, source, &sighting.instance, now));
+        self.entries.insert(Entry::new(id.clone(), foreign, source, &sighting.instance, now));
         true
     }
 
-    /// Whether another node answers where this foreign device is said to be: one machine under two
-    /// names would get twice its share, and a device that cannot say who it is could be forged.
-    fn is_taken(&self, sighting: &Sighting, id: &NodeId) -> bool {
-        let is_there = |claim: &Entry| {
-            claim.answering().any(|endpoint| sighting.endpoints.contains(&endpoint))
-        };
-        self.claims.values().any(|claim| claim.id != *id && is_there(claim))
-    }
-
-    /// A foreign device cannot say who answers at its address, so it yields the address to a
-    /// picluster node that does answer there, and one that is advertised there no more to one that
-    /// is: addresses are leased again.
-    fn yield_addresses(&mut self, now: Duration) {
-        if !self.claims.values().any(|claim| claim.foreign) {
-            return;
-        }
-        let (devices, nodes): (Vec<&Entry>, Vec<&Entry>) =
-            self.claims.values().partition(|claim| claim.foreign);
-        let of = |claim: &Entry| claim.answering().collect::<Vec<_>>();
-        let by_node: BTreeSet<SocketAddr> = nodes.iter().flat_map(|claim| of(claim)).collect();
-        let by_device: BTreeMap<SocketAddr, &NodeId> = devices
-            .iter()
-            .flat_map(|claim| of(claim).into_iter().map(|endpoint| (endpoint, &claim.id)))
-            .collect();
-        let yields = |claim: &Entry, way: &address::Address| {
-            let leased = by_device.get(&way.target.endpoint).is_some_and(|id| **id != claim.id);
-            by_node.contains(&way.target.endpoint) || (leased && way.instance.is_none())
-        };
-        let contested = devices.iter().filter_map(|claim| {
-            let ways = claim.ways.iter().filter(|way| yields(claim, way));
-            let keys: Vec<u64> = ways.map(|way| way.key).collect();
-            (!keys.is_empty()).then(|| (claim.id.clone(), keys))
-        });
-        for (id, keys) in contested.collect::<Vec<_>>() {
-            self.with(&id, now, |claim, cx| claim.give_up(&keys, cx));
-        }
-    }
-
     fn left(&mut self, instance: &str, now: Duration) {
-        let disturbed = self.disturbed.is_some_and(|at| now < at + DISTURBED_FOR);
-        let named: Vec<NodeId> = self
-            .claims
-            .values()
-            .filter(|claim| claim.ways.iter().any(|way| way.instance.as_deref() == Some(instance)))
-            .map(|claim| claim.id.clone())
-            .collect();
-        for id in named {
-            let mut meant = false;
-            self.with(&id, now, |claim, cx| meant = claim.withdrawn(instance, disturbed, cx));
-            if meant {
-                self.removals.push_back(now);
+        let doubted = self.withdrawals.doubts(now);
+        for id in self.entries.advertised_by(instance) {
+            let meant_a_node = self.change_entry(&id, now, |entry, cx| {
+                sources::withdrawn(entry, instance, doubted, cx)
+            });
+            if meant_a_node == Some(true) {
+                self.withdrawals.count(now);
             }
         }
-        while self.removals.front().is_some_and(|at| *at + TOGETHER < now)
-            || self.removals.len() > NODES_MAX
-        {
-            self.removals.pop_front();
-        }
-        if self.removals.len() >= MASS_MIN && self.removals.len() * 2 >= self.nodes() {
+        if self.withdrawals.is_mass(self.entries.machines().count(), now) {
             self.doubt_goodbyes(now);
         }
     }
 
-    /// The goodbyes heard a moment ago may be our own fault.
+    /// The goodbyes heard a moment ago may be the fault of our own link.
     fn doubt_goodbyes(&mut self, now: Duration) {
-        let holders = self.claims.values_mut().flat_map(|claim| &mut claim.holders);
-        for farewell in holders.filter_map(|holder| holder.farewell.as_mut()) {
-            farewell.doubted |= farewell.at + TOGETHER >= now;
+        for goodbye in self.entries.goodbyes_mut() {
+            goodbye.doubted |= withdrawals::belongs_to(goodbye.at, now);
         }
     }
 
-    /// The nodes that have proved themselves.
-    fn nodes(&self) -> usize {
-        let holders = self.claims.values().flat_map(|claim| &claim.holders);
-        holders.filter(|holder| holder.proven).count()
+    fn tidy(&mut self, now: Duration) {
+        self.in_context(now, |entries, cx| entries.change_all(cx, departure::tidy));
+        for (id, keys) in foreign::contested(&self.entries) {
+            self.change_entry(&id, now, |entry, cx| foreign::give_up(entry, &keys, cx));
+        }
     }
 
-    /// Whether so many candidates are there that none is shown, with one more or less too: what
-    /// befalls one then changes no view. A flood would have a view made for each of its packets.
-    fn hides_candidates(&self) -> bool {
-        let candidates = self.claims.values().filter(|claim| claim.is_candidate());
-        candidates.count() > STARTING_SHOWN_MAX + 1
+    /// Lets `act` change the entry of this id. `None` if there is none.
+    fn change_entry<T>(
+        &mut self,
+        id: &NodeId,
+        now: Duration,
+        act: impl FnOnce(&mut Entry, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        self.in_context(now, |entries, cx| entries.change_one(id, cx, act))
     }
 
-    /// Does something to a claim, and drops it if nothing is left of it.
-    fn with(&mut self, id: &NodeId, now: Duration, act: impl FnOnce(&mut Entry, &mut Context<'_>)) {
-        let (room, hidden) = (self.nodes() < NODES_MAX, self.hides_candidates());
-        let usable = &self.usable();
-        let Some(claim) = self.claims.get_mut(id) else { return };
-        let (ledger, limits) = (&mut self.ledger, &self.settings.thresholds);
-        let (unseen, changed) = (hidden && claim.is_candidate(), ledger.changed);
-        act(claim, &mut Context { ledger, limits, room, usable, now });
-        let kept = !claim.holders.is_empty();
-        ledger.changed |= !kept;
-        if unseen && claim.is_candidate() {
-            ledger.changed = changed;
-        }
-        if !kept {
-            self.claims.remove(id);
-        }
+    fn in_context<T>(
+        &mut self,
+        now: Duration,
+        act: impl FnOnce(&mut Entries, &mut Context<'_>) -> T,
+    ) -> T {
+        let has_room = self.entries.machines().count() < NODES_MAX;
+        let usable = self.entries.usable();
+        let mut cx = Context {
+            log: &mut self.log,
+            numbers: &mut self.numbers,
+            limits: &self.thresholds,
+            has_room,
+            usable: &usable,
+            changed: false,
+            now,
+        };
+        let done = act(&mut self.entries, &mut cx);
+        self.changed |= cx.changed;
+        done
     }
 }

@@ -1,63 +1,46 @@
-//! Asking a node whether it is there and how it is: one GET, bounded in time and size.
+//! Probes over HTTP: one GET, bounded in time and size.
+//!
+//! A probe ends with a result in any case. The table decides when to probe, and what a result means.
+
+mod connection;
+mod document;
 
 use std::collections::HashMap;
-use std::error::Error as _;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use serde::{Deserialize, Deserializer};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::cluster::config::PROBE_ANSWER_BYTES_MAX;
-use crate::cluster::node::{Boot, NodeId};
-use crate::cluster::pi::Pi;
-use crate::discovery::membership::{NodeState, Probe, ProbeResult, ProbeTicket, Unwell};
+use self::connection::{Connection, Exchanged};
+use crate::cluster::node::NodeId;
+use crate::discovery::membership::{
+    NodeState, Probe, ProbeResult, ProbeTicket, Unwell, judge_application,
+};
 
-/// A kept connection that was not asked over for this long is closed. Stand-bys are asked every
-/// 10 s.
+/// A kept connection that was not used for this long is closed. Stand-bys are probed every 10 s.
 const KEPT_FOR: Duration = Duration::from_secs(15);
 
-/// A timer that rings so much later than it should means that this process did not run; then what
-/// has come meanwhile gets as much time again to be read.
+/// A timer that fires so much too late shows that this process did not run. Then what has come
+/// meanwhile gets as much time again to be read.
 const LATE: Duration = Duration::from_millis(25);
 
-/// One that rings so much later says nothing of the node: it is asked again.
+/// A timer that fires so much too late proves nothing about the node: the probe is repeated.
 pub(super) const STALLED: Duration = Duration::from_millis(100);
 
-/// hyper's least read buffer; the answer of a node is a tenth of it.
-const READ_BYTES_MAX: usize = 8 * 1024;
-
-/// A connection over which one probe at a time asks.
-struct Connection {
-    requests: SendRequest<Empty<Bytes>>,
-    /// What ended it, if that was no request's answer: who speaks before it is asked is found out
-    /// here.
-    fault: oneshot::Receiver<ProbeResult>,
-}
-
-/// The connections that are kept between probes. A node's answer over a kept one says that its
-/// process runs, without a new connection every second.
-pub(super) struct Kept {
+/// Runs probes, and keeps the connections to nodes between them. An answer over a kept connection
+/// proves that the process of the node runs, without a new connection every second.
+pub(super) struct Prober {
+    /// Each with the time it was last used.
     connections: HashMap<SocketAddr, (Connection, Instant)>,
-    /// The cluster whose nodes are asked.
+    /// The cluster whose nodes are probed.
     cluster: Arc<str>,
 }
 
-/// An answer and, where it may be kept, its connection; or why there is no answer.
-type Exchanged = Result<(ProbeResult, Option<Connection>), ProbeResult>;
-
 /// A probe that ended.
-pub(super) struct Asked {
+pub(super) struct Probed {
     pub(super) ticket: ProbeTicket,
     pub(super) result: ProbeResult,
     pub(super) took: Duration,
@@ -65,50 +48,50 @@ pub(super) struct Asked {
     connection: Option<Connection>,
 }
 
-impl Kept {
+impl Prober {
     pub(super) fn new(cluster: &str) -> Self {
         Self { connections: HashMap::new(), cluster: cluster.into() }
     }
 
     /// Begins a probe, over a kept connection where one may be used.
-    pub(super) fn ask(&mut self, probe: Probe) -> impl Future<Output = Asked> + Send + use<> {
+    pub(super) fn ask(&mut self, probe: Probe) -> impl Future<Output = Probed> + Send + use<> {
         let kept = self.connections.remove(&probe.endpoint).filter(|_| !probe.fresh_connection);
         ask(probe, kept.map(|(connection, _)| connection), Arc::clone(&self.cluster))
     }
 
-    /// Takes back the connection of a probe that ended, and closes those that nobody asks over.
-    pub(super) fn keep(&mut self, asked: &mut Asked) {
+    /// Takes back the connection of a probe that ended, and closes those that are no longer used.
+    pub(super) fn keep(&mut self, probed: &mut Probed) {
         self.connections.retain(|_, (_, since)| since.elapsed() < KEPT_FOR);
-        if let Some(connection) = asked.connection.take() {
-            self.connections.insert(asked.endpoint, (connection, Instant::now()));
+        if let Some(connection) = probed.connection.take() {
+            self.connections.insert(probed.endpoint, (connection, Instant::now()));
         }
     }
 }
 
-/// Asks a node's own application over a connection of its own, as a foreign device is asked: any answer
-/// below 500 will do.
+/// Asks the application of this node at `at`, over a connection of its own and by the rule for foreign
+/// devices: any answer below 500 is a good one. Ends after `within`.
 ///
 /// # Errors
-/// Why it will not.
+/// The reason why the application is not well.
 pub async fn ask_neighbour(
     node: &NodeId,
     at: SocketAddr,
     path: &str,
     within: Duration,
 ) -> Result<(), Unwell> {
-    let probe = Probe::of_neighbour(at, path, within);
+    let probe = Probe::of_application(at, path, within);
     let result = match timeout(within, exchange(&probe, None, "")).await {
         Ok(Ok((result, _)) | Err(result)) => result,
         Err(_) => ProbeResult::TimedOut,
     };
-    result.of_neighbour(node, at)
+    judge_application(&result, at, node)
 }
 
-async fn ask(probe: Probe, kept: Option<Connection>, cluster: Arc<str>) -> Asked {
+async fn ask(probe: Probe, kept: Option<Connection>, cluster: Arc<str>) -> Probed {
     let began = Instant::now();
     let mut answer = in_time(&probe, kept, &cluster).await;
     if answer.as_ref().is_err_and(|late| *late > STALLED) {
-        // Once: a machine that stalls all the time must not take the dead for living.
+        // Only once: a machine that stalls all the time must not take dead nodes for living ones.
         answer = in_time(&probe, None, &cluster).await;
     }
     let (result, connection) = match answer {
@@ -117,11 +100,13 @@ async fn ask(probe: Probe, kept: Option<Connection>, cluster: Arc<str>) -> Asked
         Err(_) => (ProbeResult::TimedOut, None),
     };
     let Probe { ticket, endpoint, .. } = probe;
-    Asked { ticket, result, took: began.elapsed(), endpoint, connection }
+    Probed { ticket, result, took: began.elapsed(), endpoint, connection }
 }
 
-/// One exchange within the probe's time. If it does not end in it, the error is how late that was
-/// found out.
+/// One exchange within the probe's time.
+///
+/// # Errors
+/// It did not end in time; the error is how late that was noticed.
 async fn in_time(
     probe: &Probe,
     kept: Option<Connection>,
@@ -133,13 +118,13 @@ async fn in_time(
         return Ok(answer);
     }
     let late = began.elapsed().saturating_sub(probe.timeout);
-    // It may be us who were stalled: what came meanwhile was not looked at yet, or not even asked
-    // for.
+    // Perhaps this process was stalled: then what came meanwhile has not been read yet, or the request
+    // has not even been sent.
     let more = if late > LATE { LATE } else { Duration::ZERO };
     timeout(more, exchange).await.map_err(|_| late)
 }
 
-/// One exchange, and a look at whether requests would get to where they go.
+/// One exchange, and a check that requests would reach the application if it is elsewhere.
 async fn exchange(probe: &Probe, kept: Option<Connection>, cluster: &str) -> Exchanged {
     let exchanged = ask_health(probe, kept, cluster).await?;
     match (probe.also, &exchanged.0) {
@@ -152,156 +137,16 @@ async fn exchange(probe: &Probe, kept: Option<Connection>, cluster: &str) -> Exc
     }
 }
 
-/// A kept connection that turns out to be closed, or told that it will be (some
-/// servers send a 408 first), is no news: the node is asked again over a fresh one.
+/// A kept connection may turn out to be closed, or about to be (some servers send a 408 first). That
+/// is usual, so the node is asked again over a fresh one.
 async fn ask_health(probe: &Probe, kept: Option<Connection>, cluster: &str) -> Exchanged {
     if let Some(connection) = kept {
-        match get(probe, connection, cluster).await {
+        match connection.get(probe, cluster).await {
             Err(ProbeResult::Closed | ProbeResult::NotHttp(_)) => {}
             other => return other,
         }
     }
-    get(probe, open(probe.endpoint).await?, cluster).await
-}
-
-async fn open(endpoint: SocketAddr) -> Result<Connection, ProbeResult> {
-    let stream = TcpStream::connect(endpoint).await.map_err(|error| match error.kind() {
-        io::ErrorKind::ConnectionRefused => ProbeResult::Refused,
-        io::ErrorKind::ConnectionReset => ProbeResult::Closed,
-        _ => ProbeResult::Unreachable(error.to_string()),
-    })?;
-    // Without it the request waits for nothing anyway: it is the first thing sent.
-    let _ = stream.set_nodelay(true);
-    let (connection, driver) = http1::Builder::new()
-        .max_buf_size(READ_BYTES_MAX)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| said(&error))?;
-    let (tell, fault) = oneshot::channel();
-    // It ends with the connection's sender.
-    tokio::spawn(async move {
-        if let Err(error) = driver.await {
-            // An error means that nobody asks any more.
-            let _ = tell.send(said(&error));
-        }
-    });
-    Ok(Connection { requests: connection, fault })
-}
-
-impl Connection {
-    /// Why it ended: what the failed request says or, where that is only that it is closed, what
-    /// closed it.
-    async fn end(self, request: ProbeResult) -> ProbeResult {
-        match request {
-            ProbeResult::Closed => self.fault.await.unwrap_or(request),
-            other => other,
-        }
-    }
-}
-
-async fn get(probe: &Probe, mut connection: Connection, cluster: &str) -> Exchanged {
-    if connection.requests.ready().await.is_err() {
-        return Err(connection.end(ProbeResult::Closed).await);
-    }
-    let request = Request::get(&probe.path)
-        .header("host", probe.endpoint.to_string())
-        .header("user-agent", concat!("picluster/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::new())
-        .map_err(|error| ProbeResult::NotHttp(error.to_string()))?;
-    let response = match connection.requests.send_request(request).await {
-        Ok(response) => response,
-        Err(error) => return Err(connection.end(said(&error)).await),
-    };
-    let status = response.status().as_u16();
-    if probe.foreign {
-        return Ok((ProbeResult::Status(status), None));
-    }
-    let result = document(response, cluster).await?.unwrap_or(ProbeResult::Status(status));
-    Ok((result, Some(connection)))
-}
-
-/// A picluster health document (`"schema":"picluster/1"`); unknown keys are ignored.
-#[derive(Deserialize)]
-struct Document<'a> {
-    schema: &'a str,
-    id: &'a str,
-    #[serde(borrow)]
-    name: std::borrow::Cow<'a, str>,
-    boot: &'a str,
-    state: &'a str,
-    /// Of an application that is down: why.
-    #[serde(borrow)]
-    why: Option<std::borrow::Cow<'a, str>>,
-    /// Of an application that is down: it answers requests even so, with errors.
-    #[serde(default)]
-    answers: bool,
-    /// Absent where a node does not say it; its advertisement did.
-    #[serde(borrow)]
-    cluster: Option<std::borrow::Cow<'a, str>>,
-    /// Absent where a node does not say it.
-    #[serde(default, deserialize_with = "lenient")]
-    pi: Option<Pi>,
-}
-
-/// How a node's board is does not decide whether the node is well: what cannot be read of it is unknown.
-fn lenient<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Pi>, D::Error> {
-    Ok(Pi::deserialize(serde_json::Value::deserialize(from)?).ok().map(Pi::checked))
-}
-
-/// Reads the answer's body as a health document; `None` if it is another.
-async fn document(
-    response: Response<Incoming>,
-    cluster: &str,
-) -> Result<Option<ProbeResult>, ProbeResult> {
-    let body = Limited::new(response.into_body(), PROBE_ANSWER_BYTES_MAX).collect().await;
-    let body = body
-        .map_err(|error| match error.downcast::<hyper::Error>() {
-            Ok(error) => said(&error),
-            Err(_) => ProbeResult::NotHttp("the answer is too long".to_owned()),
-        })?
-        .to_bytes();
-    Ok(read(&body, cluster))
-}
-
-fn read(body: &[u8], cluster: &str) -> Option<ProbeResult> {
-    let document: Document<'_> = serde_json::from_slice(body).ok()?;
-    let state = match document.state {
-        "up" => NodeState::Up,
-        "draining" => NodeState::Draining,
-        "app-down" => NodeState::AppDown {
-            why: document.why.unwrap_or_default().into_owned(),
-            answers: document.answers,
-        },
-        _ => return None,
-    };
-    (document.schema == "picluster/1").then_some(())?;
-    if let Some(other) = document.cluster.filter(|said| said != cluster) {
-        return Some(ProbeResult::OtherCluster(other.into_owned()));
-    }
-    Some(ProbeResult::Node {
-        id: NodeId::new(document.id)?,
-        name: document.name.into_owned(),
-        boot: Boot::parse(document.boot)?,
-        state,
-        pi: document.pi,
-    })
-}
-
-fn said(error: &hyper::Error) -> ProbeResult {
-    if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
-        ProbeResult::NotHttp(error.to_string())
-    } else if spoke_first(error) {
-        ProbeResult::NotHttp("it speaks before it is asked".to_owned())
-    } else {
-        ProbeResult::Closed
-    }
-}
-
-/// Whether bytes came before they were asked for. hyper has no predicate for it, only words; a
-/// request that was under way then says that it was cancelled by it.
-fn spoke_first(error: &hyper::Error) -> bool {
-    let is_it = |text: String| text.contains("unexpected message");
-    is_it(error.to_string()) || error.source().is_some_and(|cause| is_it(cause.to_string()))
+    Connection::open(probe.endpoint).await?.get(probe, cluster).await
 }
 
 #[cfg(test)]
@@ -309,20 +154,15 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
+    use super::document::tests::BODY;
     use super::*;
     use crate::cluster::health::Thresholds;
     use crate::cluster::node::{Advertisement, Change, DEFAULT_CLUSTER, Sighting, Source};
-    use crate::discovery::membership::{HEALTH_PATH, Membership, Settings};
-
-    const BODY: &str = r#"{"schema":"picluster/1","id":"aaaaaaaaaaaaa","name":"ada","boot":"00000000000000ff","state":"up","nonce":null}"#;
-
+    use crate::discovery::membership::{HEALTH_PATH, Membership};
     /// A probe as the table asks for it.
     fn probe(endpoint: SocketAddr, foreign: bool) -> Probe {
         let cluster = DEFAULT_CLUSTER.to_owned();
-        let mut table = Membership::new(Settings {
-            cluster: cluster.clone(),
-            thresholds: Thresholds::default(),
-        });
+        let mut table = Membership::new(cluster.clone(), Thresholds::default());
         let advertisement = Advertisement {
             id: (!foreign).then(|| NodeId::new("aaaaaaaaaaaaa").expect("a legal id")),
             hostname: None,
@@ -365,7 +205,7 @@ mod tests {
         let addr = server(answer).await;
         let mut probe = probe(addr, foreign);
         probe.timeout = Duration::from_secs(5);
-        Kept::new(DEFAULT_CLUSTER).ask(probe).await.result
+        Prober::new(DEFAULT_CLUSTER).ask(probe).await.result
     }
 
     #[tokio::test]
@@ -388,8 +228,8 @@ mod tests {
         let addr = server(Box::leak(Box::new([&*whole.leak(); 2]))).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let app = listener.local_addr().expect("it is bound");
-        let mut kept = Kept::new(DEFAULT_CLUSTER);
-        let mut ask = || kept.ask(Probe { also: Some(app), ..probe(addr, false) });
+        let mut prober = Prober::new(DEFAULT_CLUSTER);
+        let mut ask = || prober.ask(Probe { also: Some(app), ..probe(addr, false) });
         assert!(matches!(ask().await.result, ProbeResult::Node { .. }));
         drop(listener);
         assert_eq!(ask().await.result, ProbeResult::Deaf(app));
@@ -410,7 +250,7 @@ mod tests {
         for _ in 0..20 {
             let mut probe = probe(addr, true);
             probe.timeout = Duration::from_secs(5);
-            let result = Kept::new(DEFAULT_CLUSTER).ask(probe).await.result;
+            let result = Prober::new(DEFAULT_CLUSTER).ask(probe).await.result;
             assert!(matches!(result, ProbeResult::NotHttp(_)), "{result:?}");
         }
     }
@@ -419,14 +259,14 @@ mod tests {
     async fn a_node_is_asked_over_one_connection_until_it_closes_it() {
         let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{BODY}", BODY.len());
         let addr = server(Box::leak(Box::new([&*whole.leak(); 2]))).await;
-        let mut kept = Kept::new(DEFAULT_CLUSTER);
+        let mut prober = Prober::new(DEFAULT_CLUSTER);
         for _ in 0..5 {
             let mut probe = probe(addr, false);
             probe.timeout = Duration::from_secs(5);
             assert_eq!(probe.path, HEALTH_PATH);
-            let mut asked = kept.ask(probe).await;
+            let mut asked = prober.ask(probe).await;
             assert!(matches!(asked.result, ProbeResult::Node { .. }), "{:?}", asked.result);
-            kept.keep(&mut asked);
+            prober.keep(&mut asked);
         }
     }
 
@@ -448,7 +288,7 @@ mod tests {
         });
         let mut probe = probe(addr, false);
         probe.timeout = Duration::from_millis(200);
-        let asking = tokio::spawn(Kept::new(DEFAULT_CLUSTER).ask(probe));
+        let asking = tokio::spawn(Prober::new(DEFAULT_CLUSTER).ask(probe));
         // It begins to connect, then nothing runs until the time is over.
         tokio::task::yield_now().await;
         std::thread::sleep(Duration::from_millis(400));
@@ -477,7 +317,7 @@ mod tests {
         });
         let mut probe = probe(addr, false);
         probe.timeout = Duration::from_secs(1);
-        let asking = tokio::spawn(Kept::new(DEFAULT_CLUSTER).ask(probe));
+        let asking = tokio::spawn(Prober::new(DEFAULT_CLUSTER).ask(probe));
         tokio::task::yield_now().await;
         std::thread::sleep(Duration::from_millis(1_300));
         let asked = asking.await.expect("it ends");
@@ -490,53 +330,11 @@ mod tests {
         let addr = listener.local_addr().expect("it is bound");
         let mut silent = probe(addr, false);
         silent.timeout = Duration::from_millis(50);
-        assert_eq!(Kept::new(DEFAULT_CLUSTER).ask(silent).await.result, ProbeResult::TimedOut);
+        assert_eq!(Prober::new(DEFAULT_CLUSTER).ask(silent).await.result, ProbeResult::TimedOut);
         drop(listener);
         assert_eq!(
-            Kept::new(DEFAULT_CLUSTER).ask(probe(addr, false)).await.result,
+            Prober::new(DEFAULT_CLUSTER).ask(probe(addr, false)).await.result,
             ProbeResult::Refused
         );
-    }
-
-    #[test]
-    fn a_node_of_another_cluster_is_recognised_if_it_says_so() {
-        let says = |cluster: &str| {
-            let body = BODY.replace("\"up\"", &format!("\"up\",\"cluster\":\"{cluster}\""));
-            read(body.as_bytes(), "blue")
-        };
-        assert_eq!(says("red"), Some(ProbeResult::OtherCluster("red".to_owned())));
-        assert!(matches!(says("blue"), Some(ProbeResult::Node { .. })));
-    }
-
-    #[test]
-    fn a_board_is_read_within_bounds_and_never_spoils_the_answer() {
-        let says = |pi: &str| {
-            let body = BODY.replace("\"up\"", &format!("\"up\",\"pi\":{pi}"));
-            match read(body.as_bytes(), DEFAULT_CLUSTER) {
-                Some(ProbeResult::Node { pi, .. }) => pi,
-                other => panic!("{pi}: {other:?}"),
-            }
-        };
-        let pi = says(r#"{"model":"a\u0007b","throttled":true,"speed":0.5,"later":[1]}"#).unwrap();
-        assert_eq!((pi.model.as_deref(), pi.quarters()), (Some("a-b"), 2));
-        assert_eq!(says(r#"{"temperature_c":4e9,"speed":-1}"#), Some(Pi::default()));
-        for odd in ["null", "7", r#"{"speed":"fast"}"#, "[[]]"] {
-            assert_eq!(says(odd), None, "{odd}");
-        }
-    }
-
-    #[test]
-    fn only_a_whole_document_of_our_schema_is_one() {
-        let node = read(BODY.as_bytes(), DEFAULT_CLUSTER).expect("it is one");
-        assert!(matches!(node, ProbeResult::Node { boot: Boot(255), state: NodeState::Up, .. }));
-        for (from, to) in [
-            ("picluster/1", "picluster/2"),
-            ("aaaaaaaaaaaaa", "A!"),
-            ("00000000000000ff", "ff"),
-            (r#""up""#, r#""fine""#),
-            (r#""name":"ada","#, ""),
-        ] {
-            assert!(read(BODY.replace(from, to).as_bytes(), DEFAULT_CLUSTER).is_none(), "{to}");
-        }
     }
 }

@@ -19,7 +19,7 @@ use crate::cluster::pool;
 use crate::cluster::pool::Feedback;
 use crate::commands::ask::Unanswered;
 use crate::discovery::mdns::{Browser, Trust};
-use crate::discovery::membership::{self, Membership};
+use crate::discovery::membership::Membership;
 use crate::discovery::{Line, Order};
 use crate::os::systemd::Pulses;
 use crate::telemetry::journal::Journal;
@@ -69,9 +69,8 @@ impl Outlook {
         let (traffic, feedback) = mpsc::channel(1);
         let (people, orders) = mpsc::channel(1);
         let (publisher, pool) = pool::channel();
-        let (cluster, thresholds) = (discovery.cluster.clone(), Thresholds::default());
         let line = Line {
-            table: Membership::new(membership::Settings { cluster, thresholds }),
+            table: Membership::new(discovery.cluster.clone(), Thresholds::default()),
             changes,
             feedback,
             orders,

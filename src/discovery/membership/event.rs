@@ -1,21 +1,10 @@
-//! What the table has to say: joins, leaves and everything odd, for the log and the page.
+//! The events of the table: joins, leaves and everything odd, as the log, the metrics and the page
+//! name them. The list in which they wait is in `event_log`.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use super::machine::Machine;
-
-/// The most events that wait to be fetched; a reader that fell behind misses the newest.
-const WAITING_MAX: usize = 512;
-
-/// The most refused candidates told of in a second, and how many are remembered as told: a flood
-/// of them must not become a flood of lines.
-const REFUSALS_PER_SECOND: u32 = 4;
-const REFUSALS_REMEMBERED: usize = 256;
-
-/// What happened.
+/// The kinds of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventKind {
     /// A node has proved itself.
@@ -128,8 +117,8 @@ impl EventKind {
 /// Something that happened to a node or a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What happened.
-    pub what: EventKind,
+    /// The kind of the event.
+    pub kind: EventKind,
     /// The node's name, as the view shows it; a candidate's instance label, made printable.
     pub node: String,
     /// Where it is, if that is known.
@@ -140,101 +129,11 @@ pub struct Event {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what.as_str(), self.node)?;
+        write!(f, "{}: {}", self.kind.as_str(), self.node)?;
         if let Some(endpoint) = self.endpoint {
             write!(f, " on {endpoint}")?;
         }
         if self.detail.is_empty() { Ok(()) } else { write!(f, " ({})", self.detail) }
-    }
-}
-
-/// What the parts of the table share: the numbers they draw, the events they tell, and whether
-/// the view has to be made anew.
-#[derive(Debug, Default)]
-pub(super) struct EventLog {
-    drawn: u64,
-    /// Something that routes or is shown has changed since the last view.
-    pub(super) changed: bool,
-    /// With the number of the node each is about, by which it gets the name that people see.
-    waiting: VecDeque<(Option<u64>, Event)>,
-    told: VecDeque<(EventKind, String)>,
-    second: (u64, u32),
-}
-
-impl EventLog {
-    /// A number never drawn before.
-    pub(super) fn number(&mut self) -> u64 {
-        self.drawn += 1;
-        self.drawn
-    }
-
-    /// Tells of a node: under the name it has by the time the event is fetched, or had last if it
-    /// is gone by then.
-    pub(super) fn tell(
-        &mut self,
-        what: EventKind,
-        holder: &Machine,
-        endpoint: Option<SocketAddr>,
-        detail: impl Into<String>,
-    ) {
-        let (node, detail) = (holder.known_as().to_owned(), detail.into());
-        self.wait(Some(holder.born), Event { what, node, endpoint, detail });
-    }
-
-    fn wait(&mut self, born: Option<u64>, event: Event) {
-        if self.waiting.len() < WAITING_MAX {
-            self.waiting.push_back((born, event));
-        }
-    }
-
-    /// Tells of a candidate that was not taken: once for each label, and a few a second at most.
-    pub(super) fn refuse(&mut self, label: String, detail: &str, now: Duration) {
-        self.tell_once(EventKind::Refused, label, None, detail.to_owned(), now);
-    }
-
-    /// Tells of a candidate that does not answer as it should, within the same bounds.
-    pub(super) fn fault(&mut self, label: String, at: SocketAddr, why: &str, now: Duration) {
-        let detail = format!("{why}; check the program and the port that are advertised");
-        self.tell_once(EventKind::Faulty, label, Some(at), detail, now);
-    }
-
-    fn tell_once(
-        &mut self,
-        what: EventKind,
-        node: String,
-        endpoint: Option<SocketAddr>,
-        detail: String,
-        now: Duration,
-    ) {
-        if self.second.0 != now.as_secs() {
-            self.second = (now.as_secs(), 0);
-        }
-        let told = (what, node.clone());
-        if self.second.1 >= REFUSALS_PER_SECOND || self.told.contains(&told) {
-            return;
-        }
-        self.second.1 += 1;
-        self.wait(None, Event { what, node, endpoint, detail });
-        if self.told.len() >= REFUSALS_REMEMBERED {
-            self.told.pop_front();
-        }
-        self.told.push_back(told);
-    }
-
-    /// Whether an event waits that is about a node.
-    pub(super) fn has_news(&self) -> bool {
-        self.waiting.iter().any(|(born, _)| born.is_some())
-    }
-
-    /// The events that wait, each under its node's name among these.
-    pub(super) fn take(&mut self, names: &BTreeMap<u64, &str>) -> Vec<Event> {
-        let named = |(born, mut event): (Option<u64>, Event)| {
-            if let Some(name) = born.and_then(|born| names.get(&born)) {
-                (*name).clone_into(&mut event.node);
-            }
-            event
-        };
-        self.waiting.drain(..).map(named).collect()
     }
 }
 
@@ -246,19 +145,7 @@ mod tests {
     fn an_event_reads_as_a_line() {
         let endpoint = Some(SocketAddr::from(([10, 0, 0, 5], 8080)));
         let event =
-            Event { what: EventKind::Joined, node: "ada".into(), endpoint, detail: "mdns".into() };
+            Event { kind: EventKind::Joined, node: "ada".into(), endpoint, detail: "mdns".into() };
         assert_eq!(event.to_string(), "node joined: ada on 10.0.0.5:8080 (mdns)");
-    }
-
-    #[test]
-    fn a_flood_of_refusals_becomes_a_few_lines() {
-        let mut ledger = EventLog::default();
-        for n in 0..5000_u64 {
-            ledger.refuse(format!("rogue-{n}"), "too many", Duration::from_millis(n));
-            ledger.refuse("again".into(), "too many", Duration::from_millis(n));
-        }
-        let told = ledger.take(&BTreeMap::new());
-        assert!(told.len() <= 20, "{}", told.len());
-        assert_eq!(told.iter().filter(|event| event.node == "again").count(), 1);
     }
 }

@@ -1,46 +1,53 @@
-//! What was advertised of the applications under one id. A packet alone changes none: it counts for
-//! the start that it names, and once that start has proved itself it is not changed any more, since a
-//! node says the same as long as it runs. Who names no start, a foreign device, may say another.
+//! The offers that were advertised under one id, and which of them count.
+//!
+//! A packet alone changes no offer of a node. An offer counts for the start that it names, and it is
+//! frozen once that start has proved itself, because a node says the same as long as it runs. A
+//! foreign device names no start, so its offer may change.
 
 use std::sync::Arc;
 
-use super::machine::Machine;
 use crate::cluster::node::{Boot, Offer};
 
-/// The starts of one id of which an offer is kept, those of its holders aside.
+/// The most starts of one id whose offers are kept, in addition to those of its proven machines.
 const OFFERS_MAX: usize = 4;
 
-/// Offers, the newest last.
+/// Offers by the start that they name, the newest start last.
 #[derive(Debug, Default)]
 pub(super) struct Offers(Vec<(Option<Boot>, Arc<Offer>)>);
 
 impl Offers {
-    /// A source's word of a start.
-    pub(super) fn heard(&mut self, boot: Option<Boot>, offer: &Arc<Offer>, holders: &[Machine]) {
-        let held = |boot: Option<Boot>| holders.iter().any(|h| h.proven && h.boot == boot);
-        match self.0.iter_mut().find(|(of, _)| *of == boot) {
-            Some((of, known)) => {
-                let settled = of.is_some() && held(*of);
-                if !settled {
-                    *known = Arc::clone(offer);
-                }
+    /// Takes in an advertised offer of a start. `is_proven` says whether a machine of this start has
+    /// proved itself.
+    pub(super) fn advertised(
+        &mut self,
+        boot: Option<Boot>,
+        offer: &Arc<Offer>,
+        is_proven: impl Fn(Option<Boot>) -> bool,
+    ) {
+        if let Some((_, known)) = self.0.iter_mut().find(|(of, _)| *of == boot) {
+            let frozen = boot.is_some() && is_proven(boot);
+            if !frozen {
+                *known = Arc::clone(offer);
             }
-            None => {
-                self.0.push((boot, Arc::clone(offer)));
-                let free = |(of, _): &(Option<Boot>, _)| !held(*of);
-                if self.0.iter().filter(|known| free(known)).count() > OFFERS_MAX {
-                    let oldest = self.0.iter().position(free);
-                    oldest.map(|at| self.0.remove(at));
-                }
-            }
+            return;
+        }
+        self.0.push((boot, Arc::clone(offer)));
+        let unproven = |(of, _): &(Option<Boot>, _)| !is_proven(*of);
+        if self.0.iter().filter(|known| unproven(known)).count() > OFFERS_MAX {
+            let oldest = self.0.iter().position(unproven);
+            oldest.map(|at| self.0.remove(at));
         }
     }
 
-    /// What a holder offers: what was said of its start, or of none. Before it has proved itself, what
-    /// was said last.
-    pub(super) fn of(&self, holder: &Machine) -> Option<&Arc<Offer>> {
+    /// The offer of a start that has proved itself: the one that names it, else the one that names
+    /// none.
+    pub(super) fn of_start(&self, boot: Option<Boot>) -> Option<&Arc<Offer>> {
         let of = |boot| self.0.iter().find(|(of, _)| *of == boot);
-        let last = self.0.last().filter(|_| !holder.proven);
-        last.or_else(|| of(holder.boot)).or_else(|| of(None)).map(|(_, offer)| offer)
+        of(boot).or_else(|| of(None)).map(|(_, offer)| offer)
+    }
+
+    /// The offer of the start that was advertised last.
+    pub(super) fn newest(&self) -> Option<&Arc<Offer>> {
+        self.0.last().map(|(_, offer)| offer)
     }
 }

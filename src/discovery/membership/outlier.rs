@@ -1,6 +1,8 @@
-//! What requests have shown of a node, laid over what probes say of its address: ejections that a
-//! good probe does not end, the trial of a node that is back, the share that grows after it, and the
-//! smaller one of a board that is throttled.
+//! The part of a node's state that requests decide. It is laid over the health of its address, which
+//! probes decide.
+//!
+//! These are ejections that a good probe does not end, the trial of a node that is back, the share
+//! that grows after it, and the smaller share of a board that is throttled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,62 +12,69 @@ use super::event::Ejection;
 use crate::cluster::health::{ERRORS_IN_A_ROW, Health};
 use crate::cluster::pool::Share;
 
-/// A trial for which no request came ends after this long, if probes are good.
+/// A trial to which no request came ends after this long, if probes are good.
 const TRIAL_FOR: Duration = Duration::from_secs(5);
 
-/// A trial that cannot end yet is looked at again after this long.
+/// The time after which a trial that could not end is looked at again.
 const TRIAL_AGAIN: Duration = Duration::from_secs(1);
 
-/// From a quarter of its share to the whole, in quarters.
+/// The time in which a share grows from a quarter to the whole, in quarters.
 const SLOW_START: Duration = Duration::from_secs(10);
 
 /// Growing shares change at the beats of this clock, so that nodes that came back together are
 /// published together.
 const BEAT: Duration = Duration::from_millis(500);
 
-/// How long a node is out for its errors: this long for the first time, twice as long for the
+/// The time a node is out for its errors: this long at the first ejection, twice as long at the
 /// second, and so on.
 const ERRORS_OUT: Duration = Duration::from_secs(30);
+
+/// The longest time a node is out for its errors.
 const ERRORS_OUT_MAX: Duration = Duration::from_secs(300);
 
-/// After each such time in which a node was not ejected for its errors, one ejection is forgiven.
+/// For each such time in which a node was not ejected for its errors, one ejection is forgiven.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(300);
 
-/// Requests that break off say nothing together with those before this.
+/// Requests that break off count together with those of this time before, and with no older ones.
 const BREAKING_FOR: Duration = Duration::from_secs(10);
 
-/// How long a node is out after a trial that failed, by the same rule.
+/// The time a node is out after a trial that failed, by the same rule.
 const TRIAL_OUT: Duration = Duration::from_secs(1);
+
+/// The longest time a node is out after a trial that failed.
 const TRIAL_OUT_MAX: Duration = Duration::from_secs(30);
 
+/// What requests have shown of one node.
 #[derive(Debug, Default)]
 pub(super) struct Outlier {
-    /// It has been up, and did not take leave since: coming back is not joining.
+    /// It has been up, and did not take leave since: then it comes back, and does not join.
     served: bool,
-    course: Ramp,
+    ramp: Ramp,
     ejected: Option<Ejected>,
-    /// Ejections for errors that are not forgiven yet, and when the last one ended.
+    /// Ejections for errors that are not forgiven yet.
     ejections: u32,
+    /// When the last ejection for errors ends.
     ejected_until: Duration,
     /// Trials in a row that failed.
     failed_trials: u32,
-    /// Since when requests break off in a row, as far as that was told.
-    breaking: Option<Duration>,
+    /// Since when requests break off in a row, as far as that was reported.
+    breaking_since: Option<Duration>,
     /// The quarters of its full speed that its board lacks, 0 to 3.
     lacking: u8,
 }
 
-/// How it gets its share.
+/// The share that a node has while it is up.
 #[derive(Debug, Default)]
 enum Ramp {
+    /// The whole share.
     #[default]
     Whole,
     /// One request at a time. Left for `Slow` by an answered request, for an ejection by one that
     /// died, for `Untried` after [`TRIAL_FOR`] without any.
     Trial { taken: Arc<AtomicBool>, until: Duration },
-    /// Some quarters. One more at `next`.
+    /// Some quarters of its share, and one more at `next`. Left for `Whole` with the fourth.
     Slow { quarters: u8, next: Duration },
-    /// The whole share, without a trial.
+    /// The whole share, although no request came for the trial.
     Untried,
 }
 
@@ -78,29 +87,31 @@ struct Ejected {
 }
 
 impl Outlier {
-    /// The node's health where its address has this one.
-    pub(super) fn over(&self, way: Health) -> Health {
-        match (way, &self.ejected) {
+    /// The health of a node whose address has this health.
+    pub(super) fn over(&self, address: Health) -> Health {
+        match (address, &self.ejected) {
             (Health::Up | Health::Suspect, Some(_)) => Health::Ejected,
-            _ => way,
+            _ => address,
         }
     }
 
-    /// Whether it is out although its address answers.
+    /// Whether the node is out although its address answers.
     pub(super) fn is_out(&self, shown: Health) -> bool {
         shown == Health::Ejected && self.ejected.is_some()
     }
 
-    /// Why it is ejected, where its address has this health: that refuses, unless it answers.
-    pub(super) fn ejection(&self, way: Health) -> Ejection {
-        match (way, &self.ejected) {
+    /// The cause for which a node is ejected whose address has this health. Without an ejection of its
+    /// own the address has refused a connection.
+    pub(super) fn ejection(&self, address: Health) -> Ejection {
+        match (address, &self.ejected) {
             (Health::Up | Health::Suspect, Some(out)) => out.cause,
             _ => Ejection::Refused,
         }
     }
 
+    /// The share of the requests that the node gets.
     pub(super) fn share(&self, shown: Health) -> Share {
-        match &self.course {
+        match &self.ramp {
             Ramp::Trial { taken, .. } if shown == Health::Up => Share::Trial(Arc::clone(taken)),
             Ramp::Slow { quarters, .. } if shown == Health::Up => {
                 Share::Quarters((*quarters).min(4 - self.lacking))
@@ -109,15 +120,16 @@ impl Outlier {
         }
     }
 
-    /// Its board runs at so many quarters of its full speed. True if that changes what is shown.
-    pub(super) fn runs_at(&mut self, quarters: u8) -> bool {
+    /// Takes in the speed of its board, in quarters of the full one. True if that changes what is shown.
+    pub(super) fn set_speed(&mut self, quarters: u8) -> bool {
         let lacking = 4 - quarters.clamp(1, 4);
         std::mem::replace(&mut self.lacking, lacking) != lacking
     }
 
-    /// A sentence for people, if there is more to say than what probes say.
+    /// The reason for this health, as a sentence for people; `None` if the result of the last probe is
+    /// reason enough.
     pub(super) fn why(&self, shown: Health) -> Option<String> {
-        let why = match (shown, &self.course, &self.ejected) {
+        let why = match (shown, &self.ramp, &self.ejected) {
             (Health::Ejected, _, Some(out)) => out.why.clone(),
             (Health::Up, Ramp::Trial { .. }, _) => {
                 "answers again; gets one request at a time until one is answered".to_owned()
@@ -137,23 +149,29 @@ impl Outlier {
         Some(why)
     }
 
-    /// The health that is shown changes. `usable`: how many nodes had a share.
-    pub(super) fn turned(&mut self, from: Health, to: Health, usable: usize, now: Duration) {
+    /// The health that is shown changes. `usable` is the number of nodes that had a share.
+    pub(super) fn health_changed(
+        &mut self,
+        from: Health,
+        to: Health,
+        usable: usize,
+        now: Duration,
+    ) {
         match (from, to) {
             (Health::Suspect, Health::Up) if self.share(to).is_trial() => {}
             (Health::Suspect, Health::Up) => self.start_slowly(usable, now),
             (Health::Ejected | Health::Down, Health::Up) if self.served => {
-                self.course = Ramp::Trial { taken: Arc::default(), until: now + TRIAL_FOR };
+                self.ramp = Ramp::Trial { taken: Arc::default(), until: now + TRIAL_FOR };
             }
             (_, Health::Suspect) => {}
-            _ => self.course = Ramp::Whole,
+            _ => self.ramp = Ramp::Whole,
         }
         self.served |= to == Health::Up;
     }
 
     /// A node that carried all requests alone a moment ago, or does so now, needs no slow start.
     fn start_slowly(&mut self, usable: usize, now: Duration) {
-        self.course = if usable == 0 {
+        self.ramp = if usable == 0 {
             Ramp::Whole
         } else {
             Ramp::Slow { quarters: 1, next: beat(now + SLOW_START / 3) }
@@ -166,7 +184,7 @@ impl Outlier {
     }
 
     /// A request was answered. True if that ends a trial.
-    pub(super) fn passed(&mut self, shown: Health, usable: usize, now: Duration) -> bool {
+    pub(super) fn pass_trial(&mut self, shown: Health, usable: usize, now: Duration) -> bool {
         let on_trial = self.share(shown).is_trial();
         if on_trial {
             self.failed_trials = 0;
@@ -176,7 +194,7 @@ impl Outlier {
     }
 
     /// A request died. True if it was a trial's: the node is out for a moment.
-    pub(super) fn broke(&mut self, shown: Health, usable: usize, now: Duration) -> bool {
+    pub(super) fn fail_trial(&mut self, shown: Health, usable: usize, now: Duration) -> bool {
         let fails = self.share(shown).is_trial() && usable > 0;
         if fails {
             self.failed_trials += 1;
@@ -187,29 +205,29 @@ impl Outlier {
         fails
     }
 
-    /// So many requests in a row broke off. A process that ends breaks off all that it has, however
-    /// soon it is back: only if that goes on after it has answered a probe, asked at `well`, it says
-    /// something of the node. True if the node is out for it.
-    pub(super) fn breaks_off(&mut self, well: Option<Duration>, now: Duration) -> bool {
-        self.breaking.take_if(|at| now >= *at + BREAKING_FOR);
-        let began = *self.breaking.get_or_insert(now);
+    /// [`ERRORS_IN_A_ROW`] requests in a row broke off. A process that ends breaks off all requests that
+    /// it has, however soon it is back. So it counts only if requests go on to break off after the node
+    /// has answered a probe that was asked at `well`. True if the node is out for it.
+    pub(super) fn break_off(&mut self, well: Option<Duration>, now: Duration) -> bool {
+        self.breaking_since.take_if(|at| now >= *at + BREAKING_FOR);
+        let began = *self.breaking_since.get_or_insert(now);
         let goes_on = well.is_some_and(|asked| asked >= began);
         if goes_on {
-            self.breaking = None;
-            self.erred(Ejection::BrokeOff, now);
+            self.breaking_since = None;
+            self.eject(Ejection::BrokeOff, now);
         }
         goes_on
     }
 
-    /// Requests go wrong at this node alone: it is out.
-    pub(super) fn erred(&mut self, cause: Ejection, now: Duration) {
+    /// Ejects the node, because requests go wrong at it alone.
+    pub(super) fn eject(&mut self, cause: Ejection, now: Duration) {
         let quiet = now.saturating_sub(self.ejected_until).as_secs() / FORGIVEN_AFTER.as_secs();
         let forgiven = u32::try_from(quiet).unwrap_or(u32::MAX);
         self.ejections = self.ejections.saturating_sub(forgiven) + 1;
         let span = (ERRORS_OUT * self.ejections.min(60)).min(ERRORS_OUT_MAX);
         let secs = span.as_secs();
-        let what = if cause == Ejection::Errors { "were answered with a 5xx" } else { "broke off" };
-        let why = format!("the last {ERRORS_IN_A_ROW} requests {what}; out for {secs} s");
+        let end = if cause == Ejection::Errors { "were answered with a 5xx" } else { "broke off" };
+        let why = format!("the last {ERRORS_IN_A_ROW} requests {end}; out for {secs} s");
         self.ejected_until = now + span;
         self.ejected = Some(Ejected { cause, until: self.ejected_until, why });
     }
@@ -221,17 +239,17 @@ impl Outlier {
 
     /// When time alone changes something.
     pub(super) fn next_step(&self, shown: Health) -> Option<Duration> {
-        let course = match &self.course {
+        let step = match &self.ramp {
             Ramp::Trial { until, .. } => Some(*until),
             Ramp::Slow { next, .. } => Some(*next),
             Ramp::Whole | Ramp::Untried => None,
         };
-        let course = course.filter(|_| shown == Health::Up);
-        [course, self.ejected.as_ref().map(|out| out.until)].into_iter().flatten().min()
+        let step = step.filter(|_| shown == Health::Up);
+        [step, self.ejected.as_ref().map(|out| out.until)].into_iter().flatten().min()
     }
 
-    /// Time has passed. `proved`: probes have been good for long enough. True if that changes what is
-    /// shown; an ejection that ends changes it through [`Self::over`].
+    /// Time has passed. `proved`: probes have been good for long enough. True if a share changes; the
+    /// end of an ejection shows through [`Self::over`].
     pub(super) fn advance(
         &mut self,
         shown: Health,
@@ -243,21 +261,21 @@ impl Outlier {
         if shown != Health::Up {
             return false;
         }
-        match &mut self.course {
+        match &mut self.ramp {
             Ramp::Trial { taken, until } if *until <= now => {
                 if !proved || taken.load(Ordering::Relaxed) {
                     *until = now + TRIAL_AGAIN;
                     return false;
                 }
-                self.course = Ramp::Untried;
+                self.ramp = Ramp::Untried;
                 true
             }
             Ramp::Slow { quarters, next } if *next <= now => {
                 *quarters += 1;
                 *next = beat(*next + SLOW_START / 3);
-                // It is counted itself.
+                // This node is one of them.
                 if *quarters >= 4 || usable <= 1 {
-                    self.course = Ramp::Whole;
+                    self.ramp = Ramp::Whole;
                 }
                 true
             }

@@ -1,168 +1,175 @@
-//! Who gets the seat: an address has just proved which machine, in which start, is there.
+//! Which machine holds an id, and which address leads to it.
 //!
-//! The holders of an id are told apart by their boots. A known boot is one more way to a known
-//! machine; a new boot at a known way is a restart; a new boot by a new way takes the seat of a
-//! holder that no longer answers, and has to be told from a clone if all of them do.
+//! The machines of an id are told apart by their boots. A known boot at a new address is one more
+//! address of a known machine. A new boot at a known address is a restart. A new boot at a new address
+//! takes over from a machine that no longer answers; if all of them do, it may be a clone.
 
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::address::Address;
-use super::entry::{Context, Entry};
+use super::context::Context;
+use super::entry::Entry;
 use super::event::EventKind;
 use super::machine::Machine;
-use super::probe::Proof;
-use crate::cluster::health::{Health, Outcome};
+use super::verdict::Proof;
+use crate::cluster::health::Health;
 use crate::cluster::node::Boot;
 
-impl Entry {
-    /// Finds the holder for a way that has just proved who is there.
-    pub(super) fn seat(&mut self, key: u64, proof: &Proof, cx: &mut Context<'_>) {
-        let of_boot = |holder: &Machine| holder.proven && holder.boot == proof.boot;
-        if let Some(at) = self.holders.iter().position(|h| h.proven && h.active == key) {
-            let other = self.holders.iter().position(|h| of_boot(h) && h.active != key);
-            match other {
-                // Another holder turned out to be this very machine.
-                Some(_) => {
-                    self.holders.remove(at);
-                    cx.ledger.changed = true;
-                }
-                None if self.holders[at].boot != proof.boot => self.restart(at, proof.boot, cx),
-                None => {}
-            }
-        } else if self.holders.iter().any(of_boot) {
-            // One more way to a known machine: a stand-by.
-            if let Some(way) = self.way_mut(key) {
-                way.disputed = None;
-            }
-        } else if let Some(at) = self.holders.iter().position(|h| self.gives_way(h, key)) {
-            self.hand_over(at, key, proof.boot, cx);
-        } else {
-            self.dispute(key, proof, cx);
+/// Finds the machine for an address that has just proved which one is there.
+pub(super) fn assign(entry: &mut Entry, key: u64, proof: &Proof, cx: &mut Context<'_>) {
+    let is_it = |machine: &Machine| machine.proven && machine.boot == proof.boot;
+    if let Some(at) = entry.machines.iter().position(|m| m.proven && m.active == key) {
+        if entry.machines.iter().any(|m| is_it(m) && m.active != key) {
+            // Another machine of this id turned out to be this very one.
+            entry.machines.remove(at);
+            cx.changed = true;
+        } else if entry.machines[at].boot != proof.boot {
+            restart(entry, at, proof.boot, cx);
+        }
+    } else if entry.machines.iter().any(is_it) {
+        // One more address of a known machine: a stand-by.
+        if let Some(address) = entry.address_mut(key) {
+            address.disputed = None;
+        }
+    } else if let Some(at) = entry.machines.iter().position(|m| gives_way(entry, m, key)) {
+        hand_over(entry, at, key, proof.boot, cx);
+    } else {
+        detect_clone(entry, key, proof.boot, cx);
+    }
+}
+
+fn restart(entry: &mut Entry, at: usize, boot: Option<Boot>, cx: &mut Context<'_>) {
+    let active = entry.machines[at].active;
+    let endpoint = entry.address(active).map(|address| address.target.endpoint);
+    let machine = &mut entry.machines[at];
+    cx.log.record(EventKind::Restarted, machine.subject(), endpoint, "");
+    machine.renew(boot, active, cx);
+    machine.since = cx.now;
+    entry.ask_stand_bys(active, cx.now);
+}
+
+/// Whether a machine leaves its place to the one that answers at this address. A machine that serves
+/// does not.
+fn gives_way(entry: &Entry, machine: &Machine, key: u64) -> bool {
+    let merit = |key| entry.address(key).map(Address::merit);
+    !machine.proven || merit(key) > merit(machine.active)
+}
+
+/// Lets the machine at this position go on at another address, in this start.
+pub(super) fn hand_over(
+    entry: &mut Entry,
+    at: usize,
+    key: u64,
+    boot: Option<Boot>,
+    cx: &mut Context<'_>,
+) {
+    let Some(endpoint) = entry.address(key).map(|address| address.target.endpoint) else { return };
+    let silent = entry.address(entry.machines[at].active).is_some_and(|address| address.silent);
+    let machine = &mut entry.machines[at];
+    machine.left_silent = Some(machine.epoch).filter(|_| silent && machine.proven);
+    if machine.proven {
+        cx.log.record(EventKind::Moved, machine.subject(), Some(endpoint), "");
+    } else if !cx.has_room {
+        cx.log.record_refused(entry.label.clone(), "the table of nodes is full", cx.now);
+        return entry.addresses.clear();
+    }
+    machine.renew(boot, key, cx);
+    if let Some(address) = entry.address_mut(key) {
+        // Until now it was asked as seldom as a stand-by is.
+        address.ask(cx.now);
+    }
+}
+
+/// A second machine answers as this id while the first one goes on to answer. There are certainly two
+/// only once they have answered in turn: the newcomer, then the machines that hold the id, then the
+/// newcomer again. A restart that is seen over two addresses cannot look like that.
+fn detect_clone(entry: &mut Entry, key: u64, boot: Option<Boot>, cx: &mut Context<'_>) {
+    let Some(address) = entry.address_mut(key) else { return };
+    let (Some(newcomer), Health::Up) = (address.proof, address.health()) else { return };
+    let first = *address.disputed.get_or_insert(cx.now);
+    let endpoint = address.target.endpoint;
+    let answered_between = |machine: &Machine| {
+        let holder = entry.address(machine.active).and_then(|address| address.proof);
+        holder.is_some_and(|h| h.asked >= first && h.received <= newcomer.asked)
+    };
+    if entry.machines.iter().all(answered_between) {
+        if cx.has_room {
+            add_clone(entry, key, endpoint, boot, cx);
+        }
+        return;
+    }
+    let actives: Vec<u64> = entry.machines.iter().map(|machine| machine.active).collect();
+    let is_pending = |address: &&mut Address| {
+        actives.contains(&address.key) && address.proof.is_none_or(|proof| proof.asked < first)
+    };
+    entry.addresses.iter_mut().filter(is_pending).for_each(|address| address.ask(cx.now));
+}
+
+fn add_clone(
+    entry: &mut Entry,
+    key: u64,
+    endpoint: SocketAddr,
+    boot: Option<Boot>,
+    cx: &mut Context<'_>,
+) {
+    let first = &entry.machines[0];
+    let beside = entry.address(first.active).map_or(endpoint, |address| address.target.endpoint);
+    let detail = format!(
+        "also {} on {beside}, id {}: a copied PICLUSTER_ID or one hardware id twice; \
+         give each machine a PICLUSTER_ID of its own",
+        first.known_as(),
+        entry.id
+    );
+    let mut machine = Machine::new(first.wanted.clone(), key, cx);
+    machine.renew(boot, key, cx);
+    cx.log.record(EventKind::Cloned, machine.subject(), Some(endpoint), detail);
+    entry.machines.push(machine);
+    if let Some(address) = entry.address_mut(key) {
+        address.disputed = None;
+    }
+}
+
+/// The stand-by by which a machine is better reached than by its active address. A suspect address is
+/// left for one that answers. An address that is no longer advertised is left at its first failure: the
+/// node has moved.
+fn replacement(entry: &Entry, machine: &Machine) -> Option<u64> {
+    let active = entry.address(machine.active)?;
+    let moved = active.instance.is_none() && active.record.failed() > 0;
+    let since = active.record.failing_since().unwrap_or(active.record.since());
+    let is_better = |address: &&Address| {
+        let fresh = address.proof.is_some_and(|proof| proof.asked >= since);
+        let whole = address.health() == Health::Up
+            && (active.health() == Health::Suspect || (moved && address.instance.is_some()));
+        address.key != active.key && fresh && (address.merit() > active.merit() || whole)
+    };
+    let mut stand_bys = entry.addresses.iter().filter(|address| address.is_of(machine.boot));
+    stand_bys.find(|address| machine.proven && is_better(address)).map(|address| address.key)
+}
+
+/// Brings the machines in line with their addresses: a machine that has lost its address takes a
+/// stand-by, one that has none left is dropped, and each change is recorded.
+pub(super) fn settle(entry: &mut Entry, cx: &mut Context<'_>) {
+    if let (true, Some(first)) = (entry.machines.is_empty(), entry.addresses.first()) {
+        entry.machines.push(Machine::new(entry.candidate_name(), first.key, cx));
+    }
+    for at in 0..entry.machines.len() {
+        if let Some(key) = replacement(entry, &entry.machines[at]) {
+            let boot = entry.machines[at].boot;
+            hand_over(entry, at, key, boot, cx);
         }
     }
-
-    fn restart(&mut self, at: usize, boot: Option<Boot>, cx: &mut Context<'_>) {
-        let holder = &mut self.holders[at];
-        let endpoint = self.ways.iter().find(|way| way.key == holder.active);
-        let endpoint = endpoint.map(|way| way.target.endpoint);
-        cx.ledger.tell(EventKind::Restarted, holder, endpoint, "");
-        let active = holder.active;
-        holder.renew(boot, active, cx);
-        holder.since = cx.now;
-        self.ask_stand_bys(active, cx.now);
-    }
-
-    /// Whether a holder leaves its seat to whoever answers by this way. One that serves does not.
-    fn gives_way(&self, holder: &Machine, key: u64) -> bool {
-        let merit = |key| self.way(key).map(Address::merit);
-        !holder.proven || merit(key) > merit(holder.active)
-    }
-
-    pub(super) fn hand_over(
-        &mut self,
-        at: usize,
-        key: u64,
-        boot: Option<Boot>,
-        cx: &mut Context<'_>,
-    ) {
-        let Some(endpoint) = self.way(key).map(|way| way.target.endpoint) else { return };
-        let left = self.way(self.holders[at].active).is_some_and(|way| way.silent);
-        let holder = &mut self.holders[at];
-        holder.left_silent = Some(holder.epoch).filter(|_| left && holder.proven);
-        if holder.proven {
-            cx.ledger.tell(EventKind::Moved, holder, Some(endpoint), "");
-        } else if !cx.room {
-            cx.ledger.refuse(self.label.clone(), "the table of nodes is full", cx.now);
-            return self.ways.clear();
-        }
-        holder.renew(boot, key, cx);
-        if let Some(way) = self.way_mut(key) {
-            // It was asked as seldom as a stand-by is.
-            way.ask(cx.now);
+    let offers = &entry.offers;
+    for machine in &mut entry.machines {
+        let offer = if machine.proven { offers.of_start(machine.boot) } else { offers.newest() };
+        if let Some(offer) = offer.filter(|offer| **offer != machine.offer) {
+            machine.offer = Arc::clone(offer);
+            cx.changed = true;
         }
     }
-
-    /// A second machine answers as this id while the first one goes on to answer. That two are
-    /// there is certain only once they have answered in turn: the newcomer, then the holders, then
-    /// the newcomer again; a restart seen over two ways cannot look like that.
-    fn dispute(&mut self, key: u64, proof: &Proof, cx: &mut Context<'_>) {
-        let Some(way) = self.way_mut(key) else { return };
-        let (Some(answer), Health::Up) = (way.answer, way.health()) else { return };
-        let first = *way.disputed.get_or_insert(cx.now);
-        let endpoint = way.target.endpoint;
-        let in_turn = |holder: &Machine| {
-            let held = self.way(holder.active).and_then(|way| way.answer);
-            held.is_some_and(|held| held.asked >= first && held.received <= answer.asked)
-        };
-        if !self.holders.iter().all(in_turn) {
-            let actives: Vec<u64> = self.holders.iter().map(|holder| holder.active).collect();
-            let pending = |way: &&mut Address| {
-                actives.contains(&way.key) && way.answer.is_none_or(|held| held.asked < first)
-            };
-            self.ways.iter_mut().filter(pending).for_each(|way| way.ask(cx.now));
-        } else if cx.room {
-            let first = &self.holders[0];
-            let beside = self.way(first.active).map_or(endpoint, |way| way.target.endpoint);
-            let detail = format!(
-                "also {} on {beside}, id {}: a copied PICLUSTER_ID or one hardware id twice; \
-                 give each machine a PICLUSTER_ID of its own",
-                first.known_as(),
-                self.id
-            );
-            let mut holder = Machine::new(first.wanted.clone(), key, cx);
-            holder.renew(proof.boot, key, cx);
-            cx.ledger.tell(EventKind::Cloned, &holder, Some(endpoint), detail);
-            self.holders.push(holder);
-            if let Some(way) = self.way_mut(key) {
-                way.disputed = None;
-            }
-        }
-    }
-
-    /// What the machine itself says: its name, and whether it is about to go.
-    pub(super) fn hear(
-        &mut self,
-        proof: &Proof,
-        outcome: Outcome,
-        asked: Duration,
-        cx: &mut Context<'_>,
-    ) {
-        let Some(holder) = self.holders.iter_mut().find(|h| h.proven && h.boot == proof.boot)
-        else {
-            return;
-        };
-        if let Some(name) = proof.name.as_ref().filter(|name| **name != holder.wanted) {
-            holder.wanted.clone_from(name);
-            cx.ledger.changed = true;
-        }
-        holder.hear_of_its_board(proof.pi.as_ref(), cx);
-        match outcome {
-            Outcome::Draining => holder.drained = true,
-            Outcome::Healthy => {
-                holder.drained = false;
-                if holder.farewell.take_if(|farewell| asked >= farewell.at).is_some() {
-                    let detail = "forged, or the advertisement was lost: it stays";
-                    cx.ledger.tell(EventKind::FalseGoodbye, holder, None, detail);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// The stand-by that a holder should be reached by instead. Its first failure
-    /// is enough if the active way is no longer advertised: the node has moved. A suspect one is left
-    /// for one that answers.
-    pub(super) fn replacement(&self, holder: &Machine) -> Option<u64> {
-        let active = self.way(holder.active)?;
-        let moved = active.instance.is_none() && active.record.failed() > 0;
-        let since = active.record.failing_since().unwrap_or(active.record.since());
-        let better = |way: &&Address| {
-            let fresh = way.answer.is_some_and(|answer| answer.asked >= since);
-            let whole = way.health() == Health::Up
-                && (active.health() == Health::Suspect || (moved && way.instance.is_some()));
-            way.key != active.key && fresh && (way.merit() > active.merit() || whole)
-        };
-        let mut stand_bys = self.ways.iter().filter(|way| way.is_of(holder.boot));
-        stand_bys.find(|way| holder.proven && better(way)).map(|way| way.key)
-    }
+    let leads_to_none =
+        |address: &Address| !entry.machines.iter().any(|m| m.is_reached_by(address));
+    let unclaimed = entry.addresses.iter().any(|a| a.instance.is_some() && leads_to_none(a));
+    let (addresses, foreign) = (&entry.addresses, entry.foreign);
+    entry.machines.retain_mut(|machine| machine.refresh(addresses, unclaimed, foreign, cx));
 }

@@ -8,6 +8,7 @@ mod names;
 mod offers;
 mod traffic;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -59,9 +60,8 @@ fn sighting(instance: &str, id: Option<&str>, endpoints: &[SocketAddr]) -> Sight
 
 impl Lab {
     fn new() -> Self {
-        let thresholds = Thresholds::default();
         Self {
-            table: Membership::new(Settings { cluster: "default".to_owned(), thresholds }),
+            table: Membership::new("default".to_owned(), Thresholds::default()),
             now: Duration::ZERO,
             rng: fastrand::Rng::with_seed(1),
             answers: BTreeMap::new(),
@@ -108,12 +108,12 @@ impl Lab {
     }
 
     fn told(&self) -> Vec<EventKind> {
-        self.events.iter().map(|event| event.what).collect()
+        self.events.iter().map(|event| event.kind).collect()
     }
 
     /// The events of this kind, as lines.
     fn lines(&self, what: EventKind) -> Vec<String> {
-        let of_kind = self.events.iter().filter(|event| event.what == what);
+        let of_kind = self.events.iter().filter(|event| event.kind == what);
         of_kind.map(ToString::to_string).collect()
     }
 

@@ -1,110 +1,130 @@
-//! What requests say of nodes: what one alone decides, and what only a look at its peers does.
+//! Changes that the outcomes of requests make: to one machine by itself, and to a machine beside its
+//! peers.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use super::Membership;
-use super::entry::{Context, Entry};
+use super::context::Context;
+use super::entries::Entries;
+use super::entry::Entry;
 use super::event::Ejection;
 use super::machine::Machine;
+use super::ownership::settle;
 use crate::cluster::health::{Health, Outcome};
-use crate::cluster::node::{NodeId, Offer};
 
-impl Membership {
-    /// Takes traffic's word about the member of this epoch. A refused connection and a draining
-    /// answer count at once; anything else bad only asks for a probe at once, unless the node is on
-    /// trial. An answer ends a doubt and a trial; not every one has to be told.
-    pub fn observed(&mut self, epoch: u64, outcome: Outcome, now: Duration) {
-        let found = self.claims.iter().find_map(|(id, claim)| {
-            let at = claim.holders.iter().position(|holder| holder.epoch == epoch)?;
-            let holder = &claim.holders[at];
-            holder.proven.then(|| (id.clone(), at, holder))
-        });
-        let Some((id, at, holder)) = found else { return };
-        let wrong = matches!(outcome, Outcome::Erring | Outcome::Breaking);
-        let (alone, active) = (wrong && self.errs_alone(holder), holder.active);
-        self.with(&id, now, |claim, cx| {
-            claim.tried(at, outcome, alone, cx);
-            claim.observed(active, outcome, cx);
-        });
-    }
-
-    /// Whether a node may be ejected for what goes wrong with it. Not when half of its peers have just
-    /// done wrong too, because then it is the application; and never more than half of the nodes,
-    /// so never the last one. The nodes are those of its service.
-    fn errs_alone(&self, node: &Machine) -> bool {
-        let (mut peers, mut alike, mut out, mut all) = (0, 0, 0, 0);
-        let is_peer =
-            |holder: &Machine| !holder.drained_here && holder.offer.service == node.offer.service;
-        for holder in self.holders().filter(|holder| is_peer(holder)) {
-            let is_out = holder.standing.is_out(holder.shown);
-            out += usize::from(is_out);
-            all += usize::from(is_out || holder.shown == Health::Up);
-            if holder.epoch != node.epoch && holder.has_share() {
-                peers += 1;
-                alike += usize::from(holder.counters.errors.load(Ordering::Relaxed) > 0);
-            }
+/// Whether requests go wrong at this node and not at its peers, so that it may be ejected for them.
+///
+/// They do not if the last request of half of its peers went wrong too, because then it is the
+/// application. Nor may more than half of the nodes be out, and so never the last one. Only nodes of
+/// its service count.
+pub(super) fn errs_alone(entries: &Entries, node: &Machine) -> bool {
+    let (mut peers, mut erring_peers, mut out, mut all) = (0, 0, 0, 0);
+    let is_of_service =
+        |machine: &Machine| !machine.drained_here && machine.offer.service == node.offer.service;
+    for machine in entries.machines().filter(|machine| is_of_service(machine)) {
+        let is_out = machine.outlier.is_out(machine.shown);
+        out += usize::from(is_out);
+        all += usize::from(is_out || machine.shown == Health::Up);
+        if machine.epoch != node.epoch && machine.has_share() {
+            peers += 1;
+            erring_peers += usize::from(machine.counters.errors.load(Ordering::Relaxed) > 0);
         }
-        alike * 2 < peers && (out + 1) * 2 <= all
     }
+    erring_peers * 2 < peers && (out + 1) * 2 <= all
+}
 
-    fn holders(&self) -> impl Iterator<Item = &Machine> {
-        self.claims.values().flat_map(|claim| &claim.holders).filter(|holder| holder.proven)
-    }
+/// Takes in the outcome of a request to the machine at this position. `errs_alone` is the answer of
+/// [`errs_alone`] for it.
+pub(super) fn observed(
+    entry: &mut Entry,
+    at: usize,
+    outcome: Outcome,
+    errs_alone: bool,
+    cx: &mut Context<'_>,
+) {
+    let active = entry.machines[at].active;
+    judge_machine(entry, at, outcome, errs_alone, cx);
+    judge_address(entry, active, outcome, cx);
+}
 
-    /// What the nodes offer that have a share of the requests.
-    pub(super) fn usable(&self) -> Vec<Arc<Offer>> {
-        let usable = self.holders().filter(|holder| holder.has_share());
-        usable.map(|holder| Arc::clone(&holder.offer)).collect()
-    }
-
-    /// When time alone changes what a node gets.
-    pub(super) fn next_step(&self) -> Option<Duration> {
-        self.holders().filter_map(|holder| holder.standing.next_step(holder.shown)).min()
-    }
-
-    /// Time has passed.
-    pub(super) fn advance(&mut self, now: Duration) {
-        let due = |claim: &&Entry| {
-            let steps = claim.holders.iter().filter(|holder| holder.proven);
-            steps.filter_map(|h| h.standing.next_step(h.shown)).any(|at| at <= now)
-        };
-        let due: Vec<NodeId> =
-            self.claims.values().filter(due).map(|claim| claim.id.clone()).collect();
-        for id in due {
-            self.with(&id, now, Entry::advance);
+/// Ends a trial, or ejects the machine.
+fn judge_machine(
+    entry: &mut Entry,
+    at: usize,
+    outcome: Outcome,
+    errs_alone: bool,
+    cx: &mut Context<'_>,
+) {
+    let address = entry.address(entry.machines[at].active);
+    let well = address.filter(|a| a.record.failed() == 0).and_then(|a| a.proof);
+    let machine = &mut entry.machines[at];
+    let usable = cx.usable(&machine.offer);
+    let (shown, outlier) = (machine.shown, &mut machine.outlier);
+    let moved = match outcome {
+        Outcome::Answered => outlier.pass_trial(shown, usable, cx.now),
+        Outcome::Broken => outlier.fail_trial(shown, usable, cx.now),
+        Outcome::Erring if errs_alone && shown == Health::Up => {
+            outlier.eject(Ejection::Errors, cx.now);
+            true
         }
+        Outcome::Breaking if errs_alone && shown == Health::Up => {
+            outlier.break_off(well.map(|proof| proof.asked), cx.now)
+        }
+        _ => false,
+    };
+    if moved {
+        if errs_alone {
+            machine.counters.errors.store(0, Ordering::Relaxed);
+        }
+        cx.changed = true;
+        settle(entry, cx);
     }
 }
 
-impl Entry {
-    /// What a request's outcome does to the standing of a holder. `alone`: requests go wrong here, and
-    /// not at its peers.
-    fn tried(&mut self, at: usize, outcome: Outcome, alone: bool, cx: &mut Context<'_>) {
-        let holder = &mut self.holders[at];
-        let way = self.ways.iter().find(|way| way.key == holder.active);
-        let well = way.and_then(|way| way.answer.filter(|_| way.record.failed() == 0));
-        let usable = cx.usable(&holder.offer);
-        let (shown, standing) = (holder.shown, &mut holder.standing);
-        let moved = match outcome {
-            Outcome::Answered => standing.passed(shown, usable, cx.now),
-            Outcome::Broken => standing.broke(shown, usable, cx.now),
-            Outcome::Erring if alone && shown == Health::Up => {
-                standing.erred(Ejection::Errors, cx.now);
-                true
+/// Changes the health of the address to which the request went, or asks for a probe of it.
+fn judge_address(entry: &mut Entry, key: u64, outcome: Outcome, cx: &mut Context<'_>) {
+    // A foreign device may take longer to answer a probe than a request may be made to wait.
+    let foreign = entry.foreign;
+    let Some(address) = entry.address_mut(key) else { return };
+    let moves = match outcome {
+        Outcome::Answered | Outcome::Erring => {
+            if address.health() == Health::Suspect {
+                address.ask(cx.now);
             }
-            Outcome::Breaking if alone && shown == Health::Up => {
-                standing.breaks_off(well.map(|answer| answer.asked), cx.now)
-            }
-            _ => false,
+            address.record.record(outcome, cx.limits, cx.now);
+            return;
+        }
+        Outcome::Draining => address.health() != Health::Draining,
+        // It has been judged as an outlier already.
+        Outcome::Breaking => false,
+        Outcome::Refused => address.health().answers(),
+        Outcome::Silent if !foreign => {
+            address.record.doubt();
+            false
+        }
+        _ => false,
+    };
+    address.ask(cx.now);
+    if moves {
+        let draining = outcome == Outcome::Draining;
+        address.record.record(outcome, cx.limits, cx.now);
+        address.last_resort = draining;
+        address.why = if draining {
+            "says that it is draining".to_owned()
+        } else {
+            format!("connection refused on {}", address.target.endpoint)
         };
-        if moved && alone {
-            holder.counters.errors.store(0, Ordering::Relaxed);
-        }
-        if moved {
-            cx.ledger.changed = true;
-            self.settle(cx);
-        }
+        entry.ask_stand_bys(key, cx.now);
+        settle(entry, cx);
     }
+}
+
+/// Time has passed: ends trials and ejections that are over, and lets shares grow.
+pub(super) fn advance(entry: &mut Entry, cx: &mut Context<'_>) {
+    for machine in &mut entry.machines {
+        let address = entry.addresses.iter().find(|address| address.key == machine.active);
+        let proved = address.is_some_and(|address| address.record.good() >= cx.limits.rise);
+        let usable = cx.usable(&machine.offer);
+        cx.changed |= machine.outlier.advance(machine.shown, proved, usable, cx.now);
+    }
+    settle(entry, cx);
 }

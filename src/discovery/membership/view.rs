@@ -1,132 +1,126 @@
-//! What the table shows: the members of the next pool, each with an id and a name of its own.
+//! The view of the table: the members of the next pool, each with an id and a name of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::address::Address;
+use super::drain::DrainedHere;
+use super::entries::Entries;
 use super::entry::Entry;
-use super::event::{Event, EventKind};
+use super::event::EventKind;
+use super::event_log::EventLog;
 use super::machine::Machine;
-use super::{Membership, STARTING_SHOWN_MAX, names};
+use super::names;
 use crate::cluster::health::Health;
 use crate::cluster::node::{Node, NodeId};
 use crate::cluster::pool::Member;
 
-/// What one holder is shown as.
-struct Given {
-    /// The claim, and which of its holders.
-    key: NodeId,
-    at: usize,
-    id: NodeId,
-    name: String,
+/// A machine that is shown, with an id of its own.
+pub(super) struct Shown {
+    /// The id of its entry, and its position there.
+    pub(super) entry: NodeId,
+    pub(super) at: usize,
+    /// The id it is shown under.
+    pub(super) id: NodeId,
+    /// The suffix that tells a clone from the first machine of its entry, in the id and in the name.
+    suffix: Option<String>,
 }
 
-impl Membership {
-    /// The members, if anything that routes or is shown has changed since the last call.
-    pub fn view(&mut self) -> Option<Vec<Member>> {
-        if !std::mem::take(&mut self.ledger.changed) {
-            return None;
-        }
-        let given = self.give_names();
-        let member = |given: Given| {
-            let claim = &self.claims[&given.key];
-            member(claim, &claim.holders[given.at], given.id, given.name)
-        };
-        Some(given.into_iter().filter_map(member).collect())
-    }
-
-    /// What has happened since the last call.
-    pub fn events(&mut self) -> Vec<Event> {
-        let mut names = BTreeMap::new();
-        if self.ledger.has_news() {
-            self.give_names();
-            let holders = self.claims.values().flat_map(|claim| &claim.holders);
-            names.extend(holders.filter_map(|h| Some((h.born, h.name.as_deref()?))));
-        }
-        self.ledger.take(&names)
-    }
-
-    /// Gives everyone that is shown an id and a name of its own. Only a node that has proved itself
-    /// keeps its name and is warned of: a candidate may be anything.
-    fn give_names(&mut self) -> Vec<Given> {
-        let mut taken = BTreeSet::new();
-        let mut all = Vec::new();
-        for (key, at, id, suffix) in self.give_ids() {
-            let claim = self.claims.get_mut(&key).expect("listed a moment ago");
-            let holder = &mut claim.holders[at];
-            holder.drained_here = self.drained_here.contains(&id);
-            let wanted = match &suffix {
-                Some(suffix) => names::suffixed(&holder.wanted, suffix),
-                None => holder.wanted.clone(),
+/// The machines that are shown, those that proved themselves first at the front.
+pub(super) fn shown(entries: &Entries) -> Vec<Shown> {
+    let mut given: BTreeSet<NodeId> = BTreeSet::new();
+    let mut shown = Vec::new();
+    for entry in entries.shown() {
+        for (at, machine) in entry.machines.iter().enumerate() {
+            let (id, suffix) = if at == 0 {
+                (entry.id.clone(), None)
+            } else {
+                let is_taken = |id: &NodeId| entries.get(id).is_some() || given.contains(id);
+                let (id, suffix) = names::clone_id(&entry.id, is_taken);
+                given.insert(id.clone());
+                (id, Some(suffix))
             };
-            let name = names::unique(&wanted, &id, &mut taken);
-            if holder.proven && holder.name.as_ref() != Some(&name) {
-                holder.name = Some(name.clone());
-                if name != wanted {
-                    let detail =
-                        format!("another node is called {wanted} too; give it its own --name");
-                    self.ledger.tell(EventKind::Renamed, holder, None, detail);
-                }
-            }
-            all.push(Given { key, at, id, name });
+            let place = (!machine.proven, machine.born);
+            shown.push((place, Shown { entry: entry.id.clone(), at, id, suffix }));
         }
-        all
     }
-
-    /// Everyone that is shown, with an id of its own and the suffix that a clone's name gets too.
-    /// Who proved itself first comes first.
-    pub(super) fn give_ids(&self) -> Vec<(NodeId, usize, NodeId, Option<String>)> {
-        let candidates = self.claims.values().filter(|claim| claim.is_candidate()).count();
-        let shown = |claim: &&Entry| !claim.is_candidate() || candidates <= STARTING_SHOWN_MAX;
-        let mut given: BTreeSet<NodeId> = BTreeSet::new();
-        let mut ids = Vec::new();
-        for claim in self.claims.values().filter(shown) {
-            for (at, holder) in claim.holders.iter().enumerate() {
-                let taken = |id: &NodeId| self.claims.contains_key(id) || given.contains(id);
-                let (id, suffix) = match at {
-                    0 => (claim.id.clone(), None),
-                    _ => {
-                        let (id, suffix) = names::clone_id(&claim.id, taken);
-                        given.insert(id.clone());
-                        (id, Some(suffix))
-                    }
-                };
-                ids.push(((!holder.proven, holder.born), (claim.id.clone(), at, id, suffix)));
-            }
-        }
-        ids.sort_unstable();
-        ids.into_iter().map(|(_, given)| given).collect()
-    }
+    shown.sort_unstable_by_key(|(place, _)| *place);
+    shown.into_iter().map(|(_, shown)| shown).collect()
 }
 
-fn member(claim: &Entry, holder: &Machine, id: NodeId, name: String) -> Option<Member> {
-    let way: &Address = claim.way(holder.active)?;
-    let suspect = holder.shown == Health::Suspect;
-    let (health, why) = holder.said(way);
+/// The members of the next pool.
+pub(super) fn members(
+    entries: &mut Entries,
+    drained_here: &DrainedHere,
+    log: &mut EventLog,
+) -> Vec<Member> {
+    let named = give_names(entries, drained_here, log);
+    let member = |(shown, name): (Shown, String)| {
+        let entry = entries.get(&shown.entry)?;
+        member(entry, &entry.machines[shown.at], shown.id, name)
+    };
+    named.into_iter().filter_map(member).collect()
+}
+
+/// The present name of each node that has one, by the number it drew when it proved itself.
+pub(super) fn names(entries: &Entries) -> BTreeMap<u64, &str> {
+    let machines = entries.iter().flat_map(|entry| &entry.machines);
+    machines.filter_map(|machine| Some((machine.born, machine.name.as_deref()?))).collect()
+}
+
+/// Gives each machine that is shown a name of its own. Only a node that has proved itself keeps its
+/// name and gets a warning: a candidate may be anything.
+pub(super) fn give_names(
+    entries: &mut Entries,
+    drained_here: &DrainedHere,
+    log: &mut EventLog,
+) -> Vec<(Shown, String)> {
+    let mut taken = BTreeSet::new();
+    let mut named = Vec::new();
+    for shown in shown(entries) {
+        let entry = entries.get_mut(&shown.entry).expect("listed a moment ago");
+        let machine = &mut entry.machines[shown.at];
+        machine.drained_here = drained_here.contains(&shown.id);
+        let wanted = match &shown.suffix {
+            Some(suffix) => names::suffixed(&machine.wanted, suffix),
+            None => machine.wanted.clone(),
+        };
+        let name = names::unique(&wanted, &shown.id, &mut taken);
+        if machine.proven && machine.name.as_ref() != Some(&name) {
+            machine.name = Some(name.clone());
+            if name != wanted {
+                let detail = format!("another node is called {wanted} too; give it its own --name");
+                log.record(EventKind::Renamed, machine.subject(), None, detail);
+            }
+        }
+        named.push((shown, name));
+    }
+    named
+}
+
+fn member(entry: &Entry, machine: &Machine, id: NodeId, name: String) -> Option<Member> {
+    let address = entry.address(machine.active)?;
+    let (health, why) = machine.shown_health(address);
+    let is_gone = matches!(machine.shown, Health::Down | Health::Suspect);
     Some(Member {
         node: Node {
             id,
             name,
-            hostname: way.hostname.clone(),
-            endpoint: way.target.endpoint,
-            boot: holder.boot,
-            source: claim.source,
-            offer: Arc::clone(&holder.offer),
+            hostname: address.hostname.clone(),
+            endpoint: address.target.endpoint,
+            boot: machine.boot,
+            source: entry.source,
+            offer: Arc::clone(&machine.offer),
         },
         health,
         why,
-        since: holder.since,
-        advertised: holder.advertised,
-        last_resort: holder.proven
-            && (way.last_resort
-                || suspect
-                || (holder.drained_here && holder.shown == Health::Up)
-                || holder.standing.is_out(holder.shown)),
-        silent: (holder.shown == Health::Down || suspect) && way.silent,
-        left_silent: holder.left_silent,
-        share: holder.standing.share(holder.shown),
-        epoch: holder.epoch,
-        counters: Arc::clone(&holder.counters),
-        pi: Arc::clone(&holder.pi),
+        since: machine.since,
+        advertised: machine.advertised,
+        last_resort: machine.is_last_resort(address),
+        silent: is_gone && address.silent,
+        left_silent: machine.left_silent,
+        share: machine.outlier.share(machine.shown),
+        epoch: machine.epoch,
+        counters: Arc::clone(&machine.counters),
+        pi: Arc::clone(&machine.pi),
     })
 }

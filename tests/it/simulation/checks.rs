@@ -270,8 +270,8 @@ impl Checks {
     pub(super) fn are_told_as_shown(&self, events: &[Event]) {
         let parting = |what| matches!(what, EventKind::Left | EventKind::Forgotten);
         let of_candidate = |what| matches!(what, EventKind::Refused | EventKind::Faulty);
-        let gone = |name: &str| events.iter().any(|e| parting(e.what) && e.node == name);
-        for event in events.iter().filter(|event| !of_candidate(event.what)) {
+        let gone = |name: &str| events.iter().any(|e| parting(e.kind) && e.node == name);
+        for event in events.iter().filter(|event| !of_candidate(event.kind)) {
             let shown = self.shown.iter().any(|member| member.name == event.node);
             assert!(shown || gone(&event.node), "{event} {:?}", self.shown);
         }

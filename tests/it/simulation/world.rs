@@ -9,7 +9,7 @@ use picluster::cluster::health::Thresholds;
 use picluster::cluster::node::{Advertisement, Boot, Change, NodeId, Offer, Sighting, Source};
 use picluster::cluster::pool::{self, Publisher, Watch};
 use picluster::discovery::membership::ProbeTicket;
-use picluster::discovery::membership::{Membership, NodeState, Probe, ProbeResult, Settings};
+use picluster::discovery::membership::{Membership, NodeState, Probe, ProbeResult};
 
 use super::checks::Checks;
 use super::traffic::Sent;
@@ -172,13 +172,11 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
-        let thresholds = Thresholds::default();
         let (publisher, pool) = pool::channel();
-        let settings = Settings { cluster: "default".to_owned(), thresholds };
         Self {
             now: Duration::ZERO,
             machines: Vec::new(),
-            table: Membership::new(settings),
+            table: Membership::new("default".to_owned(), Thresholds::default()),
             traced: false,
             rng: fastrand::Rng::with_seed(seed),
             checks: Checks::default(),

@@ -17,8 +17,8 @@ fn a_flood_of_candidates_is_bounded_and_leaves_the_nodes_alone() {
         if n % 200 == 0 {
             lab.pass(1);
         }
-        assert!(lab.table.claims.len() <= CANDIDATES_MAX + 1);
-        assert!(lab.table.claims.values().all(|claim| claim.ways.len() <= ENDPOINTS_MAX));
+        assert!(lab.table.entries.iter().count() <= CANDIDATES_MAX + 1);
+        assert!(lab.table.entries.iter().all(|entry| entry.addresses.len() <= ENDPOINTS_MAX));
     }
     assert_eq!((lab.members.len(), lab.members[0].health), (1, Health::Up));
 }
@@ -30,7 +30,7 @@ fn a_flood_of_names_from_few_addresses_leaves_room_for_a_new_node_at_once() {
         let name = format!("rogue{n}");
         lab.seen(&name, Some(&name), &[60 + u8::try_from(n % 8).unwrap()]);
     }
-    assert!(lab.table.claims.len() < 64, "{}", lab.table.claims.len());
+    assert!(lab.table.entries.iter().count() < 64, "{}", lab.table.entries.iter().count());
     lab.joined("late", 1, 1);
     assert_eq!(lab.members.iter().filter(|member| member.health == Health::Up).count(), 1);
 }

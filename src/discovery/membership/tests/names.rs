@@ -49,7 +49,7 @@ fn every_event_says_the_name_that_is_shown() {
         .events
         .iter()
         .filter(|event| event.endpoint == Some(at(2)))
-        .map(|event| format!("{:?} {}", event.what, event.node))
+        .map(|event| format!("{:?} {}", event.kind, event.node))
         .collect();
     assert_eq!(of_second[..2], ["Joined pi-0bcdef", "Lost pi-0bcdef"]);
     assert!(of_second[2..].contains(&"Restarted bob".to_owned()), "{of_second:?}");
@@ -99,7 +99,7 @@ fn a_second_node_of_a_name_is_warned_of_once_after_it_has_proved_itself() {
     lab.seen("pi", None, &[200]);
     lab.pass(100);
     assert!(lab.members.len() > 1, "candidates are shown");
-    assert!(!lab.events.iter().any(|event| event.what.is_warning()), "{:?}", lab.events);
+    assert!(!lab.events.iter().any(|event| event.kind.is_warning()), "{:?}", lab.events);
     lab.answers.insert(at(200), ProbeResult::Status(200));
     lab.seen("pi", None, &[200]);
     lab.pass(100);
