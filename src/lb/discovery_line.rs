@@ -8,7 +8,7 @@ use super::shared::Shared;
 use crate::cluster::node::{Change, NodeId, SERVICE};
 use crate::cluster::pool::{Feedback, Publisher};
 use crate::discovery::mdns::{Browser, Trust};
-use crate::discovery::membership::{self, Membership};
+use crate::discovery::membership::Membership;
 use crate::discovery::{Line, Order};
 use crate::os::identity::{Hardware, Role};
 
@@ -51,10 +51,7 @@ pub(super) fn channels() -> (Senders, Receivers) {
 pub(super) fn assemble(shared: &Shared, receivers: Receivers, publisher: Publisher) -> Line {
     let Receivers { changes, feedback, orders } = receivers;
     Line {
-        table: Membership::new(membership::Settings {
-            cluster: shared.config.discovery.cluster.clone(),
-            thresholds: shared.config.thresholds,
-        }),
+        table: Membership::new(shared.config.discovery.cluster.clone(), shared.config.thresholds),
         changes,
         feedback,
         orders,

@@ -131,7 +131,7 @@ async fn health(
 }
 
 async fn scrape(State(node): State<Arc<WebNode>>, headers: HeaderMap) -> Response {
-    exposition::answer(&headers, move |families| metrics::tell(families, &node))
+    scrape::answer(&headers, move |families| metrics::tell(families, &node))
 }
 
 async fn nothing() -> impl IntoResponse {
