@@ -1,5 +1,5 @@
-//! The balancer: finds nodes, serves HTTP through them, shows what it knows on the admin port, and
-//! leaves without losing a request.
+//! The balancer: finds nodes, serves HTTP through them, shows their state on the admin port, and leaves
+//! without losing a request.
 //!
 //! Each part is made in a file of its own; this file assembles them and runs them to the end.
 
@@ -34,8 +34,8 @@ use crate::os::systemd::Manager;
 /// Runs the balancer until `shutdown` asks for its end.
 ///
 /// # Errors
-/// When an address cannot be listened on (the cause is a [`listen::ListenError`]), or when a part
-/// that should run as long as the program ends before it.
+/// An address cannot be listened on (the cause is a [`listen::ListenError`]), or a part ends that should
+/// run as long as the program.
 pub async fn run(config: LbConfig, shutdown: Shutdown) -> anyhow::Result<()> {
     Lb::bind(config)?.serve(shutdown).await
 }
@@ -43,7 +43,7 @@ pub async fn run(config: LbConfig, shutdown: Shutdown) -> anyhow::Result<()> {
 /// A balancer that listens and is about to serve.
 pub struct Lb {
     config: LbConfig,
-    /// One listener a worker, all on one address.
+    /// A listener for each worker, all on one address.
     clients: Vec<TcpListener>,
     admin: TcpListener,
     hardware: Hardware,
@@ -54,7 +54,7 @@ impl Lb {
     /// Listens on both ports.
     ///
     /// # Errors
-    /// A [`listen::ListenError`] inside.
+    /// The cause is a [`listen::ListenError`] if a port cannot be had.
     pub fn bind(config: LbConfig) -> anyhow::Result<Self> {
         let clients = listen::bind_shared(config.listen, "--listen", config.workers)?;
         let admin = listen::bind(config.admin, "--admin")?;
@@ -84,7 +84,7 @@ impl Lb {
     /// sent, the accept queues are emptied and closed, and the requests that run are finished.
     ///
     /// # Errors
-    /// A part that should run as long as the program ended before it.
+    /// A part ended that should run as long as the program.
     pub async fn serve(self, mut shutdown: Shutdown) -> anyhow::Result<()> {
         let (addr, admin_addr) = (self.addr()?, self.admin_addr()?);
         let Self { config, clients, admin, hardware, id } = self;

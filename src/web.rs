@@ -37,15 +37,15 @@ use crate::os::listen;
 use crate::os::shutdown::Shutdown;
 use crate::os::systemd::{Manager, Pulses};
 
-/// How long new connections are still taken after the health reported draining. A balancer asks every
-/// 1.1 s at most and waits 250 ms for the answer, so it has heard it by then.
+/// The time for which new connections are still taken after the health reported draining. A balancer asks
+/// every 1.1 s at most and waits 250 ms for the answer, so it has heard it by then.
 const LINGER: Duration = Duration::from_millis(1600);
 
-/// The most connections at once: a balancer may keep one for each request it has under way, and
-/// several balancers do. A client that takes nothing of a file costs 24 KB, so that all of them are 100 MB.
+/// The most connections at once. Several balancers may each keep a connection for each request that is
+/// under way. A client that takes nothing of a file costs 24 KB, so that all of them are 100 MB.
 const CONNECTIONS_MAX: usize = 4096;
 
-/// Fewer than this are worth a warning.
+/// Fewer connections than this are worth a warning.
 const CONNECTIONS_FEW: usize = 256;
 
 /// The longest that systemd waits for the command before the node counts as started: machines must boot
@@ -55,8 +55,8 @@ const START_MAX: Duration = Duration::from_secs(300);
 /// Runs the web node until `shutdown` asks for its end.
 ///
 /// # Errors
-/// When the address cannot be listened on, the cause is a [`listen::ListenError`]; when what is to be
-/// served cannot be, an [`Unusable`].
+/// The cause is a [`listen::ListenError`] if a port cannot be had, and an [`Unusable`] if a folder, a command
+/// or an application cannot be served.
 pub async fn run(config: WebConfig, shutdown: Shutdown) -> anyhow::Result<()> {
     let web = Web::bind(&config)?;
     let (advert, ip) = (web.advert(&config), web.advertised_ip());
@@ -95,8 +95,8 @@ impl Web {
     /// wait for it: the advertisement may go out.
     ///
     /// # Errors
-    /// A [`listen::ListenError`] inside if a port cannot be had, an [`Unusable`] inside if what is
-    /// configured cannot be served.
+    /// The cause is a [`listen::ListenError`] if a port cannot be had, and an [`Unusable`] if a folder, a
+    /// command or an application cannot be served.
     pub fn bind(config: &WebConfig) -> anyhow::Result<Self> {
         let serving = Serving::new(config)?;
         let listener = listener(config, &serving)?;
@@ -158,7 +158,7 @@ impl Web {
     /// any more.
     ///
     /// # Errors
-    /// None today; the server retries what fails.
+    /// None today; the server tries again after a failure.
     pub async fn serve(
         self,
         mut shutdown: Shutdown,

@@ -13,7 +13,7 @@ use crate::admin::{self, Admin, Live};
 use crate::discovery::Order;
 use crate::os::shutdown::Shutdown;
 
-/// What the admin port shows. `connections_max` bounds the number of watchers.
+/// The values that the admin port shows. `connections_max` bounds the number of watchers.
 pub(super) fn assemble(
     shared: &Shared,
     shutdown: Shutdown,

@@ -63,7 +63,8 @@ impl DataLine {
         }
     }
 
-    /// Lets the workers take whoever has begun to connect and finish what runs, until `deadline` at most.
+    /// Lets the workers take the connections that have begun, and finish the requests that run, until
+    /// `deadline` at most.
     /// Returns when they have ended and the access log is written.
     pub(super) async fn drain(self, deadline: Instant) {
         let _ = self.phase.send(Phase::Draining(deadline));

@@ -1,5 +1,5 @@
-//! Which names are to lead to the balancer: its own, and those under `.local` that its nodes want for
-//! their applications. Others are the business of whoever runs the DNS.
+//! The names that lead to the balancer: its own, and those under `.local` that its nodes want for their
+//! applications. Names of other domains are set up in the DNS.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,11 +11,15 @@ use crate::cluster::health::Health;
 use crate::cluster::pool::{self, Pool};
 use crate::cluster::route::CLUSTER_HOST;
 
-/// A name stays for so long after the last node that wants it: one that is started again is back by
-/// then, and no client has been told that the name is gone.
-const STAYS_FOR: Duration = Duration::from_secs(10);
+/// The time that a name stays after the last node that wants it has left. A node that is started again is
+/// back by then, and no client has learned that the name is gone.
+const STAYS_AFTER_LAST: Duration = Duration::from_secs(10);
 
-/// Follows the pool. The machine's own hostname is left to whoever answers for it now.
+/// Follows the pool, and publishes the names whenever they change. The machine's own hostname is left out,
+/// because its mDNS responder answers for it.
+///
+/// # Panics
+/// Outside a tokio runtime.
 pub(super) fn follow(mut pool: pool::Watch, hostname: &str) -> watch::Receiver<BTreeSet<String>> {
     let own = local(hostname);
     let (sender, wanted) = watch::channel(BTreeSet::from([CLUSTER_HOST.to_owned()]));
@@ -25,11 +29,11 @@ pub(super) fn follow(mut pool: pool::Watch, hostname: &str) -> watch::Receiver<B
             let now = Instant::now();
             let names = names(&pool.borrow_and_update(), &own);
             seen.extend(names.iter().map(|name| (name.clone(), now)));
-            seen.retain(|name, at| names.contains(name) || *at + STAYS_FOR > now);
+            seen.retain(|name, at| names.contains(name) || *at + STAYS_AFTER_LAST > now);
             let all: BTreeSet<String> = seen.keys().cloned().collect();
             sender.send_if_modified(|wanted| std::mem::replace(wanted, all.clone()) != all);
-            let going = seen.iter().filter(|(name, _)| !names.contains(*name));
-            let next = going.map(|(_, at)| *at + STAYS_FOR).min();
+            let unwanted = seen.iter().filter(|(name, _)| !names.contains(*name));
+            let next = unwanted.map(|(_, at)| *at + STAYS_AFTER_LAST).min();
             tokio::select! {
                 changed = pool.changed() => if changed.is_err() { return },
                 () = sleep_until(next.unwrap_or(now)), if next.is_some() => {}
@@ -39,7 +43,7 @@ pub(super) fn follow(mut pool: pool::Watch, hostname: &str) -> watch::Receiver<B
     wanted
 }
 
-/// The names that are wanted now. Who has not proved itself wants none.
+/// The names that are wanted now. Those of a node that has not proved itself do not count.
 fn names(pool: &Pool, own: &str) -> BTreeSet<String> {
     let proven = pool.members().iter().filter(|member| member.health != Health::Starting);
     let hosts = proven.flat_map(|member| &member.node.offer.hosts);
@@ -47,7 +51,7 @@ fn names(pool: &Pool, own: &str) -> BTreeSet<String> {
     names.filter(|name| *name != own).chain([CLUSTER_HOST.to_owned()]).collect()
 }
 
-/// A machine's name, as it is asked for on its own link.
+/// The mDNS name of a machine.
 fn local(hostname: &str) -> String {
     let first = hostname.split('.').next().unwrap_or_default();
     format!("{}.local.", first.to_ascii_lowercase())
@@ -84,6 +88,6 @@ mod tests {
         let left = Instant::now();
         publisher.publish(vec![member(&["forged.local"], Health::Starting)], Duration::ZERO);
         assert_eq!(next(&mut wanted).await, [CLUSTER_HOST]);
-        assert!(left.elapsed() >= STAYS_FOR - Duration::from_secs(1));
+        assert!(left.elapsed() >= STAYS_AFTER_LAST - Duration::from_secs(1));
     }
 }

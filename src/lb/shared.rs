@@ -12,7 +12,7 @@ use crate::os::identity;
 use crate::os::systemd::Pulses;
 use crate::telemetry::journal::Journal;
 
-/// What the parts of a balancer share. Each takes copies of what it needs when it is made.
+/// The values that the parts of a balancer share. Each part takes copies when it is made.
 pub(super) struct Shared {
     pub(super) config: LbConfig,
     pub(super) id: NodeId,
@@ -28,9 +28,9 @@ pub(super) struct Shared {
     pub(super) started: Instant,
     /// The newest pool, published by the discovery line.
     pub(super) pool: pool::Watch,
-    /// What goes wrong, counted by every part and shown on the admin port.
+    /// The failures, counted by every part and shown on the admin port.
     pub(super) counts: Arc<Counts>,
-    /// What happened lately, written by the discovery line and shown on the admin port.
+    /// The latest events, written by the discovery line and shown on the admin port.
     pub(super) journal: Journal,
     /// The parts that must go on, for the watchdog.
     pub(super) pulses: Pulses,

@@ -1,12 +1,14 @@
-//! The balancer in one line, for `systemctl status`.
+//! The state of the balancer in one line, for `systemctl status`.
 
+use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::cluster::health::Health;
-use crate::cluster::pool::Watch;
+use crate::cluster::pool::{Member, Pool, Watch};
 
-/// Healths in the order in which they are told; only those that some node has are.
+/// The healths in the order of the line, which names only those that some node has.
 const HEALTHS: [Health; 6] = [
     Health::Up,
     Health::Starting,
@@ -16,10 +18,10 @@ const HEALTHS: [Health; 6] = [
     Health::Down,
 ];
 
-/// Makes the line; remembers what it needs for the rate.
+/// The writer of the line. It remembers the last count for the rate.
 pub(super) struct Status {
     pool: Watch,
-    /// When the line was made last, and how many requests had been answered.
+    /// The time of the last line, and the number of requests answered by then.
     before: (Instant, u64),
 }
 
@@ -28,7 +30,7 @@ impl Status {
         Self { pool, before: (Instant::now(), 0) }
     }
 
-    /// How it is now: `3 nodes up, 1 draining; 812 req/s`.
+    /// The line for now: `3 nodes up, 1 draining; 812 req/s`.
     pub(super) fn line(&mut self) -> String {
         let pool = self.pool.borrow().clone();
         let of = |health: Health| pool.members().iter().filter(|m| m.health == health).count();
@@ -42,14 +44,12 @@ impl Status {
         format!("{up} {nodes} up{others}; {} req/s", self.rate(&pool))
     }
 
-    /// The requests a second since the last line. A node that has left takes its count along; then it
-    /// is too low for once.
-    fn rate(&mut self, pool: &crate::cluster::pool::Pool) -> u64 {
-        let answered = |m: &std::sync::Arc<crate::cluster::pool::Member>| {
-            m.counters.requests.load(Ordering::Relaxed)
-        };
+    /// The requests a second since the last line. A node that leaves takes its count along, so that the next
+    /// rate is too low.
+    fn rate(&mut self, pool: &Pool) -> u64 {
+        let answered = |m: &Arc<Member>| m.counters.requests.load(Ordering::Relaxed);
         let (now, total) = (Instant::now(), pool.members().iter().map(answered).sum::<u64>());
-        let (then, before) = std::mem::replace(&mut self.before, (now, total));
+        let (then, before) = mem::replace(&mut self.before, (now, total));
         let seconds = (now - then).as_secs_f64();
         let more = total.saturating_sub(before);
         if seconds > 0.0 { (more as f64 / seconds).round() as u64 } else { 0 }

@@ -1,6 +1,6 @@
-//! Draining this node without stopping it: what `picluster drain` asks for on its own Pi. Every
-//! balancer honours it, because it hears the same as at a stop. It ends when it is taken back, or
-//! with this process.
+//! The routes that drain this node without stopping it, for `picluster drain` on the same machine. Every
+//! balancer honours that, because the health answer is the same as at a stop. It lasts until it is taken
+//! back, or until this process ends.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ struct Done {
     schema: &'static str,
     id: String,
     name: String,
-    /// As its health says from now on.
+    /// The state that its health reports from now on.
     state: &'static str,
 }
 
-/// The route that drains, or the one that ends it.
+/// The route that drains the node, or the one that ends that.
 pub(super) fn route(drain: bool) -> MethodRouter<Arc<WebNode>> {
     post(async move |_: LocalOnly, State(node): State<Arc<WebNode>>| {
         if node.drain_by_hand(drain) != drain {

@@ -1,5 +1,4 @@
-//! What a web node tells Prometheus: what it answered, and how its board is. A balancer tells the
-//! rest, as it sees it.
+//! The metrics of a web node: its answers and its board. A balancer adds what it sees of the node.
 
 use std::fmt;
 
@@ -8,8 +7,11 @@ use crate::cluster::pi;
 use crate::os::process;
 use crate::telemetry::exposition::Families;
 
-/// Tells everything.
-pub(super) fn tell(families: &mut Families<'_>, node: &WebNode) -> fmt::Result {
+/// Writes all metrics of the node.
+///
+/// # Errors
+/// The text cannot be written, which a string does not report.
+pub(super) fn write(families: &mut Families<'_>, node: &WebNode) -> fmt::Result {
     process::tell(families)?;
     let mut family = families.counters("picluster_web_requests", "Requests answered.")?;
     for (class, count) in node.requests.answered.all() {
@@ -48,9 +50,9 @@ mod tests {
         let (offer, serves) = (Offer::default(), Serves::Name);
         let config = WebConfig { listen, offer, serves, name: None, id: None, drain, discovery };
         let web = Web::bind(&config).unwrap();
-        let page = render(Form::Text, move |families| tell(families, &web.node));
+        let page = render(Form::Text, move |families| write(families, &web.node));
         let mut promised = promised(&["Both", "Boards", "Node"]);
-        // It tells of its own board, under no name.
+        // A node reports its own board without naming itself.
         for (_, labels) in promised.values_mut() {
             labels.retain(|label| label != "id" && label != "node");
         }

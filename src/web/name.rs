@@ -11,7 +11,7 @@ use axum::Json;
 use axum::http::{HeaderMap, header};
 use axum::response::{Html, IntoResponse, Response};
 
-use self::accept::Form;
+use self::accept::Representation;
 use self::facts::Facts;
 use super::node::WebNode;
 
@@ -22,10 +22,10 @@ pub(super) fn answer(node: &WebNode, local: Option<SocketAddr>, headers: &Header
     // All lines of a list header are one list (RFC 9110 section 5.3).
     let accept: Vec<_> =
         headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
-    let answer = match Form::wanted(&accept.join(",")) {
-        Form::Text => format!("{}\n", node.identity.title).into_response(),
-        Form::Json => Json(facts()).into_response(),
-        Form::Html => Html(page::render(&node.identity.title, &facts())).into_response(),
+    let answer = match Representation::preferred(&accept.join(",")) {
+        Representation::Text => format!("{}\n", node.identity.title).into_response(),
+        Representation::Json => Json(facts()).into_response(),
+        Representation::Html => Html(page::render(&node.identity.title, &facts())).into_response(),
     };
     ([(header::VARY, "accept")], answer).into_response()
 }

@@ -46,17 +46,17 @@ impl WebNode {
         tracing::info!("draining");
     }
 
-    /// Drains the node by hand, or ends that. Returns whether it was drained by hand before.
+    /// Drains the node by hand, or ends that. Returns whether it was drained by hand before the call.
     pub(super) fn drain_by_hand(&self, drain: bool) -> bool {
         self.drained.swap(drain, Relaxed)
     }
 
-    /// Whether the node asks for no new requests, for whichever of the two reasons.
+    /// Returns whether the node asks for no new requests, because it stops or by hand.
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Relaxed) || self.drained.load(Relaxed)
     }
 
-    /// The word of its health, and of an application that is down why.
+    /// The state that its health reports, and the reason of an application that is down.
     pub(super) fn state(&self) -> (&'static str, Option<String>) {
         if self.is_draining() {
             return ("draining", None);

@@ -1,4 +1,4 @@
-//! What a web node answers.
+//! The routes of a web node: its content, its health, its metrics and its drain.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,15 +23,16 @@ use crate::cluster::pi::Pi;
 use crate::cluster::protocol::METRICS_PATH;
 use crate::discovery::membership::HEALTH_PATH;
 
-/// The body of a request may take this long. Bytes that trickle in are no excuse.
+/// The most time for the body of a request, however it trickles in.
 const BODY_MAX: Duration = Duration::from_secs(10);
 
-/// What no application gets to see.
+/// The paths that no application sees.
 const PRIVATE: &str = "/.picluster/";
 
 /// The longest nonce that is echoed.
 const NONCE_BYTES_MAX: usize = 64;
 
+/// The router of the node. Its own routes go before its content.
 pub(super) fn router(node: Arc<WebNode>) -> Router {
     let ours = Router::new()
         .route(HEALTH_PATH, get(health))
@@ -41,17 +42,18 @@ pub(super) fn router(node: Arc<WebNode>) -> Router {
     let sign = from_fn_with_state(Arc::clone(&node), sign);
     let router = match node.serving {
         Serving::Name | Serving::Direct(_) => {
-            ours.route("/", any(name)).fallback(nothing).layer(sign)
+            ours.route("/", any(name)).fallback(not_found).layer(sign)
         }
         Serving::Files(_) | Serving::Front(_) => ours.layer(sign).fallback(content),
     };
     router.with_state(node)
 }
 
-/// What is served in place of the name. It is signed by whoever made it.
+/// Answers with the content in place of the name. The answer is not signed: a file has headers of its own,
+/// and so has an application.
 async fn content(State(node): State<Arc<WebNode>>, request: Request) -> Response {
     if request.uri().path().starts_with(PRIVATE) {
-        return nothing().await.into_response();
+        return not_found().await.into_response();
     }
     let _in_flight = node.requests.begin();
     let mut answer = match &node.serving {
@@ -60,11 +62,11 @@ async fn content(State(node): State<Arc<WebNode>>, request: Request) -> Response
             Err(late) => late,
         },
         Serving::Front(app) => app::pass_on(app, request).await,
-        Serving::Name | Serving::Direct(_) => return nothing().await.into_response(),
+        Serving::Name | Serving::Direct(_) => return not_found().await.into_response(),
     };
     node.requests.answered.add(answer.status().as_u16());
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        say_whether_draining(&node, answer.headers_mut());
+        report_draining(&node, answer.headers_mut());
     }
     answer
 }
@@ -80,7 +82,7 @@ async fn name(
 }
 
 #[derive(Deserialize)]
-struct Asked {
+struct Echo {
     nonce: Option<String>,
 }
 
@@ -92,10 +94,10 @@ struct Health<'a> {
     boot: String,
     state: &'static str,
     cluster: &'a str,
-    /// Of an application that is down.
+    /// The reason of an application that is down.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
-    /// It answers requests even so, with errors.
+    /// True if that application answers requests even so, with errors.
     #[serde(skip_serializing_if = "Option::is_none")]
     answers: Option<bool>,
     pi: Pi,
@@ -103,15 +105,15 @@ struct Health<'a> {
     nonce: Option<String>,
 }
 
-/// How the node is. 503 takes it out of every balancer's rotation.
+/// Reports the health of the node. A 503 takes it out of every balancer's rotation.
 async fn health(
     State(node): State<Arc<WebNode>>,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    echo: Result<Query<Echo>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let (state, why) = node.state();
     let status = if state == "up" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    // A query nobody can read asks for no echo; how the node is does not depend on it.
-    let nonce = asked.ok().and_then(|Query(asked)| asked.nonce).filter(|nonce| {
+    // A query that cannot be read asks for no echo; the health does not depend on it.
+    let nonce = echo.ok().and_then(|Query(echo)| echo.nonce).filter(|nonce| {
         nonce.len() <= NONCE_BYTES_MAX && nonce.bytes().all(|b| b.is_ascii_graphic())
     });
     let identity = &node.identity;
@@ -131,15 +133,15 @@ async fn health(
 }
 
 async fn scrape(State(node): State<Arc<WebNode>>, headers: HeaderMap) -> Response {
-    scrape::answer(&headers, move |families| metrics::tell(families, &node))
+    exposition::answer(&headers, move |families| metrics::write(families, &node))
 }
 
-async fn nothing() -> impl IntoResponse {
+async fn not_found() -> impl IntoResponse {
     (StatusCode::NOT_FOUND, "not found: this node serves only /\n")
 }
 
-/// Reads the body and drops it piece by piece. An answer to an unread body makes the server close the
-/// connection, and who has sent the body may lose the answer.
+/// Reads the body and drops it piece by piece. If it were not read, the server would close the connection
+/// after the answer, and a client that still sends the body could lose the answer.
 async fn read_in_time(request: Request) -> Result<Request, Response> {
     let (parts, mut body) = request.into_parts();
     let read = async { while let Some(Ok(_)) = body.frame().await {} };
@@ -147,8 +149,8 @@ async fn read_in_time(request: Request) -> Result<Request, Response> {
     Ok(Request::from_parts(parts, Body::empty()))
 }
 
-/// What every answer carries: who gave it, that it must not be kept (a phone that shows a kept one
-/// "proves" that balancing fails), and while draining that the connection ends with it.
+/// Signs every answer of the node itself: with its name, with the demand not to keep it (a phone that shows
+/// a kept answer "proves" that balancing fails), and while draining with the end of the connection.
 async fn sign(State(node): State<Arc<WebNode>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let counted = !path.starts_with("/.picluster/");
@@ -165,11 +167,12 @@ async fn sign(State(node): State<Arc<WebNode>>, request: Request, next: Next) ->
         headers.insert("x-picluster-node", name);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    say_whether_draining(&node, headers);
+    report_draining(&node, headers);
     answer
 }
 
-fn say_whether_draining(node: &WebNode, headers: &mut HeaderMap) {
+/// Marks an answer of a node that drains: its connection ends with it.
+fn report_draining(node: &WebNode, headers: &mut HeaderMap) {
     if node.is_draining() {
         headers.insert("x-picluster-state", HeaderValue::from_static("draining"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

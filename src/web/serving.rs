@@ -6,24 +6,25 @@ use super::app::{self, App};
 use super::files::Files;
 use crate::cluster::config::{AppConfig, Serves, WebConfig};
 
-/// What the node serves. It is made once, from the configuration.
+/// The content that the node serves. It is made once, from the configuration.
 #[derive(Debug)]
 pub(super) enum Serving {
     /// The name of this machine.
     Name,
     /// The files of a folder.
     Files(Files),
-    /// An application that clients and balancers connect to themselves. The node serves its health only.
+    /// An application beside the node, to which clients and balancers connect themselves. The node serves
+    /// its health, and its name, on a port of its own.
     Direct(Arc<App>),
-    /// An application that is reached through the node only.
+    /// An application behind the node, which passes requests on to it.
     Front(Arc<App>),
 }
 
 impl Serving {
-    /// Makes what is configured. The port of a command is chosen here if none is given.
+    /// Makes the content that is configured. The port of a command is chosen here if none is given.
     ///
     /// # Errors
-    /// An `Unusable` inside if the folder or the application cannot be served; a `ListenError` inside if
+    /// The cause is an `Unusable` if the folder or the application cannot be served, and a `ListenError` if
     /// the port of the command is taken.
     pub(super) fn new(config: &WebConfig) -> anyhow::Result<Self> {
         let app = |app: &AppConfig| -> anyhow::Result<_> {

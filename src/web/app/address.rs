@@ -40,16 +40,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_application_is_asked_where_it_listens() {
-        for (bound, asked) in [("0.0.0.0:0", "127.0.0.1"), ("127.0.0.1:0", "127.0.0.1")] {
+    fn an_application_is_checked_where_it_listens() {
+        for (bound, reached) in [("0.0.0.0:0", "127.0.0.1"), ("127.0.0.1:0", "127.0.0.1")] {
             let listener = TcpListener::bind(bound).unwrap();
             let port = listener.local_addr().unwrap().port();
-            assert_eq!(find(port, true).unwrap().ip().to_string(), asked);
+            assert_eq!(find(port, true).unwrap().ip().to_string(), reached);
         }
     }
 
     #[test]
-    fn one_that_no_other_machine_reaches_is_told_what_to_do() {
+    fn an_application_on_loopback_alone_gets_a_reason_with_the_fix() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let why = find(listener.local_addr().unwrap().port(), false).unwrap_err();
         assert!(why.contains("0.0.0.0, or add --front") && why.len() <= 160, "{why}");

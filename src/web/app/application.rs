@@ -1,6 +1,7 @@
-//! An application beside this node: whether it works, and if not, why. Its health is checked here.
+//! An application of this machine, whose health is checked here. Its state holds the reason if it does not
+//! work.
 //!
-//! To start it and to end it is the part of `command`.
+//! It is started and ended by `command`, or not at all by this program.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,7 +38,7 @@ pub(in crate::web) struct App {
     /// The port where it takes requests.
     pub(in crate::web) port: u16,
     health: AppHealth,
-    /// Whether it is a command of this node, which gets its port in a variable.
+    /// It is a command of this node, which gets its port in a variable.
     is_command: bool,
     /// Only this machine connects to it.
     stays_here: bool,
@@ -75,12 +76,12 @@ impl App {
         })
     }
 
-    /// Why it takes no requests; `None` if it does.
+    /// The reason why it takes no requests; `None` if it does.
     pub(in crate::web) fn down(&self) -> Option<String> {
         self.state.borrow().down(Instant::now())
     }
 
-    /// Whether it answers requests, perhaps with errors.
+    /// Returns whether it answers requests, perhaps with errors.
     pub(in crate::web) fn answers(&self) -> bool {
         self.state.borrow().answers()
     }
@@ -201,7 +202,7 @@ impl App {
         }
     }
 
-    /// Logs why it takes no requests, if that has lasted or has changed.
+    /// Logs the reason why it takes no requests, if that has lasted or has changed.
     fn complain(&self) {
         let mut complaint = None;
         self.state.send_if_modified(|state| {
@@ -254,52 +255,53 @@ mod tests {
         app.started();
         assert_eq!(app.down().unwrap(), "started, but nothing answers on port 3000 yet");
     }
+
     #[tokio::test(start_paused = true)]
-    async fn why_it_does_not_work_is_said_after_5_s_and_anew_once_a_minute_at_most() {
+    async fn a_failure_is_logged_after_5_s_and_a_new_reason_once_a_minute() {
         let app = app(3000, false);
         let unwell = |why: &str| app.change(|state| state.unwell = Some(silent(why.to_owned())));
         let after = async |seconds| {
             tokio::time::advance(Duration::from_secs(seconds)).await;
-            let mut said = None;
-            app.state.send_modify(|state| said = state.take_complaint(Instant::now()));
-            said
+            let mut logged = None;
+            app.state.send_modify(|state| logged = state.take_complaint(Instant::now()));
+            logged
         };
         unwell("refused");
         assert_eq!(after(4).await, None, "it may still start");
         assert_eq!(after(1).await.as_deref(), Some("refused"));
-        assert_eq!(after(60).await, None, "it was said");
+        assert_eq!(after(60).await, None, "it was logged");
         unwell("status 500");
         assert_eq!(after(0).await.as_deref(), Some("status 500"));
         unwell("refused");
         assert_eq!(after(59).await, None, "not so often");
         assert_eq!(after(1).await.as_deref(), Some("refused"));
-        // Its end is said by whoever starts it, and the next start has its time again.
+        // The command logs its own end, and the next start has its time again.
         app.change(|state| state.unwell = None);
         app.ended("exited".into(), None);
         assert_eq!(after(60).await, None);
         app.started();
         assert_eq!(after(4).await, None);
         assert!(after(1).await.is_some());
-        // That it was lost has been said by then.
+        // The change to down was logged by then.
         app.change(|state| state.unwell = None);
         unwell("refused");
         assert_eq!(after(60).await, None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn others_are_told_of_one_that_answers_errors_or_is_alone_and_of_no_other() {
+    async fn an_application_is_advertised_only_if_it_answers_or_is_alone() {
         let app = app(3000, false);
-        let is_told = async || timeout(Duration::from_secs(9), app.there()).await.is_ok();
+        let is_there = async || timeout(Duration::from_secs(9), app.there()).await.is_ok();
         app.started();
-        assert!(!is_told().await);
+        assert!(!is_there().await);
         app.change(|state| state.is_alone = true);
-        assert!(is_told().await);
+        assert!(is_there().await);
         app.ended("exited".into(), None);
-        assert!(!is_told().await);
+        assert!(!is_there().await);
         app.started();
-        assert!(!is_told().await, "where it listens this time is not known yet");
+        assert!(!is_there().await, "where it listens this time is not known yet");
         let unwell = Unwell { why: "status 500".into(), answers: true };
         app.change(|state| state.unwell = Some(unwell));
-        assert!(is_told().await);
+        assert!(is_there().await);
     }
 }

@@ -1,7 +1,7 @@
 //! The command whose application this node serves: started, started again when it ends, and ended with
 //! this node.
 //!
-//! It does not run directly under this process but under a guard, [`guard`]: this program once more, which
+//! The command does not run directly under this process but under a guard, [`guard`]: this program once more, which
 //! notices when this process has died, for whatever reason, and leaves nothing of the command behind.
 
 pub(super) mod guard;

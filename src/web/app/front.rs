@@ -1,9 +1,9 @@
-//! In front of the application: requests come here and go on over loopback, answers flow back, and what
-//! follows a 101 goes both ways.
+//! The proxy in front of an application: requests come here and go on over loopback, answers flow back, and
+//! the bytes after a 101 go both ways.
 //!
-//! Each request has a connection of its own. A kept one can be closed by the application in the moment it
-//! is used, and then nobody could say what became of a POST; over loopback a new one costs a tenth of a
-//! millisecond.
+//! Each request has a connection of its own. The application may close a kept connection at the moment it
+//! is used, and then it is unknown whether it received a POST; over loopback a new connection costs a tenth
+//! of a millisecond.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,14 +24,14 @@ use tokio::time::timeout;
 use super::application::App;
 use crate::http1::limits::HEAD_BYTES_MAX;
 
-/// Over loopback one that does not accept within this time has a full queue.
+/// The most time to connect. Over loopback an application that does not accept within it has a full queue.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
-/// Says with a 503 that the application has seen nothing of the request, with a 502 that it went away
-/// over it.
+/// With a 503 this header reports that the application has seen nothing of the request, with a 502 that it
+/// went away over it.
 const APP_DOWN: (&str, &str) = ("x-picluster-state", "app-down");
 
-/// What is said to the next one only (RFC 9110 section 7.6.1).
+/// The headers of one connection, which are not passed on (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
@@ -42,25 +42,25 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     HeaderName::from_static("keep-alive"),
 ];
 
-/// Sends a request on and gives the answer.
+/// Sends a request to the application and returns the answer, or the node's own if there is none.
 pub(in crate::web) async fn pass_on(app: &Arc<App>, request: Request) -> Response {
     let at = app.address();
     let stream = match connect(at).await {
         Ok(stream) => stream,
         Err(error) => {
-            // Nothing of the request was given to anybody: a balancer asks another node.
+            // The application has received nothing of the request: a balancer asks another node.
             app.lost(format!("no connection to {at}: {error}"));
-            let said = format!("the application on this node takes no connection: {error}\n");
-            return (StatusCode::SERVICE_UNAVAILABLE, [APP_DOWN], said).into_response();
+            let text = format!("the application on this node takes no connection: {error}\n");
+            return (StatusCode::SERVICE_UNAVAILABLE, [APP_DOWN], text).into_response();
         }
     };
     exchange(at, stream, request).await.unwrap_or_else(|error| {
         tracing::debug!(%error, "the application did not answer");
-        let said = format!("the application on this node does not answer: {error}\n");
+        let text = format!("the application on this node does not answer: {error}\n");
         if error.kind() == io::ErrorKind::InvalidData {
-            return (StatusCode::BAD_GATEWAY, said).into_response();
+            return (StatusCode::BAD_GATEWAY, text).into_response();
         }
-        (StatusCode::BAD_GATEWAY, [APP_DOWN], said).into_response()
+        (StatusCode::BAD_GATEWAY, [APP_DOWN], text).into_response()
     })
 }
 
@@ -68,7 +68,7 @@ async fn connect(at: SocketAddr) -> io::Result<TcpStream> {
     let stream = timeout(CONNECT_MAX, TcpStream::connect(at)).await.map_err(|_| {
         io::Error::new(io::ErrorKind::TimedOut, format!("no connection to {at} in time"))
     })??;
-    // An error means that the connection has ended already, which the request will find out.
+    // An error means that the connection has ended already, which sending the request reports.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }
@@ -83,7 +83,7 @@ async fn exchange(at: SocketAddr, stream: TcpStream, mut request: Request) -> io
         .handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
-    // It ends with the answer, or with whoever no longer waits for it.
+    // It ends with the answer, or when the request is dropped because the client has left.
     tokio::spawn(async move {
         let _ = connection.with_upgrades().await;
     });
@@ -94,8 +94,8 @@ async fn exchange(at: SocketAddr, stream: TcpStream, mut request: Request) -> io
     })?;
     let is_chunked = answer.headers().contains_key(header::TRANSFER_ENCODING);
     if is_chunked && answer.headers().contains_key(header::CONTENT_LENGTH) {
-        let said = "its answer is not valid HTTP: it has a length and a coding";
-        return Err(io::Error::new(io::ErrorKind::InvalidData, said));
+        let text = "its answer is not valid HTTP: it has a length and a coding";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     let switched =
         upgrade(answer.headers()).filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS);
@@ -112,7 +112,7 @@ async fn exchange(at: SocketAddr, stream: TcpStream, mut request: Request) -> io
     Ok(answer.map(Body::new))
 }
 
-/// The request as the application gets it.
+/// The request in the form that the application gets.
 fn onward(at: SocketAddr, request: Request, protocol: Option<&HeaderValue>) -> io::Result<Request> {
     let (mut parts, body) = request.into_parts();
     let is_chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
@@ -120,7 +120,7 @@ fn onward(at: SocketAddr, request: Request, protocol: Option<&HeaderValue>) -> i
     if !is_chunked {
         parts.headers.remove(header::TRAILER);
     }
-    // Ours was given or not by whoever reads the body, and the body is sent on either way.
+    // A 100 is sent by the server that reads the body from the client, and the body is sent on either way.
     parts.headers.remove(header::EXPECT);
     let connection = match protocol {
         Some(protocol) => {
@@ -141,7 +141,7 @@ fn onward(at: SocketAddr, request: Request, protocol: Option<&HeaderValue>) -> i
     Ok(Request::from_parts(parts, body))
 }
 
-/// Whether what follows the body of the answer may be passed on (RFC 9110 section 6.5.1).
+/// Returns whether the client takes trailers after the body of the answer (RFC 9110 section 6.5.1).
 fn wants_trailers(request: &Request) -> bool {
     let lists = request.headers().get_all(header::TE).iter().filter_map(|list| list.to_str().ok());
     let mut codings = lists.flat_map(|list| list.split(',')).map(str::trim);
@@ -149,28 +149,29 @@ fn wants_trailers(request: &Request) -> bool {
         && codings.any(|coding| coding.eq_ignore_ascii_case("trailers"))
 }
 
-/// The protocol that a head changes to, if it does.
+/// The protocol to which a head changes, if it does.
 fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     named(headers).any(|name| name.eq_ignore_ascii_case("upgrade")).then_some(())?;
     headers.get(header::UPGRADE).cloned()
 }
 
-/// What `Connection` names.
+/// The names in `Connection`.
 fn named(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lists = headers.get_all(header::CONNECTION).iter().filter_map(|list| list.to_str().ok());
     lists.flat_map(|list| list.split(',')).map(str::trim)
 }
 
-/// Takes out what is meant for us.
+/// Removes the headers that are meant for this hop.
 fn strip(headers: &mut HeaderMap) {
     let named: Vec<_> = named(headers).filter_map(|name| name.parse::<HeaderName>().ok()).collect();
-    // A length is not the connection's, whoever names it: without it a body would end elsewhere.
+    // `Content-Length` does not belong to the connection, even if it is named: without it a body would end
+    // elsewhere.
     for name in named.iter().filter(|name| **name != header::CONTENT_LENGTH).chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
 }
 
-/// Both ways, until both have ended or one breaks off.
+/// Copies bytes both ways until both sides have ended or one breaks off.
 async fn join(client: OnUpgrade, app: OnUpgrade) {
     if let (Ok(client), Ok(app)) = tokio::join!(client, app) {
         let _ = copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(app)).await;

@@ -1,5 +1,5 @@
-//! The state of an application: what keeps it from working, and when the log repeats the reason. It reads
-//! no clock; the time is an argument.
+//! The state of an application: the causes that keep it from working, and the time at which the log repeats
+//! a reason. It reads no clock; the time is an argument.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const STARTS_IN: Duration = Duration::from_secs(5);
 /// A reason that changes is logged no more often than this.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// What keeps an application from working; nothing does when it is up.
+/// The causes that keep an application from working. It is up when there is none.
 #[derive(Debug)]
 pub(super) struct State {
     /// Its process does not run.
@@ -36,7 +36,7 @@ pub(super) struct Ended {
     pub(super) next_start: Option<Instant>,
 }
 
-/// What others wait for; they are woken when it changes.
+/// The part of the state for which other tasks wait. They are woken when it changes.
 #[derive(PartialEq, Eq)]
 pub(super) struct Summary {
     pub(super) is_up: bool,
@@ -54,13 +54,13 @@ impl State {
         self.ended.is_none() && self.unwell.is_none()
     }
 
-    /// Whether it answers requests, perhaps with errors.
+    /// Returns whether it answers requests, perhaps with errors.
     pub(super) fn answers(&self) -> bool {
         self.ended.is_none() && self.unwell.as_ref().is_none_or(|unwell| unwell.answers)
     }
 
-    /// Whether it is worth advertising: it answers, or only its address is wrong. Then others see the
-    /// reason as well.
+    /// Returns whether it is worth advertising: it answers, or nothing but its address is wrong. Its health
+    /// answer then shows the reason to balancers as well.
     pub(super) fn is_there(&self) -> bool {
         self.answers() || (self.ended.is_none() && self.is_alone)
     }
@@ -70,7 +70,7 @@ impl State {
         Summary { is_up, is_there, has_ended: self.ended.is_some() }
     }
 
-    /// Why it takes no requests; `None` if it does.
+    /// The reason why it takes no requests; `None` if it does.
     pub(super) fn down(&self, now: Instant) -> Option<String> {
         match &self.ended {
             Some(Ended { why, next_start: None }) => Some(why.clone()),

@@ -1,6 +1,6 @@
-//! A part of a file on its way to a client, read piece by piece: here what the system has in memory, and
-//! elsewhere what a disk is waited for. The next piece is read when the one before is with the system, so
-//! that a client that takes nothing costs one piece.
+//! A part of a file as the body of an answer, read piece by piece: on this thread if the system has the
+//! piece in memory, else on a thread that may wait for a disk. The next piece is read when the system has
+//! taken the one before, so that a client that takes nothing costs one piece.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -14,19 +14,21 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// One read, and what a client that takes nothing costs.
+/// The size of one read, and the cost of a client that takes nothing.
 const PIECE_BYTES: u64 = 16 * 1024;
 
+/// The bytes of a file between two positions.
 pub(super) struct FileBody {
     file: Arc<File>,
+    /// The position of the next byte to read.
     at: u64,
     end: u64,
     reading: Option<JoinHandle<io::Result<Vec<u8>>>>,
-    /// Ends when the piece before is gone.
+    /// Completes when the piece before has been written.
     before: Option<oneshot::Receiver<()>>,
 }
 
-/// What is to be written. Its end is told by dropping the sender.
+/// Bytes that wait to be written. Dropping them, and the sender with them, reports that they were.
 struct Piece {
     bytes: Vec<u8>,
     _gone: oneshot::Sender<()>,
@@ -39,6 +41,7 @@ impl AsRef<[u8]> for Piece {
 }
 
 impl FileBody {
+    /// The bytes from `from` to before `to`, which must not lie beyond the end.
     pub(super) fn new(file: File, from: u64, to: u64) -> Self {
         Self { file: Arc::new(file), at: from, end: to, reading: None, before: None }
     }
@@ -92,7 +95,8 @@ impl Body for FileBody {
     }
 }
 
-/// As much of it as can be had without waiting; `None` if that is nothing, or this file system cannot say.
+/// Reads as much as the system has in memory. Returns `None` if that is nothing, or if this file system
+/// cannot read without waiting.
 fn read_from_memory(file: &File, at: u64, bytes: u64) -> Option<Vec<u8>> {
     let mut piece = vec![0; usize::try_from(bytes).ok()?];
     let read = preadv2(file, &mut [IoSliceMut::new(&mut piece)], at, ReadWriteFlags::NOWAIT);
@@ -100,7 +104,10 @@ fn read_from_memory(file: &File, at: u64, bytes: u64) -> Option<Vec<u8>> {
     (!piece.is_empty()).then_some(piece)
 }
 
-/// A file that has become shorter is an error: its length was told.
+/// Reads a whole piece, and may wait for a disk.
+///
+/// # Errors
+/// The file has become shorter: its length has been sent by then.
 fn read(file: &File, at: u64, bytes: u64) -> io::Result<Vec<u8>> {
     let mut piece = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
     file.read_exact_at(&mut piece, at)?;

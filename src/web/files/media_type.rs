@@ -1,9 +1,9 @@
-//! What a file is, by the ending of its name.
+//! The media type of a file, by the ending of its name.
 
 use std::path::Path;
 
-/// Sorted by what it is. Text is UTF-8, as all text of today is.
-const KINDS: [(&str, &[&str]); 30] = [
+/// The types with their endings, sorted by kind. Text is UTF-8, as all text of today is.
+const MEDIA_TYPES: [(&str, &[&str]); 30] = [
     ("text/html; charset=utf-8", &["html", "htm"]),
     ("text/css; charset=utf-8", &["css"]),
     ("text/javascript; charset=utf-8", &["js", "mjs"]),
@@ -36,10 +36,10 @@ const KINDS: [(&str, &[&str]); 30] = [
     ("application/x-tar", &["tar"]),
 ];
 
-/// Its media type; of what is not known, that of any bytes.
+/// The media type of a file; for an unknown ending, that of any bytes.
 pub(super) fn of(file: &Path) -> &'static str {
     let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let ending = ending.to_ascii_lowercase();
-    let known = KINDS.iter().find(|(_, endings)| endings.contains(&&*ending));
-    known.map_or("application/octet-stream", |(kind, _)| kind)
+    let known = MEDIA_TYPES.iter().find(|(_, endings)| endings.contains(&&*ending));
+    known.map_or("application/octet-stream", |(media_type, _)| media_type)
 }

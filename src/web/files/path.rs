@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use percent_encoding::percent_decode_str;
+
 /// The file that a path ending with a slash stands for.
 const INDEX: &str = "index.html";
 
@@ -27,18 +29,10 @@ pub(super) fn relative(path: &str) -> Option<PathBuf> {
 
 /// The bytes that a segment of a path stands for (RFC 3986 section 2.1); `None` if an escape is broken.
 fn decode(segment: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let mut digit = || char::from(rest.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            other => other,
-        });
-    }
-    Some(bytes)
+    let name: Vec<u8> = percent_decode_str(segment).collect();
+    // The crate leaves a broken escape as it stands, and a whole one becomes two bytes shorter.
+    let escapes = segment.bytes().filter(|byte| *byte == b'%').count();
+    (segment.len() - name.len() == 2 * escapes).then_some(name)
 }
 
 #[cfg(test)]
@@ -52,7 +46,7 @@ mod tests {
         for path in ["/..", "/../x", "/a/../x", "/%2e%2e/x", "/.%2E", "/.git/x", "/a/%2ehidden"] {
             assert!(relative(path).is_none(), "{path}");
         }
-        for path in ["/%2f", "/a%00", "/%", "/%2", "/%zz", "/a%2Fb", "", "*"] {
+        for path in ["/%2f", "/a%00", "/%", "/%2", "/%zz", "/a%2Fb", "/%%41", "/%4%41", "", "*"] {
             assert!(relative(path).is_none_or(|file| file == Path::new("*")), "{path}");
         }
         for (path, file) in [

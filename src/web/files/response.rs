@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 
 use super::body::FileBody;
-use super::conditions::{self, Span, Tag};
+use super::conditions::{self, ByteRange, Tag};
 use super::folder::OpenFile;
 
 /// Answers GET or HEAD with a file. `asked` are the headers of the request.
@@ -21,11 +21,11 @@ pub(super) fn respond(
     put(&mut headers, header::ETAG, tag.as_str());
     put(&mut headers, header::LAST_MODIFIED, &httpdate::fmt_http_date(modified));
     put(&mut headers, header::VARY, "accept-encoding");
-    if conditions::is_another(asked, &tag, modified) {
+    if conditions::precondition_fails(asked, &tag, modified) {
         let text = "the file is not the one that was asked for\n";
         return (StatusCode::PRECONDITION_FAILED, headers, text).into_response();
     }
-    if conditions::has_it(asked, &tag, modified) {
+    if conditions::is_not_modified(asked, &tag, modified) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     put(&mut headers, header::ACCEPT_RANGES, "bytes");
@@ -34,19 +34,19 @@ pub(super) fn respond(
         put(&mut headers, header::CONTENT_ENCODING, encoding);
     }
     // A range counts for GET alone (RFC 9110 section 14.2).
-    let span = if method == Method::GET {
-        conditions::span(asked, &tag, modified, bytes)
+    let range = if method == Method::GET {
+        conditions::range(asked, &tag, modified, bytes)
     } else {
-        Span::Whole
+        ByteRange::Whole
     };
-    let (status, from, to) = match span {
-        Span::Whole => (StatusCode::OK, 0, bytes),
-        Span::Part(from, to) => {
+    let (status, from, to) = match range {
+        ByteRange::Whole => (StatusCode::OK, 0, bytes),
+        ByteRange::Part(from, to) => {
             let range = format!("bytes {from}-{}/{bytes}", to - 1);
             put(&mut headers, header::CONTENT_RANGE, &range);
             (StatusCode::PARTIAL_CONTENT, from, to)
         }
-        Span::Nothing => {
+        ByteRange::Unsatisfiable => {
             let range = [(header::CONTENT_RANGE, format!("bytes */{bytes}"))];
             return (StatusCode::RANGE_NOT_SATISFIABLE, range).into_response();
         }

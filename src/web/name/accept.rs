@@ -1,20 +1,21 @@
-//! What a client wants to see, by its `Accept` alone: no guess from the user agent.
+//! The form in which a client wants the page, by its `Accept` alone: no guess from the user agent.
 
-/// The three forms of the node's page.
+/// A form of the node's page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// The name and a newline.
+pub(super) enum Representation {
+    /// The name and a newline, as `text/plain`.
     Text,
-    /// The facts.
+    /// The facts, as `application/json`.
     Json,
-    /// The page.
+    /// The page, as `text/html`.
     Html,
 }
 
-impl Form {
-    /// The form with the highest weight, the first of equals; text when none is named. Wildcards
-    /// name nothing: `curl` and `wget` send `*/*` and mean the plain text.
-    pub(super) fn wanted(accept: &str) -> Self {
+impl Representation {
+    /// The form with the highest weight, the first of equals; text if none is named. A wildcard names no
+    /// form: `curl` and `wget` send `*/*` and mean the plain text. `accept` holds all lines of the header,
+    /// joined by commas.
+    pub(super) fn preferred(accept: &str) -> Self {
         let mut best = (Self::Text, 0.0);
         for range in accept.split(',') {
             let mut parts = range.split(';').map(str::trim);
@@ -41,18 +42,27 @@ mod tests {
     #[test]
     fn a_browser_gets_the_page_and_a_tool_the_text() {
         let chrome = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
-        assert_eq!(Form::wanted(chrome), Form::Html);
-        assert_eq!(Form::wanted("TEXT/HTML; charset=utf-8"), Form::Html);
+        assert_eq!(Representation::preferred(chrome), Representation::Html);
+        assert_eq!(Representation::preferred("TEXT/HTML; charset=utf-8"), Representation::Html);
         for tool in ["", "*/*", "text/*", "image/png", "text/plain", ",;,q=", "text/html;q=0"] {
-            assert_eq!(Form::wanted(tool), Form::Text, "{tool}");
+            assert_eq!(Representation::preferred(tool), Representation::Text, "{tool}");
         }
     }
 
     #[test]
     fn the_highest_weight_wins_and_the_first_of_equals() {
-        assert_eq!(Form::wanted("application/json"), Form::Json);
-        assert_eq!(Form::wanted("application/json, text/plain, */*"), Form::Json);
-        assert_eq!(Form::wanted("text/html;q=0.4, application/json;q=0.5"), Form::Json);
-        assert_eq!(Form::wanted("application/json;q=nan, text/html;q=0.1"), Form::Html);
+        assert_eq!(Representation::preferred("application/json"), Representation::Json);
+        assert_eq!(
+            Representation::preferred("application/json, text/plain, */*"),
+            Representation::Json
+        );
+        assert_eq!(
+            Representation::preferred("text/html;q=0.4, application/json;q=0.5"),
+            Representation::Json
+        );
+        assert_eq!(
+            Representation::preferred("application/json;q=nan, text/html;q=0.1"),
+            Representation::Html
+        );
     }
 }

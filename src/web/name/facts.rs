@@ -1,4 +1,4 @@
-//! What a node knows of itself and its machine. What is unknown is absent, never guessed.
+//! The facts that a node knows about itself and its machine. An unknown fact is absent, never guessed.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use crate::cluster::node::printable;
 use crate::cluster::pi::Pi;
 use crate::web::node::WebNode;
 
-/// The facts of one moment, as the page shows them and `Accept: application/json` gets them.
+/// The facts at one moment. The page shows them, and `Accept: application/json` gets them.
 #[derive(Debug, Serialize)]
 pub(super) struct Facts {
     pub(super) schema: &'static str,
@@ -17,23 +17,23 @@ pub(super) struct Facts {
     pub(super) name: String,
     pub(super) hostname: String,
     pub(super) boot: String,
-    /// The board, like `Raspberry Pi 4 Model B Rev 1.4`.
+    /// The board, for example `Raspberry Pi 4 Model B Rev 1.4`.
     pub(super) model: Option<String>,
-    /// Where this request arrived.
+    /// The address of this node at which the request arrived.
     pub(super) address: Option<SocketAddr>,
-    /// Since the machine started.
+    /// The time since the machine started.
     pub(super) uptime_s: Option<u64>,
-    /// Since the node started.
+    /// The time since the node started.
     pub(super) serving_s: u64,
     pub(super) temperature_c: Option<f32>,
     pub(super) power: Option<Power>,
-    /// Requests answered since the node started, this one included.
+    /// The requests since the node started, this one included.
     pub(super) requests: u64,
-    /// The balancer this request came through.
+    /// The balancer through which the request came.
     pub(super) via: Option<String>,
 }
 
-/// What the firmware says of the supply.
+/// The state of the power supply, as the firmware reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Power {
@@ -46,6 +46,7 @@ pub(super) enum Power {
 }
 
 impl Facts {
+    /// Gathers the facts for a request that arrived at `local` with this `Via` header.
     pub(super) fn gather(node: &WebNode, local: Option<SocketAddr>, via: Option<&str>) -> Self {
         let identity = &node.identity;
         let pi = node.board.health();
@@ -67,12 +68,13 @@ impl Facts {
     }
 }
 
+/// The first number of `/proc/uptime`, without its fraction.
 fn whole_seconds(uptime: &str) -> Option<u64> {
     uptime.split(['.', ' ']).next()?.parse().ok()
 }
 
 impl Power {
-    /// Only what is known to be weak, or to be well, is said.
+    /// `None` if it is not known whether the supply is weak.
     fn of(pi: &Pi) -> Option<Self> {
         match (pi.under_voltage, pi.under_voltage_since_boot) {
             (Some(true), _) => Some(Self::Low),
@@ -95,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_supply_of_which_nothing_is_known_is_not_called_good() {
+    fn an_unknown_supply_is_not_called_good() {
         let power = |under_voltage, under_voltage_since_boot| {
             Power::of(&Pi { under_voltage, under_voltage_since_boot, ..Pi::default() })
         };

@@ -1,5 +1,5 @@
-//! The node's page: the name as large as it fits, in the node's own colour, so that the back of
-//! the classroom sees who answered.
+//! The node's page: the name as large as it fits, in the node's own colour, so that the last row of a
+//! classroom sees which node answered.
 
 use std::fmt::Write;
 
@@ -9,6 +9,7 @@ use crate::pages::html::{Page, escape, grouped, span};
 
 const CSS: &str = include_str!("page.css");
 
+/// Renders the page of the node that goes by `title`.
 pub(super) fn render(title: &str, facts: &Facts) -> String {
     let badge = Badge::of(&facts.id);
     let colour = badge.colour;
@@ -52,17 +53,18 @@ pub(super) fn render(title: &str, facts: &Facts) -> String {
     page.render()
 }
 
-/// By how many characters the style sheet divides the width: short names do not grow past the
-/// page's height, long ones break instead of shrinking out of sight.
+/// The number of characters by which the style sheet divides the width: short names do not grow past the
+/// page's height, long ones break instead of shrinking until nobody can read them.
 fn size(title: &str) -> usize {
     title.chars().count().clamp(4, 16)
 }
 
-/// The name with the places where a line may end.
+/// The name with marks where a line may end.
 fn breakable(title: &str) -> String {
     escape(title).replace('-', "-<wbr>").replace('.', ".<wbr>")
 }
 
+/// The list of the facts that are known.
 fn list(title: &str, facts: &Facts, badge: Badge) -> String {
     let mut html = String::with_capacity(1024);
     let mut put = |term: &str, value: Option<String>| {
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_fact_is_not_shown() {
+    fn the_page_does_not_show_an_unknown_fact() {
         let page = render("x", &Facts { temperature_c: None, ..facts() });
         assert!(!page.contains("Temperature") && !page.contains("<dt>Power"));
         let low = render("x", &Facts { power: Some(Power::Low), ..facts() });

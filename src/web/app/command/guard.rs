@@ -1,12 +1,12 @@
 //! The guard: this program in another role, `picluster __child COMMAND..`, between a node and its command.
 //!
-//! Orders come over its standard input. When that ends, the node is gone, killed perhaps, and the guard
-//! kills all that the command has started. That needs neither a signal handler nor the kernel's word of
+//! Orders come over its standard input. When that ends, the node is gone, perhaps killed, and the guard
+//! kills all that the command has started. That needs neither a signal handler nor the kernel's report of
 //! the parent's death, which a program would have to ask for between fork and exec.
 //!
 //! The command runs in a process group of its own, which gets the signals. Its descendants that leave the
-//! group come to the guard when their parents end, because it is their subreaper (prctl(2)). What is not
-//! covered: the guard itself being killed by SIGKILL.
+//! group come to the guard when their parents end, because it is their subreaper (prctl(2)). One case is
+//! not covered: the guard itself is killed by SIGKILL.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -23,23 +23,23 @@ use rustix::process::{
     set_child_subreaper, wait,
 };
 
-/// The hidden command.
+/// The hidden subcommand of this program.
 pub(super) const COMMAND: &str = "__child";
 
 /// The order to ask the command to end.
 pub(super) const TERMINATE: u8 = b't';
 
-/// Exit code: the command cannot be executed (as in a shell).
+/// The exit code if the command cannot be executed, as in a shell.
 const NOT_EXECUTED: u8 = 127;
 
-/// Between two looks at what is left of a command that has ended.
+/// The pause between two looks for the processes that an ended command left behind.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The thread that takes orders only waits.
+/// The stack of the thread that takes orders, which only waits.
 const ORDERS_STACK_BYTES: usize = 64 * 1024;
 
-/// Runs the command of this process's arguments to its end, and returns the exit code to end with. `None`
-/// if this process was not started as a guard.
+/// Runs the command in the arguments of this process to its end, and returns the exit code for this process.
+/// Returns `None` if this process was not started as a guard.
 pub fn guard(mut args: impl Iterator<Item = OsString>) -> Option<u8> {
     args.next();
     if args.next()? != COMMAND {
@@ -53,36 +53,36 @@ pub fn guard(mut args: impl Iterator<Item = OsString>) -> Option<u8> {
 }
 
 fn run(mut argv: impl Iterator<Item = OsString>) -> io::Result<u8> {
-    // Without it (an old kernel) only those who leave the group are missed.
+    // If it fails (an old kernel), only processes that leave the group are missed.
     let _ = set_child_subreaper(Some(getpid()));
     let program = argv.next().unwrap_or_default();
     let child = Command::new(program).args(argv).stdin(Stdio::null()).process_group(0).spawn()?;
     let group = Pid::from_child(&child);
-    // The node is gone, or wants no more of it.
-    let over = Arc::new(AtomicBool::new(false));
-    let asked = Arc::new(AtomicBool::new(false));
-    let (is_over, is_asked) = (Arc::clone(&over), Arc::clone(&asked));
+    // The node is gone, or the command has ended by itself.
+    let kill = Arc::new(AtomicBool::new(false));
+    let asked_to_end = Arc::new(AtomicBool::new(false));
+    let (gone, asked) = (Arc::clone(&kill), Arc::clone(&asked_to_end));
     thread::Builder::new().stack_size(ORDERS_STACK_BYTES).spawn(move || {
         let mut order = [0];
         while matches!(io::stdin().read(&mut order), Ok(1)) {
-            is_asked.store(true, Ordering::Relaxed);
-            // An error means that it has ended.
+            asked.store(true, Ordering::Relaxed);
+            // An error means that the command has ended.
             let _ = kill_process_group(group, Signal::TERM);
         }
-        is_over.store(true, Ordering::Relaxed);
+        gone.store(true, Ordering::Relaxed);
         let _ = kill_process_group(group, Signal::KILL);
     })?;
     let status = wait_for(group)?;
-    if !asked.load(Ordering::Relaxed) {
-        // It ended by itself. What it left behind may hold the port that it is started with again.
-        over.store(true, Ordering::Relaxed);
+    if !asked_to_end.load(Ordering::Relaxed) {
+        // Processes that it left behind may hold the port with which it is started again.
+        kill.store(true, Ordering::Relaxed);
     }
-    sweep(group, &over);
+    reap_rest(group, &kill);
     let code = status.exit_status().or_else(|| Some(128 + status.terminating_signal()?));
     Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// Waits for the end of the command; whoever else comes to us and ends is laid to rest.
+/// Waits for the end of the command, and reaps the other processes that come to the guard and end.
 fn wait_for(command: Pid) -> io::Result<WaitStatus> {
     loop {
         match wait(WaitOptions::empty()) {
@@ -93,10 +93,10 @@ fn wait_for(command: Pid) -> io::Result<WaitStatus> {
     }
 }
 
-/// Waits until nothing is left of the command, and kills what is once the node wants no more of it.
-fn sweep(group: Pid, over: &AtomicBool) {
+/// Waits until no process of the command is left. From the moment `kill` is set it kills those that are.
+fn reap_rest(group: Pid, kill: &AtomicBool) {
     loop {
-        if over.load(Ordering::Relaxed) {
+        if kill.load(Ordering::Relaxed) {
             let _ = kill_process_group(group, Signal::KILL);
             for child in children() {
                 let _ = kill_process(child, Signal::KILL);
@@ -105,7 +105,7 @@ fn sweep(group: Pid, over: &AtomicBool) {
         match wait(WaitOptions::NOHANG) {
             Ok(Some(_)) | Err(Errno::INTR) => {}
             Ok(None) => pause(),
-            // There is none.
+            // There is no child any more.
             Err(_) => return,
         }
     }

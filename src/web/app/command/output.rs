@@ -1,4 +1,5 @@
-//! What the command says, passed on line by line: to the stream it came from, with its name before it.
+//! The output of the command, copied line by line: to the stream it came from, with the command's name
+//! before it.
 
 use std::io;
 
@@ -7,16 +8,16 @@ use tokio::process::{ChildStderr, ChildStdout};
 
 use crate::telemetry::writer::{NonBlockingWriter, Page, each_line, unbuffered};
 
-/// Lines that wait to be written; more are dropped, and said to be.
+/// Lines that wait to be written. Further ones are dropped, and the log reports that.
 const LINES_MAX: usize = 256;
 
-/// The longest line; more of it counts as the next one. With the name before it a pipe takes it whole.
+/// The longest line; the rest counts as the next line. With the name before it a pipe still takes it whole.
 const LINE_BYTES_MAX: u64 = 3 * 1024;
 
-/// The longest name.
+/// The longest name before a line.
 const NAME_CHARS_MAX: usize = 32;
 
-/// Where it goes.
+/// The writers to which the lines go.
 #[derive(Debug)]
 pub(super) struct Output {
     name: String,
@@ -25,27 +26,30 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// For a command of this name.
+    /// Starts the writers for a command with this name.
+    ///
+    /// # Errors
+    /// Standard output or standard error is closed, or a thread cannot be made.
     pub(super) fn start(name: &str) -> io::Result<Self> {
         Ok(Self {
             name: name.chars().filter(|c| !c.is_control()).take(NAME_CHARS_MAX).collect(),
-            stdout: outlet("app stdout", unbuffered(io::stdout())?)?,
-            stderr: outlet("app stderr", unbuffered(io::stderr())?)?,
+            stdout: writer("app stdout", unbuffered(io::stdout())?)?,
+            stderr: writer("app stderr", unbuffered(io::stderr())?)?,
         })
     }
 
-    /// Passes on what a run of it says.
+    /// Copies the lines of one run of the command until they end.
     pub(super) fn follow(&self, stdout: Option<ChildStdout>, stderr: Option<ChildStderr>) {
         if let Some(stdout) = stdout {
-            tokio::spawn(pass_on(self.name.clone(), stdout, self.stdout.clone()));
+            tokio::spawn(copy_lines(self.name.clone(), stdout, self.stdout.clone()));
         }
         if let Some(stderr) = stderr {
-            tokio::spawn(pass_on(self.name.clone(), stderr, self.stderr.clone()));
+            tokio::spawn(copy_lines(self.name.clone(), stderr, self.stderr.clone()));
         }
     }
 }
 
-fn outlet(name: &str, to: impl io::Write + Send + 'static) -> io::Result<NonBlockingWriter> {
+fn writer(name: &str, to: impl io::Write + Send + 'static) -> io::Result<NonBlockingWriter> {
     NonBlockingWriter::start(name, LINES_MAX, to, |lines| {
         if lines > 0 {
             tracing::warn!(lines, "lines of the command could not be written");
@@ -53,7 +57,7 @@ fn outlet(name: &str, to: impl io::Write + Send + 'static) -> io::Result<NonBloc
     })
 }
 
-async fn pass_on(name: String, from: impl AsyncRead + Unpin, to: NonBlockingWriter) {
+async fn copy_lines(name: String, from: impl AsyncRead + Unpin, to: NonBlockingWriter) {
     let mut dropped = 0u64;
     each_line(from, LINE_BYTES_MAX, |line| {
         let page = Page { bytes: format!("{name} | {line}\n").into_bytes(), lines: 1 };

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_found_as_a_shell_finds_it_or_said_why_it_is_none() {
+    fn a_program_is_found_as_by_a_shell_or_the_error_has_the_fix() {
         assert!(find("sh").is_ok() && find("/bin/sh").is_ok());
         for (program, words) in [
             ("no-such-program", "there is no program \"no-such-program\""),
@@ -55,8 +55,8 @@ mod tests {
             ("/", "is a folder"),
             ("/etc/passwd", "may not be executed: allow it with `chmod +x /etc/passwd`"),
         ] {
-            let said = find(program).unwrap_err().to_string();
-            assert!(said.contains(words), "{said}");
+            let error = find(program).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
         }
     }
 }

@@ -32,11 +32,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_waits_double_and_begin_anew_after_it_ran_well() {
+    fn the_pauses_double_and_begin_again_after_a_long_run() {
         let mut restarts = Restarts::default();
         let soon = Duration::from_secs(1);
-        let waits: Vec<_> = (0..7).map(|_| restarts.ended(soon).as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        let pauses: Vec<_> = (0..7).map(|_| restarts.ended(soon).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
         assert_eq!(restarts.describe("exited with code 1"), "exited with code 1, 7 times");
         assert_eq!(restarts.ended(RAN_WELL).as_secs(), 1);
         assert_eq!(restarts.describe("exited with code 1"), "exited with code 1");
