@@ -10,6 +10,7 @@ mod advert;
 mod advertise;
 mod announced;
 mod browse;
+mod cache;
 mod claim;
 mod daemon;
 mod filter;
@@ -17,6 +18,7 @@ mod hearing;
 mod interfaces;
 mod names;
 mod outbox;
+mod timers;
 
 pub use advert::Advert;
 pub use advertise::Advertiser;

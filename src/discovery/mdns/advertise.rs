@@ -4,18 +4,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mdns_sd::{DaemonEvent, DnsNameChange, Metrics, Receiver, Result};
+use mdns_sd::{DaemonEvent, DnsNameChange, Receiver, Result};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::advert::{Advert, Service};
 use super::announced::{Announced, CHECK_EVERY, Verdict};
-use super::daemon::{
-    Daemon, Delays, MEASURE_EVERY, is_full, jittered, port_is_free, recv, warn_unheard,
-};
+use super::cache::{CacheMeter, is_full};
+use super::daemon::{Daemon, port_is_free, warn_unheard};
 use super::interfaces::{Interfaces, Purpose, Rule};
 use super::names::{Names, Wanted};
+use super::timers::{Delays, Repeats};
 use crate::cluster::config::DiscoveryConfig;
 
 /// When everything is announced again, in seconds after the last time; the last one repeats. Soon at
@@ -68,9 +68,9 @@ impl Advertiser {
             interfaces,
             services,
             names: Wanted::new(names, bound),
-            heard: Announced::No { since: None },
+            announced: Announced::No { since: None },
             probe: true,
-            told: None,
+            last_obstacle: None,
         };
         tokio::spawn(advertising.run(goodbyes));
         Self { goodbye }
@@ -88,7 +88,7 @@ impl Advertiser {
 }
 
 /// Why a session with one daemon ended.
-enum End {
+enum AdvertiseEnd {
     /// We are asked to leave.
     Goodbye(Option<oneshot::Sender<()>>),
     /// Nothing could be announced.
@@ -102,11 +102,11 @@ struct Advertising {
     interfaces: Arc<Interfaces>,
     services: Vec<Service>,
     names: Wanted,
-    heard: Announced,
+    announced: Announced,
     /// Whether the names of the services must be probed for; not after a daemon that held them.
     probe: bool,
     /// What was last said of the interfaces.
-    told: Option<String>,
+    last_obstacle: Option<String>,
 }
 
 impl Advertising {
@@ -119,16 +119,16 @@ impl Advertising {
                 delays = Delays::new();
             }
             let wait = match end {
-                Ok(End::Goodbye(said)) => {
+                Ok(AdvertiseEnd::Goodbye(said)) => {
                     // An error means that nobody waits.
                     let _ = said.map(|said| said.send(()));
                     return;
                 }
-                Ok(End::Replaced) => {
-                    self.probe = self.heard != Announced::Yes;
+                Ok(AdvertiseEnd::Replaced) => {
+                    self.probe = self.announced != Announced::Yes;
                     continue;
                 }
-                Ok(End::Unheard) => {
+                Ok(AdvertiseEnd::Unheard) => {
                     let wait = delays.next();
                     warn_unheard(wait);
                     wait
@@ -154,67 +154,66 @@ impl Advertising {
         }
     }
 
-    /// Lives with one daemon until it must be replaced or all is over.
-    async fn session(&mut self, goodbyes: &mut mpsc::Receiver<oneshot::Sender<()>>) -> Result<End> {
-        self.tell_obstacle();
+    /// Starts a daemon, works with it until it must be replaced or all is over, and ends it.
+    async fn session(
+        &mut self,
+        goodbyes: &mut mpsc::Receiver<oneshot::Sender<()>>,
+    ) -> Result<AdvertiseEnd> {
+        self.log_obstacle();
         tokio::select! {
-            said = goodbyes.recv() => return Ok(End::Goodbye(said)),
+            reply = goodbyes.recv() => return Ok(AdvertiseEnd::Goodbye(reply)),
             () = port_is_free(true) => {}
         }
-        let (daemon, monitor) = Daemon::start(&self.interfaces)?;
+        let (daemon, events) = Daemon::start(&self.interfaces)?;
         self.names.start(&daemon)?;
-        self.heard = Announced::not_yet(&self.interfaces.used(), Instant::now());
+        self.announced = Announced::not_yet(&self.interfaces.used(), Instant::now());
         self.register(&daemon)?;
-        let mut announced = 0;
-        let mut announce_at = announce_again_at(announced);
+        let end = self.advertise(&daemon, &events, goodbyes).await?;
+        match end {
+            AdvertiseEnd::Goodbye(_) => self.withdraw(daemon).await,
+            AdvertiseEnd::Replaced => {
+                self.names.keep();
+                daemon.end().await;
+            }
+            AdvertiseEnd::Unheard => {}
+        }
+        Ok(end)
+    }
+
+    /// Keeps our names and services announced. It returns when this daemon has to end.
+    async fn advertise(
+        &mut self,
+        daemon: &Daemon,
+        events: &Receiver<DaemonEvent>,
+        goodbyes: &mut mpsc::Receiver<oneshot::Sender<()>>,
+    ) -> Result<AdvertiseEnd> {
+        let mut announcements = Repeats::new(&ANNOUNCE_AGAIN_S);
+        let mut cache = CacheMeter::new();
         let mut check_at = Instant::now() + CHECK_EVERY;
-        let mut measure_at = Instant::now() + MEASURE_EVERY;
-        let mut measured: Option<Receiver<Metrics>> = None;
         loop {
             let own: Vec<IpAddr> = self.interfaces.links().iter().map(|link| link.ip).collect();
+            let unannounced = !self.services.is_empty() && self.announced != Announced::Yes;
             tokio::select! {
                 biased;
-                said = goodbyes.recv() => {
-                    self.withdraw(daemon).await;
-                    return Ok(End::Goodbye(said));
+                reply = goodbyes.recv() => return Ok(AdvertiseEnd::Goodbye(reply)),
+                event = events.recv_async() => {
+                    self.on_daemon(daemon, event.map_err(|_| mdns_sd::Error::DaemonShutdown)?)?;
                 }
-                event = monitor.recv_async() => {
-                    let event = event.map_err(|_| mdns_sd::Error::DaemonShutdown)?;
-                    self.on_daemon(&daemon, event)?;
-                }
-                news = self.names.news(&daemon, &own) => if self.names.act(&news?, &daemon)? {
-                    self.names.keep();
-                    daemon.end().await;
-                    return Ok(End::Replaced);
+                news = self.names.news(daemon, &own) => if self.names.act(&news?, daemon)? {
+                    return Ok(AdvertiseEnd::Replaced);
                 },
-                () = sleep_until(measure_at.into()) => {
-                    measure_at = Instant::now() + MEASURE_EVERY;
-                    measured = Some(daemon.get_metrics()?);
-                }
-                metrics = recv(measured.as_ref()) => {
-                    measured = None;
-                    if metrics.is_some_and(|metrics| is_full(&metrics)) {
-                        debug!("mdns cache full, starting over");
-                        self.names.keep();
-                        daemon.end().await;
-                        return Ok(End::Replaced);
-                    }
-                }
-                () = sleep_until(announce_at.into()) => {
-                    announced += 1;
-                    announce_at = announce_again_at(announced);
-                    self.register(&daemon)?;
-                    for name in self.names.ours() {
-                        daemon.register(name.info(true)?)?;
-                    }
-                }
-                () = sleep_until(check_at.into()), if !self.services.is_empty() && self.heard != Announced::Yes => {
+                metrics = cache.measured(daemon) => if is_full(&metrics?) {
+                    debug!("mdns cache full, starting over");
+                    return Ok(AdvertiseEnd::Replaced);
+                },
+                () = announcements.due() => self.announce_again(daemon)?,
+                () = sleep_until(check_at.into()), if unannounced => {
                     check_at = Instant::now() + CHECK_EVERY;
-                    self.tell_obstacle();
-                    match self.heard.check(&self.interfaces.used(), Instant::now()) {
+                    self.log_obstacle();
+                    match self.announced.check(&self.interfaces.used(), Instant::now()) {
                         Verdict::Fine => {}
-                        Verdict::AskAgain => self.register(&daemon)?,
-                        Verdict::Unheard => return Ok(End::Unheard),
+                        Verdict::AskAgain => self.register(daemon)?,
+                        Verdict::Unheard => return Ok(AdvertiseEnd::Unheard),
                     }
                 }
             }
@@ -222,14 +221,14 @@ impl Advertising {
     }
 
     /// Says, once each time it changes, why nobody on the network can hear us.
-    fn tell_obstacle(&mut self) {
+    fn log_obstacle(&mut self) {
         let obstacle = self.interfaces.obstacle();
-        if obstacle != self.told {
+        if obstacle != self.last_obstacle {
             match &obstacle {
                 Some(obstacle) => warn!("{obstacle}"),
                 None => debug!("there is a network"),
             }
-            self.told = obstacle;
+            self.last_obstacle = obstacle;
         }
     }
 
@@ -238,20 +237,26 @@ impl Advertising {
         self.services.iter().try_for_each(|service| daemon.register(service.info(self.probe)?))
     }
 
+    /// Announces everything again: the services, and the names that are ours.
+    fn announce_again(&self, daemon: &Daemon) -> Result<()> {
+        self.register(daemon)?;
+        self.names.ours().try_for_each(|name| daemon.register(name.info(true)?))
+    }
+
     fn on_daemon(&mut self, daemon: &Daemon, event: DaemonEvent) -> Result<()> {
         match event {
             DaemonEvent::Announce(fullname, place) => {
                 self.names.announced(&fullname);
                 let ours = self.services.iter().any(|service| service.owns(&fullname));
-                if ours && self.heard.announced(&place, &self.interfaces.used()) {
+                if ours && self.announced.announced(&place, &self.interfaces.used()) {
                     info!(service = fullname, place, "announced");
                 }
             }
             DaemonEvent::IpAdd(_) | DaemonEvent::IpDel(_) => {
                 self.interfaces.refresh();
-                self.tell_obstacle();
+                self.log_obstacle();
                 let added = if let DaemonEvent::IpAdd(ip) = event { Some(ip) } else { None };
-                self.heard.changed(added, &self.interfaces.used(), Instant::now());
+                self.announced.changed(added, &self.interfaces.used(), Instant::now());
                 self.names.disturbed(daemon)?;
             }
             DaemonEvent::NameChange(change) => self.on_conflict(daemon, &change)?,
@@ -296,10 +301,4 @@ impl Advertising {
         }
         daemon.end().await;
     }
-}
-
-/// When to announce again, having done so `announced` times before.
-fn announce_again_at(announced: usize) -> Instant {
-    let last = ANNOUNCE_AGAIN_S.len() - 1;
-    Instant::now() + jittered(Duration::from_secs(ANNOUNCE_AGAIN_S[announced.min(last)]))
 }

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use mdns_sd::{HostnameResolutionEvent, Receiver, Result, ScopedIp, ServiceDaemon};
 use tracing::info;
 
-use super::daemon::{jittered, recv};
+use super::daemon::recv;
+use super::timers::jittered;
 use crate::cluster::route::CLUSTER_HOST;
 
 /// How long nobody must answer before the name is taken: two queries, at 0 and 1 s.

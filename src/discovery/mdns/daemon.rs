@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mdns_sd::{
-    DaemonEvent, Error, IfKind, IfPredicate, MDNS_PORT, Metrics, Receiver, Result, ServiceDaemon,
+    DaemonEvent, Error, IfKind, IfPredicate, MDNS_PORT, Receiver, Result, ServiceDaemon,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::interfaces::Interfaces;
+use super::timers::Delays;
 use crate::os::listen::udp_owner;
 
 /// How often the daemon looks for addresses that came or went. One second is the least it takes, and
@@ -27,19 +28,8 @@ const END_MAX: Duration = Duration::from_secs(1);
 /// How often a command is offered to a daemon whose queue is full before it is given up.
 const OFFERS_MAX: u32 = 50;
 
-/// How often the size of a daemon's cache is looked at: one command, some microseconds. It caches what
-/// nobody asked for and never forgets it; a flood of 2,000 packets a second fills about 5 MB in that
-/// time. The daemon wakes as often by itself, to look at the addresses.
-pub(super) const MEASURE_EVERY: Duration = Duration::from_secs(1);
-
-/// The most records a daemon may cache; 256 nodes need about 1,500. Past it the daemon is replaced.
-const RECORDS_MAX: i64 = 4096;
-
 /// How often a port that is not free is looked at: soon after it is, mDNS works.
 const PORT_CHECK_EVERY: Duration = Duration::from_secs(1);
-
-/// The most timers a daemon may hold, 16 bytes each.
-const TIMERS_MAX: i64 = 131_072;
 
 /// A running daemon.
 ///
@@ -107,43 +97,6 @@ async fn end(daemon: &ServiceDaemon) {
     }
 }
 
-/// Waits that double, so that a fault that lasts neither fills the log nor costs CPU.
-pub(super) struct Delays {
-    next: Duration,
-}
-
-impl Delays {
-    const FIRST: Duration = Duration::from_secs(1);
-    /// The longest wait; what worked for longer than this starts over from the first.
-    pub(super) const LONGEST: Duration = Duration::from_secs(60);
-
-    pub(super) fn new() -> Self {
-        Self { next: Self::FIRST }
-    }
-
-    /// The next wait; [`Delays::new`] starts over.
-    pub(super) fn next(&mut self) -> Duration {
-        let wait = self.next;
-        self.next = (wait * 2).min(Self::LONGEST);
-        wait
-    }
-}
-
-/// Whether a daemon's cache has outgrown its bound.
-pub(super) fn is_full(metrics: &Metrics) -> bool {
-    records(metrics) > RECORDS_MAX || count(metrics, "timer") > TIMERS_MAX
-}
-
-/// How many records a daemon has cached.
-pub(super) fn records(metrics: &Metrics) -> i64 {
-    let kinds = ["cached-ptr", "cached-srv", "cached-addr", "cached-txt", "cached-nsec"];
-    kinds.into_iter().map(|kind| count(metrics, kind)).fold(0, i64::saturating_add)
-}
-
-fn count(metrics: &Metrics, key: &str) -> i64 {
-    metrics.get(key).copied().unwrap_or(0)
-}
-
 /// The next of a receiver that may not be there, then waits for ever; `None` when its sender is gone.
 ///
 /// ## Cancel safety
@@ -154,12 +107,6 @@ pub(super) async fn recv<T>(receiver: Option<&Receiver<T>>) -> Option<T> {
         Some(receiver) => receiver.recv_async().await.ok(),
         None => std::future::pending().await,
     }
-}
-
-/// `base` and up to an eighth more or less, so that machines that started together do not speak
-/// together.
-pub(super) fn jittered(base: Duration) -> Duration {
-    base.mul_f64(0.875 + 0.25 * fastrand::f64())
 }
 
 /// Says that mDNS does not work although there is a network. The caller's growing delays limit the
@@ -207,26 +154,4 @@ fn bind_5353() -> io::Result<()> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, MDNS_PORT)).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cache_is_full_past_its_bound_whatever_the_kind_of_record() {
-        let metrics = |entries: &[(&str, i64)]| -> Metrics {
-            entries.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect()
-        };
-        assert!(!is_full(&metrics(&[("cached-ptr", 256), ("cached-srv", 256), ("browse", 9999)])));
-        assert!(is_full(&metrics(&[("cached-srv", RECORDS_MAX), ("cached-nsec", 1)])));
-        assert!(is_full(&metrics(&[("timer", TIMERS_MAX + 1)])));
-    }
-
-    #[test]
-    fn waits_double_up_to_a_minute() {
-        let mut delays = Delays::new();
-        let waits: Vec<u64> = (0..8).map(|_| delays.next().as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
-    }
 }
