@@ -23,7 +23,7 @@ use crate::cluster::counts::Counts;
 use crate::cluster::node::{Advertisement, NodeId, SERVICE};
 use crate::cluster::pool;
 use crate::discovery::Line;
-use crate::discovery::mdns::{Advert, Advertiser, Browser, Names, Trust};
+use crate::discovery::mdns::{Advert, Advertiser, Browser, Trust, WantedNames};
 use crate::discovery::membership::{self, Membership};
 use crate::os::identity::{self, Hardware, Role};
 use crate::os::listen;
@@ -163,8 +163,8 @@ impl Lb {
         // one decides.
         let bound = if admin_addr.ip().is_unspecified() { admin_addr.ip() } else { addr.ip() };
         let names = claims_names(&config, addr).then(|| {
-            let wanted = names::follow(pool.clone(), &hostname);
-            Names { id: id.clone(), port: addr.port(), wanted }
+            let names = names::follow(pool.clone(), &hostname);
+            WantedNames { id: id.clone(), port: addr.port(), names }
         });
         let advert = advert(&config, &id, hostname, admin_addr);
         let advertiser = Advertiser::with_names(&config.discovery, bound, vec![advert], names);

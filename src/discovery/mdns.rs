@@ -25,13 +25,13 @@ pub use advertise::Advertiser;
 pub use browse::Browser;
 pub use filter::Trust;
 use interfaces::{Interfaces, Purpose, Rule};
-pub use names::Names;
+pub use names::WantedNames;
 
 use crate::cluster::config::DiscoveryConfig;
 
 /// Why nothing is heard on this machine, as a sentence with the fix; `None` if mDNS works here as far
 /// as can be told.
 pub fn obstacle(config: &DiscoveryConfig) -> Option<String> {
-    let held = daemon::obstacle();
-    held.or_else(|| Interfaces::new(Rule::new(config, Purpose::Hear)).obstacle())
+    let port_held = daemon::obstacle();
+    port_held.or_else(|| Interfaces::new(Rule::new(config, Purpose::Hear)).obstacle())
 }

@@ -12,9 +12,9 @@ use tracing::{debug, error, info, warn};
 use super::advert::{Advert, Service};
 use super::announced::{Announced, CHECK_EVERY, Verdict};
 use super::cache::{CacheMeter, is_full};
-use super::daemon::{Daemon, port_is_free, warn_unheard};
+use super::daemon::{Daemon, wait_for_port, warn_unheard};
 use super::interfaces::{Interfaces, Purpose, Rule};
-use super::names::{Names, Wanted};
+use super::names::{NameClaims, WantedNames};
 use super::timers::{Delays, Repeats};
 use crate::cluster::config::DiscoveryConfig;
 
@@ -58,7 +58,7 @@ impl Advertiser {
         config: &DiscoveryConfig,
         bound: IpAddr,
         adverts: Vec<Advert>,
-        names: Option<Names>,
+        names: Option<WantedNames>,
     ) -> Self {
         let bound = bound.to_canonical();
         let (goodbye, goodbyes) = mpsc::channel(1);
@@ -67,7 +67,7 @@ impl Advertiser {
         let advertising = Advertising {
             interfaces,
             services,
-            names: Wanted::new(names, bound),
+            names: NameClaims::new(names, bound),
             announced: Announced::No { since: None },
             probe: true,
             last_obstacle: None,
@@ -79,10 +79,10 @@ impl Advertiser {
     /// Withdraws everything and waits until that was said, about 0.2 s and at most 1.5 s. Others remove us
     /// a second later.
     pub async fn goodbye(self) {
-        let (said, wait) = oneshot::channel();
-        if self.goodbye.send(said).await.is_ok() {
+        let (reply, done) = oneshot::channel();
+        if self.goodbye.send(reply).await.is_ok() {
             // An error means that the task is gone, and with it its daemon.
-            let _ = timeout(GOODBYE_MAX, wait).await;
+            let _ = timeout(GOODBYE_MAX, done).await;
         }
     }
 }
@@ -101,7 +101,7 @@ enum AdvertiseEnd {
 struct Advertising {
     interfaces: Arc<Interfaces>,
     services: Vec<Service>,
-    names: Wanted,
+    names: NameClaims,
     announced: Announced,
     /// Whether the names of the services must be probed for; not after a daemon that held them.
     probe: bool,
@@ -119,9 +119,9 @@ impl Advertising {
                 delays = Delays::new();
             }
             let wait = match end {
-                Ok(AdvertiseEnd::Goodbye(said)) => {
+                Ok(AdvertiseEnd::Goodbye(reply)) => {
                     // An error means that nobody waits.
-                    let _ = said.map(|said| said.send(()));
+                    let _ = reply.map(|reply| reply.send(()));
                     return;
                 }
                 Ok(AdvertiseEnd::Replaced) => {
@@ -145,8 +145,8 @@ impl Advertising {
             };
             self.probe = true;
             tokio::select! {
-                said = goodbyes.recv() => {
-                    let _ = said.map(|said| said.send(()));
+                reply = goodbyes.recv() => {
+                    let _ = reply.map(|reply| reply.send(()));
                     return;
                 }
                 () = sleep(wait) => {}
@@ -162,7 +162,7 @@ impl Advertising {
         self.log_obstacle();
         tokio::select! {
             reply = goodbyes.recv() => return Ok(AdvertiseEnd::Goodbye(reply)),
-            () = port_is_free(true) => {}
+            () = wait_for_port(true) => {}
         }
         let (daemon, events) = Daemon::start(&self.interfaces)?;
         self.names.start(&daemon)?;
@@ -172,7 +172,7 @@ impl Advertising {
         match end {
             AdvertiseEnd::Goodbye(_) => self.withdraw(daemon).await,
             AdvertiseEnd::Replaced => {
-                self.names.keep();
+                self.names.remember_ours();
                 daemon.end().await;
             }
             AdvertiseEnd::Unheard => {}
@@ -246,9 +246,9 @@ impl Advertising {
     fn on_daemon(&mut self, daemon: &Daemon, event: DaemonEvent) -> Result<()> {
         match event {
             DaemonEvent::Announce(fullname, place) => {
-                self.names.announced(&fullname);
+                self.names.on_announced(&fullname);
                 let ours = self.services.iter().any(|service| service.owns(&fullname));
-                if ours && self.announced.announced(&place, &self.interfaces.used()) {
+                if ours && self.announced.on_announcement(&place, &self.interfaces.used()) {
                     info!(service = fullname, place, "announced");
                 }
             }
@@ -256,8 +256,8 @@ impl Advertising {
                 self.interfaces.refresh();
                 self.log_obstacle();
                 let added = if let DaemonEvent::IpAdd(ip) = event { Some(ip) } else { None };
-                self.announced.changed(added, &self.interfaces.used(), Instant::now());
-                self.names.disturbed(daemon)?;
+                self.announced.on_address_change(added, &self.interfaces.used(), Instant::now());
+                self.names.on_address_change(daemon)?;
             }
             DaemonEvent::NameChange(change) => self.on_conflict(daemon, &change)?,
             DaemonEvent::Error(error) => debug!(%error, "mdns error"),
@@ -267,7 +267,7 @@ impl Advertising {
     }
 
     fn on_conflict(&mut self, daemon: &Daemon, change: &DnsNameChange) -> Result<()> {
-        if self.names.conflict(change, daemon)? {
+        if self.names.on_conflict(change, daemon)? {
             return Ok(());
         }
         let lost = self.services.iter_mut().find(|service| service.owns(&change.original));

@@ -39,7 +39,7 @@ impl Announced {
     }
 
     /// An announcement went out at `place`; says whether it is the first that counts.
-    pub(super) fn announced(&mut self, place: &str, used: &[Link]) -> bool {
+    pub(super) fn on_announcement(&mut self, place: &str, used: &[Link]) -> bool {
         let first = *self != Self::Yes && counts(place, used);
         if first {
             *self = Self::Yes;
@@ -49,7 +49,7 @@ impl Announced {
 
     /// An address came or went (`added`), these are left. On loopback alone nobody else has heard of us
     /// yet; without an address, not any more; and a first address is yet to be announced.
-    pub(super) fn changed(&mut self, added: Option<IpAddr>, used: &[Link], now: Instant) {
+    pub(super) fn on_address_change(&mut self, added: Option<IpAddr>, used: &[Link], now: Instant) {
         let loopback_only = used.iter().all(|link| link.ip.is_loopback());
         let first = added.is_some_and(|ip| used.iter().all(|link| link.ip == ip));
         if loopback_only || first {
@@ -111,12 +111,12 @@ mod tests {
         let mut heard = Announced::not_yet(&[], t0);
         assert_eq!(heard.check(&[], t0 + ANNOUNCED_WITHIN * 9), Verdict::Fine);
         let t1 = t0 + ANNOUNCED_WITHIN * 10;
-        heard.changed(Some("10.0.0.1".parse().unwrap()), &eth, t1);
+        heard.on_address_change(Some("10.0.0.1".parse().unwrap()), &eth, t1);
         assert_eq!(heard.check(&eth, t1 + CHECK_EVERY), Verdict::AskAgain);
         assert_eq!(heard.check(&eth, t1 + ANNOUNCED_WITHIN), Verdict::Unheard);
-        assert!(heard.announced("pc-a.local.:eth0", &eth));
+        assert!(heard.on_announcement("pc-a.local.:eth0", &eth));
         assert_eq!(heard.check(&eth, t1 + ANNOUNCED_WITHIN), Verdict::Fine);
-        assert!(!heard.announced("pc-a.local.:eth0", &eth));
+        assert!(!heard.on_announcement("pc-a.local.:eth0", &eth));
     }
 
     #[test]
@@ -124,11 +124,11 @@ mod tests {
         let now = Instant::now();
         let (eth, wlan) = (link("eth0", 2, "10.0.0.1/24"), link("wlan0", 3, "10.0.0.2/24"));
         let mut heard = Announced::Yes;
-        heard.changed(Some(wlan.ip), &[eth, wlan.clone()], now);
+        heard.on_address_change(Some(wlan.ip), &[eth, wlan.clone()], now);
         assert_eq!(heard, Announced::Yes);
-        heard.changed(None, &[wlan], now);
+        heard.on_address_change(None, &[wlan], now);
         assert_eq!(heard, Announced::Yes);
-        heard.changed(None, &[], now);
+        heard.on_address_change(None, &[], now);
         assert_eq!(heard, Announced::No { since: None });
     }
 }

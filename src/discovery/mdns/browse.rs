@@ -10,7 +10,7 @@ use tokio::time::{sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::cache::{CacheMeter, is_full, records};
-use super::daemon::{Daemon, port_is_free, recv, warn_unheard};
+use super::daemon::{Daemon, recv, wait_for_port, warn_unheard};
 use super::filter::Trust;
 use super::hearing::{Hearing, instance_label};
 use super::interfaces::{Interfaces, Purpose, Rule};
@@ -33,7 +33,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts to browse for this service. `own` says whether an id at a port is that of a node of this machine (see
+    /// Starts to browse for this service. `is_own` says whether an id at a port is that of a node of this machine (see
     /// [`Hardware::node_id`](crate::os::identity::Hardware::node_id)); such a node may be at a loopback
     /// address. A full `changes` never blocks: the newest word of each instance waits.
     ///
@@ -46,13 +46,13 @@ impl Browser {
         config: &DiscoveryConfig,
         service: &'static str,
         trust: Trust,
-        own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
+        is_own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
         changes: mpsc::Sender<Change>,
         counts: Arc<Counts>,
     ) -> Self {
         let interfaces = Interfaces::new(Rule::new(config, Purpose::Hear));
         let hearing =
-            Hearing::new(service, Arc::clone(&interfaces), trust, own, Arc::clone(&counts));
+            Hearing::new(service, Arc::clone(&interfaces), trust, is_own, Arc::clone(&counts));
         let browsing = Browsing {
             service,
             interfaces,
@@ -135,7 +135,7 @@ impl Browsing {
     /// Works with one daemon until it must be replaced. The changes that it reported stay in the outbox.
     async fn session(&mut self, changes: &mpsc::Sender<Change>) -> mdns_sd::Result<BrowseEnd> {
         // The balancer's advertiser finds the same obstacle, and it warns.
-        port_is_free(false).await;
+        wait_for_port(false).await;
         let (daemon, daemon_events) = Daemon::start(&self.interfaces)?;
         let mut subscription = Subscription::new(&daemon, self.service)?;
         let mut rounds = Repeats::new(&BROWSE_AGAIN_S);

@@ -43,13 +43,13 @@ pub(super) struct Claim {
 
 impl Claim {
     /// The name was ours with the daemon before, and is registered again.
-    pub(super) fn kept(name: String) -> Self {
+    pub(super) fn resumed(name: String) -> Self {
         Self { name, answers: None, rival: Rival::default(), renamed: false, confirmed: true }
     }
 
     /// Begins to listen.
     pub(super) fn start(name: String, daemon: &ServiceDaemon) -> Result<Self> {
-        let mut claim = Self { confirmed: false, ..Self::kept(name) };
+        let mut claim = Self { confirmed: false, ..Self::resumed(name) };
         claim.listen(daemon, None)?;
         Ok(claim)
     }
@@ -112,7 +112,7 @@ impl Claim {
     }
 
     /// The name was registered: stop listening.
-    pub(super) fn taken(&mut self, daemon: &ServiceDaemon) -> Result<()> {
+    pub(super) fn on_registered(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         self.answers = None;
         info!("claiming {}", self.name.trim_end_matches('.'));
         daemon.stop_resolve_hostname(&self.name)
@@ -124,7 +124,7 @@ impl Claim {
     }
 
     /// The name was lost to another who asked at the same time.
-    pub(super) fn lost(&mut self, daemon: &ServiceDaemon) -> Result<()> {
+    pub(super) fn on_lost(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         self.renamed = true;
         self.confirmed = false;
         // The winner announces itself within a second.
@@ -132,7 +132,7 @@ impl Claim {
     }
 
     /// An address of ours came or went: what was heard before says little.
-    pub(super) fn disturbed(&mut self, daemon: &ServiceDaemon) -> Result<()> {
+    pub(super) fn on_address_change(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         if self.answers.is_some() { self.listen(daemon, None) } else { Ok(()) }
     }
 

@@ -26,7 +26,7 @@ const ADDRESS_CHECK_S: u32 = 1;
 const END_MAX: Duration = Duration::from_secs(1);
 
 /// How often a command is offered to a daemon whose queue is full before it is given up.
-const OFFERS_MAX: u32 = 50;
+const SHUTDOWN_TRIES_MAX: u32 = 50;
 
 /// How often a port that is not free is looked at: soon after it is, mDNS works.
 const PORT_CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -85,7 +85,7 @@ impl Drop for Daemon {
 }
 
 async fn end(daemon: &ServiceDaemon) {
-    for _ in 0..OFFERS_MAX {
+    for _ in 0..SHUTDOWN_TRIES_MAX {
         match daemon.shutdown() {
             Ok(ended) => {
                 let _ = timeout(END_MAX, ended.recv_async()).await;
@@ -121,15 +121,15 @@ pub(super) fn warn_unheard(retry_in: Duration) {
 }
 
 /// Waits until UDP 5353 can be bound. A daemon that could not bind it when it started never does, and
-/// says nothing; one without its IPv4 socket would go on half deaf. With `aloud` the log hears of it: at
+/// says nothing; one without its IPv4 socket would go on half deaf. With `warn` the log hears of it: at
 /// once, then more and more rarely.
-pub(super) async fn port_is_free(aloud: bool) {
+pub(super) async fn wait_for_port(warn: bool) {
     let mut delays = Delays::new();
-    let mut say_at = Instant::now();
+    let mut warn_at = Instant::now();
     while let Err(error) = bind_5353() {
-        if aloud && Instant::now() >= say_at {
-            say_at += delays.next();
-            warn!(%error, "no mdns: {}; no restart is needed here", held());
+        if warn && Instant::now() >= warn_at {
+            warn_at += delays.next();
+            warn!(%error, "no mdns: {}; no restart is needed here", port_held());
         }
         sleep(PORT_CHECK_EVERY).await;
     }
@@ -137,10 +137,10 @@ pub(super) async fn port_is_free(aloud: bool) {
 
 /// Why no daemon could start here, if none could.
 pub(super) fn obstacle() -> Option<String> {
-    bind_5353().is_err().then(held)
+    bind_5353().is_err().then(port_held)
 }
 
-fn held() -> String {
+fn port_held() -> String {
     let owner = udp_owner(MDNS_PORT).map_or("another program".to_owned(), |o| o.to_string());
     format!(
         "udp port 5353 is held by {owner}, which does not share it, so nodes and balancers do not \

@@ -23,7 +23,7 @@ const WARN_AGAIN_AFTER: Duration = Duration::from_secs(600);
 const TXT_LATE: Duration = Duration::from_secs(3);
 
 /// Whether an id at a port is that of a node of this machine.
-type Own = Box<dyn Fn(&NodeId, u16) -> bool + Send>;
+type IsOwn = Box<dyn Fn(&NodeId, u16) -> bool + Send>;
 
 /// The least time between two warnings, whatever they are about.
 const WARN_APART: Duration = Duration::from_secs(1);
@@ -33,8 +33,8 @@ pub(super) struct Hearing {
     service: &'static str,
     interfaces: Arc<Interfaces>,
     trust: Trust,
-    own: Own,
-    warned: Warned,
+    is_own: IsOwn,
+    warnings: Warnings,
     without_txt: WithoutTxt,
     counts: Arc<Counts>,
 }
@@ -44,15 +44,15 @@ impl Hearing {
         service: &'static str,
         interfaces: Arc<Interfaces>,
         trust: Trust,
-        own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
+        is_own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
         counts: Arc<Counts>,
     ) -> Self {
         Self {
             service,
             interfaces,
             trust,
-            own: Box::new(own),
-            warned: Warned::default(),
+            is_own: Box::new(is_own),
+            warnings: Warnings::default(),
             without_txt: WithoutTxt::default(),
             counts,
         }
@@ -67,8 +67,8 @@ impl Hearing {
             Ok(advertisement) => advertisement,
             Err(error @ TxtError::NotYet) => {
                 self.counts.mdns.ignored.add("txt_missing");
-                if self.without_txt.for_long(instance, now)
-                    && self.warned.may(instance, &error.to_string(), now)
+                if self.without_txt.is_overdue(instance, now)
+                    && self.warnings.may_warn(instance, &error.to_string(), now)
                 {
                     warn!(
                         instance = printable(instance, 63), %error,
@@ -82,8 +82,10 @@ impl Hearing {
                 let version = matches!(error, TxtError::Version(_));
                 let reason = if version { "txt_version" } else { "txt_malformed" };
                 self.counts.mdns.ignored.add(reason);
-                let (may, instance) =
-                    (self.warned.may(instance, &error.to_string(), now), printable(instance, 63));
+                let (may, instance) = (
+                    self.warnings.may_warn(instance, &error.to_string(), now),
+                    printable(instance, 63),
+                );
                 if may {
                     warn!(
                         instance, %error,
@@ -100,12 +102,13 @@ impl Hearing {
         let links = self.interfaces.links();
         // A picluster node heard on loopback alone is on this machine, whatever id it was given; that
         // it is the node of this id its health answer must show.
-        let local = |id: &NodeId| (self.own)(id, service.port) || are_local(&heard, &links);
+        let local =
+            |id: &NodeId| (self.is_own)(id, service.port) || only_on_loopback(&heard, &links);
         let own = advertisement.id.as_ref().is_some_and(local);
         let endpoints = endpoints(&self.trust, &links, &heard, service.port, own);
         if endpoints.is_empty() {
             self.counts.mdns.ignored.add("no_address");
-            self.explain(instance, service.port, own, &heard, now);
+            self.report_refusals(instance, service.port, own, &heard, now);
             return None;
         }
         Some(Sighting {
@@ -117,7 +120,14 @@ impl Hearing {
     }
 
     /// Says why no address of an instance is used. IPv6 alone is no news: it often comes before IPv4.
-    fn explain(&mut self, instance: &str, port: u16, own: bool, heard: &[Heard], now: Instant) {
+    fn report_refusals(
+        &mut self,
+        instance: &str,
+        port: u16,
+        own: bool,
+        heard: &[Heard],
+        now: Instant,
+    ) {
         let links = self.interfaces.links();
         for heard in heard {
             let Err(refusal) = judge(&self.trust, &links, heard, port, own) else {
@@ -128,7 +138,7 @@ impl Hearing {
             debug!(instance = instance_text, ip = %heard.ip, ?refusal, "address refused");
             if refusal == Refusal::OffLink
                 && heard.ip.is_ipv4()
-                && self.warned.may(instance, "off link", now)
+                && self.warnings.may_warn(instance, "off link", now)
             {
                 warn!(
                     instance = instance_text, ip = %heard.ip,
@@ -147,7 +157,7 @@ struct WithoutTxt(HashMap<String, Instant>);
 
 impl WithoutTxt {
     /// Whether this instance has been without for too long.
-    fn for_long(&mut self, instance: &str, now: Instant) -> bool {
+    fn is_overdue(&mut self, instance: &str, now: Instant) -> bool {
         if let Some(since) = self.0.get(instance) {
             return now.duration_since(*since) >= TXT_LATE;
         }
@@ -164,17 +174,17 @@ impl WithoutTxt {
 /// When each instance was last warned about, and when anything was. What is passed over comes again: the
 /// daemon repeats every instance each time it browses.
 #[derive(Default)]
-struct Warned {
+struct Warnings {
     /// When, and of what.
     instances: HashMap<String, (Instant, String)>,
     last: Option<Instant>,
 }
 
-impl Warned {
+impl Warnings {
     /// Whether to warn about this fault of this instance now.
-    fn may(&mut self, instance: &str, fault: &str, now: Instant) -> bool {
+    fn may_warn(&mut self, instance: &str, fault: &str, now: Instant) -> bool {
         let recent = |at: &Instant| now.duration_since(*at) < WARN_AGAIN_AFTER;
-        let known = |(at, told): &(Instant, String)| recent(at) && told == fault;
+        let known = |(at, warned_of): &(Instant, String)| recent(at) && warned_of == fault;
         if self.last.is_some_and(|at| now.duration_since(at) < WARN_APART)
             || self.instances.get(instance).is_some_and(known)
         {
@@ -202,7 +212,7 @@ pub(super) fn instance_label<'a>(fullname: &'a str, service: &str) -> Option<&'a
 }
 
 /// Whether these addresses were heard on the loopback interface and nowhere else.
-fn are_local(heard: &[Heard], links: &[Link]) -> bool {
+fn only_on_loopback(heard: &[Heard], links: &[Link]) -> bool {
     let is_loopback =
         |index: &u32| links.iter().any(|link| link.index == *index && link.ip.is_loopback());
     heard.iter().all(|heard| !heard.on.is_empty() && heard.on.iter().all(is_loopback))
@@ -236,30 +246,31 @@ mod tests {
 
     #[test]
     fn warnings_are_rare_and_what_is_remembered_of_them_is_bounded() {
-        let (mut warned, mut now) = (Warned::default(), Instant::now());
-        assert!(warned.may("a", "v=2", now));
-        assert!(!warned.may("b", "v=2", now));
-        assert!(warned.may("b", "v=2", now + WARN_APART));
-        assert!(!warned.may("a", "v=2", now + 2 * WARN_APART));
-        assert!(warned.may("a", "cluster", now + 2 * WARN_APART));
-        assert!(warned.may("a", "cluster", now + 2 * WARN_AGAIN_AFTER));
+        let (mut warnings, mut now) = (Warnings::default(), Instant::now());
+        assert!(warnings.may_warn("a", "v=2", now));
+        assert!(!warnings.may_warn("b", "v=2", now));
+        assert!(warnings.may_warn("b", "v=2", now + WARN_APART));
+        assert!(!warnings.may_warn("a", "v=2", now + 2 * WARN_APART));
+        assert!(warnings.may_warn("a", "cluster", now + 2 * WARN_APART));
+        assert!(warnings.may_warn("a", "cluster", now + 2 * WARN_AGAIN_AFTER));
         now += 4 * WARN_AGAIN_AFTER;
-        let mut said = 0;
+        let mut warnings_written = 0;
         for n in 0..200 {
-            said += usize::from(warned.may(&n.to_string(), "v=2", now + n * WARN_APART));
+            warnings_written +=
+                usize::from(warnings.may_warn(&n.to_string(), "v=2", now + n * WARN_APART));
         }
-        assert_eq!((said, warned.instances.len()), (WARNED_MAX, WARNED_MAX));
-        assert!(warned.may("c", "v=2", now + 2 * WARN_AGAIN_AFTER));
+        assert_eq!((warnings_written, warnings.instances.len()), (WARNED_MAX, WARNED_MAX));
+        assert!(warnings.may_warn("c", "v=2", now + 2 * WARN_AGAIN_AFTER));
     }
 
     #[test]
     fn a_txt_record_may_be_late_but_not_for_long_and_strangers_without_one_fill_no_memory() {
         let (mut without, now) = (WithoutTxt::default(), Instant::now());
-        assert!(!without.for_long("a", now));
-        assert!(!without.for_long("a", now + TXT_LATE / 2));
-        assert!(without.for_long("a", now + TXT_LATE));
+        assert!(!without.is_overdue("a", now));
+        assert!(!without.is_overdue("a", now + TXT_LATE / 2));
+        assert!(without.is_overdue("a", now + TXT_LATE));
         for n in 0..200 {
-            without.for_long(&n.to_string(), now);
+            without.is_overdue(&n.to_string(), now);
         }
         assert_eq!(without.0.len(), WARNED_MAX);
     }

@@ -149,7 +149,7 @@ impl Rule {
         if used.iter().any(|link| self.named.contains(&link.name) || !link.ip.is_loopback()) {
             return None;
         }
-        let whom = match (self.named.as_slice(), self.purpose) {
+        let no_interface_has = match (self.named.as_slice(), self.purpose) {
             (_, Purpose::BeFound(ip)) if !ip.is_unspecified() => {
                 format!("no interface has {ip} as")
             }
@@ -157,7 +157,7 @@ impl Rule {
             (named, _) => format!("{} is not up or has not", named.join(", ")),
         };
         Some(format!(
-            "no network yet: {whom} an address, so no other machine finds this one; plug in the \
+            "no network yet: {no_interface_has} an address, so no other machine finds this one; plug in the \
              cable, join the wi-fi or check the dhcp server; no restart is needed"
         ))
     }
@@ -189,7 +189,7 @@ impl Interfaces {
         match &*known {
             Some((at, links)) if at.elapsed() < SNAPSHOT_AGE_MAX => Arc::clone(links),
             _ => {
-                let links: Arc<[Link]> = ask().into();
+                let links: Arc<[Link]> = read_links().into();
                 *known = Some((Instant::now(), Arc::clone(&links)));
                 links
             }
@@ -210,7 +210,7 @@ impl Interfaces {
     /// Why nobody on the network can hear us, as a sentence with the fix; `None` if somebody can.
     pub(super) fn obstacle(&self) -> Option<String> {
         let all = self.links();
-        self.rule.obstacle(&all, &existing(&all))
+        self.rule.obstacle(&all, &interface_names(&all))
     }
 
     /// Whether the address `ip` of the interface `name` is used.
@@ -221,7 +221,7 @@ impl Interfaces {
 }
 
 /// An interface without a carrier has no `IFF_RUNNING` and counts as absent, as it does in mdns-sd.
-fn ask() -> Vec<Link> {
+fn read_links() -> Vec<Link> {
     let up = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
     up.filter(|interface| interface.is_oper_up() && !interface.is_p2p())
         .map(|interface| Link {
@@ -238,7 +238,7 @@ fn ask() -> Vec<Link> {
 
 /// The names of all interfaces, those without an address too; of those with one where that cannot be
 /// read.
-fn existing(links: &[Link]) -> Vec<String> {
+fn interface_names(links: &[Link]) -> Vec<String> {
     let table = std::fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
     let mut names: Vec<String> = table
         .lines()

@@ -17,35 +17,35 @@ use crate::cluster::node::NodeId;
 const NAMES_MAX: usize = 32;
 
 /// Which names are to lead to a balancer.
-pub struct Names {
+pub struct WantedNames {
     /// The balancer's own id.
     pub id: NodeId,
     /// The port that clients connect to.
     pub port: u16,
     /// The names, each with the dot at its end.
-    pub wanted: watch::Receiver<BTreeSet<String>>,
+    pub names: watch::Receiver<BTreeSet<String>>,
 }
 
 /// A name and what is known of it.
-struct Name {
+struct HostName {
     name: String,
     service: Service,
     /// In the present daemon.
     claim: Option<Claim>,
     /// The daemon before held it.
-    held: bool,
+    was_ours: bool,
 }
 
 /// All names of a balancer; none for a node.
-pub(super) struct Wanted {
-    names: Option<Names>,
+pub(super) struct NameClaims {
+    wanted: Option<WantedNames>,
     bound: IpAddr,
-    list: Vec<Name>,
+    list: Vec<HostName>,
 }
 
-impl Wanted {
-    pub(super) fn new(names: Option<Names>, bound: IpAddr) -> Self {
-        Self { names, bound, list: Vec::new() }
+impl NameClaims {
+    pub(super) fn new(wanted: Option<WantedNames>, bound: IpAddr) -> Self {
+        Self { wanted, bound, list: Vec::new() }
     }
 
     /// A daemon has started: claims all names in it.
@@ -53,24 +53,24 @@ impl Wanted {
         for name in &mut self.list {
             name.claim = None;
         }
-        self.follow(daemon)
+        self.reconcile(daemon)
     }
 
     /// Brings the claims in line with what is wanted.
-    pub(super) fn follow(&mut self, daemon: &ServiceDaemon) -> Result<()> {
-        let Some(Names { id, port, wanted }) = &mut self.names else { return Ok(()) };
-        let wanted = wanted.borrow_and_update().clone();
+    pub(super) fn reconcile(&mut self, daemon: &ServiceDaemon) -> Result<()> {
+        let Some(WantedNames { id, port, names }) = &mut self.wanted else { return Ok(()) };
+        let wanted = names.borrow_and_update().clone();
         for gone in self.list.extract_if(.., |name| !wanted.contains(&name.name)) {
-            gone.give_up(daemon)?;
+            gone.withdraw(daemon)?;
         }
         for name in wanted {
             if self.list.len() < NAMES_MAX && !self.list.iter().any(|known| known.name == name) {
                 let advert = Advert::Host { name: name.clone(), id: id.clone(), port: *port };
                 let service = Service::new(advert, self.bound);
-                self.list.push(Name { name, service, claim: None, held: false });
+                self.list.push(HostName { name, service, claim: None, was_ours: false });
             }
         }
-        self.list.iter_mut().try_for_each(|name| name.claim(daemon))
+        self.list.iter_mut().try_for_each(|name| name.ensure_claim(daemon))
     }
 
     /// Waits for news of any name, or until others are wanted.
@@ -80,7 +80,7 @@ impl Wanted {
     /// Nothing is lost when it is dropped midway.
     pub(super) async fn news(&mut self, daemon: &ServiceDaemon, own: &[IpAddr]) -> Result<News> {
         tokio::select! {
-            () = changed(&mut self.names) => Ok(News::OthersWanted),
+            () = changed(&mut self.wanted) => Ok(News::WantedChanged),
             (at, step) = first_step(&mut self.list, daemon, own) => Ok(News::Of(at, step?)),
         }
     }
@@ -88,29 +88,29 @@ impl Wanted {
     /// Does what follows from the news. True if a fresh daemon is needed.
     pub(super) fn act(&mut self, news: &News, daemon: &ServiceDaemon) -> Result<bool> {
         match news {
-            News::OthersWanted => self.follow(daemon)?,
+            News::WantedChanged => self.reconcile(daemon)?,
             News::Of(_, Step::Take { renamed: true }) => return Ok(true),
-            News::Of(at, Step::Take { renamed: false }) => self.list[*at].take(daemon)?,
+            News::Of(at, Step::Take { renamed: false }) => self.list[*at].register(daemon)?,
             News::Of(_, Step::Wait) => {}
         }
         Ok(false)
     }
 
     /// The daemon is replaced by another: what is ours is kept.
-    pub(super) fn keep(&mut self) {
+    pub(super) fn remember_ours(&mut self) {
         for name in &mut self.list {
-            name.held = name.claim.as_ref().is_some_and(Claim::is_confirmed);
+            name.was_ours = name.claim.as_ref().is_some_and(Claim::is_confirmed);
         }
     }
 
     /// What is registered.
     pub(super) fn ours(&self) -> impl Iterator<Item = &Service> {
-        let ours = |name: &&Name| name.claim.as_ref().is_some_and(Claim::is_ours);
+        let ours = |name: &&HostName| name.claim.as_ref().is_some_and(Claim::is_ours);
         self.list.iter().filter(ours).map(|name| &name.service)
     }
 
     /// This was announced.
-    pub(super) fn announced(&mut self, fullname: &str) {
+    pub(super) fn on_announced(&mut self, fullname: &str) {
         for name in &mut self.list {
             if let Some(claim) = &mut name.claim
                 && name.service.fullname().eq_ignore_ascii_case(fullname)
@@ -121,22 +121,22 @@ impl Wanted {
     }
 
     /// An address of ours came or went.
-    pub(super) fn disturbed(&mut self, daemon: &ServiceDaemon) -> Result<()> {
+    pub(super) fn on_address_change(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         let mut claims = self.list.iter_mut().filter_map(|name| name.claim.as_mut());
-        claims.try_for_each(|claim| claim.disturbed(daemon))
+        claims.try_for_each(|claim| claim.on_address_change(daemon))
     }
 
     /// Another machine answers for a name of ours. False if it is none.
-    pub(super) fn conflict(
+    pub(super) fn on_conflict(
         &mut self,
         change: &DnsNameChange,
         daemon: &ServiceDaemon,
     ) -> Result<bool> {
         let lost = self.list.iter_mut().find(|name| name.service.owns(&change.original));
-        let Some(Name { service, claim: Some(claim), .. }) = lost else { return Ok(false) };
+        let Some(HostName { service, claim: Some(claim), .. }) = lost else { return Ok(false) };
         // What is withdrawn is the new name, so the winner's records stay.
         let _ = daemon.unregister(&service.fullname())?;
-        claim.lost(daemon)?;
+        claim.on_lost(daemon)?;
         Ok(true)
     }
 }
@@ -144,19 +144,19 @@ impl Wanted {
 /// What became of the names.
 pub(super) enum News {
     /// Other names are wanted.
-    OthersWanted,
+    WantedChanged,
     /// Of the name at this place.
     Of(usize, Step),
 }
 
-impl Name {
+impl HostName {
     /// Begins to listen for it, or goes on with what the daemon before held.
-    fn claim(&mut self, daemon: &ServiceDaemon) -> Result<()> {
+    fn ensure_claim(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         if self.claim.is_none() {
             let name = self.name.clone();
-            self.claim = Some(if std::mem::take(&mut self.held) {
+            self.claim = Some(if std::mem::take(&mut self.was_ours) {
                 daemon.register(self.service.info(false)?)?;
-                Claim::kept(name)
+                Claim::resumed(name)
             } else {
                 Claim::start(name, daemon)?
             });
@@ -164,13 +164,13 @@ impl Name {
         Ok(())
     }
 
-    fn take(&mut self, daemon: &ServiceDaemon) -> Result<()> {
+    fn register(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         daemon.register(self.service.info(true)?)?;
-        self.claim.as_mut().map_or(Ok(()), |claim| claim.taken(daemon))
+        self.claim.as_mut().map_or(Ok(()), |claim| claim.on_registered(daemon))
     }
 
     /// Withdraws it, if it is ours.
-    fn give_up(&self, daemon: &ServiceDaemon) -> Result<()> {
+    fn withdraw(&self, daemon: &ServiceDaemon) -> Result<()> {
         match &self.claim {
             Some(claim) if claim.is_ours() => {
                 info!("giving up {}", self.name.trim_end_matches('.'));
@@ -182,9 +182,9 @@ impl Name {
     }
 }
 
-async fn changed(names: &mut Option<Names>) {
-    if let Some(names) = names
-        && names.wanted.changed().await.is_ok()
+async fn changed(wanted: &mut Option<WantedNames>) {
+    if let Some(wanted) = wanted
+        && wanted.names.changed().await.is_ok()
     {
         return;
     }
@@ -193,7 +193,7 @@ async fn changed(names: &mut Option<Names>) {
 
 /// The first name of which there is news.
 async fn first_step(
-    list: &mut [Name],
+    list: &mut [HostName],
     daemon: &ServiceDaemon,
     own: &[IpAddr],
 ) -> (usize, Result<Step>) {
