@@ -1,4 +1,6 @@
-//! Says who we are: registers our services, repeats itself, and says goodbye.
+//! Advertises us: registers our services and names, announces them again and again, and withdraws
+//! them at the end. It does not define the services (`advert`), and does not decide which names are
+//! ours (`names`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,29 +20,29 @@ use super::names::{NameClaims, WantedNames};
 use super::timers::{Delays, Repeats};
 use crate::cluster::config::DiscoveryConfig;
 
-/// When everything is announced again, in seconds after the last time; the last one repeats. Soon at
-/// first, because both announcements of RFC 6762 section 8.3 are lost once in eleven times where a
-/// third of the packets is; then for those who missed it, and for those who were cut off for longer
-/// than a record lives.
+/// The seconds from one announcement of everything to the next; the last interval repeats. The
+/// first ones are short, because both announcements of RFC 6762 section 8.3 get lost once in eleven
+/// times where a third of the packets gets lost. The later ones are for machines that missed those,
+/// or that were cut off for longer than a record lives.
 const ANNOUNCE_AGAIN_S: [u64; 5] = [3, 3, 6, 12, 60];
 
 /// mdns-sd repeats a goodbye once after 120 ms, if it still runs then.
 const GOODBYE_REPEAT: Duration = Duration::from_millis(150);
 
-/// The most a goodbye takes.
+/// The longest time a goodbye may take.
 const GOODBYE_MAX: Duration = Duration::from_millis(1500);
 
-/// Advertising in a task of its own.
+/// Advertises in a task of its own.
 ///
-/// It works without a network and starts when an address comes. Dropping it says goodbye in the
-/// background; [`Advertiser::goodbye`] waits until it was said.
+/// The task starts without a network too, and advertises as soon as an address comes. Dropping the
+/// advertiser sends the goodbye in the background; [`Advertiser::goodbye`] waits until it was sent.
 pub struct Advertiser {
     goodbye: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 impl Advertiser {
-    /// Starts to advertise what listens on the address `bound`: an unspecified one is published with
-    /// the addresses of all chosen interfaces, any other with itself alone.
+    /// Starts to advertise services that listen on the address `bound`. An unspecified address is
+    /// published as the addresses of all chosen interfaces, any other one as itself alone.
     ///
     /// # Panics
     ///
@@ -49,7 +51,7 @@ impl Advertiser {
         Self::with_names(config, bound, adverts, None)
     }
 
-    /// The same, and claims names that lead here.
+    /// Does the same, and claims the `names` that lead here.
     ///
     /// # Panics
     ///
@@ -76,8 +78,8 @@ impl Advertiser {
         Self { goodbye }
     }
 
-    /// Withdraws everything and waits until that was said, about 0.2 s and at most 1.5 s. Others remove us
-    /// a second later.
+    /// Withdraws everything and waits until the goodbye was sent, about 0.2 s and at most 1.5 s.
+    /// Others remove us a second later.
     pub async fn goodbye(self) {
         let (reply, done) = oneshot::channel();
         if self.goodbye.send(reply).await.is_ok() {
@@ -87,25 +89,30 @@ impl Advertiser {
     }
 }
 
-/// Why a session with one daemon ended.
+/// The reason why a session with one daemon ended.
 enum AdvertiseEnd {
-    /// We are asked to leave.
+    /// The owner asked for a goodbye, and waits for the reply; without a reply channel the owner is
+    /// gone.
     Goodbye(Option<oneshot::Sender<()>>),
-    /// Nothing could be announced.
+    /// Nothing could be announced on any interface.
     Unheard,
-    /// It was ended: its cache outgrew its bound, or the cluster's host name is free and it would
-    /// register another. Its goodbyes are undone at once, before anybody has acted on them.
+    /// The daemon was ended to be replaced: its cache outgrew its bound, or a name is free and this
+    /// daemon would register another one instead. The next daemon announces everything at once,
+    /// before anybody has acted on the goodbyes of this one.
     Replaced,
 }
 
+/// The state of the task, kept from one daemon to the next.
 struct Advertising {
     interfaces: Arc<Interfaces>,
     services: Vec<Service>,
     names: NameClaims,
+    /// The state of the self-check at the present daemon.
     announced: Announced,
-    /// Whether the names of the services must be probed for; not after a daemon that held them.
+    /// True if the daemon must probe for the names of the services. A daemon that replaces one
+    /// which held them need not.
     probe: bool,
-    /// What was last said of the interfaces.
+    /// The obstacle that was logged last.
     last_obstacle: Option<String>,
 }
 
@@ -220,7 +227,7 @@ impl Advertising {
         }
     }
 
-    /// Says, once each time it changes, why nobody on the network can hear us.
+    /// Logs the reason why nobody on the network can hear us, once each time it changes.
     fn log_obstacle(&mut self) {
         let obstacle = self.interfaces.obstacle();
         if obstacle != self.last_obstacle {
@@ -232,7 +239,7 @@ impl Advertising {
         }
     }
 
-    /// Registers all services, or announces them again: to mdns-sd that is the same.
+    /// Registers all services, or announces them again: for mdns-sd that is the same.
     fn register(&self, daemon: &Daemon) -> Result<()> {
         self.services.iter().try_for_each(|service| daemon.register(service.info(self.probe)?))
     }
@@ -286,7 +293,7 @@ impl Advertising {
         daemon.register(service.info(true)?)
     }
 
-    /// Says goodbye for everything and ends the daemon.
+    /// Sends a goodbye for everything and ends the daemon.
     async fn withdraw(&self, daemon: Daemon) {
         let all = async {
             for service in self.services.iter().chain(self.names.ours()) {

@@ -1,4 +1,5 @@
-//! Hears of nodes, or of balancers: browses for their service and proposes what passes the filter.
+//! Browses for one service, that of nodes or that of balancers, and proposes the instances that
+//! pass the filter. It does not decide which of them are used.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,24 +21,28 @@ use crate::cluster::config::DiscoveryConfig;
 use crate::cluster::counts::Counts;
 use crate::cluster::node::{Change, NodeId, Source};
 
-/// When to browse again; the last repeats. A node that fell silent for over two minutes is not asked
-/// for by itself any more, browsing again heals that within 0.2 s.
+/// The seconds from one browse to the next; the last interval repeats. mdns-sd stops asking for a
+/// node that was silent for over two minutes; browsing again finds it within 0.2 s.
 const BROWSE_AGAIN_S: [u64; 4] = [5, 10, 20, 30];
 
-/// How long the cache is rebuilt before the next is thrown away.
+/// The pause before a daemon with a full cache is replaced, so that a flood cannot make us start
+/// daemons without a pause.
 const RECYCLE_AFTER: Duration = Duration::from_millis(250);
 
-/// Browsing for nodes in a task of its own, which ends when this is dropped or nobody listens.
+/// Browses in a task of its own, which ends when this is dropped or when nobody receives the
+/// changes.
 pub struct Browser {
     task: JoinHandle<()>,
 }
 
 impl Browser {
-    /// Starts to browse for this service. `is_own` says whether an id at a port is that of a node of this machine (see
-    /// [`Hardware::node_id`](crate::os::identity::Hardware::node_id)); such a node may be at a loopback
-    /// address. A full `changes` never blocks: the newest word of each instance waits.
+    /// Starts to browse for `service`. `is_own` returns whether an id at a port belongs to a node
+    /// of this machine (see [`Hardware::node_id`](crate::os::identity::Hardware::node_id)); such a
+    /// node may be at a loopback address. A full `changes` blocks nothing: the newest change of
+    /// each instance waits.
     ///
-    /// All clusters are reported; [`cluster`](crate::cluster::node::Advertisement::cluster) tells them apart.
+    /// Nodes of all clusters are reported;
+    /// [`cluster`](crate::cluster::node::Advertisement::cluster) distinguishes them.
     ///
     /// # Panics
     ///
@@ -72,18 +77,19 @@ impl Drop for Browser {
     }
 }
 
-/// Why a session with one daemon ended.
+/// The reason why a session with one daemon ended.
 enum BrowseEnd {
-    /// Nobody listens any more.
+    /// Nobody receives the changes any more.
     Closed,
-    /// Its cache grew past the bound.
+    /// The daemon's cache outgrew its bound.
     Full,
-    /// It does not listen on any interface although there is one.
+    /// The daemon does not listen on any interface although there is one.
     Deaf,
-    /// It is gone or could not be started.
+    /// The daemon is gone or could not be started.
     Failed(mdns_sd::Error),
 }
 
+/// The state of the task, kept from one daemon to the next.
 struct Browsing {
     service: &'static str,
     interfaces: Arc<Interfaces>,
@@ -91,7 +97,7 @@ struct Browsing {
     outbox: Outbox,
     /// Measures the cache of the session's daemon.
     cache: CacheMeter,
-    /// The daemon said that it listens on no interface.
+    /// True if the daemon reported last that it listens on no interface.
     deaf: bool,
     counts: Arc<Counts>,
 }
@@ -132,7 +138,8 @@ impl Browsing {
         }
     }
 
-    /// Works with one daemon until it must be replaced. The changes that it reported stay in the outbox.
+    /// Works with one daemon until it must be replaced. The changes that it reported stay in the
+    /// outbox.
     async fn session(&mut self, changes: &mpsc::Sender<Change>) -> mdns_sd::Result<BrowseEnd> {
         // The balancer's advertiser finds the same obstacle, and it warns.
         wait_for_port(false).await;
@@ -209,7 +216,7 @@ impl Browsing {
                 events.add("found");
                 self.cache.found();
             }
-            // The only place where the daemon tells how many interfaces it listens on.
+            // The daemon reports the number of interfaces it listens on nowhere else.
             ServiceEvent::SearchStarted(text) => self.deaf = text.contains(" on 0 interfaces"),
             _ => {}
         }
@@ -220,8 +227,8 @@ impl Browsing {
 struct Subscription {
     service: &'static str,
     events: Receiver<ServiceEvent>,
-    /// The receiver before the current one, until the daemon has dropped its end: a departure may still
-    /// be in it.
+    /// The receiver before the current one, until the daemon has dropped its end: a departure may
+    /// still be in it.
     before: Option<Receiver<ServiceEvent>>,
 }
 
@@ -268,14 +275,16 @@ impl Subscription {
     }
 }
 
-/// Room for the head of the outbox once it may go; waits for ever when there is none.
+/// Waits until the head of the outbox may go and `changes` has room for it. An empty outbox waits
+/// for ever, or until nobody receives the changes any more.
 async fn room_for_next<'a>(
     outbox: &Outbox,
     changes: &'a mpsc::Sender<Change>,
 ) -> Result<mpsc::Permit<'a, Change>, mpsc::error::SendError<()>> {
     match outbox.due(Instant::now()) {
         Some(due) => sleep_until(due.into()).await,
-        // Nothing to send, but if nobody listens any more this must still end.
+        // There is nothing to send, but the task must end when nobody receives the changes any
+        // more.
         None => {
             changes.closed().await;
         }

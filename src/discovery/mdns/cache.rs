@@ -1,5 +1,5 @@
-//! The bound of a daemon's cache: when the cache is measured, and when it has outgrown its bound. The
-//! session that owns the daemon replaces it then.
+//! The bound of a daemon's cache: when the cache is measured, and when it has outgrown its bound.
+//! The session that owns the daemon replaces it then.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,9 @@ use tokio::time::sleep_until;
 use super::daemon::recv;
 
 /// The time between two measurements of a daemon's cache; one costs one command, some microseconds.
-/// The daemon caches records that nobody asked for and never forgets them; a flood of 2,000 packets a
-/// second fills about 5 MB in that time. The daemon wakes up as often anyway, to look for new addresses.
+/// The daemon caches records that nobody asked for and never forgets them; a flood of 2,000 packets
+/// a second fills about 5 MB in that time. The daemon wakes up as often anyway, to look for new
+/// addresses.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 /// The number of newly found instances that brings the next measurement forward.
@@ -74,7 +75,7 @@ impl CacheMeter {
     }
 }
 
-/// Whether a daemon's cache has outgrown its bound.
+/// Returns whether a daemon's cache has outgrown its bound.
 pub(super) fn is_full(metrics: &Metrics) -> bool {
     records(metrics) > RECORDS_MAX || count(metrics, "timer") > TIMERS_MAX
 }

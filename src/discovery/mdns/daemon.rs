@@ -1,5 +1,5 @@
-//! One mdns-sd daemon: a thread and its two sockets on UDP 5353, set up our way and ended when
-//! dropped.
+//! One mdns-sd daemon: a thread and its two sockets on UDP 5353. This file sets it up our way, ends
+//! it when it is dropped, and finds out whether the port is free for it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,30 +18,37 @@ use super::interfaces::Interfaces;
 use super::timers::Delays;
 use crate::os::listen::udp_owner;
 
-/// How often the daemon looks for addresses that came or went. One second is the least it takes, and
-/// costs about 0.1 ms each time; the default of five would miss "joins within 4 s of the address".
+/// The time between two looks of the daemon for addresses that came or went. One second is the
+/// least it accepts, and a look costs about 0.1 ms; the default of five would miss "joins within 4
+/// s of the address".
 const ADDRESS_CHECK_S: u32 = 1;
 
-/// How long a daemon may take to say its goodbyes and end.
+/// The longest time a daemon may take to send its goodbyes and end.
 const END_MAX: Duration = Duration::from_secs(1);
 
-/// How often a command is offered to a daemon whose queue is full before it is given up.
+/// The number of attempts to put the shutdown command into the queue of a daemon, a tenth of a
+/// second apart, before we give up.
 const SHUTDOWN_TRIES_MAX: u32 = 50;
 
-/// How often a port that is not free is looked at: soon after it is, mDNS works.
+/// The time between two looks at a port that is not free: mDNS works soon after it is.
 const PORT_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// A running daemon.
 ///
-/// Dropping it ends the thread, after goodbyes for what is still registered. It would not end by
-/// itself when the last handle goes: it holds a sender to its own queue.
+/// Dropping it ends the thread, after goodbyes for everything that is still registered. The thread
+/// would not end by itself with the last handle, because it holds a sender to its own queue.
 pub(super) struct Daemon {
     inner: ServiceDaemon,
     ended: bool,
 }
 
 impl Daemon {
-    /// Starts a daemon on the interfaces that `interfaces` uses, and listens to what it reports.
+    /// Starts a daemon on the interfaces that `interfaces` uses. Returns the receiver of its
+    /// reports too.
+    ///
+    /// # Errors
+    ///
+    /// The thread or its sockets could not be made.
     pub(super) fn start(interfaces: &Arc<Interfaces>) -> Result<(Self, Receiver<DaemonEvent>)> {
         let daemon = Self { inner: ServiceDaemon::new()?, ended: false };
         daemon.set_ip_check_interval(ADDRESS_CHECK_S)?;
@@ -50,13 +57,14 @@ impl Daemon {
             !interfaces.uses(&interface.name, interface.index.unwrap_or(0), interface.ip())
         };
         daemon.disable_interface(IfKind::Predicate(IfPredicate::new(unused)))?;
-        // After the selection, or dropping the unused interfaces would look like losing addresses.
+        // Monitor only after the selection, or the dropped interfaces would be reported as lost
+        // addresses.
         let events = daemon.monitor()?;
         Ok((daemon, events))
     }
 
-    /// Ends the thread and waits for it, [`END_MAX`] at most: the goodbyes of its cleanup are sent
-    /// before it answers.
+    /// Ends the thread and waits for it, [`END_MAX`] at most. The daemon answers after it has sent
+    /// its goodbyes.
     pub(super) async fn end(mut self) {
         self.ended = true;
         end(&self.inner).await;
@@ -76,7 +84,8 @@ impl Drop for Daemon {
         if self.ended || !matches!(self.inner.shutdown(), Err(Error::Again)) {
             return;
         }
-        // Its queue is full, which a flood can cause: the thread would never end.
+        // Its queue is full, which a flood can cause. Without another attempt the thread would
+        // never end.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let inner = self.inner.clone();
             runtime.spawn(async move { end(&inner).await });
@@ -97,11 +106,12 @@ async fn end(daemon: &ServiceDaemon) {
     }
 }
 
-/// The next of a receiver that may not be there, then waits for ever; `None` when its sender is gone.
+/// Returns the next message, or `None` when the sender is gone. Without a receiver it waits for
+/// ever.
 ///
 /// ## Cancel safety
 ///
-/// Nothing is lost when it is dropped midway.
+/// No message is lost when the future is dropped midway.
 pub(super) async fn recv<T>(receiver: Option<&Receiver<T>>) -> Option<T> {
     match receiver {
         Some(receiver) => receiver.recv_async().await.ok(),
@@ -109,7 +119,7 @@ pub(super) async fn recv<T>(receiver: Option<&Receiver<T>>) -> Option<T> {
     }
 }
 
-/// Says that mDNS does not work although there is a network. The caller's growing delays limit the
+/// Logs that mDNS does not work although there is a network. The caller's growing delays limit the
 /// rate.
 pub(super) fn warn_unheard(retry_in: Duration) {
     warn!(
@@ -120,9 +130,9 @@ pub(super) fn warn_unheard(retry_in: Duration) {
     );
 }
 
-/// Waits until UDP 5353 can be bound. A daemon that could not bind it when it started never does, and
-/// says nothing; one without its IPv4 socket would go on half deaf. With `warn` the log hears of it: at
-/// once, then more and more rarely.
+/// Waits until UDP 5353 can be bound. A daemon that cannot bind the port at its start never tries
+/// again and reports nothing, and a daemon without its IPv4 socket would go on half deaf. With
+/// `warn` this logs a warning, at once and then more and more rarely.
 pub(super) async fn wait_for_port(warn: bool) {
     let mut delays = Delays::new();
     let mut warn_at = Instant::now();
@@ -135,7 +145,8 @@ pub(super) async fn wait_for_port(warn: bool) {
     }
 }
 
-/// Why no daemon could start here, if none could.
+/// Returns the reason why no daemon could start here, as a sentence with the fix; `None` if one
+/// could.
 pub(super) fn obstacle() -> Option<String> {
     bind_5353().is_err().then(port_held)
 }
@@ -148,7 +159,7 @@ fn port_held() -> String {
     )
 }
 
-/// Binds the port the way mdns-sd does, to learn the error that it keeps to itself.
+/// Binds the port the way mdns-sd does, to get the error that mdns-sd does not report.
 fn bind_5353() -> io::Result<()> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_reuse_address(true)?;

@@ -1,4 +1,5 @@
-//! The names that lead to a balancer: which are wanted, and the claim on each.
+//! The names that lead to a balancer: the wanted ones, and the claim on each. The rules of one
+//! claim stand in `claim`.
 
 use std::collections::BTreeSet;
 use std::future::{pending, poll_fn};
@@ -13,30 +14,31 @@ use super::advert::{Advert, Service};
 use super::claim::{Claim, Step};
 use crate::cluster::node::NodeId;
 
-/// The most names that one balancer claims: each has a question of its own to the network.
+/// The most names that one balancer claims: each one costs a query of its own to the network.
 const NAMES_MAX: usize = 32;
 
-/// Which names are to lead to a balancer.
+/// The names that shall lead to a balancer.
 pub struct WantedNames {
     /// The balancer's own id.
     pub id: NodeId,
     /// The port that clients connect to.
     pub port: u16,
-    /// The names, each with the dot at its end.
+    /// The names, each with the dot at its end; they may change at any time. Only the first 32 are
+    /// claimed.
     pub names: watch::Receiver<BTreeSet<String>>,
 }
 
-/// A name and what is known of it.
+/// A name and the state of its claim.
 struct HostName {
     name: String,
     service: Service,
-    /// In the present daemon.
+    /// The claim at the present daemon.
     claim: Option<Claim>,
-    /// The daemon before held it.
+    /// True if the name was ours at the daemon before.
     was_ours: bool,
 }
 
-/// All names of a balancer; none for a node.
+/// The claims on all names of a balancer; a node has none.
 pub(super) struct NameClaims {
     wanted: Option<WantedNames>,
     bound: IpAddr,
@@ -48,7 +50,7 @@ impl NameClaims {
         Self { wanted, bound, list: Vec::new() }
     }
 
-    /// A daemon has started: claims all names in it.
+    /// Claims all names at a daemon that has just started.
     pub(super) fn start(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         for name in &mut self.list {
             name.claim = None;
@@ -56,7 +58,7 @@ impl NameClaims {
         self.reconcile(daemon)
     }
 
-    /// Brings the claims in line with what is wanted.
+    /// Brings the claims in line with the wanted names.
     pub(super) fn reconcile(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         let Some(WantedNames { id, port, names }) = &mut self.wanted else { return Ok(()) };
         let wanted = names.borrow_and_update().clone();
@@ -73,11 +75,12 @@ impl NameClaims {
         self.list.iter_mut().try_for_each(|name| name.ensure_claim(daemon))
     }
 
-    /// Waits for news of any name, or until others are wanted.
+    /// Waits for news of any name, or until other names are wanted. `own` are the addresses of this
+    /// machine.
     ///
     /// ## Cancel safety
     ///
-    /// Nothing is lost when it is dropped midway.
+    /// No news is lost when the future is dropped midway.
     pub(super) async fn news(&mut self, daemon: &ServiceDaemon, own: &[IpAddr]) -> Result<News> {
         tokio::select! {
             () = changed(&mut self.wanted) => Ok(News::WantedChanged),
@@ -85,7 +88,7 @@ impl NameClaims {
         }
     }
 
-    /// Does what follows from the news. True if a fresh daemon is needed.
+    /// Acts on the news. Returns whether a fresh daemon is needed.
     pub(super) fn act(&mut self, news: &News, daemon: &ServiceDaemon) -> Result<bool> {
         match news {
             News::WantedChanged => self.reconcile(daemon)?,
@@ -96,20 +99,20 @@ impl NameClaims {
         Ok(false)
     }
 
-    /// The daemon is replaced by another: what is ours is kept.
+    /// Remembers the names that are ours, because another daemon replaces this one: it keeps them.
     pub(super) fn remember_ours(&mut self) {
         for name in &mut self.list {
             name.was_ours = name.claim.as_ref().is_some_and(Claim::is_confirmed);
         }
     }
 
-    /// What is registered.
+    /// Returns the services of the names that are ours: those that are registered.
     pub(super) fn ours(&self) -> impl Iterator<Item = &Service> {
         let ours = |name: &&HostName| name.claim.as_ref().is_some_and(Claim::is_ours);
         self.list.iter().filter(ours).map(|name| &name.service)
     }
 
-    /// This was announced.
+    /// Takes note that the service `fullname` was announced.
     pub(super) fn on_announced(&mut self, fullname: &str) {
         for name in &mut self.list {
             if let Some(claim) = &mut name.claim
@@ -120,13 +123,14 @@ impl NameClaims {
         }
     }
 
-    /// An address of ours came or went.
+    /// Takes note that an address of ours came or went.
     pub(super) fn on_address_change(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         let mut claims = self.list.iter_mut().filter_map(|name| name.claim.as_mut());
         claims.try_for_each(|claim| claim.on_address_change(daemon))
     }
 
-    /// Another machine answers for a name of ours. False if it is none.
+    /// Withdraws and listens again if another machine answers for a name of ours. Returns `false`
+    /// if the conflict is not about such a name.
     pub(super) fn on_conflict(
         &mut self,
         change: &DnsNameChange,
@@ -134,23 +138,24 @@ impl NameClaims {
     ) -> Result<bool> {
         let lost = self.list.iter_mut().find(|name| name.service.owns(&change.original));
         let Some(HostName { service, claim: Some(claim), .. }) = lost else { return Ok(false) };
-        // What is withdrawn is the new name, so the winner's records stay.
+        // This withdraws the new name that the daemon took, so the winner's records stay.
         let _ = daemon.unregister(&service.fullname())?;
         claim.on_lost(daemon)?;
         Ok(true)
     }
 }
 
-/// What became of the names.
+/// News of the names.
 pub(super) enum News {
     /// Other names are wanted.
     WantedChanged,
-    /// Of the name at this place.
+    /// The next step for the name at this index.
     Of(usize, Step),
 }
 
 impl HostName {
-    /// Begins to listen for it, or goes on with what the daemon before held.
+    /// Starts the claim unless there is one, or resumes it if the name was ours at the daemon
+    /// before.
     fn ensure_claim(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         if self.claim.is_none() {
             let name = self.name.clone();
@@ -164,12 +169,13 @@ impl HostName {
         Ok(())
     }
 
+    /// Registers the name, because it is free.
     fn register(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         daemon.register(self.service.info(true)?)?;
         self.claim.as_mut().map_or(Ok(()), |claim| claim.on_registered(daemon))
     }
 
-    /// Withdraws it, if it is ours.
+    /// Gives up the claim, and withdraws the name if it is ours.
     fn withdraw(&self, daemon: &ServiceDaemon) -> Result<()> {
         match &self.claim {
             Some(claim) if claim.is_ours() => {
@@ -182,6 +188,7 @@ impl HostName {
     }
 }
 
+/// Waits until other names are wanted; for ever if they never change.
 async fn changed(wanted: &mut Option<WantedNames>) {
     if let Some(wanted) = wanted
         && wanted.names.changed().await.is_ok()
@@ -191,7 +198,7 @@ async fn changed(wanted: &mut Option<WantedNames>) {
     pending::<()>().await;
 }
 
-/// The first name of which there is news.
+/// Waits for the first name with news; for ever if there is no claim.
 async fn first_step(
     list: &mut [HostName],
     daemon: &ServiceDaemon,

@@ -1,43 +1,43 @@
-//! The times at which something is done again: after a fault, and as a matter of routine. It does not
-//! decide what is done.
+//! The times at which something is done again: after a fault, and as a matter of routine. It does
+//! not decide what is done.
 
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
 
-/// Waits that double, so that a fault that lasts neither fills the log nor costs CPU.
+/// Delays that double, so that a lasting fault neither fills the log nor costs CPU.
 pub(super) struct Delays {
     next: Duration,
 }
 
 impl Delays {
     const FIRST: Duration = Duration::from_secs(1);
-    /// The longest wait; what worked for longer than this starts over from the first.
+    /// The longest delay. A session that lasted longer than this starts over from the first.
     pub(super) const LONGEST: Duration = Duration::from_secs(60);
 
     pub(super) fn new() -> Self {
         Self { next: Self::FIRST }
     }
 
-    /// The next wait; [`Delays::new`] starts over.
+    /// Returns the next delay; [`Delays::new`] starts over.
     pub(super) fn next(&mut self) -> Duration {
-        let wait = self.next;
-        self.next = (wait * 2).min(Self::LONGEST);
-        wait
+        let delay = self.next;
+        self.next = (delay * 2).min(Self::LONGEST);
+        delay
     }
 }
 
 /// A schedule of repetitions: its intervals grow, and the last one repeats for ever.
 pub(super) struct Repeats {
     intervals_s: &'static [u64],
-    /// How many repetitions were due already.
+    /// The number of repetitions that were due already.
     passed: usize,
     due: Instant,
 }
 
 impl Repeats {
-    /// Starts a schedule whose first repetition is due one interval from now. `intervals_s` are seconds
-    /// from one repetition to the next.
+    /// Starts a schedule whose first repetition is due one interval from now. `intervals_s` are
+    /// seconds from one repetition to the next.
     pub(super) fn new(intervals_s: &'static [u64]) -> Self {
         Self { intervals_s, passed: 0, due: after(intervals_s, 0) }
     }
@@ -60,8 +60,8 @@ fn after(intervals_s: &[u64], passed: usize) -> Instant {
     Instant::now() + jittered(Duration::from_secs(interval))
 }
 
-/// `base` and up to an eighth more or less, so that machines that started together do not speak
-/// together.
+/// Returns `base` and up to an eighth more or less, so that machines that started together do not
+/// send together.
 pub(super) fn jittered(base: Duration) -> Duration {
     base.mul_f64(0.875 + 0.25 * fastrand::f64())
 }
@@ -71,10 +71,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_a_minute() {
+    fn delays_double_up_to_a_minute() {
         let mut delays = Delays::new();
-        let waits: Vec<u64> = (0..8).map(|_| delays.next().as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        let seconds: Vec<u64> = (0..8).map(|_| delays.next().as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
     }
 
     #[tokio::test(start_paused = true)]
