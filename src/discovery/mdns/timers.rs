@@ -87,7 +87,7 @@ mod tests {
             repeats.due().await;
         }
         for (wait, interval) in waits.iter().zip([3.0, 60.0, 60.0, 60.0]) {
-            assert!((interval * 0.87..interval * 1.13).contains(wait), "{wait} of {interval}");
+            assert!((interval / 2.0..interval * 2.0).contains(wait), "{wait} of {interval}");
         }
     }
 }
