@@ -1,17 +1,19 @@
-//! The binary that is measured is the one that users have. What cargo builds beside a benchmark has
-//! also the features that only tests ask for (tokio then looks at a test's clock before its own: a
-//! twentieth of a request's instructions).
+//! Builds the binary that users have, so that the benchmarks measure that one. The binary that
+//! cargo builds beside a benchmark also has the features that only tests need (tokio then looks at
+//! a test's clock before its own, which is a twentieth of a request's instructions).
 
 use std::process::Command;
 
 use crate::lab;
 
-/// What a shell runs first that starts a program of the lab, so that it starts this binary instead.
+/// Returns the script that a shell of the lab runs first, so that it starts this binary instead of
+/// the lab's.
 pub(crate) fn instead(binary: &str) -> String {
     format!("shift\nset -- {binary} \"$@\"\n")
 }
 
-/// Builds it, at the place where the lab looks for it. Says why if it cannot.
+/// Builds the binary where the lab looks for it. Returns `false` after it has printed the reason if
+/// it cannot.
 pub(crate) fn build() -> bool {
     if cfg!(debug_assertions) {
         lab::say("this is a debug build, its figures would mean nothing: use `cargo bench`");

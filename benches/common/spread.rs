@@ -6,7 +6,7 @@ use std::fmt;
 pub(crate) struct Spread(Vec<f64>);
 
 impl Spread {
-    /// At least one figure.
+    /// Sorts the figures; there must be at least one.
     pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Self {
         let mut figures: Vec<_> = figures.into_iter().collect();
         assert!(!figures.is_empty(), "nothing was measured");
@@ -14,7 +14,7 @@ impl Spread {
         Self(figures)
     }
 
-    /// The least figure that at least this share of them does not exceed.
+    /// Returns the least figure that at least this percentage of the figures does not exceed.
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
         let rank = (self.0.len() * percent).div_ceil(100);
         self.0[rank.clamp(1, self.0.len()) - 1]
@@ -37,7 +37,7 @@ impl Spread {
         self.percentile(100)
     }
 
-    /// The median with a unit, the least and the greatest behind it where there are several.
+    /// Formats the median with a unit, followed by the least and the greatest if there are several.
     pub(crate) fn show(&self, unit: &str, decimals: usize) -> String {
         let median = self.median();
         match self.0.len() {
@@ -47,7 +47,7 @@ impl Spread {
     }
 }
 
-/// `(least to greatest)`.
+/// Shows a spread as `(least to greatest)`.
 struct Range<'a>(&'a Spread, usize);
 
 impl fmt::Display for Range<'_> {

@@ -1,4 +1,4 @@
-//! What is asked of picluster under each fault, and which of it a trial missed.
+//! The bars that picluster must reach under each fault, and the check of a trial against them.
 
 use crate::faults::fault::Fault;
 use crate::faults::trial::Met;
@@ -6,13 +6,14 @@ use crate::faults::trial::Met;
 /// The longest wait of a request that may be sent again.
 const WAIT_MAX_MS: u64 = 1_000;
 
-/// The longest wait for the word that a request may not be sent again.
+/// The longest wait for the refusal of a request that may not be sent again.
 const REFUSAL_MAX_MS: u64 = 1_500;
 
-/// A machine that adds more than this by itself has other work.
+/// The longest stall that the machine itself may add; above it, the machine is busy with other
+/// work.
 const STALL_MAX_MS: u64 = 200;
 
-/// What was missed, a few words each.
+/// Returns the missed bars, a few words each.
 pub(crate) fn of(fault: Fault, met: &Met) -> Vec<String> {
     let mut missed = Vec::new();
     let mut miss = |is_missed: bool, words: &str| {

@@ -1,18 +1,19 @@
-//! What each way to fail costs the clients of a cluster, counted and printed as one table.
+//! Counts the cost of each kind of fault for the clients of a cluster, and prints it as one table.
 //!
 //! ```text
 //! cargo bench --bench faults                        all, about 15 minutes
-//! cargo bench --bench faults -- kill SIGSTOP        the rows whose name holds one of the words
+//! cargo bench --bench faults -- kill SIGSTOP        the rows whose name contains one of the words
 //! cargo bench --bench faults -- --only 2            the second table
-//! cargo bench --bench faults -- --repeat 20         the common faults so often each (default 3)
-//! cargo bench --bench faults -- --labs 2            so many small LANs at once (default 3)
+//! cargo bench --bench faults -- --repeat 20         the runs of each common fault (default 3)
+//! cargo bench --bench faults -- --labs 2            the number of small LANs at once (default 3)
 //! cargo bench --bench faults -- --multicast 300     seconds without multicast (default 60)
 //! cargo bench --bench faults -- --markdown docs/FAULTS.md   puts the tables into that file
 //! ```
 //!
-//! Real processes in the network namespaces of the integration tests' lab (`tests/it/lab.rs`): three
-//! nodes, a balancer, clients that never repeat a request by themselves. The rows for HAProxy and
-//! nginx need the Debian packages of these names; what is missing is said below the tables.
+//! It runs real processes in the network namespaces of the integration tests' lab
+//! (`tests/it/lab.rs`): three nodes, a balancer, and clients that never repeat a request by
+//! themselves. The rows for HAProxy and nginx need the Debian packages of these names; a note below
+//! the tables lists what is missing.
 
 #[path = "../../tests/it"]
 mod it {
@@ -55,7 +56,8 @@ use options::Options;
 use rows::Row;
 use sheet::Sheet;
 
-/// A fault strikes in the third second, is there for four, and what follows is watched.
+/// The course of a trial: a fault strikes after three seconds and lasts for four, and the clients
+/// go on after it.
 const SPANS: Spans = Spans {
     before: Duration::from_secs(3),
     sick: Duration::from_secs(4),
@@ -63,7 +65,7 @@ const SPANS: Spans = Spans {
     after: Duration::from_secs(1),
 };
 
-/// All of them, in the order of the report.
+/// All faults, in the order of the report.
 const ALL: [Fault; 16] = [
     Fault::Kill,
     Fault::Cable,
@@ -83,10 +85,10 @@ const ALL: [Fault; 16] = [
     Fault::NoMulticast,
 ];
 
-/// A wait that is worth a line.
+/// A wait of this length gets a line in the report.
 const LONG_MS: u64 = 1_000;
 
-/// Those that happen in every kitchen: a power cut, a cable, a hang, a stop and an update.
+/// The faults that happen in every kitchen: a power cut, a cable, a hang, a stop and an update.
 pub(crate) const COMMON: [Fault; 5] =
     [Fault::Kill, Fault::Cable, Fault::Freeze, Fault::Term, Fault::Restart];
 
@@ -115,7 +117,7 @@ fn main() -> ExitCode {
     let minutes = began.elapsed().as_secs().div_ceil(60);
     let notes = sheet::notes(minutes, &rivals::missing());
     let text = sheets.iter().map(Sheet::text).collect::<String>();
-    // Whoever closed the other end wants no table.
+    // A reader that closed the other end wants no table.
     let _ = write!(std::io::stdout(), "\n{text}\n{notes}\n");
     if let Some(path) = &options.markdown {
         let tables = sheets.iter().map(Sheet::markdown).collect::<String>();
@@ -128,7 +130,8 @@ fn main() -> ExitCode {
     if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Each cell of the matrix is a LAN of its own; only what takes a minute is shared by all clients.
+/// Returns the jobs of the matrix. Each cell is a LAN of its own; only the fault that takes a
+/// minute has one LAN for all clients.
 fn matrix(options: &Options) -> Vec<Job> {
     let mut jobs = Vec::new();
     for fault in ALL {
@@ -136,7 +139,8 @@ fn matrix(options: &Options) -> Vec<Job> {
         let cells = cells.concat();
         if fault == Fault::NoMulticast {
             let sick = options.multicast;
-            // A client's machine has 28,000 ports, and each is taken for a minute after its use.
+            // A client's machine has 28,000 ports, and each one is in use for a minute after its
+            // close.
             let pause = |anew| Duration::from_millis(if anew { 500 } else { 60 });
             let clients =
                 |(method, anew)| Clients { pause: pause(anew), ..Clients::new(method, anew) };
@@ -167,7 +171,7 @@ fn of_picluster(fault: Fault, clients: Vec<Clients>, spans: Spans) -> Job {
     })
 }
 
-/// One row for all rounds of a fault and a method.
+/// Returns the jobs of the repeated faults: one row for all rounds of a fault and a method.
 fn again(options: &Options) -> Vec<Job> {
     let pause = Duration::from_millis(20);
     let both = ["GET", "POST"].map(|method| Clients { pause, ..Clients::new(method, false) });

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) struct Options {
-    /// Only rows whose name holds one of these; all when there is none.
+    /// Words that select the rows whose name contains one of them; all rows if there is none.
     words: Vec<String>,
-    /// The number of the only table that is wanted.
+    /// The number of the only wanted table.
     only: Option<usize>,
-    /// How often the common faults are repeated.
+    /// The number of runs of each common fault.
     pub(crate) repeat: usize,
-    /// How many LANs there are at once.
+    /// The number of LANs at once.
     pub(crate) labs: usize,
-    /// How long multicast is dead.
+    /// The seconds without multicast.
     pub(crate) multicast: Duration,
-    /// The file that gets the tables.
+    /// The file into which the tables are written.
     pub(crate) markdown: Option<PathBuf>,
 }
 
@@ -26,7 +26,7 @@ impl Options {
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
-                // Cargo says so itself.
+                // Cargo adds this flag itself.
                 "--bench" => {}
                 "--only" => options.only = Some(number(&value()?)?),
                 "--repeat" => options.repeat = number(&value()?)?,
@@ -42,7 +42,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether the table of this number, from 1, is wanted.
+    /// Returns whether the table of this number, counted from 1, is wanted.
     pub(crate) fn want_table(&self, number: usize) -> bool {
         self.only.is_none_or(|only| only == number)
     }

@@ -11,7 +11,7 @@ pub(crate) struct Sheet {
     title: &'static str,
     jobs: Vec<Job>,
     rows: Vec<Row>,
-    /// What could not be measured.
+    /// Sentences on the rows that could not be measured.
     gaps: Vec<String>,
 }
 
@@ -20,7 +20,7 @@ impl Sheet {
         Self { title, jobs, rows: Vec::new(), gaps: Vec::new() }
     }
 
-    /// Runs the jobs that are wanted.
+    /// Runs the wanted jobs.
     pub(crate) fn fill(&mut self, options: &Options, began: Instant) {
         let jobs = std::mem::take(&mut self.jobs);
         let jobs = jobs.into_iter().filter(|job| options.want(&job.title)).collect();
@@ -53,7 +53,7 @@ impl Sheet {
         std::iter::once(titles.collect()).chain(rows).collect()
     }
 
-    /// Nothing when there are no rows.
+    /// Returns the table as text, which is empty without rows.
     pub(crate) fn text(&self) -> String {
         let lines = self.lines();
         let width = |column: usize| lines.iter().map(|l| l[column].chars().count()).max();
@@ -89,7 +89,7 @@ impl Sheet {
     }
 }
 
-/// When, on what and how long.
+/// Returns the notes on a run: its date, its machine and its duration.
 pub(crate) fn notes(minutes: u64, missing: &str) -> String {
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     format!(

@@ -1,4 +1,4 @@
-//! The balancer under callgrind: how many instructions each of its threads has executed.
+//! Runs the balancer under callgrind and counts the instructions of each of its threads.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,52 +9,54 @@ use crate::course::Course;
 use crate::lab::{Balancer, Lab, pause};
 use crate::spread::Spread;
 
-/// All its files lie in the Pi's own `/run`. `set` makes the balancer callgrind's argument.
+/// The script that starts the balancer as callgrind's argument. All files of callgrind are in the
+/// Pi's own `/run`.
 const SCRIPT: &str = "set -- valgrind --tool=callgrind --separate-threads=yes \
     --callgrind-out-file=/run/callgrind.out --vgdb-prefix=/run/vgdb \"$@\"";
 
-/// So often the two counts are taken.
+/// The number of times that the two counts are taken.
 const ROUNDS: usize = 3;
 
-/// How long the discovery is watched alone.
+/// The time for which discovery is measured alone.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Functions that are shown.
+/// The most functions that the profile shows.
 const FUNCTIONS_MAX: usize = 25;
 
-/// A thread is in its outermost functions from its start to its end, and callgrind counts all as theirs.
+/// The share, in percent, from which a function is left out: a thread is in its outermost functions
+/// from its start to its end, and callgrind counts everything as theirs.
 const WHOLE: f64 = 99.0;
 
-/// Whether what a function calls counts as its own.
+/// The choice whether the functions that a function calls count as its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Callees {
     With,
     Without,
 }
 
-/// Instructions by thread, since the count before.
+/// Instructions by thread, since the previous count.
 type Counts = BTreeMap<String, u64>;
 
-/// Instructions a request.
+/// Instructions per request.
 struct Round {
     worker: f64,
-    /// Of all other threads.
+    /// Those of all other threads.
     others: f64,
-    /// What they would have done meanwhile if nobody had asked.
+    /// Those that the other threads would have executed meanwhile without requests.
     idle: f64,
 }
 
-/// A balancer, and how often its counts were taken.
+/// A balancer, and the number of times its counts were taken.
 struct Watched {
     lb: Balancer,
     dumps: u32,
 }
 
-/// Lines of text that tell the count.
+/// Measures a course and returns the result as lines of text.
 pub(crate) fn count(lab: &Lab, binary: &str, course: &Course, profile: bool) -> String {
     let mut lb = Watched { lb: course.start(lab, binary, SCRIPT), dumps: 0 };
     let asker = Asker::new(lab, &lb.lb, course);
-    // What is done once only, at the first requests, is done here.
+    // The first requests cause work that is done only once; these keep it out of the counts.
     asker.ask(1);
     lb.take();
     asker.ask(1);
@@ -108,7 +110,7 @@ fn tell(rounds: &[Round]) -> String {
 }
 
 impl Round {
-    /// The difference quotient.
+    /// Returns the difference quotient of two rounds.
     fn more_than(&self, fewer: &Self, requests: f64) -> Self {
         Self {
             worker: (self.worker - fewer.worker) / requests,
@@ -119,7 +121,7 @@ impl Round {
 }
 
 impl Watched {
-    /// Takes the counts; they begin at zero again.
+    /// Takes the counts, which then begin at zero again.
     fn take(&mut self) -> Counts {
         self.dumps += 1;
         let dump = format!(
@@ -135,7 +137,7 @@ impl Watched {
         text.lines().filter_map(count).collect()
     }
 
-    /// The functions of the last count in which a thread spent most.
+    /// Returns the functions in which a thread spent most, in the last count.
     fn functions(&self, thread: &str, callees: Callees) -> String {
         let with = if callees == Callees::With { "yes" } else { "no" };
         let annotate = format!(
@@ -147,7 +149,8 @@ impl Watched {
         let mut shares: BTreeMap<&str, f64> = BTreeMap::new();
         for (share, function) in text.lines().filter_map(share_of) {
             let known = shares.entry(function).or_default();
-            // A line is a function in one file; what was inlined from others has lines of its own.
+            // A line is a function in one file; code that was inlined from others has lines of its
+            // own.
             *known = if callees == Callees::With { known.max(share) } else { *known + share };
         }
         let mut shares: Vec<_> = shares.into_iter().filter(|(_, share)| *share < WHOLE).collect();
@@ -157,7 +160,8 @@ impl Watched {
     }
 }
 
-/// `5,810,000 ( 5.63%)  file.rs:a::function [object]` as its share and its name.
+/// Reads a line such as `5,810,000 ( 5.63%)  file.rs:a::function [object]` as its share and its
+/// name.
 fn share_of(line: &str) -> Option<(f64, &str)> {
     let (share, rest) = line.split_once('(')?.1.split_once("%)")?;
     let function = rest.split_once(':')?.1;

@@ -1,4 +1,4 @@
-//! The system calls of the balancer's worker, as strace counts them.
+//! Counts the system calls of the balancer's worker with strace.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,13 +7,14 @@ use crate::course::Course;
 use crate::lab::{Balancer, Lab};
 use crate::spread::Spread;
 
-/// So often the two counts are taken. How often a read finds nothing yet is chance.
+/// The number of times that the two counts are taken: chance decides how often a read finds nothing
+/// yet.
 const ROUNDS: usize = 5;
 
 /// System calls by name.
 type Counts = BTreeMap<String, f64>;
 
-/// A line of text that tells the count.
+/// Measures a course and returns the result as a line of text.
 pub(crate) fn count(lab: &Lab, binary: &str, course: &Course) -> String {
     let lb = course.start(lab, binary, "");
     let asker = Asker::new(lab, &lb, course);
@@ -39,7 +40,7 @@ pub(crate) fn count(lab: &Lab, binary: &str, course: &Course) -> String {
     format!("    system calls, worker         {} : {}\n", all.show("", 2), each.join(", "))
 }
 
-/// The worker's calls while so many requests are made.
+/// Returns the worker's calls during `times` as many requests as the course has.
 fn of_burst(lb: &Balancer, asker: &Asker, times: u64) -> Counts {
     let find = "grep -l worker-0 /proc/[0-9]*/task/*/comm | cut -d / -f 5";
     let thread = lb.pi().run(&["sh", "-c", find]);
@@ -50,6 +51,8 @@ fn of_burst(lb: &Balancer, asker: &Asker, times: u64) -> Counts {
     strace.output().lines().filter_map(read).collect()
 }
 
+/// Reads a line of the table that strace prints:
+///
 /// ```text
 /// % time     seconds  usecs/call     calls    errors syscall
 /// ------ ----------- ----------- --------- --------- ----------------

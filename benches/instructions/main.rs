@@ -1,22 +1,23 @@
-//! What a proxied request costs in instructions and in system calls, counted and not timed: the
-//! figures to compare from commit to commit, because a busy machine does not move them.
+//! Counts the instructions and the system calls of a proxied request. A busy machine does not
+//! change counts as it changes times, so these are the figures to compare from commit to commit.
 //!
 //! ```text
 //! cargo bench --bench instructions                        this commit
-//! cargo bench --bench instructions -- --binary PATH       another binary, so often as it is given
-//! cargo bench --bench instructions -- --profile           also which functions they are spent in
-//! cargo bench --bench instructions -- get                 the course whose name holds the word
+//! cargo bench --bench instructions -- --binary PATH       another binary; may be repeated
+//! cargo bench --bench instructions -- --profile           also the functions they are spent in
+//! cargo bench --bench instructions -- get                 the course whose name contains the word
 //! ```
 //!
-//! The release binary `picluster lb --workers 1` runs under callgrind, its nodes do not, in the network
-//! namespaces of the integration tests' lab (`tests/it/lab.rs`). One client asks one request after the
-//! other over a kept connection, first some and then five times as many; the difference of the two
-//! counts, divided by that of the requests, holds nothing of the start and of the connecting. Each
-//! thread has a count of its own, so that the worker's is free of what the discovery does meanwhile.
-//! Beside what all other threads did stands what they would have done in that time if nobody had asked.
+//! The release binary `picluster lb --workers 1` runs under callgrind, its nodes do not, in the
+//! network namespaces of the integration tests' lab (`tests/it/lab.rs`). One client sends one
+//! request after the other over a kept connection, first some and then five times as many. The
+//! difference of the two counts, divided by the difference of the requests, contains nothing of the
+//! start and of connecting. Each thread has a count of its own, so that the worker's count contains
+//! nothing of discovery. The count of all other threads stands beside their count for the same time
+//! without requests.
 //!
-//! Needs the Debian packages `valgrind` and `strace`. The kernel's instructions are not counted; its
-//! part goes with the system calls.
+//! It needs the Debian packages `valgrind` and `strace`. It does not count the kernel's
+//! instructions; that part follows the number of system calls.
 
 #[path = "../../tests/it"]
 mod it {
@@ -91,7 +92,7 @@ impl Options {
         let mut options = Self { binaries: Vec::new(), profile: false, words: Vec::new() };
         while let Some(arg) = args.next() {
             match arg.as_str() {
-                // Cargo says so itself.
+                // Cargo adds this flag itself.
                 "--bench" => {}
                 "--binary" => options.binaries.push(args.next().ok_or("--binary needs a path")?),
                 "--profile" => options.profile = true,
@@ -112,8 +113,9 @@ impl Options {
     }
 }
 
-/// The same build with the names of its functions, which the release profile strips. It lies beside
-/// the other in a target directory of its own, so that neither has the other built anew.
+/// Builds the same program with the names of its functions, which the release profile strips. It
+/// has a target directory of its own beside the other, so that neither build makes the other one
+/// start anew.
 fn with_names(ours: &Path) -> Result<PathBuf, String> {
     let target = ours.ancestors().nth(2).expect("target/release/picluster").join("with-names");
     let status = Command::new(env!("CARGO"))

@@ -1,9 +1,9 @@
-//! Fifty nodes on one Pi that come within a second, and go within a second when they are told to end.
+//! Fifty nodes on one Pi that come within a second, and go within a second on SIGTERM.
 //!
-//! They are real: each is the program's own web node with an address of its own, and leaves as that
-//! does. Only they share one process, and one socket speaks for all of them: fifty processes that all
-//! hear each other's mDNS would keep the machine busy, and it is the balancer that is looked at. The
-//! process is this binary started again.
+//! The nodes are real: each one is the program's own web node with an address of its own, and
+//! leaves as such a node does. But they share one process, and one socket announces all of them:
+//! fifty processes that all hear each other's mDNS would keep the machine busy, and the balancer is
+//! what this measures. The process is this binary, started again.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -18,27 +18,27 @@ use tokio::time::sleep_until;
 
 use crate::lab::{self, Advert, Pi, Process, goodbye};
 
-/// What stands before which crowd it is.
+/// The first argument of the process; the number of the round follows.
 const WORD: &str = "be-a-crowd";
 
 pub(crate) const NODES: u8 = 50;
 
-/// In which they come, and in which they go.
+/// The time within which the nodes come, and within which they go.
 const WITHIN: Duration = Duration::from_secs(1);
 
-/// As a real node does, they say it twice, a second apart.
+/// The number of announcements of each node, a second apart, as a real node does it.
 const ANNOUNCED: u32 = 2;
 
 const GROUP: (Ipv4Addr, u16) = (Ipv4Addr::new(224, 0, 0, 251), 5353);
 
-/// Gives the Pi an address for each of them.
+/// Gives the Pi an address for each node.
 pub(crate) fn make_room(pi: &Pi) {
     let add = "for n in $(seq 101 150); do ip addr add 10.77.0.$n/24 dev eth0; done";
     pi.run(&["sh", "-c", add]);
 }
 
-/// Starts the crowd of a round; nobody is the node it was in another one. They come from now on, and
-/// begin to go at SIGTERM.
+/// Starts the crowd of a round; no node is the same as in another round. The nodes come from now
+/// on, and begin to go at SIGTERM.
 pub(crate) fn start(pi: &Pi, round: usize) -> Process {
     let binary = std::env::current_exe().expect("the benchmark has a path");
     let binary = binary.to_str().expect("its path is UTF-8");
@@ -57,7 +57,7 @@ pub(crate) fn run_if_asked() -> bool {
     true
 }
 
-/// One of them that serves.
+/// One node of the crowd that serves.
 struct Member {
     advert: Advert,
     end: Trigger,
@@ -66,7 +66,7 @@ struct Member {
 async fn come_and_go(round: &str) {
     let (signals, mut told_to_end) = shutdown::channel();
     signals.on_signals().expect("signals can be waited for");
-    // From port 5353, as RFC 6762, section 6 demands of answers.
+    // The packets leave from port 5353, as RFC 6762 section 6 demands of answers.
     let mdns = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, GROUP.1)).expect("nobody else is here");
     mdns.set_multicast_ttl_v4(255).expect("a socket option");
     let say = |packet: &[u8]| mdns.send_to(packet, GROUP).expect("the Pi is plugged in");
@@ -101,7 +101,7 @@ async fn come_and_go(round: &str) {
     lab::say("all are gone");
 }
 
-/// Does it with each, evenly over a second.
+/// Calls `act` with each node, evenly over a second.
 async fn one_by_one(members: &[Member], act: impl Fn(&Member)) {
     let began = Instant::now();
     for (n, member) in (0..).zip(members) {

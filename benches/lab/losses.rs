@@ -1,4 +1,4 @@
-//! One of three nodes goes, in four ways, under clients that keep their connections.
+//! One of three nodes goes, in one of four ways, while clients keep their connections.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::table::{Table, failed};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A balancer and three nodes, of which `ada` goes.
+/// A balancer and three nodes; `ada` is the one that goes.
 pub(crate) struct Cluster {
     pub(crate) lb: Balancer,
     ada: Process,
 }
 
-/// What the clients of one method met in all rounds.
+/// The answers and failures of the clients of one method, over all rounds.
 struct Met {
     what: &'static str,
     reports: Vec<Report>,
@@ -41,7 +41,7 @@ pub(crate) fn frozen(effort: &Effort, lab: &Lab, table: &mut Table) {
     gets(effort, lab, "frozen: GET, worst wait", table, Process::freeze, thaw);
 }
 
-/// SIGTERM must cost nobody anything, whatever the method.
+/// Measures a node that stops at SIGTERM: no client may lose a request, whatever the method.
 pub(crate) fn term(effort: &Effort, lab: &Lab, table: &mut Table) {
     let mut cluster = Cluster::start(lab);
     let mut met = ["GET", "POST of 1 kB", "PUT of 32 kB"].map(Met::new);
@@ -70,7 +70,8 @@ pub(crate) fn term(effort: &Effort, lab: &Lab, table: &mut Table) {
     table.row("  SIGTERM to exit", "5 s", Spread::of(exits).show(" s", 2), String::new());
 }
 
-/// The node goes without a word and comes back; only GETs are promised to survive that.
+/// Measures a node that goes without a goodbye and comes back. Only GETs are promised to survive
+/// that.
 fn gets(
     effort: &Effort,
     lab: &Lab,

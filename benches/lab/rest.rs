@@ -1,4 +1,5 @@
-//! What the programs take while nobody asks anything, and what they keep after many have.
+//! Measures the memory and processor time of the programs while no client asks, and the memory that
+//! they keep after many requests.
 
 use std::time::Duration;
 
@@ -9,10 +10,11 @@ use crate::table::{Table, failed};
 
 const NODES: usize = 20;
 
-/// Joins are over, and what they allocated is given back or never will be.
+/// After this time all joins are over, and their memory is given back or never will be.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// Between two checks of a long load's progress; within the patience of the lab.
+/// The requests between two checks of a long load's progress; they fit within the patience of the
+/// lab.
 const STEP: u64 = 10_000;
 
 pub(crate) fn run(effort: &Effort, lab: &Lab, table: &mut Table) {
@@ -48,7 +50,7 @@ fn memory(figure: &str, program: &Process, failed: String, table: &mut Table) {
     table.row(figure, "", format!("{mib:.1} MiB"), failed);
 }
 
-/// So many requests as fast as they are answered; says how many failed.
+/// Sends this number of requests as fast as they are answered. Returns how many failed.
 fn ask(client: &Pi, url: &str, clients: usize, requests: u64) -> String {
     let load = client.load(url).clients(clients).pausing(Duration::ZERO).start();
     let mut reached = 0;

@@ -1,9 +1,9 @@
-//! Fifty nodes come within one second, and go within one second, under clients that go on asking three
-//! others too.
+//! Fifty nodes come within one second, and go within one second, while clients keep asking three
+//! other nodes too.
 //!
-//! The clients ask at a fixed rate, half of what they reach, and a wait counts from when a request was
-//! due. A quiet window stands before each storm, with as many nodes as the storm begins with, so that a
-//! storm is compared with its neighbour.
+//! The clients ask at a fixed rate, half of the rate they can reach, and a wait counts from the
+//! moment at which a request was due. A quiet window stands before each storm, with the number of
+//! nodes that the storm begins with, so that a storm is compared with its neighbour.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ const CLIENTS: usize = 64;
 
 const WINDOW_SECONDS: u64 = 5;
 
-/// Within a window, so that the clients all ask when the storm begins.
+/// The time from the start of a window to its storm, so that all clients ask when the storm begins.
 const BEFORE: Duration = Duration::from_millis(500);
 
-/// Between two windows: the connections of the one before are closed by then.
+/// The time between two windows: the connections of the earlier one are closed by then.
 const CLOSE: Duration = Duration::from_millis(300);
 
-/// The nodes that are there all the time.
+/// The number of nodes that are there all the time.
 const STEADY: usize = 3;
 
 struct Scene {
@@ -36,7 +36,7 @@ struct Scene {
     rate: f64,
 }
 
-/// The windows of one kind, one a round, and how long each storm took.
+/// The windows of one kind, one per round, and the duration of each storm.
 #[derive(Default)]
 struct Windows {
     loads: Vec<Load>,
@@ -95,7 +95,8 @@ impl Windows {
         pause(CLOSE);
     }
 
-    /// It ends for the balancer when it has logged this of each that comes or goes.
+    /// Adds a window with a storm. The storm ends for the balancer when it has logged `event` for
+    /// each node that comes or goes.
     fn add_storm(&mut self, scene: &Scene, event: &str, begin: impl FnOnce()) {
         let before = scene.lb.log_lines_with(event);
         let mut took_s = 0.0;
@@ -110,7 +111,7 @@ impl Windows {
         self.took_s.push(took_s);
     }
 
-    /// A storm has a quiet neighbour in each round.
+    /// Adds the rows of these windows; `quiet` are the neighbours of storms, one in each round.
     fn tell(&self, what: &str, quiet: Option<&Self>, table: &mut Table) {
         let answers: u64 = self.loads.iter().map(|load| load.answers).sum();
         let errors: u64 = self.loads.iter().flat_map(|load| load.errors.values()).sum();

@@ -1,15 +1,15 @@
-//! The table: Markdown that is readable as it is, in 100 columns.
+//! The table: Markdown that is readable without rendering, in 100 columns.
 
 use std::fmt;
 
-/// The rows so far, and what could not be measured.
+/// The rows so far, and notes on the figures that could not be measured.
 pub(crate) struct Table {
     title: String,
     rows: Vec<[String; 4]>,
     notes: Vec<String>,
 }
 
-/// The widths of the columns: with their frames 100 characters.
+/// The widths of the columns: 100 characters with their frames.
 const WIDTHS: [usize; 4] = [36, 9, 34, 12];
 
 const HEADS: [&str; 4] = ["figure", "bar", "seen", "failed"];
@@ -19,12 +19,13 @@ impl Table {
         Self { title, rows: Vec::new(), notes: Vec::new() }
     }
 
-    /// Adds a figure: what it is, what was asked, what was seen, and the requests that failed.
+    /// Adds a figure: its name, the value it must reach, the measured value, and the failed
+    /// requests.
     pub(crate) fn row(&mut self, figure: &str, bar: &str, seen: String, failed: String) {
         self.rows.push([figure.to_owned(), bar.to_owned(), seen, failed]);
     }
 
-    /// Says below the table what is missing from it.
+    /// Adds a note below the table, on a figure that is missing from it.
     pub(crate) fn note(&mut self, note: &str) {
         self.notes.push(note.to_owned());
     }
@@ -52,7 +53,7 @@ fn line(f: &mut fmt::Formatter<'_>, cells: [&str; 4]) -> fmt::Result {
     f.write_str("|\n")
 }
 
-/// How many of how many failed, as the last column shows it.
+/// Formats the number of failed requests and of all, for the last column.
 pub(crate) fn failed(failed: u64, all: u64) -> String {
     let all = if all < 100_000 { all.to_string() } else { format!("{} k", all / 1000) };
     format!("{failed} of {all}")

@@ -1,8 +1,8 @@
-//! How a balancer's workers share its clients, and what few clients wait for where they share badly.
-//! With `--binary`, also how those of another build do.
+//! Measures how a balancer's workers share its clients, and how long a few clients wait where the
+//! workers share them badly. With `--binary`, it measures another build as well.
 //!
-//! Which worker has a connection is told by the kernel: a worker waits for its connections with an epoll
-//! of its own, and `/proc` lists what is in it.
+//! The kernel shows which worker has a connection: a worker waits for its connections with an epoll
+//! of its own, and `/proc` lists the sockets in it.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ struct Build {
     lb: Balancer,
 }
 
-/// What was seen of one build with so many clients.
+/// The measurements of one build with one number of clients.
 #[derive(Default)]
 struct Seen {
     fewest: Vec<f64>,
@@ -51,7 +51,7 @@ pub(crate) fn run(effort: &Effort, lab: &Lab, table: &mut Table) {
         for clients in CLIENTS {
             compare(effort, &lab.client(), &builds, workers, clients, table);
         }
-        // Idle ones would go on checking nodes while the next are measured.
+        // Idle balancers would keep checking their nodes during the next measurement.
         builds.iter().for_each(|build| build.lb.kill9());
     }
 }
@@ -64,7 +64,7 @@ fn start(pi: &Pi, workers: usize, binary: Option<&str>) -> Balancer {
     }
 }
 
-/// The builds take turns, each time with connections of their own.
+/// Measures the builds in turn, each time with fresh connections.
 fn compare(
     effort: &Effort,
     phone: &Pi,
@@ -113,24 +113,24 @@ impl Seen {
     }
 }
 
-/// How many connections of clients each worker has.
+/// Returns the number of client connections of each worker.
 fn connections(lb: &Balancer) -> Vec<usize> {
     let states = states(&lb.proc("net/tcp*"), lb.endpoint().port());
-    // A connection to a node may end meanwhile; no matter.
+    // A connection to a node may end meanwhile, which does no harm.
     let all = lb.proc("fdinfo/* || true");
     let of_file = |file: &str| {
         let inodes = file.lines().filter(|line| line.starts_with("tfd:")).filter_map(inode);
         let ours: Vec<_> = inodes.filter_map(|inode| states.get_key_value(&inode)).collect();
-        // What has a listener is a worker's; the others have no clients.
+        // An epoll with a listener is a worker's; the others have no clients.
         let (listener, _) = ours.iter().find(|(_, state)| *state == LISTEN)?;
         Some((*listener, ours.iter().filter(|(_, state)| *state == ESTABLISHED).count()))
     };
-    // A worker has its epoll open more than once, and its listener for itself.
+    // A worker has its epoll open more than once, but no other worker has its listener.
     let by_listener: BTreeMap<_, _> = all.split("pos:\t").filter_map(of_file).collect();
     by_listener.into_values().collect()
 }
 
-/// The states of all sockets at a port, by inode: `proc_pid_net(5)`.
+/// Returns the states of all sockets at a port, by inode; the format is in `proc_pid_net(5)`.
 fn states(tables: &str, port: u16) -> BTreeMap<u64, String> {
     let at = format!(":{port:04X}");
     let of_line = |line: &str| {
@@ -141,7 +141,7 @@ fn states(tables: &str, port: u16) -> BTreeMap<u64, String> {
     tables.lines().filter_map(of_line).collect()
 }
 
-/// Of a socket in an epoll: `proc_pid_fdinfo(5)`.
+/// Returns the inode of a socket in an epoll; the format is in `proc_pid_fdinfo(5)`.
 fn inode(line: &str) -> Option<u64> {
     let (_, rest) = line.split_once("ino:")?;
     u64::from_str_radix(rest.split_whitespace().next()?, 16).ok()

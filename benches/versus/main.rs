@@ -1,23 +1,23 @@
-//! picluster beside HAProxy, nginx and Caddy: the same nodes, the same added fields, the same number of
-//! threads, turn by turn on one machine.
+//! Compares picluster with HAProxy, nginx and Caddy: they have the same nodes, add the same fields,
+//! have the same number of threads, and take turns on one machine.
 //!
 //! ```text
-//! cargo bench --bench versus                          all, under an hour
-//! cargo bench --bench versus -- get post              the workloads whose name holds one of the words
-//! cargo bench --bench versus -- memory                what they keep while nobody asks
-//! cargo bench --bench versus -- --quick get-64        3 rounds of 1 s, to see that it works
-//! cargo bench --bench versus -- --rounds 20           more rounds (default 10)
-//! cargo bench --bench versus -- --keep                every turn as a line of JSON, in benches/versus/runs
-//! cargo bench --bench versus -- --markdown docs/PERFORMANCE.md   puts the tables into that file
+//! cargo bench --bench versus                          all, under an hour cargo bench --bench
+//! versus -- get post              the workloads whose name contains one of the words cargo bench
+//! --bench versus -- memory                the memory they keep without requests cargo bench
+//! --bench versus -- --quick get-64        3 rounds of 1 s, to see that it works cargo bench
+//! --bench versus -- --rounds 20           more rounds (default 10) cargo bench --bench versus --
+//! --keep                every turn as a line of JSON, in benches/versus/runs cargo bench --bench
+//! versus -- --markdown docs/PERFORMANCE.md   puts the tables into that file
 //! ```
 //!
-//! docs/PERFORMANCE.md tells the method. Everything runs in the network namespaces of the integration
-//! tests' lab (`tests/it/lab.rs`); no privileges are needed. The Debian packages are `haproxy`, `nginx`,
-//! `caddy` and `wrk`: without `nginx` or `wrk` nothing is measured, the others are left out where they
-//! are missing.
+//! docs/PERFORMANCE.md describes the method. Everything runs in the network namespaces of the
+//! integration tests' lab (`tests/it/lab.rs`) and needs no privileges. The Debian packages are
+//! `haproxy`, `nginx`, `caddy` and `wrk`: without `nginx` or `wrk` nothing is measured; without one
+//! of the others, that product is left out.
 //!
-//! Run it on a machine that does nothing else. Whether it does is seen by a control, and where that is
-//! not steady no ratio is printed.
+//! Run it on a machine that does nothing else. A control shows whether the machine is steady; where
+//! it is not, no ratio is printed.
 
 #[path = "../../tests/it"]
 mod it {
@@ -99,13 +99,13 @@ fn main() -> ExitCode {
     All::measure(&options).tell(&options)
 }
 
-/// All that was measured.
+/// All measurements.
 struct All {
     run: Run,
     began: Instant,
     results: Vec<Results>,
     kept: Vec<Kept>,
-    /// What could not be measured, a sentence each.
+    /// Sentences on the measurements that failed.
     gaps: Vec<String>,
     is_complete: bool,
 }
@@ -144,7 +144,7 @@ impl All {
         lab::say(&format!("{:4} s: {}", self.began.elapsed().as_secs(), workload.title));
     }
 
-    /// Runs what needs a scene. If that fails it leaves a line, and the others are still measured.
+    /// Runs the measurements of a scene. If they fail, they leave a line, and the others still run.
     fn within(&mut self, scene: Scene, name: &str, run: impl FnOnce(&mut Self, &Lab, &Ground)) {
         let Some(lab) = Lab::new(name) else { return };
         let mut products: Vec<_> = PRODUCTS.into_iter().filter(|p| p.is_installed()).collect();
@@ -152,7 +152,7 @@ impl All {
             self.gaps.push("picluster with an access log, which this build has not.".to_owned());
             products.retain(|product| *product != Product::Picluster);
         }
-        // The lab ends within, so that it sees the panic and shows the programs' logs.
+        // The lab ends inside the closure, so that it sees the panic and shows the programs' logs.
         let run = || {
             let lab = lab;
             run(self, &lab, &Ground::start(&lab, scene, &products));
@@ -169,7 +169,7 @@ impl All {
     fn tell(&self, options: &Options) -> ExitCode {
         let tables = tables::all(&self.results, &self.kept, &self.gaps);
         let text = format!("{}\n\n{tables}", self.run);
-        // Whoever closed the other end wants no table.
+        // A reader that closed the other end wants no table.
         let _ = write!(std::io::stdout(), "\n{text}");
         let written =
             options.markdown.as_ref().map_or(Ok(()), |path| report::put_into(path, &text));

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use crate::workload::Workload;
 
 pub(crate) struct Options {
-    /// Only workloads whose name holds one of these; all when there is none.
+    /// Words that select the workloads whose name contains one of them; all workloads if there is
+    /// none.
     words: Vec<String>,
     pub(crate) rounds: usize,
-    /// How long one turn of one balancer is.
+    /// The length of one turn of one balancer.
     pub(crate) seconds: u64,
-    /// Whether every turn is kept as data.
+    /// True if every turn is kept as data.
     pub(crate) keep: bool,
-    /// The file that gets the tables.
+    /// The file into which the tables are written.
     pub(crate) markdown: Option<PathBuf>,
 }
 
@@ -23,7 +24,7 @@ impl Options {
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
-                // Cargo says so itself.
+                // Cargo adds this flag itself.
                 "--bench" => {}
                 "--quick" => (options.rounds, options.seconds) = (3, 1),
                 "--rounds" => {

@@ -1,5 +1,5 @@
-//! The balancers that are compared. Each is configured as somebody would who wants speed and has read
-//! the manual, and sets the same fields; the configurations are the files in `configs`.
+//! The compared balancers. Each one is configured for speed, as an administrator would do who has
+//! read the manual, and sets the same fields; the configurations are the files in `configs`.
 
 use std::process::Command;
 
@@ -12,15 +12,16 @@ pub(crate) enum Product {
     Nginx,
     Caddy,
     Picluster,
-    /// HAProxy as a copier of bytes, to see how steady the machine is.
+    /// HAProxy as a copier of bytes, which shows how steady the machine is.
     Control,
 }
 
-/// The order of the tables.
+/// The products in the order of the tables.
 pub(crate) const PRODUCTS: [Product; 5] =
     [Product::HaProxy, Product::Nginx, Product::Caddy, Product::Picluster, Product::Control];
 
-/// Clients at once that the others are told to expect; picluster's own limit by default is as high.
+/// The number of clients that the configurations of the others allow at once; picluster's default
+/// limit is as high.
 const CLIENTS_MAX: &str = "9000";
 
 impl Product {
@@ -43,7 +44,7 @@ impl Product {
         }
     }
 
-    /// Its name, and the first number of what it says of itself.
+    /// Returns its name and its version, which is the first number in its own output.
     pub(crate) fn version(self) -> String {
         let words: &[&str] = match self {
             Self::HaProxy | Self::Control => &["/usr/sbin/haproxy", "-v"],
@@ -68,12 +69,13 @@ impl Product {
         }
     }
 
-    /// Where its access log goes, if it writes one: into memory, as all of the Pi's `/run`.
+    /// Returns the path of its access log, if it writes one. The Pi's `/run` is memory, so the log
+    /// is too.
     pub(crate) fn access_log(self) -> String {
         format!("/run/access.{}", self.name().to_lowercase())
     }
 
-    /// Starts it on a Pi before nodes that serve at these ports of the same Pi.
+    /// Starts it on a Pi, in front of nodes that serve at these ports of the same Pi.
     pub(crate) fn start(self, pi: &Pi, scene: Scene, nodes: &[u16]) -> Vec<Process> {
         let server = |line: &str, port: &u16| {
             line.replace("@to", &format!("{}:{port}", pi.address()))
@@ -108,7 +110,7 @@ impl Product {
                 let log = logged("/run/access.nginx", "off");
                 let line = "        server @to;\n";
                 write(pi, "nginx.conf", &fill(include_str!("configs/nginx.conf"), line, log));
-                // Its workers are processes, and here each is one without a master.
+                // The workers of nginx are processes; here each one runs without a master.
                 let worker = |_| pi.start(&["nginx", "-e", "stderr", "-c", "/run/nginx.conf"]);
                 (0..scene.threads).map(worker).collect()
             }
@@ -126,10 +128,10 @@ impl Product {
     }
 }
 
-/// The balancer under test, with all that is on by default.
+/// Starts the balancer under test, with everything that is on by default.
 fn ours(pi: &Pi, scene: Scene) -> Balancer {
     let threads = scene.threads.to_string();
-    // As many as the others are told: those of the turn before may not have left yet.
+    // More connections than one turn needs, because those of the turn before may not be closed yet.
     let lb = pi.lb().args(&["--workers", &threads, "--max-connections", "20000"]);
     if scene.access_log {
         let script = format!("exec > {}", Product::Picluster.access_log());
@@ -138,13 +140,13 @@ fn ours(pi: &Pi, scene: Scene) -> Balancer {
     lb.start()
 }
 
-/// Whether this build can write an access log.
+/// Returns whether this build can write an access log.
 pub(crate) fn can_log_accesses() -> bool {
     let help = Command::new(env!("CARGO_BIN_EXE_picluster")).args(["lb", "--help"]).output();
     help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--access-log"))
 }
 
-/// Puts a file into the Pi's `/run`.
+/// Writes a file into the Pi's `/run`.
 pub(crate) fn write(pi: &Pi, file: &str, text: &str) {
     let script = format!("printf %s \"$1\" > /run/{file}");
     pi.run(&["sh", "-c", &script, "sh", text]);

@@ -1,4 +1,4 @@
-//! What the turns of a workload say together.
+//! The results of a workload, computed from its turns.
 
 use crate::load::Errors;
 use crate::product::{PRODUCTS, Product};
@@ -14,11 +14,11 @@ pub(crate) struct Results {
     pub(crate) turns: Vec<Turn>,
 }
 
-/// Of one figure, one product against HAProxy, by rounds.
+/// The ratios of one figure of a product to that of HAProxy, one per round.
 pub(crate) type Ratio = Option<Spread>;
 
 impl Results {
-    /// Those who were measured, in the order of the tables.
+    /// Returns the measured products, in the order of the tables.
     pub(crate) fn products(&self) -> impl Iterator<Item = Product> {
         PRODUCTS
             .into_iter()
@@ -37,7 +37,7 @@ impl Results {
         self.spread(product, figure).median()
     }
 
-    /// All requests, and the failed ones by reason.
+    /// Returns the number of all requests, and the failed ones by reason.
     pub(crate) fn requests(&self, product: Product) -> (u64, Errors) {
         let loads = self.of(product).flat_map(|turn| {
             std::iter::once(&turn.saturated).chain(turn.paced.as_ref().map(|paced| &paced.met))
@@ -52,8 +52,9 @@ impl Results {
         (all, errors)
     }
 
-    /// How far the control's cost moved: from the first to the ninth decile of the rounds, as a share
-    /// of their median. A single spoilt round is forgiven, the median of the others forgives it too.
+    /// Returns the spread of the control's cost: from the first to the ninth decile of the rounds,
+    /// as a share of their median. It ignores a single spoilt round, as the medians of the others
+    /// do.
     pub(crate) fn control_spread(&self) -> Option<f64> {
         self.of(Product::Control).next()?;
         let costs = self.spread(Product::Control, Turn::cpu_us);
@@ -64,7 +65,7 @@ impl Results {
         self.control_spread().is_some_and(|spread| spread <= CONTROL_SPREAD_MAX)
     }
 
-    /// Nothing where the machine was not steady or there is no HAProxy.
+    /// Returns the ratios, or `None` if the machine was not steady or HAProxy was not measured.
     pub(crate) fn ratio(&self, product: Product, figure: fn(&Turn) -> f64) -> Ratio {
         let theirs: Vec<_> = self.of(Product::HaProxy).collect();
         let of_round = |turn: &Turn| {
@@ -85,7 +86,7 @@ impl Turn {
         self.saturated.p99_ms
     }
 
-    /// A figure of the fixed rate; the control is never asked for one.
+    /// Returns a figure of the fixed rate. It is zero for the control, which has none.
     fn paced(&self, figure: fn(&Paced) -> f64) -> f64 {
         self.paced.as_ref().map(figure).unwrap_or_default()
     }

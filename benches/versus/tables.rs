@@ -1,4 +1,4 @@
-//! The tables: Markdown that is readable as it is.
+//! The tables: Markdown that is readable without rendering.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::rest::{CLIENTS, Kept};
 use crate::results::{Ratio, Results};
 use crate::turn::Turn;
 
-/// All of them, first what most want to know.
+/// Returns all tables, the ones of most interest first.
 pub(crate) fn all(results: &[Results], kept: &[Kept], gaps: &[String]) -> String {
     let mut text = String::new();
     for gap in gaps {

@@ -1,4 +1,4 @@
-//! One turn of one balancer: what it did in it, and what that cost.
+//! One turn of one balancer: the work it did, and the cost.
 
 use std::time::Duration;
 
@@ -16,14 +16,16 @@ use crate::spread::Spread;
 use crate::workload::Workload;
 use crate::wrk;
 
-/// Long enough to open the connections to the nodes and to fill the caches.
+/// The length of the warm-up: long enough to open the connections to the nodes and to fill the
+/// caches.
 const WARM_UP_SECONDS: u64 = 1;
 
-/// The fixed rate, as a share of what was reached.
+/// The fixed rate, as a share of the rate at saturation.
 const SHARE: f64 = 0.5;
 
-/// The clients' connections are closed by then, on both sides. That belongs to the cost, and thousands
-/// of old ones would count beside thousands of new ones in the limits of the balancers.
+/// The time after which the clients' connections are closed on both sides. Closing them belongs to
+/// the cost, and thousands of old ones would count beside thousands of new ones in the balancers'
+/// limits.
 const CLOSE: Duration = Duration::from_millis(300);
 
 #[derive(Serialize)]
@@ -32,24 +34,24 @@ pub(crate) struct Turn {
     #[serde(serialize_with = "name")]
     pub(crate) product: Product,
     pub(crate) round: usize,
-    /// Processor time of a request at saturation.
+    /// The processor time of a request at saturation.
     pub(crate) user_us: f64,
     pub(crate) sys_us: f64,
-    /// In the middle of it.
+    /// The resident memory in the middle of the turn.
     pub(crate) resident_mib: f64,
-    /// Connections to the nodes that were made in it: a balancer that does not keep them pays for
-    /// that, and the comparison would be one of settings.
+    /// The number of connections made to the nodes during the turn. A balancer that does not keep
+    /// them pays for new ones, and that would make this a comparison of settings.
     pub(crate) connects: Option<u64>,
     pub(crate) saturated: Load,
-    /// The control has none.
+    /// The results at the fixed rate; the control has none.
     pub(crate) paced: Option<Paced>,
 }
 
-/// At a fixed rate.
+/// The results at a fixed rate.
 #[derive(Serialize)]
 pub(crate) struct Paced {
     pub(crate) asked_per_second: f64,
-    /// Processor time of a request.
+    /// The processor time of a request.
     pub(crate) cpu_us: f64,
     pub(crate) met: Load,
 }
@@ -58,8 +60,8 @@ fn name<S: serde::Serializer>(product: &Product, serializer: S) -> Result<S::Ok,
     serializer.serialize_str(product.name())
 }
 
-/// All turns of a workload. The balancers take turns, and the order changes from round to round, so
-/// that whatever else the machine does meets all of them.
+/// Takes all turns of a workload. The balancers take turns, and the order changes from round to
+/// round, so that other work of the machine affects all of them.
 pub(crate) fn take_all(
     lab: &Lab,
     ground: &Ground,
@@ -93,7 +95,7 @@ pub(crate) fn take_all(
     turns
 }
 
-/// Who comes after whom in a round.
+/// Returns the order of the balancers in a round.
 fn order(round: usize, count: usize) -> Vec<usize> {
     let mut order: Vec<_> = (0..count).collect();
     order.rotate_left(round % count);
@@ -103,8 +105,9 @@ fn order(round: usize, count: usize) -> Vec<usize> {
     order
 }
 
-/// The fixed rate: half of what the slowest reached, so that it is the same for all. Caddy would make
-/// it that of a machine with nothing to do, so it gets half of its own.
+/// Returns the fixed rate: half of the rate that the slowest balancer reached, so that it is the
+/// same for all. At Caddy's rate the machine would be idle under the others, so Caddy gets half of
+/// its own rate.
 fn rate(product: Product, turns: &[Turn]) -> f64 {
     let reached = |product| {
         let of_product = turns.iter().filter(|turn| turn.product == product);
@@ -166,7 +169,7 @@ fn saturate(
     run(ground, rival, &argv, seconds, wrk::read)
 }
 
-/// Runs clients; gives what they met, what it cost, and the memory that was resident meanwhile.
+/// Runs clients. Returns their results, the cost, and the resident memory meanwhile.
 fn run(
     ground: &Ground,
     rival: &Rival,

@@ -1,11 +1,13 @@
-//! `wrk`, the load at saturation: one request at a time on each connection, as fast as they are answered.
+//! Runs `wrk`, the load at saturation: one request at a time on each connection, as fast as the
+//! answers come.
 
 use crate::asks::Asks;
 use crate::lab::Pi;
 use crate::load::Load;
 use crate::product::write;
 
-/// Says at the end in one line what was met, times in microseconds, and then the errors by their kinds.
+/// The script that prints the results in one line at the end: times in microseconds, then the
+/// errors by kind.
 const SCRIPT: &str = r#"
 function done(summary, latency)
     local p = function(percent) return latency:percentile(percent) end
@@ -17,13 +19,13 @@ end
 
 const POST: &str = "wrk.method = \"POST\"\nwrk.body = string.rep(\"x\", 65536)\n";
 
-/// Puts its two scripts where it runs.
+/// Writes the two scripts of `wrk` into the client's `/run`.
 pub(crate) fn prepare(client: &Pi) {
     write(client, "get.lua", SCRIPT);
     write(client, "post.lua", &format!("{POST}{SCRIPT}"));
 }
 
-/// Its command line.
+/// Returns the command line of `wrk`.
 pub(crate) fn argv(server: &str, asks: Asks, clients: usize, seconds: u64) -> Vec<String> {
     let script = if asks == Asks::Post { "/run/post.lua" } else { "/run/get.lua" };
     let connections = clients.to_string();
@@ -37,7 +39,7 @@ pub(crate) fn argv(server: &str, asks: Asks, clients: usize, seconds: u64) -> Ve
     argv.into_iter().map(str::to_owned).collect()
 }
 
-/// What it wrote.
+/// Reads the results that `wrk` wrote.
 pub(crate) fn read(text: &str) -> Option<Load> {
     let line = text.lines().find_map(|line| line.strip_prefix("@wrk "))?;
     let numbers: Vec<f64> = line.split(' ').filter_map(|number| number.parse().ok()).collect();

@@ -1,7 +1,8 @@
-//! Multicast DNS: says who we are, and hears who else is there. The only files that name `mdns_sd`.
+//! Multicast DNS: advertises us, and finds the others. No other files name `mdns_sd`.
 //!
-//! mDNS is **a lossy source of hints**. Nothing here decides what routes; [`Browser`] proposes
-//! [`Change`](crate::cluster::node::Change)s, [`Advertiser`] repeats itself for those who missed it.
+//! mDNS is **a lossy source of hints**. Nothing here decides which node gets requests; [`Browser`]
+//! proposes [`Change`](crate::cluster::node::Change)s, and [`Advertiser`] repeats itself for
+//! machines that missed an announcement.
 //!
 //! A web node runs one daemon (a thread) for [`Advertiser`]; a balancer runs a second for
 //! [`Browser`], so that a flood of packets cannot delay a goodbye.
@@ -10,6 +11,7 @@ mod advert;
 mod advertise;
 mod announced;
 mod browse;
+mod cache;
 mod claim;
 mod daemon;
 mod filter;
@@ -17,19 +19,20 @@ mod hearing;
 mod interfaces;
 mod names;
 mod outbox;
+mod timers;
 
 pub use advert::Advert;
 pub use advertise::Advertiser;
 pub use browse::Browser;
 pub use filter::Trust;
 use interfaces::{Interfaces, Purpose, Rule};
-pub use names::Names;
+pub use names::WantedNames;
 
 use crate::cluster::config::DiscoveryConfig;
 
-/// Why nothing is heard on this machine, as a sentence with the fix; `None` if mDNS works here as far
-/// as can be told.
+/// Returns the reason why nothing is heard on this machine, as a sentence with the fix; `None` if
+/// no obstacle to mDNS can be seen from here.
 pub fn obstacle(config: &DiscoveryConfig) -> Option<String> {
-    let held = daemon::obstacle();
-    held.or_else(|| Interfaces::new(Rule::new(config, Purpose::Hear)).obstacle())
+    let port_held = daemon::obstacle();
+    port_held.or_else(|| Interfaces::new(Rule::new(config, Purpose::Hear)).obstacle())
 }

@@ -1,4 +1,4 @@
-//! What is advertised, and the DNS-SD names it goes by.
+//! The services that are advertised, and their DNS-SD names. It does not talk to a daemon.
 
 use std::net::IpAddr;
 
@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::cluster::node::{Advertisement, LB_SERVICE, NodeId, SERVICE};
 use crate::cluster::route::CLUSTER_HOST;
 
-/// The longest id in a label, which has at most 63 bytes: `pc-`, nine bytes that tell what it is, and a
-/// suffix of five remain.
+/// The longest part of an id in a label. A label has at most 63 bytes: the other 17 are `pc-`, nine
+/// bytes for the kind of service, and a suffix of five.
 const ID_CHARS_MAX: usize = 46;
 
 /// One service to advertise.
@@ -22,7 +22,7 @@ pub enum Advert {
         id: NodeId,
         /// The port it serves on.
         port: u16,
-        /// What it says of itself, for the life of the process.
+        /// Its TXT record, the same for the life of the process.
         txt: Advertisement,
     },
     /// A balancer, for the tools to find.
@@ -31,25 +31,25 @@ pub enum Advert {
         id: NodeId,
         /// Its admin port.
         port: u16,
-        /// What it says of itself.
+        /// Its TXT record.
         txt: Advertisement,
     },
-    /// A name that leads to a balancer, as a web server at `port`: [`CLUSTER_HOST`], or that of an
-    /// application. One balancer of the link has it, the others stand by.
+    /// A name that leads to a balancer, as a web server at `port`: [`CLUSTER_HOST`], or the name of
+    /// an application. One balancer of the link holds it, the others stand by.
     Host {
-        /// The name with the dot at its end.
+        /// The name, with the dot at its end.
         name: String,
-        /// The balancer's own id; in the label of the service.
+        /// The balancer's own id, which goes into the label of the service.
         id: NodeId,
         /// The port that clients connect to.
         port: u16,
     },
 }
 
-/// One service and the label it goes by.
+/// One service and its label.
 pub(super) struct Service {
     advert: Advert,
-    /// Where its listener is bound.
+    /// The address its listener is bound to.
     bound: IpAddr,
     label: String,
 }
@@ -60,7 +60,7 @@ impl Service {
         Self { advert, bound, label }
     }
 
-    /// Takes a fresh label, because another machine answers for this one.
+    /// Takes a fresh label, because another machine answers for the present one.
     pub(super) fn rename(&mut self) {
         self.label = format!("{}-{:04x}", label(&self.advert), fastrand::u16(..));
     }
@@ -69,8 +69,8 @@ impl Service {
         &self.label
     }
 
-    /// The host label is the instance label: a goodbye withdraws the addresses of its host, so no two
-    /// registrations may share one.
+    /// Returns the host name. Its label is the instance label: a goodbye withdraws the addresses of
+    /// its host, so no two registrations may share one.
     pub(super) fn host(&self) -> String {
         match &self.advert {
             Advert::Host { name, .. } => name.clone(),
@@ -90,8 +90,13 @@ impl Service {
         }
     }
 
-    /// The registration. The addresses of a listener on all of them are left to the daemon, which knows
-    /// them by interface and follows their changes. Without `probe` the names are known to be ours and are announced at once.
+    /// Returns the registration. If the listener is bound to all addresses, the daemon fills them
+    /// in: it knows them by interface and follows their changes. Without `probe` the names are
+    /// known to be ours, and the daemon announces them at once.
+    ///
+    /// # Errors
+    ///
+    /// mdns-sd refuses a name or a TXT record.
     pub(super) fn info(&self, probe: bool) -> Result<ServiceInfo> {
         let (port, txt) = match &self.advert {
             Advert::Node { port, txt, .. } | Advert::Balancer { port, txt, .. } => {
@@ -106,7 +111,7 @@ impl Service {
         Ok(if one.is_some() { info } else { info.enable_addr_auto() })
     }
 
-    /// Whether a record named `name` is ours.
+    /// Returns whether a record named `name` is ours.
     pub(super) fn owns(&self, name: &str) -> bool {
         name.eq_ignore_ascii_case(&self.fullname()) || name.eq_ignore_ascii_case(&self.host())
     }
@@ -171,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_name_is_known_as_ours_until_it_is_replaced() {
+    fn a_lost_name_counts_as_ours_until_it_is_replaced() {
         let [mut node, ..] = services("abc");
         assert!(node.owns("PC-abc.local.") && node.owns("pc-abc._picluster._tcp.local."));
         node.rename();

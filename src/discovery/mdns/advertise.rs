@@ -1,46 +1,48 @@
-//! Says who we are: registers our services, repeats itself, and says goodbye.
+//! Advertises us: registers our services and names, announces them again and again, and withdraws
+//! them at the end. It does not define the services (`advert`), and does not decide which names are
+//! ours (`names`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mdns_sd::{DaemonEvent, DnsNameChange, Metrics, Receiver, Result};
+use mdns_sd::{DaemonEvent, DnsNameChange, Receiver, Result};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::advert::{Advert, Service};
 use super::announced::{Announced, CHECK_EVERY, Verdict};
-use super::daemon::{
-    Daemon, Delays, MEASURE_EVERY, is_full, jittered, port_is_free, recv, warn_unheard,
-};
+use super::cache::{CacheMeter, is_full};
+use super::daemon::{Daemon, wait_for_port, warn_unheard};
 use super::interfaces::{Interfaces, Purpose, Rule};
-use super::names::{Names, Wanted};
+use super::names::{NameClaims, WantedNames};
+use super::timers::{Delays, Repeats};
 use crate::cluster::config::DiscoveryConfig;
 
-/// When everything is announced again, in seconds after the last time; the last one repeats. Soon at
-/// first, because both announcements of RFC 6762 section 8.3 are lost once in eleven times where a
-/// third of the packets is; then for those who missed it, and for those who were cut off for longer
-/// than a record lives.
+/// The seconds from one announcement of everything to the next; the last interval repeats. The
+/// first ones are short, because both announcements of RFC 6762 section 8.3 get lost once in eleven
+/// times where a third of the packets gets lost. The later ones are for machines that missed those,
+/// or that were cut off for longer than a record lives.
 const ANNOUNCE_AGAIN_S: [u64; 5] = [3, 3, 6, 12, 60];
 
 /// mdns-sd repeats a goodbye once after 120 ms, if it still runs then.
 const GOODBYE_REPEAT: Duration = Duration::from_millis(150);
 
-/// The most a goodbye takes.
+/// The longest time a goodbye may take.
 const GOODBYE_MAX: Duration = Duration::from_millis(1500);
 
-/// Advertising in a task of its own.
+/// Advertises in a task of its own.
 ///
-/// It works without a network and starts when an address comes. Dropping it says goodbye in the
-/// background; [`Advertiser::goodbye`] waits until it was said.
+/// The task starts without a network too, and advertises as soon as an address comes. Dropping the
+/// advertiser sends the goodbye in the background; [`Advertiser::goodbye`] waits until it was sent.
 pub struct Advertiser {
     goodbye: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 impl Advertiser {
-    /// Starts to advertise what listens on the address `bound`: an unspecified one is published with
-    /// the addresses of all chosen interfaces, any other with itself alone.
+    /// Starts to advertise services that listen on the address `bound`. An unspecified address is
+    /// published as the addresses of all chosen interfaces, any other one as itself alone.
     ///
     /// # Panics
     ///
@@ -49,7 +51,7 @@ impl Advertiser {
         Self::with_names(config, bound, adverts, None)
     }
 
-    /// The same, and claims names that lead here.
+    /// Does the same, and claims the `names` that lead here.
     ///
     /// # Panics
     ///
@@ -58,7 +60,7 @@ impl Advertiser {
         config: &DiscoveryConfig,
         bound: IpAddr,
         adverts: Vec<Advert>,
-        names: Option<Names>,
+        names: Option<WantedNames>,
     ) -> Self {
         let bound = bound.to_canonical();
         let (goodbye, goodbyes) = mpsc::channel(1);
@@ -67,46 +69,51 @@ impl Advertiser {
         let advertising = Advertising {
             interfaces,
             services,
-            names: Wanted::new(names, bound),
-            heard: Announced::No { since: None },
+            names: NameClaims::new(names, bound),
+            announced: Announced::No { since: None },
             probe: true,
-            told: None,
+            last_obstacle: None,
         };
         tokio::spawn(advertising.run(goodbyes));
         Self { goodbye }
     }
 
-    /// Withdraws everything and waits until that was said, about 0.2 s and at most 1.5 s. Others remove us
-    /// a second later.
+    /// Withdraws everything and waits until the goodbye was sent, about 0.2 s and at most 1.5 s.
+    /// Others remove us a second later.
     pub async fn goodbye(self) {
-        let (said, wait) = oneshot::channel();
-        if self.goodbye.send(said).await.is_ok() {
+        let (reply, done) = oneshot::channel();
+        if self.goodbye.send(reply).await.is_ok() {
             // An error means that the task is gone, and with it its daemon.
-            let _ = timeout(GOODBYE_MAX, wait).await;
+            let _ = timeout(GOODBYE_MAX, done).await;
         }
     }
 }
 
-/// Why a session with one daemon ended.
-enum End {
-    /// We are asked to leave.
+/// The reason why a session with one daemon ended.
+enum AdvertiseEnd {
+    /// The owner asked for a goodbye, and waits for the reply; without a reply channel the owner is
+    /// gone.
     Goodbye(Option<oneshot::Sender<()>>),
-    /// Nothing could be announced.
+    /// Nothing could be announced on any interface.
     Unheard,
-    /// It was ended: its cache outgrew its bound, or the cluster's host name is free and it would
-    /// register another. Its goodbyes are undone at once, before anybody has acted on them.
+    /// The daemon was ended to be replaced: its cache outgrew its bound, or a name is free and this
+    /// daemon would register another one instead. The next daemon announces everything at once,
+    /// before anybody has acted on the goodbyes of this one.
     Replaced,
 }
 
+/// The state of the task, kept from one daemon to the next.
 struct Advertising {
     interfaces: Arc<Interfaces>,
     services: Vec<Service>,
-    names: Wanted,
-    heard: Announced,
-    /// Whether the names of the services must be probed for; not after a daemon that held them.
+    names: NameClaims,
+    /// The state of the self-check at the present daemon.
+    announced: Announced,
+    /// True if the daemon must probe for the names of the services. A daemon that replaces one
+    /// which held them need not.
     probe: bool,
-    /// What was last said of the interfaces.
-    told: Option<String>,
+    /// The obstacle that was logged last.
+    last_obstacle: Option<String>,
 }
 
 impl Advertising {
@@ -119,16 +126,16 @@ impl Advertising {
                 delays = Delays::new();
             }
             let wait = match end {
-                Ok(End::Goodbye(said)) => {
+                Ok(AdvertiseEnd::Goodbye(reply)) => {
                     // An error means that nobody waits.
-                    let _ = said.map(|said| said.send(()));
+                    let _ = reply.map(|reply| reply.send(()));
                     return;
                 }
-                Ok(End::Replaced) => {
-                    self.probe = self.heard != Announced::Yes;
+                Ok(AdvertiseEnd::Replaced) => {
+                    self.probe = self.announced != Announced::Yes;
                     continue;
                 }
-                Ok(End::Unheard) => {
+                Ok(AdvertiseEnd::Unheard) => {
                     let wait = delays.next();
                     warn_unheard(wait);
                     wait
@@ -145,8 +152,8 @@ impl Advertising {
             };
             self.probe = true;
             tokio::select! {
-                said = goodbyes.recv() => {
-                    let _ = said.map(|said| said.send(()));
+                reply = goodbyes.recv() => {
+                    let _ = reply.map(|reply| reply.send(()));
                     return;
                 }
                 () = sleep(wait) => {}
@@ -154,105 +161,110 @@ impl Advertising {
         }
     }
 
-    /// Lives with one daemon until it must be replaced or all is over.
-    async fn session(&mut self, goodbyes: &mut mpsc::Receiver<oneshot::Sender<()>>) -> Result<End> {
-        self.tell_obstacle();
+    /// Starts a daemon, works with it until it must be replaced or all is over, and ends it.
+    async fn session(
+        &mut self,
+        goodbyes: &mut mpsc::Receiver<oneshot::Sender<()>>,
+    ) -> Result<AdvertiseEnd> {
+        self.log_obstacle();
         tokio::select! {
-            said = goodbyes.recv() => return Ok(End::Goodbye(said)),
-            () = port_is_free(true) => {}
+            reply = goodbyes.recv() => return Ok(AdvertiseEnd::Goodbye(reply)),
+            () = wait_for_port(true) => {}
         }
-        let (daemon, monitor) = Daemon::start(&self.interfaces)?;
+        let (daemon, events) = Daemon::start(&self.interfaces)?;
         self.names.start(&daemon)?;
-        self.heard = Announced::not_yet(&self.interfaces.used(), Instant::now());
+        self.announced = Announced::not_yet(&self.interfaces.used(), Instant::now());
         self.register(&daemon)?;
-        let mut announced = 0;
-        let mut announce_at = announce_again_at(announced);
+        let end = self.advertise(&daemon, &events, goodbyes).await?;
+        match end {
+            AdvertiseEnd::Goodbye(_) => self.withdraw(daemon).await,
+            AdvertiseEnd::Replaced => {
+                self.names.remember_ours();
+                daemon.end().await;
+            }
+            AdvertiseEnd::Unheard => {}
+        }
+        Ok(end)
+    }
+
+    /// Keeps our names and services announced. It returns when this daemon has to end.
+    async fn advertise(
+        &mut self,
+        daemon: &Daemon,
+        events: &Receiver<DaemonEvent>,
+        goodbyes: &mut mpsc::Receiver<oneshot::Sender<()>>,
+    ) -> Result<AdvertiseEnd> {
+        let mut announcements = Repeats::new(&ANNOUNCE_AGAIN_S);
+        let mut cache = CacheMeter::new();
         let mut check_at = Instant::now() + CHECK_EVERY;
-        let mut measure_at = Instant::now() + MEASURE_EVERY;
-        let mut measured: Option<Receiver<Metrics>> = None;
         loop {
             let own: Vec<IpAddr> = self.interfaces.links().iter().map(|link| link.ip).collect();
+            let unannounced = !self.services.is_empty() && self.announced != Announced::Yes;
             tokio::select! {
                 biased;
-                said = goodbyes.recv() => {
-                    self.withdraw(daemon).await;
-                    return Ok(End::Goodbye(said));
+                reply = goodbyes.recv() => return Ok(AdvertiseEnd::Goodbye(reply)),
+                event = events.recv_async() => {
+                    self.on_daemon(daemon, event.map_err(|_| mdns_sd::Error::DaemonShutdown)?)?;
                 }
-                event = monitor.recv_async() => {
-                    let event = event.map_err(|_| mdns_sd::Error::DaemonShutdown)?;
-                    self.on_daemon(&daemon, event)?;
-                }
-                news = self.names.news(&daemon, &own) => if self.names.act(&news?, &daemon)? {
-                    self.names.keep();
-                    daemon.end().await;
-                    return Ok(End::Replaced);
+                news = self.names.news(daemon, &own) => if self.names.act(&news?, daemon)? {
+                    return Ok(AdvertiseEnd::Replaced);
                 },
-                () = sleep_until(measure_at.into()) => {
-                    measure_at = Instant::now() + MEASURE_EVERY;
-                    measured = Some(daemon.get_metrics()?);
-                }
-                metrics = recv(measured.as_ref()) => {
-                    measured = None;
-                    if metrics.is_some_and(|metrics| is_full(&metrics)) {
-                        debug!("mdns cache full, starting over");
-                        self.names.keep();
-                        daemon.end().await;
-                        return Ok(End::Replaced);
-                    }
-                }
-                () = sleep_until(announce_at.into()) => {
-                    announced += 1;
-                    announce_at = announce_again_at(announced);
-                    self.register(&daemon)?;
-                    for name in self.names.ours() {
-                        daemon.register(name.info(true)?)?;
-                    }
-                }
-                () = sleep_until(check_at.into()), if !self.services.is_empty() && self.heard != Announced::Yes => {
+                metrics = cache.measured(daemon) => if is_full(&metrics?) {
+                    debug!("mdns cache full, starting over");
+                    return Ok(AdvertiseEnd::Replaced);
+                },
+                () = announcements.due() => self.announce_again(daemon)?,
+                () = sleep_until(check_at.into()), if unannounced => {
                     check_at = Instant::now() + CHECK_EVERY;
-                    self.tell_obstacle();
-                    match self.heard.check(&self.interfaces.used(), Instant::now()) {
+                    self.log_obstacle();
+                    match self.announced.check(&self.interfaces.used(), Instant::now()) {
                         Verdict::Fine => {}
-                        Verdict::AskAgain => self.register(&daemon)?,
-                        Verdict::Unheard => return Ok(End::Unheard),
+                        Verdict::AskAgain => self.register(daemon)?,
+                        Verdict::Unheard => return Ok(AdvertiseEnd::Unheard),
                     }
                 }
             }
         }
     }
 
-    /// Says, once each time it changes, why nobody on the network can hear us.
-    fn tell_obstacle(&mut self) {
+    /// Logs the reason why nobody on the network can hear us, once each time it changes.
+    fn log_obstacle(&mut self) {
         let obstacle = self.interfaces.obstacle();
-        if obstacle != self.told {
+        if obstacle != self.last_obstacle {
             match &obstacle {
                 Some(obstacle) => warn!("{obstacle}"),
                 None => debug!("there is a network"),
             }
-            self.told = obstacle;
+            self.last_obstacle = obstacle;
         }
     }
 
-    /// Registers all services, or announces them again: to mdns-sd that is the same.
+    /// Registers all services, or announces them again: for mdns-sd that is the same.
     fn register(&self, daemon: &Daemon) -> Result<()> {
         self.services.iter().try_for_each(|service| daemon.register(service.info(self.probe)?))
+    }
+
+    /// Announces everything again: the services, and the names that are ours.
+    fn announce_again(&self, daemon: &Daemon) -> Result<()> {
+        self.register(daemon)?;
+        self.names.ours().try_for_each(|name| daemon.register(name.info(true)?))
     }
 
     fn on_daemon(&mut self, daemon: &Daemon, event: DaemonEvent) -> Result<()> {
         match event {
             DaemonEvent::Announce(fullname, place) => {
-                self.names.announced(&fullname);
+                self.names.on_announced(&fullname);
                 let ours = self.services.iter().any(|service| service.owns(&fullname));
-                if ours && self.heard.announced(&place, &self.interfaces.used()) {
+                if ours && self.announced.on_announcement(&place, &self.interfaces.used()) {
                     info!(service = fullname, place, "announced");
                 }
             }
             DaemonEvent::IpAdd(_) | DaemonEvent::IpDel(_) => {
                 self.interfaces.refresh();
-                self.tell_obstacle();
+                self.log_obstacle();
                 let added = if let DaemonEvent::IpAdd(ip) = event { Some(ip) } else { None };
-                self.heard.changed(added, &self.interfaces.used(), Instant::now());
-                self.names.disturbed(daemon)?;
+                self.announced.on_address_change(added, &self.interfaces.used(), Instant::now());
+                self.names.on_address_change(daemon)?;
             }
             DaemonEvent::NameChange(change) => self.on_conflict(daemon, &change)?,
             DaemonEvent::Error(error) => debug!(%error, "mdns error"),
@@ -262,7 +274,7 @@ impl Advertising {
     }
 
     fn on_conflict(&mut self, daemon: &Daemon, change: &DnsNameChange) -> Result<()> {
-        if self.names.conflict(change, daemon)? {
+        if self.names.on_conflict(change, daemon)? {
             return Ok(());
         }
         let lost = self.services.iter_mut().find(|service| service.owns(&change.original));
@@ -281,7 +293,7 @@ impl Advertising {
         daemon.register(service.info(true)?)
     }
 
-    /// Says goodbye for everything and ends the daemon.
+    /// Sends a goodbye for everything and ends the daemon.
     async fn withdraw(&self, daemon: Daemon) {
         let all = async {
             for service in self.services.iter().chain(self.names.ours()) {
@@ -296,10 +308,4 @@ impl Advertising {
         }
         daemon.end().await;
     }
-}
-
-/// When to announce again, having done so `announced` times before.
-fn announce_again_at(announced: usize) -> Instant {
-    let last = ANNOUNCE_AGAIN_S.len() - 1;
-    Instant::now() + jittered(Duration::from_secs(ANNOUNCE_AGAIN_S[announced.min(last)]))
 }

@@ -1,45 +1,49 @@
-//! The self-check: whether the network has heard of us. mdns-sd keeps a failed bind of its port to
-//! itself, so what it does report, an announcement, is waited for.
+//! The self-check: whether the network has heard of us. mdns-sd does not report that it failed to
+//! bind its port. It does report announcements, so the check waits for one. The check only judges;
+//! its owner acts.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::interfaces::Link;
 
-/// An announcement goes out about 1 s after there is an address; later than this something is wrong.
+/// An announcement goes out about 1 s after there is an address. If it takes longer than this,
+/// something is wrong.
 pub(super) const ANNOUNCED_WITHIN: Duration = Duration::from_secs(3);
 
-/// How often the self-check looks until the first announcement went out: halfway it asks again.
+/// The time between two checks until the first announcement goes out. The check halfway through
+/// [`ANNOUNCED_WITHIN`] makes the daemon announce again.
 pub(super) const CHECK_EVERY: Duration = Duration::from_millis(1500);
 
-/// What the self-check says.
+/// The result of a self-check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// All is well, or there is no network to be heard on.
     Fine,
-    /// An address that was there before is announced without a word; asked again, it is reported.
+    /// There is no report yet. The daemon announces an address that was there before without a
+    /// report; if it has to announce again, it reports that.
     AskAgain,
     /// This daemon cannot be heard.
     Unheard,
 }
 
-/// Whether an announcement went out.
+/// The state of the self-check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Announced {
-    /// It did.
+    /// An announcement went out that others can hear.
     Yes,
-    /// Not yet; `since` is when there was an address to do so from.
+    /// None yet. There has been an address to announce from since `since`; `None` means no address.
     No { since: Option<Instant> },
 }
 
 impl Announced {
-    /// Not yet, with these addresses in use.
+    /// Starts without an announcement, with these addresses in use.
     pub(super) fn not_yet(used: &[Link], now: Instant) -> Self {
         Self::No { since: (!used.is_empty()).then_some(now) }
     }
 
-    /// An announcement went out at `place`; says whether it is the first that counts.
-    pub(super) fn announced(&mut self, place: &str, used: &[Link]) -> bool {
+    /// Takes note of an announcement at `place`. Returns whether it is the first that counts.
+    pub(super) fn on_announcement(&mut self, place: &str, used: &[Link]) -> bool {
         let first = *self != Self::Yes && counts(place, used);
         if first {
             *self = Self::Yes;
@@ -47,9 +51,10 @@ impl Announced {
         first
     }
 
-    /// An address came or went (`added`), these are left. On loopback alone nobody else has heard of us
-    /// yet; without an address, not any more; and a first address is yet to be announced.
-    pub(super) fn changed(&mut self, added: Option<IpAddr>, used: &[Link], now: Instant) {
+    /// Takes note that an address came (`added`) or went; `used` are the addresses in use now. With
+    /// loopback alone nobody else has heard of us yet, without an address nobody can hear us any
+    /// more, and a first address is yet to be announced: each of them starts a new wait.
+    pub(super) fn on_address_change(&mut self, added: Option<IpAddr>, used: &[Link], now: Instant) {
         let loopback_only = used.iter().all(|link| link.ip.is_loopback());
         let first = added.is_some_and(|ip| used.iter().all(|link| link.ip == ip));
         if loopback_only || first {
@@ -57,7 +62,7 @@ impl Announced {
         }
     }
 
-    /// Looks whether an announcement is overdue.
+    /// Checks whether an announcement is overdue.
     pub(super) fn check(&mut self, used: &[Link], now: Instant) -> Verdict {
         let Self::No { since } = self else {
             return Verdict::Fine;
@@ -73,8 +78,9 @@ impl Announced {
     }
 }
 
-/// Whether an announcement at `place` is worth the name. mdns-sd writes either `host:interface` or a
-/// list of addresses. One on loopback counts only if loopback is all we use.
+/// Returns whether an announcement at `place` counts. mdns-sd writes `place` either as
+/// `host:interface` or as a list of addresses. An announcement on loopback counts only if we use
+/// nothing but loopback.
 fn counts(place: &str, used: &[Link]) -> bool {
     let on_loopback = match place.strip_prefix('[') {
         Some(list) => list
@@ -111,12 +117,12 @@ mod tests {
         let mut heard = Announced::not_yet(&[], t0);
         assert_eq!(heard.check(&[], t0 + ANNOUNCED_WITHIN * 9), Verdict::Fine);
         let t1 = t0 + ANNOUNCED_WITHIN * 10;
-        heard.changed(Some("10.0.0.1".parse().unwrap()), &eth, t1);
+        heard.on_address_change(Some("10.0.0.1".parse().unwrap()), &eth, t1);
         assert_eq!(heard.check(&eth, t1 + CHECK_EVERY), Verdict::AskAgain);
         assert_eq!(heard.check(&eth, t1 + ANNOUNCED_WITHIN), Verdict::Unheard);
-        assert!(heard.announced("pc-a.local.:eth0", &eth));
+        assert!(heard.on_announcement("pc-a.local.:eth0", &eth));
         assert_eq!(heard.check(&eth, t1 + ANNOUNCED_WITHIN), Verdict::Fine);
-        assert!(!heard.announced("pc-a.local.:eth0", &eth));
+        assert!(!heard.on_announcement("pc-a.local.:eth0", &eth));
     }
 
     #[test]
@@ -124,11 +130,11 @@ mod tests {
         let now = Instant::now();
         let (eth, wlan) = (link("eth0", 2, "10.0.0.1/24"), link("wlan0", 3, "10.0.0.2/24"));
         let mut heard = Announced::Yes;
-        heard.changed(Some(wlan.ip), &[eth, wlan.clone()], now);
+        heard.on_address_change(Some(wlan.ip), &[eth, wlan.clone()], now);
         assert_eq!(heard, Announced::Yes);
-        heard.changed(None, &[wlan], now);
+        heard.on_address_change(None, &[wlan], now);
         assert_eq!(heard, Announced::Yes);
-        heard.changed(None, &[], now);
+        heard.on_address_change(None, &[], now);
         assert_eq!(heard, Announced::No { since: None });
     }
 }

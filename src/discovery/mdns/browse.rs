@@ -1,46 +1,48 @@
-//! Hears of nodes, or of balancers: browses for their service and proposes what passes the filter.
+//! Browses for one service, that of nodes or that of balancers, and proposes the instances that
+//! pass the filter. It does not decide which of them are used.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mdns_sd::{DaemonEvent, Metrics, Receiver, ServiceEvent};
+use mdns_sd::{DaemonEvent, Metrics, Receiver, ServiceDaemon, ServiceEvent};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::daemon::{
-    Daemon, Delays, MEASURE_EVERY, is_full, jittered, port_is_free, records, recv, warn_unheard,
-};
+use super::cache::{CacheMeter, is_full, records};
+use super::daemon::{Daemon, recv, wait_for_port, warn_unheard};
 use super::filter::Trust;
 use super::hearing::{Hearing, instance_label};
 use super::interfaces::{Interfaces, Purpose, Rule};
 use super::outbox::Outbox;
+use super::timers::{Delays, Repeats};
 use crate::cluster::config::DiscoveryConfig;
 use crate::cluster::counts::Counts;
 use crate::cluster::node::{Change, NodeId, Source};
 
-/// When to browse again; the last repeats. A node that fell silent for over two minutes is not asked
-/// for by itself any more, browsing again heals that within 0.2 s.
+/// The seconds from one browse to the next; the last interval repeats. mdns-sd stops asking for a
+/// node that was silent for over two minutes; browsing again finds it within 0.2 s.
 const BROWSE_AGAIN_S: [u64; 4] = [5, 10, 20, 30];
 
-/// Looked at earlier when this many instances were found since.
-const FOUND_MAX: u32 = 512;
-
-/// How long the cache is rebuilt before the next is thrown away.
+/// The pause before a daemon with a full cache is replaced, so that a flood cannot make us start
+/// daemons without a pause.
 const RECYCLE_AFTER: Duration = Duration::from_millis(250);
 
-/// Browsing for nodes in a task of its own, which ends when this is dropped or nobody listens.
+/// Browses in a task of its own, which ends when this is dropped or when nobody receives the
+/// changes.
 pub struct Browser {
     task: JoinHandle<()>,
 }
 
 impl Browser {
-    /// Starts to browse for this service. `own` says whether an id at a port is that of a node of this machine (see
-    /// [`Hardware::node_id`](crate::os::identity::Hardware::node_id)); such a node may be at a loopback
-    /// address. A full `changes` never blocks: the newest word of each instance waits.
+    /// Starts to browse for `service`. `is_own` returns whether an id at a port belongs to a node
+    /// of this machine (see [`Hardware::node_id`](crate::os::identity::Hardware::node_id)); such a
+    /// node may be at a loopback address. A full `changes` blocks nothing: the newest change of
+    /// each instance waits.
     ///
-    /// All clusters are reported; [`cluster`](crate::cluster::node::Advertisement::cluster) tells them apart.
+    /// Nodes of all clusters are reported;
+    /// [`cluster`](crate::cluster::node::Advertisement::cluster) distinguishes them.
     ///
     /// # Panics
     ///
@@ -49,19 +51,19 @@ impl Browser {
         config: &DiscoveryConfig,
         service: &'static str,
         trust: Trust,
-        own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
+        is_own: impl Fn(&NodeId, u16) -> bool + Send + 'static,
         changes: mpsc::Sender<Change>,
         counts: Arc<Counts>,
     ) -> Self {
         let interfaces = Interfaces::new(Rule::new(config, Purpose::Hear));
         let hearing =
-            Hearing::new(service, Arc::clone(&interfaces), trust, own, Arc::clone(&counts));
+            Hearing::new(service, Arc::clone(&interfaces), trust, is_own, Arc::clone(&counts));
         let browsing = Browsing {
             service,
             interfaces,
             hearing,
             outbox: Outbox::default(),
-            found: 0,
+            cache: CacheMeter::new(),
             deaf: false,
             counts,
         };
@@ -75,26 +77,27 @@ impl Drop for Browser {
     }
 }
 
-/// Why a session with one daemon ended.
-enum End {
-    /// Nobody listens any more.
+/// The reason why a session with one daemon ended.
+enum BrowseEnd {
+    /// Nobody receives the changes any more.
     Closed,
-    /// Its cache grew past the bound.
+    /// The daemon's cache outgrew its bound.
     Full,
-    /// It does not listen on any interface although there is one.
+    /// The daemon does not listen on any interface although there is one.
     Deaf,
-    /// It is gone or could not be started.
+    /// The daemon is gone or could not be started.
     Failed(mdns_sd::Error),
 }
 
+/// The state of the task, kept from one daemon to the next.
 struct Browsing {
     service: &'static str,
     interfaces: Arc<Interfaces>,
     hearing: Hearing,
     outbox: Outbox,
-    /// Instances found since the cache was last measured.
-    found: u32,
-    /// The daemon said that it listens on no interface.
+    /// Measures the cache of the session's daemon.
+    cache: CacheMeter,
+    /// True if the daemon reported last that it listens on no interface.
     deaf: bool,
     counts: Arc<Counts>,
 }
@@ -104,24 +107,24 @@ impl Browsing {
         let mut delays = Delays::new();
         loop {
             let began = Instant::now();
-            let end = self.session(&changes).await.unwrap_or_else(End::Failed);
+            let end = self.session(&changes).await.unwrap_or_else(BrowseEnd::Failed);
             if began.elapsed() > Delays::LONGEST {
                 delays = Delays::new();
             }
             match end {
-                End::Closed => return,
-                End::Full => {
+                BrowseEnd::Closed => return,
+                BrowseEnd::Full => {
                     self.counts.mdns.restarts.add("cache_full");
                     debug!("mdns cache full, starting over");
                     sleep(RECYCLE_AFTER).await;
                 }
-                End::Deaf => {
+                BrowseEnd::Deaf => {
                     self.counts.mdns.restarts.add("no_interface");
                     let wait = delays.next();
                     warn_unheard(wait);
                     sleep(wait).await;
                 }
-                End::Failed(error) => {
+                BrowseEnd::Failed(error) => {
                     self.counts.mdns.restarts.add("failed");
                     let wait = delays.next();
                     warn!(
@@ -135,77 +138,50 @@ impl Browsing {
         }
     }
 
-    /// Lives with one daemon until it must be replaced. What it reported stays in the outbox.
-    async fn session(&mut self, changes: &mpsc::Sender<Change>) -> mdns_sd::Result<End> {
-        // The balancer's advertiser finds the same, and tells.
-        port_is_free(false).await;
-        let (daemon, monitor) = Daemon::start(&self.interfaces)?;
-        let mut events = daemon.browse(self.service)?;
-        // The receiver before the current one, until the daemon has dropped its end: a departure may
-        // still be in it.
-        let mut before: Option<Receiver<ServiceEvent>> = None;
-        let mut measured: Option<Receiver<Metrics>> = None;
-        let mut browsed = 0;
-        let mut browse_at = browse_again_at(browsed);
-        let mut measure_at = Instant::now() + MEASURE_EVERY;
-        let mut deaf_before = false;
-        self.found = 0;
+    /// Works with one daemon until it must be replaced. The changes that it reported stay in the
+    /// outbox.
+    async fn session(&mut self, changes: &mpsc::Sender<Change>) -> mdns_sd::Result<BrowseEnd> {
+        // The balancer's advertiser finds the same obstacle, and it warns.
+        wait_for_port(false).await;
+        let (daemon, daemon_events) = Daemon::start(&self.interfaces)?;
+        let mut subscription = Subscription::new(&daemon, self.service)?;
+        let mut rounds = Repeats::new(&BROWSE_AGAIN_S);
+        let mut was_deaf = false;
+        self.cache = CacheMeter::new();
         loop {
             tokio::select! {
-                // What comes in from the network comes last, or a flood would keep all else waiting.
+                // The network comes last, or a flood of packets would keep everything else waiting.
                 biased;
-                permit = next(&self.outbox, changes) => match (permit, self.outbox.pop()) {
-                    (Ok(permit), Some(change)) => permit.send(change),
-                    (Ok(_), None) => {}
-                    (Err(_), _) => return Ok(End::Closed),
-                },
-                () = sleep_until(measure_at.into()) => {
-                    measure_at = Instant::now() + MEASURE_EVERY;
-                    self.found = 0;
-                    measured = Some(daemon.get_metrics()?);
-                },
-                metrics = recv(measured.as_ref()) => {
-                    measured = None;
-                    let Some(metrics) = metrics else { continue };
-                    self.counts.mdns.records.set(records(&metrics).max(0) as u64);
-                    if is_full(&metrics) {
-                        return Ok(End::Full);
+                permit = room_for_next(&self.outbox, changes) => {
+                    let Ok(permit) = permit else { return Ok(BrowseEnd::Closed) };
+                    if let Some(change) = self.outbox.pop() {
+                        permit.send(change);
                     }
+                }
+                metrics = self.cache.measured(&daemon) => if self.is_full(&metrics?) {
+                    return Ok(BrowseEnd::Full);
                 },
-                () = sleep_until(browse_at.into()) => {
-                    browsed += 1;
-                    browse_at = browse_again_at(browsed);
-                    if self.deaf && deaf_before && !self.interfaces.used().is_empty() {
-                        return Ok(End::Deaf);
+                () = rounds.due() => {
+                    if self.deaf && was_deaf && !self.interfaces.used().is_empty() {
+                        return Ok(BrowseEnd::Deaf);
                     }
-                    deaf_before = self.deaf;
-                    before = Some(std::mem::replace(&mut events, daemon.browse(self.service)?));
-                },
-                event = monitor.recv_async() => match event {
-                    Ok(event) => self.on_daemon(&event),
-                    Err(_) => return Err(mdns_sd::Error::DaemonShutdown),
-                },
-                event = recv(before.as_ref()) => match event {
-                    Some(event) => self.on_service(event),
-                    None => before = None,
-                },
-                event = events.recv_async() => match event {
-                    Ok(event) => self.on_service(event),
-                    Err(_) => {
-                        // The subscription died: its channel was full. Asking anew from an empty
-                        // cache, or the replay would fill it again.
-                        debug!("mdns subscription lost, browsing anew");
-                        daemon.stop_browse(self.service)?;
-                        events = daemon.browse(self.service)?;
-                    }
-                },
+                    was_deaf = self.deaf;
+                    subscription.renew(&daemon)?;
+                }
+                event = daemon_events.recv_async() => {
+                    self.on_daemon(&event.map_err(|_| mdns_sd::Error::DaemonShutdown)?);
+                }
+                event = subscription.next(&daemon) => self.on_service(event?),
             }
             // The channels of mdns-sd never make a task yield.
             tokio::task::coop::consume_budget().await;
-            if self.found >= FOUND_MAX {
-                measure_at = Instant::now();
-            }
         }
+    }
+
+    /// Records the size of the daemon's cache. Returns whether it has outgrown its bound.
+    fn is_full(&self, metrics: &Metrics) -> bool {
+        self.counts.mdns.records.set(records(metrics).max(0) as u64);
+        is_full(metrics)
     }
 
     fn on_daemon(&mut self, event: &DaemonEvent) {
@@ -238,29 +214,77 @@ impl Browsing {
             }
             ServiceEvent::ServiceFound(..) => {
                 events.add("found");
-                self.found += 1;
+                self.cache.found();
             }
-            // The only place where the daemon tells how many interfaces it listens on.
+            // The daemon reports the number of interfaces it listens on nowhere else.
             ServiceEvent::SearchStarted(text) => self.deaf = text.contains(" on 0 interfaces"),
             _ => {}
         }
     }
 }
 
-/// When to browse again, having done so `browsed` times before.
-fn browse_again_at(browsed: usize) -> Instant {
-    let last = BROWSE_AGAIN_S.len() - 1;
-    Instant::now() + jittered(Duration::from_secs(BROWSE_AGAIN_S[browsed.min(last)]))
+/// The subscription to one service at one daemon.
+struct Subscription {
+    service: &'static str,
+    events: Receiver<ServiceEvent>,
+    /// The receiver before the current one, until the daemon has dropped its end: a departure may
+    /// still be in it.
+    before: Option<Receiver<ServiceEvent>>,
 }
 
-/// Room for the head of the outbox once it may go; waits for ever when there is none.
-async fn next<'a>(
+impl Subscription {
+    fn new(daemon: &ServiceDaemon, service: &'static str) -> mdns_sd::Result<Self> {
+        Ok(Self { service, events: daemon.browse(service)?, before: None })
+    }
+
+    /// Browses again: the daemon asks the network anew and repeats the instances it knows.
+    fn renew(&mut self, daemon: &ServiceDaemon) -> mdns_sd::Result<()> {
+        let events = daemon.browse(self.service)?;
+        self.before = Some(std::mem::replace(&mut self.events, events));
+        Ok(())
+    }
+
+    /// Waits for the next event.
+    ///
+    /// ## Cancel safety
+    ///
+    /// No event is lost when the future is dropped midway.
+    async fn next(&mut self, daemon: &ServiceDaemon) -> mdns_sd::Result<ServiceEvent> {
+        loop {
+            tokio::select! {
+                biased;
+                event = recv(self.before.as_ref()) => match event {
+                    Some(event) => return Ok(event),
+                    None => self.before = None,
+                },
+                event = self.events.recv_async() => match event {
+                    Ok(event) => return Ok(event),
+                    Err(_) => self.restart(daemon)?,
+                },
+            }
+        }
+    }
+
+    /// Subscribes anew after the subscription died, because its channel was full. The daemon first
+    /// forgets the service, or the replay of its cache would fill the channel again.
+    fn restart(&mut self, daemon: &ServiceDaemon) -> mdns_sd::Result<()> {
+        debug!("mdns subscription lost, browsing anew");
+        daemon.stop_browse(self.service)?;
+        self.events = daemon.browse(self.service)?;
+        Ok(())
+    }
+}
+
+/// Waits until the head of the outbox may go and `changes` has room for it. An empty outbox waits
+/// for ever, or until nobody receives the changes any more.
+async fn room_for_next<'a>(
     outbox: &Outbox,
     changes: &'a mpsc::Sender<Change>,
 ) -> Result<mpsc::Permit<'a, Change>, mpsc::error::SendError<()>> {
     match outbox.due(Instant::now()) {
         Some(due) => sleep_until(due.into()).await,
-        // Nothing to send, but if nobody listens any more this must still end.
+        // There is nothing to send, but the task must end when nobody receives the changes any
+        // more.
         None => {
             changes.closed().await;
         }

@@ -1,9 +1,10 @@
-//! The claim on a name, `picluster.local` or that of an application: one balancer holds it, the others
-//! stand by.
+//! The claim on one name, `picluster.local` or the name of an application: one balancer holds the
+//! name, the others stand by.
 //!
-//! mdns-sd would rename the loser of a conflict to `picluster-2.local`, which helps nobody, and never
-//! gives the old name back. So a balancer listens first, registers only a name that nobody answers
-//! for, and withdraws at once if it loses all the same (two asked at the same time).
+//! mdns-sd would rename the loser of a conflict to `picluster-2.local`, which helps nobody, and it
+//! never gives the old name back. So a balancer listens first, registers a name only if nobody
+//! answers for it, and withdraws at once if it still loses (when two balancers claim the name at
+//! the same time).
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -12,52 +13,56 @@ use std::time::{Duration, Instant};
 use mdns_sd::{HostnameResolutionEvent, Receiver, Result, ScopedIp, ServiceDaemon};
 use tracing::info;
 
-use super::daemon::{jittered, recv};
+use super::daemon::recv;
+use super::timers::jittered;
 use crate::cluster::route::CLUSTER_HOST;
 
-/// How long nobody must answer before the name is taken: two queries, at 0 and 1 s.
+/// The silence after which the name is taken: long enough for two queries, at 0 and 1 s.
 const SILENCE: Duration = Duration::from_millis(1500);
 
-/// What to do next.
+/// The next step after some news of a name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The name is free: register it. `renamed` says that this daemon has lost it once and would
-    /// register another name, so a fresh one is needed.
+    /// The name is free: register it. With `renamed` this daemon has lost the name once and would
+    /// register another one, so a fresh daemon is needed.
     Take { renamed: bool },
-    /// Somebody else has the name; nothing to do.
+    /// There is nothing to do.
     Wait,
 }
 
-/// What this balancer knows of the name.
+/// This balancer's claim on one name.
 pub(super) struct Claim {
-    /// With the dot at its end.
+    /// The name, with the dot at its end.
     name: String,
     /// Answers for the name; `None` while it is ours.
     answers: Option<Receiver<HostnameResolutionEvent>>,
     rival: Rival,
+    /// True if the present daemon has lost the name once.
     renamed: bool,
-    /// The name is ours and was announced: nobody objected.
+    /// True if the name is ours and was announced, which means that nobody objected.
     confirmed: bool,
 }
 
 impl Claim {
-    /// The name was ours with the daemon before, and is registered again.
-    pub(super) fn kept(name: String) -> Self {
+    /// Resumes the claim on a name that was ours at the daemon before. The caller registers it
+    /// again.
+    pub(super) fn resumed(name: String) -> Self {
         Self { name, answers: None, rival: Rival::default(), renamed: false, confirmed: true }
     }
 
-    /// Begins to listen.
+    /// Starts a claim: listens for others who answer for the name.
     pub(super) fn start(name: String, daemon: &ServiceDaemon) -> Result<Self> {
-        let mut claim = Self { confirmed: false, ..Self::kept(name) };
+        let mut claim = Self { confirmed: false, ..Self::resumed(name) };
         claim.listen(daemon, None)?;
         Ok(claim)
     }
 
-    /// Waits for news and says what follows. Waits for ever while the name is ours.
+    /// Waits for news and returns the next step. Waits for ever while the name is ours. `own` are
+    /// the addresses of this machine.
     ///
     /// ## Cancel safety
     ///
-    /// Nothing is lost when it is dropped midway.
+    /// No news is lost when the future is dropped midway.
     pub(super) async fn step(&mut self, daemon: &ServiceDaemon, own: &[IpAddr]) -> Result<Step> {
         let name = self.name.trim_end_matches('.');
         let Some(answers) = &self.answers else {
@@ -81,10 +86,11 @@ impl Claim {
                 if self.rival.removed(&removed) {
                     info!("{name} was given up by its holder");
                     if self.renamed {
-                        // The fresh daemon listens for itself.
+                        // The fresh daemon listens again.
                         return Ok(Step::Take { renamed: true });
                     }
-                    // Asks anew, or a lost answer to one refresh would pass for its absence.
+                    // Ask anew, or one lost answer to a refresh would count as the absence of the
+                    // rival.
                     self.listen(daemon, None)?;
                 }
             }
@@ -95,49 +101,50 @@ impl Claim {
         Ok(Step::Wait)
     }
 
-    /// Whether the name is ours.
+    /// Returns whether the name is ours.
     pub(super) fn is_ours(&self) -> bool {
         self.answers.is_none()
     }
 
-    /// The name was announced as ours.
+    /// Takes note that the name was announced as ours.
     pub(super) fn confirm(&mut self) {
         self.confirmed = self.is_ours();
     }
 
-    /// Whether the name is ours beyond doubt.
+    /// Returns whether the name is ours beyond doubt.
     pub(super) fn is_confirmed(&self) -> bool {
         self.confirmed
     }
 
-    /// The name was registered: stop listening.
-    pub(super) fn taken(&mut self, daemon: &ServiceDaemon) -> Result<()> {
+    /// Stops listening, because the name was registered.
+    pub(super) fn on_registered(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         self.answers = None;
         info!("claiming {}", self.name.trim_end_matches('.'));
         daemon.stop_resolve_hostname(&self.name)
     }
 
-    /// Nothing more is wanted of the name, which is not ours.
+    /// Stops listening for a name that is not wanted any more; does nothing while the name is ours.
     pub(super) fn stop(&self, daemon: &ServiceDaemon) -> Result<()> {
         if self.answers.is_some() { daemon.stop_resolve_hostname(&self.name) } else { Ok(()) }
     }
 
-    /// The name was lost to another who asked at the same time.
-    pub(super) fn lost(&mut self, daemon: &ServiceDaemon) -> Result<()> {
+    /// Listens again, because the name was lost to a balancer that claimed it at the same time.
+    pub(super) fn on_lost(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         self.renamed = true;
         self.confirmed = false;
         // The winner announces itself within a second.
         self.listen(daemon, Some(Instant::now() + jittered(Duration::from_secs(2))))
     }
 
-    /// An address of ours came or went: what was heard before says little.
-    pub(super) fn disturbed(&mut self, daemon: &ServiceDaemon) -> Result<()> {
+    /// Listens anew while the name is not ours: an address of ours came or went, so the answers
+    /// before it prove little.
+    pub(super) fn on_address_change(&mut self, daemon: &ServiceDaemon) -> Result<()> {
         if self.answers.is_some() { self.listen(daemon, None) } else { Ok(()) }
     }
 
     fn listen(&mut self, daemon: &ServiceDaemon, gone_at: Option<Instant>) -> Result<()> {
         self.answers = Some(daemon.resolve_hostname(&self.name, None)?);
-        // A little apart, so that of several who stand by one is first.
+        // The jitter makes one of several balancers that stand by the first.
         let jitter = Duration::from_millis(fastrand::u64(0..500));
         self.rival = Rival::default();
         self.rival.gone_at = Some(gone_at.unwrap_or_else(|| Instant::now() + jitter));
@@ -152,24 +159,24 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// Who else answers for the name.
+/// The others that answer for the name.
 #[derive(Default)]
 struct Rival {
     addresses: HashSet<IpAddr>,
-    /// Since when nobody does; `None` while somebody does.
+    /// The time since which nobody answers; `None` while somebody does.
     gone_at: Option<Instant>,
 }
 
 impl Rival {
-    /// Takes the whole set of addresses that answer now. Says whether a rival has just appeared.
-    /// Our own addresses are no rival: they are our own words from before, come back.
+    /// Takes the whole set of addresses that answer now. Returns whether a rival has just appeared.
+    /// Our own addresses are no rival: they come from our own earlier announcements.
     fn found(&mut self, found: &HashSet<ScopedIp>, own: &[IpAddr]) -> bool {
         let ips = found.iter().map(ScopedIp::to_ip_addr);
         self.addresses = ips.filter(|ip| !own.contains(ip)).collect();
         !self.addresses.is_empty() && self.gone_at.take().is_some()
     }
 
-    /// Takes the addresses that answer no more. Says whether the last has just gone.
+    /// Takes the addresses that do not answer any more. Returns whether the last one has just gone.
     fn removed(&mut self, removed: &HashSet<ScopedIp>) -> bool {
         for ip in removed {
             self.addresses.remove(&ip.to_ip_addr());

@@ -1,26 +1,26 @@
-//! The address filter: which of the addresses a stranger's packet names may be connected to. Pure, so
-//! that every rule stands in one table below.
+//! The address filter: it decides which addresses of a stranger's packet may be connected to. It is
+//! pure, so that one table in the tests shows every rule.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::interfaces::Link;
 use crate::cluster::config::ENDPOINTS_MAX;
 
-/// What the balancer asks of an address before it connects there.
+/// The addresses that the balancer accepts before it connects to one.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// Take addresses in no subnet of a local interface (`--allow-off-link`).
+    /// Accept addresses that are in no subnet of a local interface (`--allow-off-link`).
     pub allow_off_link: bool,
-    /// Take loopback addresses of anybody (`demo`).
+    /// Accept loopback addresses from anybody (`demo`).
     pub loopback: bool,
-    /// Take IPv6 beside IPv4; without it IPv6 is taken where a node has no IPv4.
+    /// Accept IPv6 beside IPv4. Without this, IPv6 is accepted only from a node that has no IPv4.
     pub ipv6: bool,
-    /// Where we listen ourselves: never a node, or a request would go round in circles. An unspecified
-    /// address stands for every address of this machine.
+    /// The addresses we listen on ourselves. They are never a node, or a request would go round in
+    /// circles. An unspecified address stands for every address of this machine.
     pub listeners: Vec<SocketAddr>,
 }
 
-/// An address as it was heard: with the interfaces whose packets named it.
+/// An address as it was heard, with the interfaces whose packets named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Heard {
     pub(super) ip: IpAddr,
@@ -28,25 +28,27 @@ pub(super) struct Heard {
     pub(super) on: Vec<u32>,
 }
 
-/// Why an address is refused.
+/// The reason why an address is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Unspecified, multicast, broadcast, reserved, or IPv4 dressed up as IPv6: no host has it.
+    /// It is unspecified, multicast, broadcast, reserved, or IPv4 written as IPv6: no host has it.
     NoHost,
-    /// A cloud's metadata service: whoever can be talked into asking it gives its secrets away.
+    /// It is a cloud's metadata service: a program that can be tricked into asking it gives away
+    /// secrets.
     Metadata,
-    /// Loopback is this machine, and the sender did not show that it is a node of this machine.
+    /// It is loopback, which is this machine, and the sender did not prove to be a node of this
+    /// machine.
     Loopback,
-    /// A self-assigned address, heard where we have none ourselves.
+    /// It is self-assigned, and was heard on an interface where we have no such address ourselves.
     SelfAssigned,
     /// It is our own listener.
     Ourselves,
-    /// In no subnet of the interfaces it was heard on.
+    /// It is in no subnet of the interfaces it was heard on.
     OffLink,
 }
 
 impl Refusal {
-    /// The word by which refusals are counted.
+    /// Returns the label under which the refusal is counted.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::NoHost => "no_host",
@@ -59,8 +61,8 @@ impl Refusal {
     }
 }
 
-/// The endpoints at `port` that may be tried, best first, at most [`ENDPOINTS_MAX`]. `own` says that
-/// the advertised id is that of a node of this machine.
+/// Returns the endpoints at `port` that may be tried, the best one first, at most
+/// [`ENDPOINTS_MAX`]. With `own`, the advertised id belongs to a node of this machine.
 pub(super) fn endpoints(
     trust: &Trust,
     links: &[Link],
@@ -80,7 +82,11 @@ pub(super) fn endpoints(
     passed.into_iter().map(|(_, endpoint)| endpoint).take(ENDPOINTS_MAX).collect()
 }
 
-/// Whether `heard` at `port` may be connected to.
+/// Decides whether `heard` at `port` may be connected to; `own` as in [`endpoints`].
+///
+/// # Errors
+///
+/// The first reason against it.
 pub(super) fn judge(
     trust: &Trust,
     links: &[Link],
@@ -113,7 +119,7 @@ pub(super) fn judge(
 
 fn is_no_host(ip: IpAddr) -> bool {
     match ip {
-        // 0/8 is "this host", 240/4 is reserved and ends with the broadcast address.
+        // 0/8 is "this host"; 240/4 is reserved and ends with the broadcast address.
         IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.octets()[0] >= 240 || v4.is_multicast(),
         IpAddr::V6(v6) => v6.is_unspecified() || v6.is_multicast() || v6.to_ipv4_mapped().is_some(),
     }
@@ -136,7 +142,7 @@ fn is_listener(trust: &Trust, links: &[Link], ip: IpAddr, port: u16) -> bool {
     })
 }
 
-/// IPv4 before IPv6, and what lasts before what a host gave itself.
+/// Puts IPv4 before IPv6, and lasting addresses before those that a host gave itself.
 fn rank(ip: IpAddr) -> u8 {
     match ip {
         IpAddr::V4(v4) => u8::from(v4.is_link_local()),
@@ -144,7 +150,8 @@ fn rank(ip: IpAddr) -> u8 {
     }
 }
 
-/// A link-local IPv6 address means nothing without the interface it was heard on.
+/// Returns the endpoint to connect to. A link-local IPv6 address gets the interface it was heard
+/// on, because it means nothing without.
 fn endpoint(heard: &Heard, links: &[Link], port: u16) -> SocketAddr {
     match heard.ip {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => {
@@ -216,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn off_link_passes_when_allowed_but_nothing_else_does() {
+    fn an_off_link_address_passes_when_allowed_and_no_other_does() {
         let trust = Trust { allow_off_link: true, ..Trust::default() };
         let table: &[(&str, Result<(), Refusal>)] = &[
             ("10.9.9.9", Ok(())),
@@ -232,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_passes_for_a_node_of_this_machine_and_for_demo() {
+    fn a_loopback_address_passes_for_own_nodes_and_for_demo() {
         let demo = Trust { loopback: true, ..Trust::default() };
         for (trust, own) in [(Trust::default(), true), (demo, false)] {
             assert_eq!(judge(&trust, &links(), &heard("127.0.0.1", &[1]), 8080, own), Ok(()));

@@ -1,5 +1,5 @@
-//! Which interfaces mDNS uses, and what addresses they have. Rules over names and addresses; the
-//! operating system is asked in one place, at most five times a second.
+//! The interfaces that mDNS uses, and their addresses. The rules are pure functions of names and
+//! addresses; one place asks the operating system, at most five times a second.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::config::DiscoveryConfig;
 
-/// Interfaces of bridges, containers and tunnels: behind them is no Pi of ours, and their addresses
-/// mean something else to everybody else. A name counts by its beginning.
+/// The beginnings of the names of bridges, containers and tunnels: behind them is no Pi of ours,
+/// and their addresses mean something else to other machines.
 const VIRTUAL: [&str; 12] = [
     "docker",
     "br-",
@@ -24,8 +24,8 @@ const VIRTUAL: [&str; 12] = [
     "zt",
 ];
 
-/// How old what we know of the interfaces may be. It bounds the system calls a flood of packets
-/// causes, and is short against the second after which mdns-sd itself sees a new address.
+/// The greatest age of our knowledge of the interfaces. It bounds the system calls that a flood of
+/// packets causes, and is short beside the second after which mdns-sd itself sees a new address.
 const SNAPSHOT_AGE_MAX: Duration = Duration::from_millis(200);
 
 /// One address of an interface that is up.
@@ -39,7 +39,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Whether `ip` lies in this link's subnet.
+    /// Returns whether `ip` lies in this link's subnet.
     pub(super) fn contains(&self, ip: IpAddr) -> bool {
         let prefix = u32::from(self.prefix);
         match (self.ip, ip) {
@@ -55,8 +55,8 @@ impl Link {
         }
     }
 
-    /// Whether `ip` is the first or the last address of this link's subnet: those mean the subnet and
-    /// everybody in it, and no host has them.
+    /// Returns whether `ip` is the first or the last address of this link's IPv4 subnet. Those two
+    /// mean the subnet and everybody in it, and no host has them.
     pub(super) fn is_end(&self, ip: IpAddr) -> bool {
         let (IpAddr::V4(_), IpAddr::V4(v4)) = (self.ip, ip) else {
             return false;
@@ -67,22 +67,26 @@ impl Link {
     }
 }
 
-/// What the interfaces are used for.
+/// The purpose for which interfaces are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To hear others. IPv6 and loopback too: to listen costs little, and a node may have nothing else
-    /// or be for this machine alone.
+    /// To hear others. IPv6 and loopback are used too: to listen costs little, and a node may have
+    /// nothing else, or serve this machine alone.
     Hear,
-    /// To be found, at what a listener on this address can be reached by. A dual-stack one publishes
-    /// IPv6 where the interface has no IPv4: what is published is what is connected to.
+    /// To be found, at the addresses where a listener on this address can be reached. A dual-stack
+    /// listener publishes IPv6 only where the interface has no IPv4: others connect to what is
+    /// published.
     BeFound(IpAddr),
 }
 
 /// The rule that picks interfaces.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
+    /// The interfaces that `--interface` names; none means that the rule chooses.
     named: Vec<String>,
+    /// True if loopback alone is used (`demo`).
     loopback: bool,
+    /// True if IPv6 is published beside IPv4.
     ipv6: bool,
     purpose: Purpose,
 }
@@ -93,11 +97,11 @@ impl Rule {
         Self { named: config.interfaces.clone(), loopback, ipv6, purpose }
     }
 
-    /// Whether mDNS uses `link`, one of `all`.
+    /// Returns whether mDNS uses `link`, one of `all`.
     pub(super) fn picks(&self, link: &Link, all: &[Link]) -> bool {
         match self.purpose {
             Purpose::Hear => link.ip.is_loopback() || self.is_chosen(link, all),
-            // On this machine and nowhere else.
+            // Such a listener is found on this machine and nowhere else.
             Purpose::BeFound(bound) if bound.is_loopback() => {
                 link.ip.is_loopback() && link.ip.is_ipv4() == bound.is_ipv4()
             }
@@ -110,9 +114,9 @@ impl Rule {
         }
     }
 
-    /// Loopback serves for `demo`, or when the machine has no other address: there a node and a
-    /// balancer on one laptop still find each other. A real interface, once it has an address, takes
-    /// its place.
+    /// Loopback serves for `demo`, or when the machine has no other address, so that a node and a
+    /// balancer on one laptop still find each other. A real interface takes its place once it has
+    /// an address.
     fn is_chosen(&self, link: &Link, all: &[Link]) -> bool {
         if self.loopback {
             link.ip.is_loopback()
@@ -125,12 +129,10 @@ impl Rule {
                 || all.iter().all(|other| other.ip.is_loopback() || is_virtual(&other.name))
         }
     }
-}
 
-impl Rule {
-    /// Why nobody on the network can hear us with these addresses, and what to do about it; also a
-    /// named interface that does not exist, though another one serves. `existing` are the names of
-    /// all interfaces, those without an address too.
+    /// Returns the reason why nobody on the network can hear us with these addresses, and the fix.
+    /// It also reports a named interface that does not exist, even if another one serves.
+    /// `existing` are the names of all interfaces, including those without an address.
     fn obstacle(&self, all: &[Link], existing: &[String]) -> Option<String> {
         let used: Vec<_> = all.iter().filter(|link| self.picks(link, all)).collect();
         if self.loopback || matches!(self.purpose, Purpose::BeFound(ip) if ip.is_loopback()) {
@@ -149,7 +151,7 @@ impl Rule {
         if used.iter().any(|link| self.named.contains(&link.name) || !link.ip.is_loopback()) {
             return None;
         }
-        let whom = match (self.named.as_slice(), self.purpose) {
+        let no_interface_has = match (self.named.as_slice(), self.purpose) {
             (_, Purpose::BeFound(ip)) if !ip.is_unspecified() => {
                 format!("no interface has {ip} as")
             }
@@ -157,8 +159,8 @@ impl Rule {
             (named, _) => format!("{} is not up or has not", named.join(", ")),
         };
         Some(format!(
-            "no network yet: {whom} an address, so no other machine finds this one; plug in the \
-             cable, join the wi-fi or check the dhcp server; no restart is needed"
+            "no network yet: {no_interface_has} an address, so no other machine finds this one; \
+             plug in the cable, join the wi-fi or check the dhcp server; no restart is needed"
         ))
     }
 }
@@ -171,10 +173,11 @@ fn has_ipv4(index: u32, all: &[Link]) -> bool {
     all.iter().any(|other| other.index == index && other.ip.is_ipv4())
 }
 
-/// What is known of the interfaces now.
+/// Our knowledge of the interfaces now.
 pub(super) struct Interfaces {
     rule: Rule,
-    /// Behind a lock because the daemon's thread asks too; held for one system call.
+    /// The links and the time when they were read. A lock guards them because the daemon's thread
+    /// reads them too; it is held for one system call.
     known: Mutex<Option<(Instant, Arc<[Link]>)>>,
 }
 
@@ -183,45 +186,48 @@ impl Interfaces {
         Arc::new(Self { rule, known: Mutex::new(None) })
     }
 
-    /// All addresses of interfaces that are up, used or not; at most [`SNAPSHOT_AGE_MAX`] old.
+    /// Returns all addresses of interfaces that are up, used or not, at most [`SNAPSHOT_AGE_MAX`]
+    /// old.
     pub(super) fn links(&self) -> Arc<[Link]> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
             Some((at, links)) if at.elapsed() < SNAPSHOT_AGE_MAX => Arc::clone(links),
             _ => {
-                let links: Arc<[Link]> = ask().into();
+                let links: Arc<[Link]> = read_links().into();
                 *known = Some((Instant::now(), Arc::clone(&links)));
                 links
             }
         }
     }
 
-    /// Forgets what is known, because an address came or went.
+    /// Forgets the known links, because an address came or went.
     pub(super) fn refresh(&self) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The addresses mDNS uses.
+    /// Returns the addresses that mDNS uses.
     pub(super) fn used(&self) -> Vec<Link> {
         let all = self.links();
         all.iter().filter(|link| self.rule.picks(link, &all)).cloned().collect()
     }
 
-    /// Why nobody on the network can hear us, as a sentence with the fix; `None` if somebody can.
+    /// Returns the reason why nobody on the network can hear us, as a sentence with the fix; `None`
+    /// if somebody can.
     pub(super) fn obstacle(&self) -> Option<String> {
         let all = self.links();
-        self.rule.obstacle(&all, &existing(&all))
+        self.rule.obstacle(&all, &interface_names(&all))
     }
 
-    /// Whether the address `ip` of the interface `name` is used.
+    /// Returns whether the address `ip` of the interface `name` is used.
     pub(super) fn uses(&self, name: &str, index: u32, ip: IpAddr) -> bool {
         let link = Link { name: name.to_owned(), index, ip, prefix: 0 };
         self.rule.picks(&link, &self.links())
     }
 }
 
-/// An interface without a carrier has no `IFF_RUNNING` and counts as absent, as it does in mdns-sd.
-fn ask() -> Vec<Link> {
+/// Reads the links from the operating system. An interface without a carrier has no `IFF_RUNNING`
+/// and counts as absent, as it does in mdns-sd.
+fn read_links() -> Vec<Link> {
     let up = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
     up.filter(|interface| interface.is_oper_up() && !interface.is_p2p())
         .map(|interface| Link {
@@ -236,9 +242,9 @@ fn ask() -> Vec<Link> {
         .collect()
 }
 
-/// The names of all interfaces, those without an address too; of those with one where that cannot be
-/// read.
-fn existing(links: &[Link]) -> Vec<String> {
+/// Returns the names of all interfaces, including those without an address. If the table of the
+/// kernel cannot be read, only the interfaces with an address are known.
+fn interface_names(links: &[Link]) -> Vec<String> {
     let table = std::fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
     let mut names: Vec<String> = table
         .lines()
@@ -364,17 +370,17 @@ mod tests {
             (&["usb0"], vec![lo(), eth()], Some("no interface usb0, which --interface names")),
             (&["eth0", "usb0"], vec![lo(), eth()], Some("there are eth0, lo, wlan0")),
         ];
-        for (named, all, told) in table {
+        for (named, all, expected) in table {
             let obstacle = rule(named, false, ANY).obstacle(&all, &existing);
-            match told {
+            match expected {
                 None => assert_eq!(obstacle, None, "{named:?} {all:?}"),
-                Some(told) => assert!(obstacle.unwrap().contains(told), "{named:?} {all:?}"),
+                Some(part) => assert!(obstacle.unwrap().contains(part), "{named:?} {all:?}"),
             }
         }
-        let told = |ip, all: &[Link]| bound(ip).obstacle(all, &existing);
-        assert_eq!(told("127.0.0.1", &[lo(), eth()]), None);
-        assert!(told("127.0.0.1", &[]).unwrap().contains("ip link set lo up"));
-        assert_eq!(told("10.0.0.1", &[lo(), eth()]), None);
-        assert!(told("10.0.0.1", &[lo()]).unwrap().contains("no interface has 10.0.0.1 as"));
+        let obstacle = |ip, all: &[Link]| bound(ip).obstacle(all, &existing);
+        assert_eq!(obstacle("127.0.0.1", &[lo(), eth()]), None);
+        assert!(obstacle("127.0.0.1", &[]).unwrap().contains("ip link set lo up"));
+        assert_eq!(obstacle("10.0.0.1", &[lo(), eth()]), None);
+        assert!(obstacle("10.0.0.1", &[lo()]).unwrap().contains("no interface has 10.0.0.1 as"));
     }
 }

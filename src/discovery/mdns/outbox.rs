@@ -1,30 +1,33 @@
-//! What waits for the discovery task: the newest word of each instance, and no more of them than
-//! fit. mDNS repeats itself, so an older word of an instance is never missed.
+//! The changes that wait for the discovery task: the newest one of each instance, and a bounded
+//! number of them. mDNS repeats itself, so nobody misses an older change of an instance.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::cluster::node::{Change, Source};
 
-/// The most instances that wait. The table takes 64 new ones a second; more than this is a flood, and
-/// the next re-browse brings back what did not fit.
+/// The most instances that wait. The table takes 64 new ones a second, so more than this is a
+/// flood, and the next browse brings back those that did not fit.
 pub(super) const WAITING_MAX: usize = 512;
 
-/// A departure waits this long for the news that the fault is our own: mdns-sd reports the nodes that
-/// went with a lost address a few microseconds before the address.
+/// A departure waits this long for the news that the fault is our own: when we lose an address,
+/// mdns-sd reports the nodes that went with it a few microseconds before it reports the address.
 const LEFT_HELD: Duration = Duration::from_millis(20);
 
-/// The queue. [`Outbox::due`] says when its head may go, [`Outbox::pop`] takes it.
+/// The queue. [`Outbox::due`] returns the time when its head may go, [`Outbox::pop`] takes the
+/// head.
 #[derive(Default)]
 pub(super) struct Outbox {
+    /// True while [`Change::Disturbed`] waits.
     disturbed: bool,
     order: VecDeque<String>,
+    /// The waiting change of each instance in `order`, and the time from which it may go.
     newest: HashMap<String, (Instant, Change)>,
 }
 
 impl Outbox {
-    /// Takes a word. Overtakes everything if it is [`Change::Disturbed`], replaces what the instance
-    /// said before, is lost if it is about a new instance and the box is full.
+    /// Adds a change. [`Change::Disturbed`] overtakes everything. Any other change replaces the
+    /// waiting one of its instance; it is dropped if the instance is new and the box is full.
     pub(super) fn push(&mut self, change: Change, now: Instant) {
         let (instance, due) = match &change {
             Change::Disturbed(_) => {
@@ -42,7 +45,7 @@ impl Outbox {
         }
     }
 
-    /// When the head may go; `None` when there is none.
+    /// Returns the time when the head may go; `None` if there is no head.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         if self.disturbed {
             return Some(now);
@@ -83,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_word_of_an_instance_replaces_the_older_in_its_place() {
+    fn the_newest_change_of_an_instance_replaces_the_older_in_its_place() {
         let (mut outbox, now) = (Outbox::default(), Instant::now());
         for change in [seen("a", "1"), seen("b", "1"), left("a"), seen("a", "2")] {
             outbox.push(change, now);
