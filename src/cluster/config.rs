@@ -33,24 +33,6 @@ pub const PROBE_ANSWER_BYTES_MAX: usize = 4096;
 /// A node that has been absent and failing for this long is forgotten.
 pub const FORGET_AFTER: Duration = Duration::from_secs(600);
 
-/// The size of a buffer of the data line. A head that does not fit grows it to
-/// [`HEAD_BYTES_MAX`](crate::http1::limits::HEAD_BYTES_MAX).
-pub const BUFFER_BYTES: usize = 16 * 1024;
-
-/// The most free buffers that a worker keeps. A buffer that was not needed for a second goes back
-/// to the allocator (which may keep it for the next use).
-pub const BUFFERS_KEPT_MAX: usize = 1024;
-
-/// The length a buffer grows to when an answer's body fills it: fewer system calls for large ones.
-pub const BUFFER_BYTES_LARGE: usize = 64 * 1024;
-
-/// Bytes that stay in a buffer while nothing comes are moved to as little memory as they need, up
-/// to this length: more bytes are rare, and copying them is not worth it.
-pub const STOWED_BYTES_MAX: usize = 4 * 1024;
-
-/// The longest request body that is held for a replay; a longer one streams through.
-pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
-
 /// The settings with which a program takes part in discovery.
 #[derive(Clone, Debug)]
 pub struct DiscoveryConfig {

@@ -1,8 +1,8 @@
 //! The choice of the member that takes the next attempt of a request.
 //!
-//! Each policy is a function from the [`Eligible`] members to one of them, in a file of its own.
-//! The rules for all policies stand in one place each: no node is tried twice for a request
-//! ([`eligible`]), and none gets more requests than it may ([`guard`]).
+//! Each policy is a function from the eligible members to one of them, in a file of its own. The
+//! rules for all policies stand in one place each: `eligible` leaves out the nodes that were tried
+//! for the request, and `guard` gives no node more requests than it may have.
 
 use std::sync::Arc;
 use std::time::Duration;

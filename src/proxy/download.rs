@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use crate::cluster::config::BUFFER_BYTES_LARGE;
 use crate::cluster::pool::Member;
 use crate::cluster::retry::Failure;
 use crate::http1::Body;
@@ -17,6 +16,9 @@ use crate::proxy::client::{gone, left};
 use crate::proxy::timer::Timer;
 use crate::proxy::upload::{write_all_within, write_what_fits, write_within};
 use crate::server::buffer::{Buffer, Need};
+
+/// The length a buffer grows to when an answer's body fills it: fewer system calls for large ones.
+const BUFFER_BYTES_LARGE: usize = 64 * 1024;
 
 /// A request that is unanswered for this long asks whether its node is still there, and its client.
 const UNANSWERED: Duration = Duration::from_millis(300);

@@ -12,10 +12,13 @@ use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use crate::cluster::config::{Limits, REPLAY_BYTES_MAX};
+use crate::cluster::config::Limits;
 use crate::http1::{Body, Framing, Refusal};
 use crate::proxy::timer::Timer;
 use crate::server::buffer::{Buffer, Need};
+
+/// The longest request body that is held for a replay; a longer one streams through.
+const REPLAY_BYTES_MAX: usize = 64 * 1024;
 
 /// How far a request's body has come. Offsets count from the first byte of the request's head,
 /// which is the first byte in the client's buffer for as long as the request runs.

@@ -11,9 +11,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::cluster::config::{BUFFER_BYTES, BUFFERS_KEPT_MAX, STOWED_BYTES_MAX};
+/// The size of a buffer of the data line. A head that does not fit grows it to
+/// [`HEAD_BYTES_MAX`](crate::http1::limits::HEAD_BYTES_MAX).
+const BUFFER_BYTES: usize = 16 * 1024;
 
-/// The memory by which all buffers of all workers have grown beyond [`BUFFER_BYTES`], and its bound.
+/// The most free buffers that a worker keeps. A buffer that was not needed for a second goes back
+/// to the allocator (which may keep it for the next use).
+const BUFFERS_KEPT_MAX: usize = 1024;
+
+/// Bytes that stay in a buffer while nothing comes are moved to as little memory as they need, up
+/// to this length: more bytes are rare, and copying them is not worth it.
+const STOWED_BYTES_MAX: usize = 4 * 1024;
+
+/// What all buffers of all workers have grown beyond their first size, and how far they may.
 #[derive(Debug)]
 pub struct Memory {
     grown_bytes: AtomicUsize,

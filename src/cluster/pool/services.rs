@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use self::ownership::{Key, Owner};
+use self::ownership::{RouteOwner, ServiceKey};
 use super::member::Member;
 use crate::cluster::config::NODES_MAX;
 use crate::cluster::health::Health;
@@ -27,13 +27,13 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 const SERVICES_MAX: usize = NODES_MAX;
 
 /// The key of no service: requests go there while none is known.
-const NONE_KNOWN: Key = Key::MIN;
+const NONE_KNOWN: ServiceKey = ServiceKey::MIN;
 
 /// The service to which a request goes. It stays valid while pools are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// The key of its service; [`NONE_KNOWN`] while no service is known.
-    service: Key,
+    service: ServiceKey,
     /// The bytes that are cut off the start of its target before a node sees it.
     pub strip: u8,
 }
@@ -42,7 +42,7 @@ pub struct Destination {
 #[derive(Debug)]
 pub(super) struct Service {
     /// Ascending in the order of the list.
-    key: Key,
+    key: ServiceKey,
     name: Arc<str>,
     /// The number of the next turn in its rotation, which its pools share.
     pub(super) next_turn: Arc<AtomicUsize>,
@@ -55,7 +55,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    fn new(key: Key, name: &str) -> Self {
+    fn new(key: ServiceKey, name: &str) -> Self {
         Self {
             key,
             name: name.into(),
@@ -91,12 +91,12 @@ impl Service {
 pub struct Services {
     /// The key of the one service that takes everything; `None` if the route of each request
     /// counts.
-    only: Option<Key>,
+    only: Option<ServiceKey>,
     list: Vec<Service>,
     /// The last key that was given.
-    last_key: Key,
-    routes: BTreeMap<Route, Owner>,
-    table: Table<Owner>,
+    last_key: ServiceKey,
+    routes: BTreeMap<Route, RouteOwner>,
+    table: Table<RouteOwner>,
     by_path: bool,
     conflicts: Vec<Conflict>,
 }
@@ -118,7 +118,7 @@ impl Default for Services {
 impl Services {
     /// The routes and the names of the services that have them, in the order of hosts and paths.
     pub fn routes(&self) -> impl Iterator<Item = (&Route, &str)> {
-        let name = |owner: &Owner| self.find(owner.key).map(|service| &*service.name);
+        let name = |owner: &RouteOwner| self.find(owner.key).map(|service| &*service.name);
         self.routes.iter().filter_map(move |(route, owner)| Some((route, name(owner)?)))
     }
 
@@ -167,11 +167,11 @@ impl Services {
         self.index(to.service)
     }
 
-    fn find(&self, key: Key) -> Option<&Service> {
+    fn find(&self, key: ServiceKey) -> Option<&Service> {
         self.list.get(self.index(key)?)
     }
 
-    fn index(&self, key: Key) -> Option<usize> {
+    fn index(&self, key: ServiceKey) -> Option<usize> {
         self.list.binary_search_by_key(&key, |service| service.key).ok()
     }
 
@@ -222,12 +222,12 @@ impl Services {
     fn assign_routes(&mut self, before: &Self, members: &mut [&Member]) {
         // The member that joined first names its routes first.
         members.sort_by_key(|member| member.epoch);
-        let keys: BTreeMap<&str, Key> =
+        let keys: BTreeMap<&str, ServiceKey> =
             self.list.iter().map(|service| (&*service.name, service.key)).collect();
-        let mut named: BTreeMap<Route, Vec<Owner>> = BTreeMap::new();
+        let mut named: BTreeMap<Route, Vec<RouteOwner>> = BTreeMap::new();
         for offer in members.iter().map(|member| &member.node.offer) {
             // Each of these members has entered its service.
-            let owner = Owner { key: keys[&*offer.service], strip: offer.strip };
+            let owner = RouteOwner { key: keys[&*offer.service], strip: offer.strip };
             for route in offer.routes() {
                 named.entry(route).or_default().push(owner);
             }
@@ -240,7 +240,7 @@ impl Services {
     }
 
     /// The one service that takes every request as it is.
-    fn takes_all(&self) -> Option<Key> {
+    fn takes_all(&self) -> Option<ServiceKey> {
         match (self.list.as_slice(), self.routes.iter().next()) {
             ([], _) => Some(NONE_KNOWN),
             ([one], Some((route, owner))) => {

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use crate::cluster::route::Route;
 
 /// A service, by a number that is never used again.
-pub(super) type Key = NonZeroU32;
+pub(super) type ServiceKey = NonZeroU32;
 
 /// The service that has a route, or names it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Owner {
-    pub(super) key: Key,
+pub(super) struct RouteOwner {
+    pub(super) key: ServiceKey,
     /// True if the path of the route is cut off before a node sees the request.
     pub(super) strip: bool,
 }
@@ -48,18 +48,18 @@ impl fmt::Display for Conflict {
 /// - `is_remembered`: returns whether a service has no node any more.
 /// - `name`: returns the name of a service.
 pub(super) fn assign(
-    before: &BTreeMap<Route, Owner>,
-    named: BTreeMap<Route, Vec<Owner>>,
-    is_remembered: impl Fn(Key) -> bool,
-    name: impl Fn(Key) -> Option<Arc<str>>,
-) -> (BTreeMap<Route, Owner>, Vec<Conflict>) {
+    before: &BTreeMap<Route, RouteOwner>,
+    named: BTreeMap<Route, Vec<RouteOwner>>,
+    is_remembered: impl Fn(ServiceKey) -> bool,
+    name: impl Fn(ServiceKey) -> Option<Arc<str>>,
+) -> (BTreeMap<Route, RouteOwner>, Vec<Conflict>) {
     let kept = before.iter().filter(|(_, owner)| is_remembered(owner.key));
     let mut routes: BTreeMap<_, _> = kept.map(|(route, owner)| (route.clone(), *owner)).collect();
     let mut conflicts = Vec::new();
     for (route, claims) in named {
         let had = before.get(&route).map(|owner| owner.key);
         let owner = claims.iter().find(|claim| Some(claim.key) == had).unwrap_or(&claims[0]);
-        let mut others: Vec<Key> = claims.iter().map(|claim| claim.key).collect();
+        let mut others: Vec<ServiceKey> = claims.iter().map(|claim| claim.key).collect();
         others.sort_unstable();
         others.dedup();
         for other in others.into_iter().filter(|key| *key != owner.key) {
