@@ -175,8 +175,8 @@ impl Membership {
         });
     }
 
-    /// This process, and so its probers, did not run until now: the probes under way have all of their
-    /// time again.
+    /// This process did not run until now: each probe under way gets all of its time again, because its
+    /// answer may wait to be read.
     pub fn stalled(&mut self, now: Duration) {
         self.schedule.stalled(now);
     }

@@ -25,10 +25,10 @@ const BEAT: Duration = Duration::from_millis(100);
 /// times the interval in doubt.
 const SLOWEST: u32 = 16;
 
-/// Where to send requests, and where and what to ask.
+/// The destination of requests and of probes.
 ///
-/// All of it comes from the advertisement, so all of it tells two addresses apart: a forged port or
-/// path makes one more candidate to probe, and never changes the probe of a proven address.
+/// All of it comes from the advertisement, so two addresses differ if any part of it does: a forged port
+/// or path makes one more candidate to probe, and never changes the probe of a proven address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) endpoint: SocketAddr,
@@ -37,7 +37,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Where probes go.
+    /// The endpoint that probes ask.
     pub(super) fn health_endpoint(&self) -> SocketAddr {
         // Changed and not made anew: a link-local address would lose its interface.
         let mut asked = self.endpoint;
@@ -45,7 +45,7 @@ impl Target {
         asked
     }
 
-    /// Where requests go, if another program answers them than the one that answers probes.
+    /// The endpoint of requests, if another program answers them than the one that answers probes.
     pub(super) fn application(&self) -> Option<SocketAddr> {
         Some(self.endpoint).filter(|endpoint| self.health_port != endpoint.port())
     }
@@ -130,12 +130,13 @@ impl Address {
         }
     }
 
-    /// Whether it has proved this boot; for a foreign device, `None`, whether it has answered at all.
+    /// True if it has proved this boot. `None` stands for a foreign device, which has no boot and proves
+    /// itself by any answer.
     pub(super) fn is_of(&self, boot: Option<Boot>) -> bool {
         self.proof.is_some_and(|proof| proof.boot == boot)
     }
 
-    /// Whether another address may take its place: it was probed, and does not answer.
+    /// True if another address may take its place: it was probed, and does not answer.
     pub(super) fn may_be_replaced(&self) -> bool {
         !self.health().answers() && self.record.failed() > 0
     }

@@ -1,5 +1,5 @@
-//! The verdict on a probe's result: an outcome for the health of the address, and the proof which
-//! machine is there.
+//! The verdict on the result of a probe: an outcome for the health of the address, and a proof of the
+//! machine that is there.
 
 use std::net::SocketAddr;
 
@@ -170,9 +170,9 @@ mod tests {
 
     #[test]
     fn a_name_that_does_not_fit_a_header_is_made_to_fit() {
-        for (said, name) in [("ada", "ada"), ("a b\r\n", "a-b--"), ("", "a"), ("é", "-")] {
+        for (given, name) in [("ada", "ada"), ("a b\r\n", "a-b--"), ("", "a"), ("é", "-")] {
             let asked = SocketAddr::from(([10, 0, 0, 1], 80));
-            let verdict = judge(&node(said, NodeState::Up), asked, &id("a"), false);
+            let verdict = judge(&node(given, NodeState::Up), asked, &id("a"), false);
             assert_eq!(verdict.proof.unwrap().name.unwrap(), name);
         }
     }
