@@ -31,8 +31,11 @@ const SLOWEST: u32 = 16;
 /// or path makes one more candidate to probe, and never changes the probe of a proven address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
+    /// The endpoint of requests.
     pub(super) endpoint: SocketAddr,
+    /// The port that answers probes.
     pub(super) health_port: u16,
+    /// The path of a probe.
     pub(super) path: String,
 }
 
@@ -60,6 +63,17 @@ pub(super) struct LastProof {
     pub(super) asked: Duration,
     /// When the answer came.
     pub(super) received: Duration,
+}
+
+/// The value of an address to a machine that chooses one, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Merit {
+    /// Requests get no answer.
+    None,
+    /// Requests get an HTTP answer at least.
+    LastResort,
+    Drains,
+    Serves,
 }
 
 /// One address of an id.
@@ -119,14 +133,12 @@ impl Address {
         self.record.health()
     }
 
-    /// The rank of an address when a machine chooses one: 3 if it serves, 2 if it drains, 1 if requests
-    /// get an HTTP answer at least, 0 if they get none.
-    pub(super) fn merit(&self) -> u8 {
+    pub(super) fn merit(&self) -> Merit {
         match self.health() {
-            Health::Up | Health::Suspect => 3,
-            Health::Draining => 2,
-            _ if self.last_resort => 1,
-            Health::Starting | Health::Ejected | Health::Down => 0,
+            Health::Up | Health::Suspect => Merit::Serves,
+            Health::Draining => Merit::Drains,
+            _ if self.last_resort => Merit::LastResort,
+            Health::Starting | Health::Ejected | Health::Down => Merit::None,
         }
     }
 
