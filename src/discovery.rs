@@ -42,7 +42,7 @@ pub struct Order {
     pub done: oneshot::Sender<()>,
 }
 
-/// The parts that the discovery line reads from, and where it publishes.
+/// The discovery line: the channels it reads, the table, and the publisher of the pool.
 pub struct Line {
     /// The table, empty at first.
     pub table: Membership,
@@ -52,13 +52,13 @@ pub struct Line {
     pub feedback: mpsc::Receiver<Feedback>,
     /// The orders of people on this machine.
     pub orders: mpsc::Receiver<Order>,
-    /// Where the pool is published.
+    /// The publisher of the pool.
     pub publisher: Publisher,
     /// The zero of all times in the table and the pool.
     pub started: Instant,
-    /// Where events and probes are counted.
+    /// The counters of events and probes.
     pub counts: Arc<Counts>,
-    /// Where events are written for people.
+    /// The journal of events for people.
     pub journal: Journal,
     /// Answers that the line still goes round.
     pub pulse: Pulse,

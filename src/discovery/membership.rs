@@ -62,6 +62,7 @@ const TIDY_EVERY: Duration = Duration::from_millis(200);
 /// the [`events`](Self::events); and sleeps until [`next_wake`](Self::next_wake).
 ///
 /// ```
+/// use std::collections::BTreeMap;
 /// use std::time::Duration;
 ///
 /// use picluster::cluster::health::{Health, Thresholds};
@@ -74,11 +75,12 @@ const TIDY_EVERY: Duration = Duration::from_millis(200);
 ///
 /// // mDNS has seen an instance. The table asks the node itself before it believes that.
 /// let id = NodeId::new("ada").unwrap();
+/// let txt = BTreeMap::from([("v", "1"), ("id", "ada"), ("cluster", "default")]);
 /// let sighting = Sighting {
 ///     instance: "pc-ada".to_owned(),
 ///     target: "ada.local".to_owned(),
 ///     endpoints: vec![([10, 0, 0, 1], 8080).into()],
-///     advertisement: Advertisement::parse(|key| (key == "id").then_some("ada")).unwrap(),
+///     advertisement: Advertisement::parse(|key| txt.get(key).copied()).unwrap(),
 /// };
 /// table.change(&Change::Seen(Source::Mdns, sighting), now);
 /// let probe = table.due(now, &mut rng).pop().unwrap();
@@ -173,8 +175,8 @@ impl Membership {
         });
     }
 
-    /// This process, and so its probers, did not run until now: the probes under way have all of their
-    /// time again.
+    /// This process did not run until now: each probe under way gets all of its time again, because its
+    /// answer may wait to be read.
     pub fn stalled(&mut self, now: Duration) {
         self.schedule.stalled(now);
     }

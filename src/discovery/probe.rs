@@ -23,11 +23,11 @@ use crate::discovery::membership::{
 /// A kept connection that was not used for this long is closed. Stand-bys are probed every 10 s.
 const KEPT_FOR: Duration = Duration::from_secs(15);
 
-/// A timer that fires so much too late shows that this process did not run. Then what has come
-/// meanwhile gets as much time again to be read.
+/// A timer that fires this much too late shows that this process did not run. Then bytes that came
+/// meanwhile get as much time again to be read.
 const LATE: Duration = Duration::from_millis(25);
 
-/// A timer that fires so much too late proves nothing about the node: the probe is repeated.
+/// A timer that fires this much too late proves nothing about the node: the probe is repeated.
 pub(super) const STALLED: Duration = Duration::from_millis(100);
 
 /// Runs probes, and keeps the connections to nodes between them. An answer over a kept connection

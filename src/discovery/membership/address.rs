@@ -25,19 +25,22 @@ const BEAT: Duration = Duration::from_millis(100);
 /// times the interval in doubt.
 const SLOWEST: u32 = 16;
 
-/// Where to send requests, and where and what to ask.
+/// The destination of requests and of probes.
 ///
-/// All of it comes from the advertisement, so all of it tells two addresses apart: a forged port or
-/// path makes one more candidate to probe, and never changes the probe of a proven address.
+/// All of it comes from the advertisement, so two addresses differ if any part of it does: a forged port
+/// or path makes one more candidate to probe, and never changes the probe of a proven address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
+    /// The endpoint of requests.
     pub(super) endpoint: SocketAddr,
+    /// The port that answers probes.
     pub(super) health_port: u16,
+    /// The path of a probe.
     pub(super) path: String,
 }
 
 impl Target {
-    /// Where probes go.
+    /// The endpoint that probes ask.
     pub(super) fn health_endpoint(&self) -> SocketAddr {
         // Changed and not made anew: a link-local address would lose its interface.
         let mut asked = self.endpoint;
@@ -45,7 +48,7 @@ impl Target {
         asked
     }
 
-    /// Where requests go, if another program answers them than the one that answers probes.
+    /// The endpoint of requests, if another program answers them than the one that answers probes.
     pub(super) fn application(&self) -> Option<SocketAddr> {
         Some(self.endpoint).filter(|endpoint| self.health_port != endpoint.port())
     }
@@ -60,6 +63,17 @@ pub(super) struct LastProof {
     pub(super) asked: Duration,
     /// When the answer came.
     pub(super) received: Duration,
+}
+
+/// The value of an address to a machine that chooses one, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Merit {
+    /// Requests get no answer.
+    None,
+    /// Requests get an HTTP answer at least.
+    LastResort,
+    Drains,
+    Serves,
 }
 
 /// One address of an id.
@@ -119,23 +133,22 @@ impl Address {
         self.record.health()
     }
 
-    /// The rank of an address when a machine chooses one: 3 if it serves, 2 if it drains, 1 if requests
-    /// get an HTTP answer at least, 0 if they get none.
-    pub(super) fn merit(&self) -> u8 {
+    pub(super) fn merit(&self) -> Merit {
         match self.health() {
-            Health::Up | Health::Suspect => 3,
-            Health::Draining => 2,
-            _ if self.last_resort => 1,
-            Health::Starting | Health::Ejected | Health::Down => 0,
+            Health::Up | Health::Suspect => Merit::Serves,
+            Health::Draining => Merit::Drains,
+            _ if self.last_resort => Merit::LastResort,
+            Health::Starting | Health::Ejected | Health::Down => Merit::None,
         }
     }
 
-    /// Whether it has proved this boot; for a foreign device, `None`, whether it has answered at all.
+    /// True if it has proved this boot. `None` stands for a foreign device, which has no boot and proves
+    /// itself by any answer.
     pub(super) fn is_of(&self, boot: Option<Boot>) -> bool {
         self.proof.is_some_and(|proof| proof.boot == boot)
     }
 
-    /// Whether another address may take its place: it was probed, and does not answer.
+    /// True if another address may take its place: it was probed, and does not answer.
     pub(super) fn may_be_replaced(&self) -> bool {
         !self.health().answers() && self.record.failed() > 0
     }

@@ -21,13 +21,13 @@ impl Numbers {
 
 /// The parts of the table that an entry needs while it takes something in.
 pub(super) struct Context<'a> {
-    /// Where events are recorded.
+    /// The list of events.
     pub(super) log: &'a mut EventLog,
-    /// Where addresses, machines and epochs draw their numbers.
+    /// The source of the numbers of addresses, machines and epochs.
     pub(super) numbers: &'a mut Numbers,
     /// When an address counts as up or down, and how often it is asked.
     pub(super) limits: &'a Thresholds,
-    /// Whether the table has room for one more node.
+    /// The table has room for one more node.
     pub(super) has_room: bool,
     /// The offers of the nodes that had a share of the requests when this call began.
     pub(super) usable: &'a [Arc<Offer>],

@@ -40,7 +40,7 @@ pub(super) fn tidy(entry: &mut Entry, cx: &mut Context<'_>) {
     }
 }
 
-/// Whether an address has been without an answer for too long.
+/// True if an address has been without an answer for too long.
 fn is_stale(address: &Address, machines: &[Machine], now: Duration) -> bool {
     let expected = address.instance.is_some()
         && machines.iter().any(|machine| machine.proven && address.is_of(machine.boot));

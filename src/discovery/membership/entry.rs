@@ -56,7 +56,7 @@ impl Entry {
         }
     }
 
-    /// Whether no machine has proved to hold this id yet.
+    /// True if no machine has proved to hold this id yet.
     pub(super) fn is_candidate(&self) -> bool {
         !self.machines.iter().any(|machine| machine.proven)
     }
@@ -77,7 +77,7 @@ impl Entry {
         self.addresses.iter_mut().find(|address| address.key == key)
     }
 
-    /// Whether requests to a proven machine go to this address now.
+    /// True if requests to a proven machine go to this address now.
     pub(super) fn is_active(&self, key: u64) -> bool {
         self.machines.iter().any(|machine| machine.proven && machine.active == key)
     }

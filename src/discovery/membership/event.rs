@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-/// The kinds of events.
+/// The kinds of events. The text of each is the message of its log event and part of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventKind {
     /// A node has proved itself.
@@ -17,9 +17,9 @@ pub enum EventKind {
     Back,
     /// A node was started again.
     Restarted,
-    /// A node says that it is about to stop.
+    /// A node reports that it is about to stop.
     Draining,
-    /// A node refused a connection, or did not stand its trial, or answers with errors alone.
+    /// A node refused a connection, failed its trial, or answers with nothing but errors.
     Ejected(Ejection),
     /// A node leaves requests and quick probes unanswered.
     Suspected,
@@ -27,7 +27,7 @@ pub enum EventKind {
     Moved,
     /// Two machines hold one id; the second was given another.
     Cloned,
-    /// A node is shown under another name than it says.
+    /// A node is shown under another name than the one it gives itself.
     Renamed,
     /// A goodbye was heard of a node that goes on answering.
     FalseGoodbye,
@@ -35,29 +35,29 @@ pub enum EventKind {
     Forgotten,
     /// A node's board has too little power, or is throttled.
     BoardTrouble,
-    /// That is over.
+    /// The trouble of a node's board is over.
     BoardWell,
     /// A candidate was not taken.
     Refused,
-    /// What is advertised is not there, or is somebody else.
+    /// An advertised address does not answer, or another node answers there.
     Faulty,
 }
 
-/// Why a node was ejected.
+/// The cause for which a node was ejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ejection {
     /// It refused a connection.
     Refused,
-    /// Its trial died.
+    /// The request of its trial died.
     Trial,
-    /// It answered requests in a row with a 5xx.
+    /// It answered too many requests in a row with a 5xx.
     Errors,
-    /// It broke off requests in a row.
+    /// It broke off too many requests in a row.
     BrokeOff,
 }
 
 impl Ejection {
-    /// The word for metric labels.
+    /// The value of the metric label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Refused => "connect_refused",
@@ -100,7 +100,7 @@ impl EventKind {
         }
     }
 
-    /// Whether somebody should do something about it.
+    /// True if a person should do something about it: it is logged as a warning.
     pub fn is_warning(self) -> bool {
         matches!(
             self,
@@ -108,7 +108,8 @@ impl EventKind {
         )
     }
 
-    /// Whether it is of interest only to who looks for a fault.
+    /// True if it interests only a person who looks for a fault: it is logged for debugging and stays
+    /// out of the journal.
     pub fn is_detail(self) -> bool {
         self == Self::Refused
     }
@@ -121,9 +122,9 @@ pub struct Event {
     pub kind: EventKind,
     /// The node's name, as the view shows it; a candidate's instance label, made printable.
     pub node: String,
-    /// Where it is, if that is known.
+    /// The address of the node, if it is known.
     pub endpoint: Option<SocketAddr>,
-    /// Why, and the fix where there is one; may be empty.
+    /// The reason, and the fix where there is one; may be empty.
     pub detail: String,
 }
 

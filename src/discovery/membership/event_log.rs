@@ -99,7 +99,7 @@ impl EventLog {
         }
     }
 
-    /// Whether an event about a node waits, so that [`Self::take`] needs the names of the nodes.
+    /// True if an event about a node waits, so that [`Self::take`] needs the names of the nodes.
     pub(super) fn needs_names(&self) -> bool {
         self.waiting.iter().any(|(born, _)| born.is_some())
     }

@@ -17,7 +17,7 @@ use super::machine::Machine;
 use super::ownership::{hand_over, settle};
 use crate::cluster::node::{NodeId, Sighting};
 
-/// Whether another entry answers where this foreign device was seen: one machine under two names
+/// True if another entry answers where this foreign device was seen: one machine under two names
 /// would get twice its share, and a device that cannot say which one it is could be forged.
 pub(super) fn is_taken(entries: &Entries, sighting: &Sighting, id: &NodeId) -> bool {
     let is_there =

@@ -23,7 +23,7 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Whether one more candidate may be taken now; if so, counts it.
+    /// True if one more candidate may be taken now; if so, counts it.
     pub(super) fn takes(&mut self, sighting: &Sighting, now: Duration) -> bool {
         if self.second != now.as_secs() {
             *self = Self { second: now.as_secs(), ..Self::default() };

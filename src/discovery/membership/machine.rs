@@ -43,7 +43,7 @@ struct BoardTrouble {
 /// One machine. Times count from the start of this process.
 #[derive(Debug)]
 pub(super) struct Machine {
-    /// Whether it has proved to be there. It stays so until it is dropped.
+    /// It has proved to be there. It stays so until it is dropped.
     pub(super) proven: bool,
     /// `None` for a foreign device.
     pub(super) boot: Option<Boot>,
@@ -78,7 +78,7 @@ pub(super) struct Machine {
     pub(super) drained_here: bool,
     /// The epoch it had at an address that answered nothing when it was left.
     pub(super) left_silent: Option<u64>,
-    /// What requests have shown of it.
+    /// The part of its state that requests decide.
     pub(super) outlier: Outlier,
 }
 
@@ -120,12 +120,12 @@ impl Machine {
         Subject { born: self.born, name: self.known_as() }
     }
 
-    /// Whether it reported itself that it was about to stop, and its source has withdrawn it.
+    /// True if it reported itself that it was about to stop, and its source has withdrawn it.
     pub(super) fn has_taken_leave(&self) -> bool {
         self.drained && !self.advertised
     }
 
-    /// Whether an address leads here: it is the active one, or has answered as this boot.
+    /// True if an address leads here: it is the active one, or has answered as this boot.
     pub(super) fn is_reached_by(&self, address: &Address) -> bool {
         self.active == address.key || (self.proven && address.is_of(self.boot))
     }
@@ -282,7 +282,7 @@ impl Machine {
         (self.shown, why)
     }
 
-    /// Whether it is used only when no other node is usable.
+    /// True if it is used only when no other node is usable.
     pub(super) fn is_last_resort(&self, address: &Address) -> bool {
         let drained_here = self.drained_here && self.shown == Health::Up;
         let suspect = self.shown == Health::Suspect;
@@ -290,7 +290,7 @@ impl Machine {
             && (address.last_resort || suspect || drained_here || self.outlier.is_out(self.shown))
     }
 
-    /// Whether it has a share of the requests.
+    /// True if it has a share of the requests.
     pub(super) fn has_share(&self) -> bool {
         !self.drained_here && self.outlier.has_share(self.shown)
     }

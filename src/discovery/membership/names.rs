@@ -1,4 +1,4 @@
-//! The ids and names the table gives: a foreign device's id, a clone's suffix, and names of which
+//! The ids and names that the table gives: a foreign device's id, a clone's suffix, and names of which
 //! no two are equal.
 
 use std::collections::BTreeSet;
@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 
 use crate::cluster::node::NodeId;
 
-/// What fits a DNS label, and so an id and a name.
+/// The length of a DNS label, and so the most of an id and of a name.
 const LABEL_BYTES_MAX: usize = 63;
 
-/// The id of a device that has none, from its instance label. A label that had to be changed gets
-/// a short hash of itself, so that two labels never become one id by it.
+/// The id of a device that has none, made from its instance label. A label that had to be changed gets
+/// a short hash of itself, so that two labels never become one id.
 pub(super) fn foreign_id(instance: &str) -> NodeId {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let plain: String = instance
@@ -33,8 +33,8 @@ pub(super) fn suffixed(text: &str, suffix: &str) -> String {
     format!("{}-{suffix}", &text[..text.len().min(room)])
 }
 
-/// The id of a further machine that holds `id` at the same time: the first of `id-2`, `id-3`..
-/// that is not taken.
+/// The id of a further machine that holds `id` at the same time, and its suffix: the first of `id-2`,
+/// `id-3` and so on that is not taken.
 pub(super) fn clone_id(id: &NodeId, taken: impl Fn(&NodeId) -> bool) -> (NodeId, String) {
     (2_u32..)
         .map(|n| n.to_string())
@@ -43,8 +43,8 @@ pub(super) fn clone_id(id: &NodeId, taken: impl Fn(&NodeId) -> bool) -> (NodeId,
         .expect("the table is bounded, the numbers are not")
 }
 
-/// The name itself if nobody has it, else with the beginning of the id (and with more of it, then
-/// with a number, should even that be taken). Takes it.
+/// Takes a name that is not taken yet: the wanted one, else with the beginning of the id after it, else
+/// with a number after that.
 pub(super) fn unique(wanted: &str, id: &NodeId, taken: &mut BTreeSet<String>) -> String {
     let plain = std::iter::once(wanted.to_owned());
     let short = std::iter::once(suffixed(wanted, id.short()));

@@ -1,7 +1,7 @@
 //! The offers that were advertised under one id, and which of them count.
 //!
 //! A packet alone changes no offer of a node. An offer counts for the start that it names, and it is
-//! frozen once that start has proved itself, because a node says the same as long as it runs. A
+//! frozen once that start has proved itself, because a node advertises the same as long as it runs. A
 //! foreign device names no start, so its offer may change.
 
 use std::sync::Arc;
@@ -16,8 +16,8 @@ const OFFERS_MAX: usize = 4;
 pub(super) struct Offers(Vec<(Option<Boot>, Arc<Offer>)>);
 
 impl Offers {
-    /// Takes in an advertised offer of a start. `is_proven` says whether a machine of this start has
-    /// proved itself.
+    /// Takes in an advertised offer of a start. `is_proven` is true if a machine of this start
+    /// has proved itself.
     pub(super) fn advertised(
         &mut self,
         boot: Option<Boot>,

@@ -44,7 +44,7 @@ const TRIAL_OUT: Duration = Duration::from_secs(1);
 /// The longest time a node is out after a trial that failed.
 const TRIAL_OUT_MAX: Duration = Duration::from_secs(30);
 
-/// What requests have shown of one node.
+/// The state of one node as requests have shown it.
 #[derive(Debug, Default)]
 pub(super) struct Outlier {
     /// It has been up, and did not take leave since: then it comes back, and does not join.
@@ -95,7 +95,7 @@ impl Outlier {
         }
     }
 
-    /// Whether the node is out although its address answers.
+    /// True if the node is out although its address answers.
     pub(super) fn is_out(&self, shown: Health) -> bool {
         shown == Health::Ejected && self.ejected.is_some()
     }
@@ -232,7 +232,7 @@ impl Outlier {
         self.ejected = Some(Ejected { cause, until: self.ejected_until, why });
     }
 
-    /// Whether it gets its share of the requests, or a growing one.
+    /// True if it gets its share of the requests, or a growing one.
     pub(super) fn has_share(&self, shown: Health) -> bool {
         shown == Health::Up && !self.share(shown).is_trial()
     }

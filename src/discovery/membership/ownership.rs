@@ -1,6 +1,6 @@
-//! Which machine holds an id, and which address leads to it.
+//! The rules that decide which machine holds an id, and which address leads to it.
 //!
-//! The machines of an id are told apart by their boots. A known boot at a new address is one more
+//! The machines of an id differ in their boots. A known boot at a new address is one more
 //! address of a known machine. A new boot at a known address is a restart. A new boot at a new address
 //! takes over from a machine that no longer answers; if all of them do, it may be a clone.
 
@@ -49,7 +49,7 @@ fn restart(entry: &mut Entry, at: usize, boot: Option<Boot>, cx: &mut Context<'_
     entry.ask_stand_bys(active, cx.now);
 }
 
-/// Whether a machine leaves its place to the one that answers at this address. A machine that serves
+/// True if a machine leaves its place to the one that answers at this address. A machine that serves
 /// does not.
 fn gives_way(entry: &Entry, machine: &Machine, key: u64) -> bool {
     let merit = |key| entry.address(key).map(Address::merit);
@@ -90,8 +90,8 @@ fn detect_clone(entry: &mut Entry, key: u64, boot: Option<Boot>, cx: &mut Contex
     let first = *address.disputed.get_or_insert(cx.now);
     let endpoint = address.target.endpoint;
     let answered_between = |machine: &Machine| {
-        let holder = entry.address(machine.active).and_then(|address| address.proof);
-        holder.is_some_and(|h| h.asked >= first && h.received <= newcomer.asked)
+        let known = entry.address(machine.active).and_then(|address| address.proof);
+        known.is_some_and(|known| known.asked >= first && known.received <= newcomer.asked)
     };
     if entry.machines.iter().all(answered_between) {
         if cx.has_room {

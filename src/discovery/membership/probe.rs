@@ -18,10 +18,10 @@ pub struct ProbeTicket(pub(super) u64);
 pub struct Probe {
     /// Goes back to the table with the result.
     pub ticket: ProbeTicket,
-    /// Where to ask: the node's address, with the port that answers probes.
+    /// The endpoint to ask: the node's address, with the port that answers probes.
     pub endpoint: SocketAddr,
-    /// Where requests would go, if that is elsewhere and the node is not known to be up: this endpoint
-    /// has to accept a connection.
+    /// The endpoint of requests, if it is another one and the node is not known to be up: it has to
+    /// accept a connection too.
     pub also: Option<SocketAddr>,
     /// The path of the GET.
     pub path: String,
@@ -92,7 +92,7 @@ pub enum ProbeResult {
     Status(u16),
     /// The connection was refused.
     Refused,
-    /// It is well, but there is no connection to where requests would go.
+    /// The node is well, but the endpoint of its requests accepts no connection.
     Deaf(SocketAddr),
     /// No route, or another error of the network, in the words of the system.
     Unreachable(String),

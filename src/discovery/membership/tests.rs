@@ -1,4 +1,4 @@
-//! The rules of the table, a scenario each. The simulation in `tests/it` looks for their gaps.
+//! The rules of the table, each as a scenario. The simulation in `tests/it` looks for gaps between them.
 
 mod board;
 mod bounds;
@@ -17,11 +17,7 @@ use crate::cluster::health::{Health, Outcome};
 use crate::cluster::node::{Advertisement, Boot};
 use crate::cluster::pool::Member;
 
-/// Rounds of probes at one point in time. More than a few would mean that each answer makes the next
-/// probe due at once.
-const ROUNDS_MAX: usize = 100;
-
-/// A table, its clock, and what answers at which address.
+/// A table, its clock, and the answers that its probes get.
 struct Lab {
     table: Membership,
     now: Duration,
@@ -80,7 +76,7 @@ impl Lab {
         self.table.change(&Change::Left(Source::Mdns, instance.to_owned()), self.now);
     }
 
-    /// Answers every probe that is due; says whether there was one.
+    /// Answers every probe that is due. True if there was one.
     fn round(&mut self) -> bool {
         let due = self.table.due(self.now, &mut self.rng);
         for probe in &due {
@@ -107,22 +103,24 @@ impl Lab {
         }
     }
 
-    fn told(&self) -> Vec<EventKind> {
+    /// The kinds of all events, oldest first.
+    fn kinds(&self) -> Vec<EventKind> {
         self.events.iter().map(|event| event.kind).collect()
     }
 
     /// The events of this kind, as lines.
-    fn lines(&self, what: EventKind) -> Vec<String> {
-        let of_kind = self.events.iter().filter(|event| event.kind == what);
+    fn lines(&self, kind: EventKind) -> Vec<String> {
+        let of_kind = self.events.iter().filter(|event| event.kind == kind);
         of_kind.map(ToString::to_string).collect()
     }
 
-    /// The name and the health of whoever is shown at this host.
+    /// The name and the health of the node that is shown at this host.
     fn shown_at(&self, host: u8) -> Option<(&str, Health)> {
         let found = self.members.iter().find(|m| m.node.endpoint == at(host));
         found.map(|m| (m.node.name.as_str(), m.health))
     }
 
+    /// The ids that are shown, sorted, with their health.
     fn shown(&self) -> Vec<(String, Health)> {
         let member = |m: &Member| (m.node.id.to_string(), m.health);
         let mut shown: Vec<_> = self.members.iter().map(member).collect();
@@ -143,7 +141,7 @@ fn a_fresh_node_serves_after_one_good_probe() {
     let mut lab = Lab::new();
     lab.joined("a", 1, 1);
     assert_eq!(lab.shown(), [("a".to_owned(), Health::Up)]);
-    assert_eq!((lab.members[0].node.name.as_str(), lab.told()[0]), ("pi", EventKind::Joined));
+    assert_eq!((lab.members[0].node.name.as_str(), lab.kinds()[0]), ("pi", EventKind::Joined));
 }
 
 #[test]
@@ -158,7 +156,7 @@ fn a_stall_of_our_own_gives_up_no_probe_under_way() {
             lab.table.stalled(lab.now);
         }
         lab.table.due(lab.now, &mut lab.rng);
-        assert_eq!(lab.table.view().is_none(), stalled, "a probe in vain is shown");
+        assert_eq!(lab.table.view().is_none(), stalled, "an unanswered probe is shown");
     }
 }
 
@@ -170,7 +168,7 @@ fn a_forged_goodbye_changes_nothing() {
     lab.pass(100);
     assert_eq!(lab.shown(), [("a".to_owned(), Health::Up)]);
     assert!(!lab.members[0].advertised);
-    assert_eq!(lab.told(), [EventKind::Joined, EventKind::FalseGoodbye]);
+    assert_eq!(lab.kinds(), [EventKind::Joined, EventKind::FalseGoodbye]);
 }
 
 #[test]
@@ -183,7 +181,7 @@ fn a_goodbye_of_the_start_before_is_no_forgery() {
     lab.answers.insert(at(1), up("a", 2));
     lab.pass(12);
     assert_eq!(
-        lab.told(),
+        lab.kinds(),
         [EventKind::Joined, EventKind::Draining, EventKind::Restarted, EventKind::Back]
     );
 }
@@ -200,7 +198,7 @@ fn a_node_that_drained_and_said_goodbye_leaves_the_list_when_it_stops() {
     lab.answers.insert(at(1), ProbeResult::Refused);
     lab.pass(7);
     assert_eq!(
-        (lab.shown(), lab.told()),
+        (lab.shown(), lab.kinds()),
         (vec![], vec![EventKind::Joined, EventKind::Draining, EventKind::Left])
     );
 }
@@ -249,7 +247,7 @@ fn a_new_address_and_a_new_boot_are_swapped_in_place() {
     let member = &lab.members[0];
     assert_eq!((member.node.endpoint, member.health, lab.members.len()), (at(2), Health::Up, 1));
     assert!(member.epoch != epoch && Arc::ptr_eq(&member.counters, &counters));
-    assert!(!lab.told().contains(&EventKind::Left) && lab.told().contains(&EventKind::Moved));
+    assert!(!lab.kinds().contains(&EventKind::Left) && lab.kinds().contains(&EventKind::Moved));
 }
 
 #[test]
@@ -260,7 +258,7 @@ fn a_healthy_address_is_not_replaced_by_a_forged_one() {
     lab.seen("pc-a", Some("a"), &[9]);
     lab.pass(50);
     assert_eq!((lab.members[0].node.endpoint, lab.members[0].health), (at(1), Health::Up));
-    assert_eq!(lab.told(), [EventKind::Joined, EventKind::Faulty]);
+    assert_eq!(lab.kinds(), [EventKind::Joined, EventKind::Faulty]);
 }
 
 #[test]
@@ -273,7 +271,7 @@ fn two_boots_at_once_are_two_clones_and_one_again_when_the_first_leaves() {
     let clones = [("a".to_owned(), Health::Up), ("a-2".to_owned(), Health::Up)];
     assert_eq!(lab.shown(), clones);
     assert!(lab.members.iter().any(|m| m.node.endpoint == at(2) && m.node.name == "pi-2"));
-    assert_eq!(lab.told().iter().filter(|what| **what == EventKind::Cloned).count(), 1);
+    assert_eq!(lab.kinds().iter().filter(|kind| **kind == EventKind::Cloned).count(), 1);
     lab.answers.remove(&at(1));
     lab.left("pc-a");
     lab.pass(60);
@@ -311,29 +309,29 @@ fn a_restart_seen_over_two_addresses_makes_no_clone() {
     lab.answers.extend([(at(1), up("a", 1)), (at(2), up("a", 1))]);
     lab.seen("pc-a", Some("a"), &[1, 2]);
     lab.pass(100);
-    // The other address is the first to tell of the new start.
+    // The new start answers at the other address first.
     lab.answers.insert(at(2), up("a", 2));
     lab.seen("pc-a", Some("a"), &[1]);
     lab.round();
     lab.answers.insert(at(1), up("a", 2));
     lab.pass(50);
     assert_eq!(lab.shown(), [("a".to_owned(), Health::Up)]);
-    assert_eq!(lab.told(), [EventKind::Joined, EventKind::Restarted]);
+    assert_eq!(lab.kinds(), [EventKind::Joined, EventKind::Restarted]);
 }
 
 #[test]
 fn a_node_whose_app_is_down_is_the_last_resort_while_that_answers() {
     let mut lab = Lab::new();
     lab.joined("a", 1, 1);
-    let mut says = |answers| {
+    let mut is_last_resort = |answers| {
         let why = "exited with code 1; next start in 4 s".to_owned();
         lab.answers.insert(at(1), node("a", "pi", 1, NodeState::AppDown { why, answers }));
         lab.pass(25);
         assert_eq!(lab.shown(), [("a".to_owned(), Health::Down)]);
         lab.members[0].last_resort
     };
-    assert!(says(true));
-    assert!(!says(false));
+    assert!(is_last_resort(true));
+    assert!(!is_last_resort(false));
     let why = "says that its application is down (exited with code 1; next start in 4 s), ";
     assert!(lab.members[0].why.starts_with(why), "{}", lab.members[0].why);
 }
@@ -346,5 +344,5 @@ fn another_cluster_is_ignored_and_reported_once() {
     lab.table.change(&Change::Seen(Source::Mdns, other.clone()), lab.now);
     lab.table.change(&Change::Seen(Source::Mdns, other), lab.now);
     lab.pass(10);
-    assert_eq!((lab.members.len(), lab.told()), (0, vec![EventKind::Refused]));
+    assert_eq!((lab.members.len(), lab.kinds()), (0, vec![EventKind::Refused]));
 }

@@ -11,7 +11,7 @@ use super::machine::Machine;
 use super::ownership::settle;
 use crate::cluster::health::{Health, Outcome};
 
-/// Whether requests go wrong at this node and not at its peers, so that it may be ejected for them.
+/// True if requests go wrong at this node and not at its peers, so that it may be ejected for them.
 ///
 /// They do not if the last request of half of its peers went wrong too, because then it is the
 /// application. Nor may more than half of the nodes be out, and so never the last one. Only nodes of

@@ -1,5 +1,5 @@
-//! The verdict on a probe's result: an outcome for the health of the address, and the proof which
-//! machine is there.
+//! The verdict on the result of a probe: an outcome for the health of the address, and a proof of the
+//! machine that is there.
 
 use std::net::SocketAddr;
 
@@ -52,25 +52,9 @@ pub(super) fn judge(
             ..failed(Outcome::Refused, format!("another node ({id}) answers on {asked}"))
         },
         ProbeResult::Node { name, boot, state, pi, .. } => {
-            let down = "says that its application is down";
-            let (outcome, why) = match state {
-                NodeState::Up => (Outcome::Healthy, "answered the last probe".to_owned()),
-                NodeState::Draining => (Outcome::Draining, "says that it is draining".to_owned()),
-                NodeState::AppDown { why, .. } if why.is_empty() => {
-                    (Outcome::AppDown, down.to_owned())
-                }
-                NodeState::AppDown { why, .. } => {
-                    (Outcome::AppDown, format!("{down} ({})", words(why)))
-                }
-            };
-            let legal = is_node_name(name);
-            let name = if legal { name.clone() } else { printable(name, 63) };
-            let name = if name.is_empty() { expected.to_string() } else { name };
-            let proof = Some(Proof { boot: Some(*boot), name: Some(name), pi: pi.clone() });
-            let last_resort = match state {
-                NodeState::Up | NodeState::Draining => true,
-                NodeState::AppDown { answers, .. } => *answers,
-            };
+            let (outcome, last_resort, why) = judge_state(state);
+            let name = Some(legal_name(name, expected));
+            let proof = Some(Proof { boot: Some(*boot), name, pi: pi.clone() });
             Verdict { outcome, proof, stranger: false, last_resort, why }
         }
         ProbeResult::OtherCluster(_) if foreign => judge_status(200, asked, foreign),
@@ -95,6 +79,27 @@ pub(super) fn judge(
             failed(Outcome::Broken, format!("{asked} does not speak HTTP ({})", words(error)))
         }
     }
+}
+
+/// The outcome of a state that a node reports, whether it is a last resort, and the reason.
+fn judge_state(state: &NodeState) -> (Outcome, bool, String) {
+    let down = "says that its application is down";
+    match state {
+        NodeState::Up => (Outcome::Healthy, true, "answered the last probe".to_owned()),
+        NodeState::Draining => (Outcome::Draining, true, "says that it is draining".to_owned()),
+        NodeState::AppDown { why, answers } if why.is_empty() => {
+            (Outcome::AppDown, *answers, down.to_owned())
+        }
+        NodeState::AppDown { why, answers } => {
+            (Outcome::AppDown, *answers, format!("{down} ({})", words(why)))
+        }
+    }
+}
+
+/// A node's name, made fit for a header; the id if nothing is left of it.
+fn legal_name(name: &str, id: &NodeId) -> String {
+    let name = if is_node_name(name) { name.to_owned() } else { printable(name, 63) };
+    if name.is_empty() { id.to_string() } else { name }
 }
 
 /// Judges a status. It proves a foreign device, which has no other proof. It proves no picluster node:
@@ -170,9 +175,9 @@ mod tests {
 
     #[test]
     fn a_name_that_does_not_fit_a_header_is_made_to_fit() {
-        for (said, name) in [("ada", "ada"), ("a b\r\n", "a-b--"), ("", "a"), ("é", "-")] {
+        for (given, name) in [("ada", "ada"), ("a b\r\n", "a-b--"), ("", "a"), ("é", "-")] {
             let asked = SocketAddr::from(([10, 0, 0, 1], 80));
-            let verdict = judge(&node(said, NodeState::Up), asked, &id("a"), false);
+            let verdict = judge(&node(given, NodeState::Up), asked, &id("a"), false);
             assert_eq!(verdict.proof.unwrap().name.unwrap(), name);
         }
     }

@@ -21,7 +21,7 @@ pub(super) struct Shown {
     pub(super) at: usize,
     /// The id it is shown under.
     pub(super) id: NodeId,
-    /// The suffix that tells a clone from the first machine of its entry, in the id and in the name.
+    /// The suffix by which the id and the name of a clone differ from those of the first machine.
     suffix: Option<String>,
 }
 

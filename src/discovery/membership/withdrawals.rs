@@ -37,12 +37,12 @@ impl Withdrawals {
         self.recent.push_back(now);
     }
 
-    /// Whether a goodbye that is heard now is doubted, because our own link was disturbed.
+    /// True if a goodbye that is heard now is doubted, because our own link was disturbed.
     pub(super) fn doubts(&self, now: Duration) -> bool {
         self.disturbed.is_some_and(|at| now < at + DISTURBED_FOR)
     }
 
-    /// Whether so many of the nodes were withdrawn together that our own link is the likelier cause.
+    /// True if [`MASS_MIN`] nodes at least, and half of all `nodes`, were withdrawn together.
     pub(super) fn is_mass(&mut self, nodes: usize, now: Duration) -> bool {
         while self.recent.front().is_some_and(|at| !belongs_to(*at, now))
             || self.recent.len() > NODES_MAX
@@ -53,7 +53,7 @@ impl Withdrawals {
     }
 }
 
-/// Whether a goodbye heard at `at` belongs to a mass removal, or a disturbance, that is noticed now.
+/// True if a goodbye heard at `at` belongs to a mass removal, or a disturbance, that is noticed now.
 pub(super) fn belongs_to(at: Duration, now: Duration) -> bool {
     at + TOGETHER >= now
 }

@@ -26,8 +26,8 @@ pub(super) type Exchanged = Result<(ProbeResult, Option<Connection>), ProbeResul
 /// A connection to a node.
 pub(super) struct Connection {
     requests: SendRequest<Empty<Bytes>>,
-    /// What ended the connection, unless it was the answer to a request. A server that speaks before it
-    /// is asked is found out here.
+    /// The fault that ended the connection, unless a request has failed with it. A server that speaks
+    /// before it is asked shows here.
     fault: oneshot::Receiver<ProbeResult>,
 }
 
@@ -113,7 +113,7 @@ fn result_of(error: &hyper::Error) -> ProbeResult {
     }
 }
 
-/// Whether bytes came before a request was sent. hyper has no predicate for it, only words; a request
+/// True if bytes came before a request was sent. hyper has no predicate for it, only words; a request
 /// that was under way then reports that it was cancelled by it.
 fn spoke_first(error: &hyper::Error) -> bool {
     let is_it = |text: String| text.contains("unexpected message");

@@ -37,8 +37,8 @@ fn lenient<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Pi>, D::Error> {
     Ok(Pi::deserialize(serde_json::Value::deserialize(from)?).ok().map(Pi::checked))
 }
 
-/// Parses the body of an answer; `None` if it is no health document. `cluster` is our own: a node of
-/// another one is told apart.
+/// Parses the body of an answer; `None` if it is no health document. `cluster` is our own: the
+/// document of a node of another one has a result of its own.
 pub(super) fn parse(body: &[u8], cluster: &str) -> Option<ProbeResult> {
     let document: Document<'_> = serde_json::from_slice(body).ok()?;
     let state = match document.state {

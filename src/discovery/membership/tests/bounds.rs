@@ -1,4 +1,4 @@
-//! What no flood, no crowd and no stall of our own may do.
+//! The bounds that hold in a flood, in a crowd and after a stall of our own.
 
 use super::*;
 use crate::cluster::config::{ENDPOINTS_MAX, PROBES_MAX};
@@ -85,7 +85,7 @@ fn a_full_table_takes_no_more_nodes_until_one_is_gone() {
     lab.answers.insert(at(9), up("node7", 2));
     lab.seen("clone", Some("node7"), &[9]);
     lab.pass(50);
-    assert!(!is_in(&lab, at(9)) && !lab.told().contains(&EventKind::Cloned));
+    assert!(!is_in(&lab, at(9)) && !lab.kinds().contains(&EventKind::Cloned));
     lab.answers.remove(&at(9));
     lab.left("clone");
     let gone = nth(&mut lab, 5);
@@ -122,7 +122,7 @@ fn a_stall_of_our_own_loses_no_node() {
         lab.pass(50);
     }
     assert_eq!(lab.shown().iter().filter(|(_, health)| *health == Health::Up).count(), 20);
-    assert!(!lab.told().contains(&EventKind::Lost));
+    assert!(!lab.kinds().contains(&EventKind::Lost));
 }
 
 #[test]

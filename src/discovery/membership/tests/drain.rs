@@ -35,8 +35,8 @@ fn a_node_that_is_drained_here_is_a_last_resort_until_that_ends() {
         assert_eq!(shown(&lab), (Health::Up, "answered the last probe", false));
     }
     let of_it = lab.events.iter().filter(|event| event.detail.contains("drained here"));
-    let told: Vec<EventKind> = of_it.map(|event| event.kind).collect();
-    assert_eq!(told, [EventKind::Draining, EventKind::Back], "each is told once");
+    let kinds: Vec<EventKind> = of_it.map(|event| event.kind).collect();
+    assert_eq!(kinds, [EventKind::Draining, EventKind::Back], "one event each");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Devices without picluster: they cannot say who they are, so an address is all they have.
+//! Devices without picluster: they cannot prove their id, so an address is all they have.
 
 use super::*;
 
@@ -32,7 +32,7 @@ fn a_foreign_device_yields_the_contested_address_and_keeps_its_other_one() {
     assert_eq!(lab.shown_at(1), Some(("pi", Health::Up)));
     assert_eq!(lab.shown_at(2), Some(("NAS", Health::Up)));
     assert!(lab.members.iter().any(|m| Arc::ptr_eq(&m.counters, &counters)));
-    assert_eq!(lab.told(), [EventKind::Joined, EventKind::Joined, EventKind::Moved]);
+    assert_eq!(lab.kinds(), [EventKind::Joined, EventKind::Joined, EventKind::Moved]);
 }
 
 #[test]
@@ -44,12 +44,12 @@ fn a_foreign_device_with_only_the_contested_address_is_forgotten_aloud() {
     lab.joined("b", 1, 1);
     lab.pass(10);
     assert_eq!(lab.shown(), [("b".to_owned(), Health::Up)]);
-    let told = lab.lines(EventKind::Forgotten);
-    assert_eq!(told, ["node forgotten: NAS on 10.0.0.1:8080 (another node answers there now)"]);
+    let lines = lab.lines(EventKind::Forgotten);
+    assert_eq!(lines, ["node forgotten: NAS on 10.0.0.1:8080 (another node answers there now)"]);
 }
 
-/// Found by the simulation's seed 17214: it stayed, since nothing changed for the other one when
-/// this one was withdrawn.
+/// Found by the simulation's seed 17214: the device stayed, because nothing changed for the other
+/// one when this one was withdrawn.
 #[test]
 fn a_withdrawn_device_yields_to_the_one_that_its_address_was_leased_to() {
     let mut lab = Lab::new();
@@ -67,8 +67,8 @@ fn a_withdrawn_device_yields_to_the_one_that_its_address_was_leased_to() {
     assert_eq!((lab.members.len(), lab.shown_at(1)), (1, Some(("New", Health::Up))));
 }
 
-/// Found by the simulation's seed 29712: the advertised way was dropped for its silence, and the
-/// node passed for absent by the other one.
+/// Found by the simulation's seed 29712: the advertised address was dropped for its silence, and
+/// the node was taken for absent because of the other one.
 #[test]
 fn a_device_dead_at_an_old_address_is_kept_while_advertised_at_another() {
     let mut lab = Lab::new();
@@ -83,5 +83,5 @@ fn a_device_dead_at_an_old_address_is_kept_while_advertised_at_another() {
     lab.pass(30);
     lab.seen("NAS", None, &[1]);
     lab.pass(7000);
-    assert_eq!(lab.shown_at(1), Some(("NAS", Health::Down)), "{:?}", lab.told());
+    assert_eq!(lab.shown_at(1), Some(("NAS", Health::Down)), "{:?}", lab.kinds());
 }

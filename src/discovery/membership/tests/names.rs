@@ -1,4 +1,4 @@
-//! What people read: the names that nodes are shown under, and the events that tell of them.
+//! Texts for people: the names that nodes are shown under, and the events about them.
 
 use super::*;
 
@@ -103,7 +103,10 @@ fn a_second_node_of_a_name_is_warned_of_once_after_it_has_proved_itself() {
     lab.answers.insert(at(200), ProbeResult::Status(200));
     lab.seen("pi", None, &[200]);
     lab.pass(100);
-    let told = lab.lines(EventKind::Renamed);
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("another node is called pi too; give it its own --name"), "{told:?}");
+    let lines = lab.lines(EventKind::Renamed);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains("another node is called pi too; give it its own --name"),
+        "{lines:?}"
+    );
 }

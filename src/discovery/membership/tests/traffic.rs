@@ -1,4 +1,4 @@
-//! What requests do to nodes: trials, growing shares, ejections for errors, and suspicion.
+//! The effects of requests on nodes: trials, growing shares, ejections for errors, and suspicion.
 
 use std::sync::atomic::Ordering;
 
@@ -7,7 +7,7 @@ use crate::cluster::health::ERRORS_IN_A_ROW;
 use crate::cluster::pool::Share;
 
 impl Lab {
-    /// So many nodes, up: n1 at host 1 and so on.
+    /// A lab with this many nodes, all up: n1 at host 1 and so on.
     fn with_nodes(count: u8) -> Self {
         let mut lab = Self::new();
         (1..=count).for_each(|host| lab.joined(&format!("n{host}"), 1, host));
@@ -18,7 +18,7 @@ impl Lab {
         self.members.iter().find(|m| m.node.endpoint == at(host)).expect("it is shown")
     }
 
-    fn tell(&mut self, host: u8, outcome: Outcome) {
+    fn observe(&mut self, host: u8, outcome: Outcome) {
         self.table.observed(self.member(host).epoch, outcome, self.now);
         self.look();
     }
@@ -27,20 +27,20 @@ impl Lab {
         self.members = self.table.view().unwrap_or_else(|| std::mem::take(&mut self.members));
     }
 
-    /// So many requests are answered with an error by this node.
+    /// This node answers this many requests with an error.
     fn err(&mut self, host: u8, times: u32) {
         for _ in 0..times {
-            if let Some(outcome) = self.member(host).note_head(500) {
-                self.tell(host, outcome);
+            if let Some(outcome) = self.member(host).heard(500) {
+                self.observe(host, outcome);
             }
         }
     }
 
-    /// So many requests break off at this node.
+    /// This many requests break off at this node.
     fn break_off(&mut self, host: u8, times: u32) {
         for _ in 0..times {
-            if let Some(outcome) = self.member(host).note_break() {
-                self.tell(host, outcome);
+            if let Some(outcome) = self.member(host).broke() {
+                self.observe(host, outcome);
             }
         }
     }
@@ -50,14 +50,14 @@ impl Lab {
         (member.health, member.share.weight())
     }
 
-    /// Refuses a connection and answers the next probe.
+    /// The node refuses a connection and answers the next probe.
     fn falls_and_comes_back(&mut self, host: u8) {
-        self.tell(host, Outcome::Refused);
+        self.observe(host, Outcome::Refused);
         assert_eq!(self.member(host).health, Health::Ejected);
         self.pass(3);
     }
 
-    /// How long until something that is shown of this node changes, in tenths of a second.
+    /// Lets time pass until the state of this node changes. Returns the tenths of a second.
     fn until_changed(&mut self, host: u8, most: u32) -> u32 {
         let before = self.state(host);
         (1..=most)
@@ -75,7 +75,7 @@ fn a_node_that_was_out_gets_one_request_and_then_grows_in_quarters() {
     lab.falls_and_comes_back(1);
     assert_eq!(lab.state(1), (Health::Up, 0.0));
     assert!(lab.member(1).share.is_trial() && lab.member(1).why.contains("one request at a time"));
-    lab.tell(1, lab.member(1).note_head(204).expect("a trial's answer is told"));
+    lab.observe(1, lab.member(1).heard(204).expect("a trial's answer is reported"));
     assert_eq!(lab.state(1), (Health::Up, 0.25));
     assert_eq!(lab.member(1).note_head(204), None);
     let began = lab.now;
@@ -93,10 +93,10 @@ fn a_node_that_was_out_gets_one_request_and_then_grows_in_quarters() {
 fn growing_shares_are_published_together_and_only_when_they_change() {
     let mut lab = Lab::with_nodes(3);
     lab.falls_and_comes_back(1);
-    lab.tell(1, Outcome::Answered);
-    lab.tell(2, Outcome::Refused);
+    lab.observe(1, Outcome::Answered);
+    lab.observe(2, Outcome::Refused);
     lab.pass(3);
-    lab.tell(2, Outcome::Answered);
+    lab.observe(2, Outcome::Answered);
     let mut views = 0;
     for _ in 0..120 {
         lab.settle();
@@ -126,7 +126,7 @@ fn a_node_that_joins_or_said_goodbye_or_is_alone_gets_its_share_at_once() {
     // Alone: its first answer is proof enough.
     let mut lab = Lab::with_nodes(1);
     lab.falls_and_comes_back(1);
-    lab.tell(1, Outcome::Answered);
+    lab.observe(1, Outcome::Answered);
     assert_eq!(lab.state(1), (Health::Up, 1.0));
 }
 
@@ -168,7 +168,7 @@ fn a_trial_request_that_dies_ejects_for_longer_each_time() {
     let mut lab = Lab::with_nodes(2);
     lab.falls_and_comes_back(1);
     for seconds in [1, 2, 3] {
-        lab.tell(1, Outcome::Broken);
+        lab.observe(1, Outcome::Broken);
         let member = lab.member(1);
         assert_eq!((member.health, member.last_resort), (Health::Ejected, true));
         assert!(member.why.contains("trial request died"), "{}", member.why);
@@ -176,9 +176,9 @@ fn a_trial_request_that_dies_ejects_for_longer_each_time() {
         assert!((seconds * 10..=seconds * 10 + 1).contains(&tenths), "{tenths}");
         assert_eq!(lab.state(1), (Health::Up, 0.0), "on trial again");
     }
-    lab.tell(1, Outcome::Answered);
+    lab.observe(1, Outcome::Answered);
     assert_eq!(lab.state(1), (Health::Up, 0.25));
-    lab.tell(1, Outcome::Broken);
+    lab.observe(1, Outcome::Broken);
     assert_eq!(lab.state(1), (Health::Up, 0.25), "the trial is over");
 }
 
@@ -201,7 +201,7 @@ fn five_errors_in_a_row_eject_and_no_probe_brings_back_before_the_time() {
         let tenths = lab.until_changed(1, 4000);
         assert!((seconds * 10..=seconds * 10 + 1).contains(&tenths), "{tenths}");
         assert_eq!(lab.state(1), (Health::Up, 0.0), "on trial");
-        lab.tell(1, Outcome::Answered);
+        lab.observe(1, Outcome::Answered);
     }
     // Quiet for twice as long as it takes to be forgiven once: of three ejections one is left.
     lab.pass(6010);
@@ -215,7 +215,7 @@ fn an_ejection_for_errors_lasts_five_minutes_at_most() {
     for _ in 0..12 {
         lab.err(1, ERRORS_IN_A_ROW);
         lab.until_changed(1, 4000);
-        lab.tell(1, Outcome::Answered);
+        lab.observe(1, Outcome::Answered);
     }
     lab.err(1, ERRORS_IN_A_ROW);
     assert!(lab.member(1).why.ends_with("out for 300 s"), "{}", lab.member(1).why);
@@ -252,7 +252,11 @@ fn requests_that_break_off_now_and_then_or_at_a_restart_eject_nobody() {
     lab.answers.insert(at(1), up("n1", 2));
     lab.pass(12);
     lab.break_off(1, ERRORS_IN_A_ROW);
-    assert_eq!(lab.member(1).health, Health::Up, "a new start owes nothing to the one before");
+    assert_eq!(
+        lab.member(1).health,
+        Health::Up,
+        "the errors of the start before do not count for a new one"
+    );
 }
 
 #[test]
@@ -282,8 +286,8 @@ fn errors_eject_at_most_half_of_the_nodes_and_never_the_last_one() {
         let mut lab = Lab::with_nodes(count);
         for host in 1..=count {
             lab.err(host, ERRORS_IN_A_ROW);
-            // So that none is spared for its peers' sake.
-            lab.member(host).note_end(200);
+            // So that none is spared because its peers err too.
+            lab.member(host).answered_whole(200);
         }
         let ejected = lab.members.iter().filter(|m| m.health == Health::Ejected).count();
         assert_eq!(ejected, out, "of {count}");
@@ -303,7 +307,7 @@ fn a_node_that_drains_while_it_is_ejected_for_errors_leaves_as_it_should() {
     assert_eq!(lab.shown().len(), 2);
 }
 
-/// Answers each probe of host 1 with silence, as late as it may be; says when it was suspected.
+/// Leaves each probe of host 1 unanswered until its timeout. Returns the time until it was suspected.
 fn suspected_after(lab: &mut Lab) -> Duration {
     let began = lab.now;
     let mut waiting: Vec<(Duration, ProbeTicket)> = Vec::new();
@@ -332,7 +336,7 @@ fn a_silent_request_and_two_quick_probes_make_a_suspect_in_half_a_second() {
         lab.now += Duration::from_millis(silent_for_ms);
         lab.settle();
         lab.answers.remove(&at(1));
-        lab.tell(1, Outcome::Silent);
+        lab.observe(1, Outcome::Silent);
         assert_eq!(lab.member(1).health, Health::Up);
         let took = suspected_after(&mut lab);
         // One more gap between two probes if one was just answered.
@@ -350,7 +354,7 @@ fn a_silent_request_and_two_quick_probes_make_a_suspect_in_half_a_second() {
 fn a_good_probe_brings_a_suspect_back_at_once_and_slowly() {
     let mut lab = Lab::with_nodes(2);
     let answer = lab.answers.remove(&at(1)).unwrap();
-    lab.tell(1, Outcome::Silent);
+    lab.observe(1, Outcome::Silent);
     suspected_after(&mut lab);
     lab.answers.insert(at(1), answer);
     lab.pass(6);
@@ -361,7 +365,7 @@ fn a_good_probe_brings_a_suspect_back_at_once_and_slowly() {
 fn a_slow_application_is_no_suspect_while_its_node_answers_probes() {
     let mut lab = Lab::with_nodes(2);
     for _ in 0..50 {
-        lab.tell(1, Outcome::Silent);
+        lab.observe(1, Outcome::Silent);
         lab.pass(2);
         assert_eq!(lab.state(1), (Health::Up, 1.0));
     }
@@ -377,7 +381,7 @@ fn requests_at_a_vanished_address_learn_that_the_node_has_another_one() {
     let epoch = lab.member(1).epoch;
     // The cable is pulled; the node still answers over Wi-Fi.
     lab.answers.remove(&at(1));
-    lab.tell(1, Outcome::Silent);
+    lab.observe(1, Outcome::Silent);
     lab.pass(6);
     let member = lab.member(2);
     assert_eq!((member.health, member.left_silent), (Health::Up, Some(epoch)));
@@ -392,14 +396,14 @@ fn an_ejection_is_reported_once_with_its_cause() {
         let mut lab = Lab::with_nodes(3);
         happens(&mut lab);
         lab.pass(3);
-        let cause = |what| if let EventKind::Ejected(cause) = what { Some(cause) } else { None };
-        lab.told().into_iter().filter_map(cause).collect()
+        let cause = |kind| if let EventKind::Ejected(cause) = kind { Some(cause) } else { None };
+        lab.kinds().into_iter().filter_map(cause).collect()
     };
     let falls = |lab: &mut Lab| lab.falls_and_comes_back(1);
     assert_eq!(causes(&falls), [Ejection::Refused]);
     let dies_on_trial = |lab: &mut Lab| {
         falls(lab);
-        lab.tell(1, Outcome::Broken);
+        lab.observe(1, Outcome::Broken);
     };
     assert_eq!(causes(&dies_on_trial), [Ejection::Refused, Ejection::Trial]);
     let errs = |lab: &mut Lab| lab.err(1, ERRORS_IN_A_ROW);
