@@ -17,7 +17,7 @@ use crate::cluster::pool::{Conflict, Publisher};
 use crate::discovery::membership::{Event, EventKind, Membership};
 use crate::discovery::probe::{Asked, Kept, STALLED};
 use crate::os::systemd::Pulse;
-use crate::telemetry::journal::{Entry, Journal};
+use crate::telemetry::journal::{Journal, JournalEntry};
 
 pub mod mdns;
 pub mod membership;
@@ -153,8 +153,8 @@ impl Line {
     }
 }
 
-fn entry(event: Event) -> Entry {
-    Entry {
+fn entry(event: Event) -> JournalEntry {
+    JournalEntry {
         number: 0,
         at: SystemTime::now(),
         node: event.node,
@@ -164,9 +164,9 @@ fn entry(event: Event) -> Entry {
     }
 }
 
-fn claimed_in_vain(conflict: Conflict) -> Entry {
+fn claimed_in_vain(conflict: Conflict) -> JournalEntry {
     let Conflict { route, kept_by, service } = conflict;
-    Entry {
+    JournalEntry {
         number: 0,
         at: SystemTime::now(),
         node: service.to_string(),

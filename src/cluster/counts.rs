@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::telemetry::counters::{ByCause, Count, Level};
+use crate::telemetry::counters::{ByCause, Counter, Gauge};
 use crate::telemetry::histogram::Histogram;
 
 /// All counts since the start. The names of the fields are those of the API.
@@ -14,7 +14,7 @@ use crate::telemetry::histogram::Histogram;
 pub struct Counts {
     /// Requests that clients saw fail for the cluster's fault: answered with a 5xx of our own, or
     /// broken off in the middle of an answer.
-    pub requests_failed: Count,
+    pub requests_failed: Counter,
     /// Attempts that failed and were followed by another one that cost a try, by [`Failure`](crate::cluster::retry::Failure).
     pub retries: ByCause,
     /// Attempts of which no node has received a byte, by [`Failure`](crate::cluster::retry::Failure): the request went to another
@@ -23,7 +23,7 @@ pub struct Counts {
     /// Requests that were not sent again after a failed attempt, by [`Reason`](crate::cluster::retry::Reason).
     pub gave_up: ByCause,
     /// Requests that began to wait for a usable node. One that waits twice counts twice.
-    pub holds: Count,
+    pub holds: Counter,
     /// How such waits ended: `node_came`, `client_left`, or the cause of the answer it got.
     pub holds_ended: ByCause,
     /// Answers of the balancer's own, by the cause of each.
@@ -35,7 +35,7 @@ pub struct Counts {
     /// Why nodes were ejected.
     pub ejections: ByCause,
     /// Lines of the access log that were not written.
-    pub access_log_lines_dropped: Count,
+    pub access_log_lines_dropped: Counter,
     /// Probes that ended, by how they did.
     pub probes: ByCause,
     /// How long they took, those without an answer included.
@@ -57,7 +57,7 @@ pub struct Mdns {
     /// How often the daemon was replaced, by reason.
     pub restarts: ByCause,
     /// Records in its cache, as of the last look, a second ago at most.
-    pub records: Level,
+    pub records: Gauge,
 }
 
 #[cfg(test)]

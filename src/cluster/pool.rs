@@ -16,7 +16,7 @@ use crate::cluster::node::Node;
 use crate::cluster::pi::Pi;
 use crate::cluster::pool::inflight_limit::InflightLimit;
 use crate::cluster::pool::peak_ewma::PeakEwma;
-use crate::telemetry::counters::Classes;
+use crate::telemetry::counters::StatusClasses;
 use crate::telemetry::histogram::Histogram;
 
 pub use self::services::{Conflict, Destination, Services};
@@ -36,7 +36,7 @@ pub struct Counters {
     /// Client answers begun from this node; no probes, no failed attempts.
     pub requests: AtomicU64,
     /// Those in `requests`, by the class of their status.
-    pub classes: Classes,
+    pub classes: StatusClasses,
     /// Attempts that ended without a whole response head, and answers that broke off.
     pub failures: AtomicU64,
     /// When the node last answered anything, in milliseconds since the process started plus one;

@@ -9,9 +9,9 @@ use serde::{Serialize, Serializer};
 
 /// A number as of the last time that somebody looked.
 #[derive(Debug, Default)]
-pub struct Level(AtomicU64);
+pub struct Gauge(AtomicU64);
 
-impl Level {
+impl Gauge {
     /// It is this now.
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
@@ -23,7 +23,7 @@ impl Level {
     }
 }
 
-impl Serialize for Level {
+impl Serialize for Gauge {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_u64(self.get())
     }
@@ -31,9 +31,9 @@ impl Serialize for Level {
 
 /// Answers by the class of their status.
 #[derive(Debug, Default)]
-pub struct Classes([Count; 5]);
+pub struct StatusClasses([Counter; 5]);
 
-impl Classes {
+impl StatusClasses {
     const WORDS: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
     /// One more of this status. What is above 599 has no class of its own and is an error as well.
@@ -43,15 +43,15 @@ impl Classes {
 
     /// Each class with its count.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Self::WORDS.into_iter().zip(self.0.iter().map(Count::get))
+        Self::WORDS.into_iter().zip(self.0.iter().map(Counter::get))
     }
 }
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub struct Counter(AtomicU64);
 
-impl Count {
+impl Counter {
     /// One more.
     pub fn add(&self) {
         self.add_many(1);
@@ -68,27 +68,27 @@ impl Count {
     }
 }
 
-impl Serialize for Count {
+impl Serialize for Counter {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_u64(self.get())
     }
 }
 
 /// More words than any of the tables has.
-const WORDS_MAX: usize = 32;
+const CAUSES_MAX: usize = 32;
 
-/// A count for each of a few words. A word takes its place when it is first counted, so that the
+/// A count for each of a few words. A word takes its slot when it is first counted, so that the
 /// words are written down once, where they are also logged from; from then on one more costs a look
 /// at some places and one addition.
 #[derive(Debug, Default)]
-pub struct ByCause([(OnceLock<&'static str>, Count); WORDS_MAX]);
+pub struct ByCause([(OnceLock<&'static str>, Counter); CAUSES_MAX]);
 
 impl ByCause {
     /// One more of these.
     pub fn add(&self, word: &'static str) {
-        let place = self.0.iter().find(|(taken, _)| *taken.get_or_init(|| word) == word);
-        debug_assert!(place.is_some(), "{word} is one word too many");
-        if let Some((_, count)) = place {
+        let slot = self.0.iter().find(|(taken, _)| *taken.get_or_init(|| word) == word);
+        debug_assert!(slot.is_some(), "{word} is one word too many");
+        if let Some((_, count)) = slot {
             count.add();
         }
     }
@@ -101,7 +101,7 @@ impl ByCause {
     /// All that are not zero, in the order of their words.
     pub fn all(&self) -> BTreeMap<&'static str, u64> {
         let taken = self.0.iter().map_while(|(word, count)| Some((*word.get()?, count.get())));
-        // Between taking the place and counting it is zero.
+        // Between taking the slot and counting it is zero.
         taken.filter(|(_, count)| *count > 0).collect()
     }
 }
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn each_status_has_a_class() {
-        let classes = Classes::default();
+        let classes = StatusClasses::default();
         for status in [101, 200, 299, 304, 499, 500, 999] {
             classes.add(status);
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) type Catalogue = BTreeMap<String, (String, BTreeSet<String>)>;
 
 /// What these sections of `docs/METRICS.md` promise.
-pub(crate) fn promised(sections: &[&str]) -> Catalogue {
+pub(crate) fn documented(sections: &[&str]) -> Catalogue {
     let text = include_str!("../../docs/METRICS.md");
     let mut catalogue = Catalogue::new();
     for section in text.split("\n## ").filter(|part| sections.iter().any(|s| part.starts_with(s))) {
@@ -22,7 +22,7 @@ pub(crate) fn promised(sections: &[&str]) -> Catalogue {
 }
 
 /// What a page in Prometheus's text tells. A family without a sample shows no labels.
-pub(crate) fn told(page: &str) -> Catalogue {
+pub(crate) fn exposed(page: &str) -> Catalogue {
     let mut catalogue = Catalogue::new();
     for line in page.lines() {
         if let Some(family) = line.strip_prefix("# TYPE ") {
@@ -54,12 +54,12 @@ fn the_dashboard_asks_only_for_metrics_that_there_are() {
     let mut queries = Vec::new();
     collect(&json, &mut queries);
     assert!(queries.len() > 10, "{queries:?}");
-    let promised = promised(&["Both", "Boards", "Balancer", "Node"]);
+    let documented = documented(&["Both", "Boards", "Balancer", "Node"]);
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     for query in queries {
         let words = query.split(|c| !is_part(c));
         let mut names = words.filter(|w| w.starts_with("picluster_") || w.starts_with("process_"));
-        let wrong = names.find(|name| !promised.contains_key(family_of(name)));
+        let wrong = names.find(|name| !documented.contains_key(family_of(name)));
         assert_eq!(wrong, None, "{query}");
     }
 }

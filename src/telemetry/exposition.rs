@@ -26,14 +26,14 @@ pub type Labels<'a> = &'a [(&'static str, &'a str)];
 
 /// A form in which the same numbers are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum Format {
     /// OpenMetrics 1.0, for who asks for it, as Prometheus does.
     OpenMetrics,
     /// The older text of Prometheus, which people and all else can read.
     Text,
 }
 
-impl Form {
+impl Format {
     /// The form to answer with, by the values of the request's Accept fields. A client that knows
     /// OpenMetrics prefers it.
     pub fn accepted<'a>(mut accept: impl Iterator<Item = &'a str>) -> Self {
@@ -52,30 +52,30 @@ impl Form {
 
 /// The whole text of what `tell` tells.
 pub fn render(
-    form: Form,
-    tell: impl Fn(&mut Families<'_>) -> fmt::Result + Send + Sync + 'static,
+    format: Format,
+    collect: impl Fn(&mut Families<'_>) -> fmt::Result + Send + Sync + 'static,
 ) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Teller(tell)));
+    registry.register_collector(Box::new(CollectFn(collect)));
     let mut page = String::new();
-    let encoded = match form {
-        Form::OpenMetrics => text::encode(&mut page, &registry),
-        Form::Text => prometheus_text::encode(&mut page, &registry),
+    let encoded = match format {
+        Format::OpenMetrics => text::encode(&mut page, &registry),
+        Format::Text => prometheus_text::encode(&mut page, &registry),
     };
     // It fails only where the writer does, and a String does not.
     debug_assert!(encoded.is_ok());
     page
 }
 
-struct Teller<T>(T);
+struct CollectFn<T>(T);
 
-impl<T> fmt::Debug for Teller<T> {
+impl<T> fmt::Debug for CollectFn<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Teller")
+        f.write_str("CollectFn")
     }
 }
 
-impl<T> Collector for Teller<T>
+impl<T> Collector for CollectFn<T>
 where
     T: Fn(&mut Families<'_>) -> fmt::Result + Send + Sync + 'static,
 {
@@ -96,16 +96,20 @@ impl Families<'_> {
         &'s mut self,
         name: &'s str,
         help: &str,
-    ) -> Result<Counters<'s>, fmt::Error> {
-        Ok(Counters(self.0.encode_descriptor(name, help, None, MetricType::Counter)?))
+    ) -> Result<CounterFamily<'s>, fmt::Error> {
+        Ok(CounterFamily(self.0.encode_descriptor(name, help, None, MetricType::Counter)?))
     }
 
     /// Begins a family of numbers that go up and down.
     ///
     /// # Errors
     /// See [`counters`](Self::counters).
-    pub fn gauges<'s>(&'s mut self, name: &'s str, help: &str) -> Result<Gauges<'s>, fmt::Error> {
-        Ok(Gauges(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?))
+    pub fn gauges<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+    ) -> Result<GaugeFamily<'s>, fmt::Error> {
+        Ok(GaugeFamily(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?))
     }
 
     /// Begins a family of durations, in seconds.
@@ -116,8 +120,8 @@ impl Families<'_> {
         &'s mut self,
         name: &'s str,
         help: &str,
-    ) -> Result<Histograms<'s>, fmt::Error> {
-        Ok(Histograms(self.0.encode_descriptor(name, help, None, MetricType::Histogram)?))
+    ) -> Result<HistogramFamily<'s>, fmt::Error> {
+        Ok(HistogramFamily(self.0.encode_descriptor(name, help, None, MetricType::Histogram)?))
     }
 
     /// The only counter of its family.
@@ -161,9 +165,9 @@ impl Families<'_> {
 }
 
 /// A family of counters.
-pub struct Counters<'a>(MetricEncoder<'a>);
+pub struct CounterFamily<'a>(MetricEncoder<'a>);
 
-impl Counters<'_> {
+impl CounterFamily<'_> {
     /// One of them.
     ///
     /// # Errors
@@ -178,9 +182,9 @@ impl Counters<'_> {
 }
 
 /// A family of gauges.
-pub struct Gauges<'a>(MetricEncoder<'a>);
+pub struct GaugeFamily<'a>(MetricEncoder<'a>);
 
-impl Gauges<'_> {
+impl GaugeFamily<'_> {
     /// One of them.
     ///
     /// # Errors
@@ -191,24 +195,25 @@ impl Gauges<'_> {
 }
 
 /// A family of histograms.
-pub struct Histograms<'a>(MetricEncoder<'a>);
+pub struct HistogramFamily<'a>(MetricEncoder<'a>);
 
-impl Histograms<'_> {
+impl HistogramFamily<'_> {
     /// One of them.
     ///
     /// # Errors
     /// See [`Families::counters`].
-    pub fn add(&mut self, labels: Labels<'_>, took: &Snapshot) -> fmt::Result {
-        let (seconds, count) = (took.sum_us as f64 / 1e6, took.count());
+    pub fn add(&mut self, labels: Labels<'_>, durations: &Snapshot) -> fmt::Result {
+        let (seconds, count) = (durations.sum_us as f64 / 1e6, durations.count());
         let mut family = self.0.encode_family(&labels)?;
-        family.encode_histogram::<NoLabelSet>(seconds, count, &merged(took), None)
+        family.encode_histogram::<NoLabelSet>(seconds, count, &merged(durations), None)
     }
 }
 
 /// The buckets of a histogram put together as [`BOUNDS`] has them; not cumulative.
-fn merged(took: &Snapshot) -> Vec<(f64, u64)> {
+fn merged(durations: &Snapshot) -> Vec<(f64, u64)> {
     let mut from = 0;
-    let mut up_to = |end: usize| took.counts[std::mem::replace(&mut from, end)..end].iter().sum();
+    let mut up_to =
+        |end: usize| durations.counts[std::mem::replace(&mut from, end)..end].iter().sum();
     let mut merged: Vec<_> =
         BOUNDS.step_by(2).map(|at| (bound(at).as_secs_f64(), up_to(at + 1))).collect();
     merged.push((f64::INFINITY, up_to(BUCKETS)));
@@ -226,25 +231,25 @@ mod tests {
     fn prometheus_gets_openmetrics_and_people_get_text() {
         let prometheus = "application/openmetrics-text;version=1.0.0,\
             application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5";
-        let accepted = |value| Form::accepted([value].into_iter());
-        assert_eq!(accepted(prometheus), Form::OpenMetrics);
+        let accepted = |value| Format::accepted([value].into_iter());
+        assert_eq!(accepted(prometheus), Format::OpenMetrics);
         for other in ["", "*/*", "text/plain;version=0.0.4", "text/html,*/*;q=0.8"] {
-            assert_eq!(accepted(other), Form::Text, "{other}");
+            assert_eq!(accepted(other), Format::Text, "{other}");
         }
-        assert_eq!(Form::accepted(std::iter::empty()), Form::Text);
+        assert_eq!(Format::accepted(std::iter::empty()), Format::Text);
     }
 
     #[test]
     fn both_forms_tell_the_same_numbers() {
-        let tell = |families: &mut Families<'_>| {
+        let collect = |families: &mut Families<'_>| {
             families.counters("a", "As.")?.add(&[("word", "\"\\\n")], 3_u64)?;
             families.gauge("b_celsius", "Bs.", 1.5)
         };
         let samples = "a_total{word=\"\\\"\\\\\\n\"} 3\n# HELP b_celsius Bs.\n\
             # TYPE b_celsius gauge\nb_celsius 1.5\n";
-        let openmetrics = render(Form::OpenMetrics, tell);
+        let openmetrics = render(Format::OpenMetrics, collect);
         assert_eq!(openmetrics, format!("# HELP a As.\n# TYPE a counter\n{samples}# EOF\n"));
-        let text = render(Form::Text, tell);
+        let text = render(Format::Text, collect);
         assert_eq!(text, format!("# HELP a_total As.\n# TYPE a_total counter\n{samples}"));
     }
 
@@ -255,7 +260,7 @@ mod tests {
             took.add(Duration::from_micros(us));
         }
         let took = took.snapshot();
-        let text = render(Form::Text, move |families| {
+        let text = render(Format::Text, move |families| {
             families.histograms("t_seconds", "Ts.")?.add(&[("node", "ada")], &took)
         });
         let mut expected = vec![

@@ -12,7 +12,7 @@ pub const ENTRIES_MAX: usize = 128;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct JournalEntry {
     /// Counts up from 1, without a gap.
     pub number: u64,
     /// When it was written.
@@ -30,7 +30,7 @@ pub struct Entry {
 /// The lines of the last while. Clones are the same journal.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    entries: Arc<Mutex<VecDeque<Entry>>>,
+    entries: Arc<Mutex<VecDeque<JournalEntry>>>,
     written: watch::Sender<u64>,
 }
 
@@ -42,7 +42,7 @@ impl Default for Journal {
 
 impl Journal {
     /// Writes a line; its number is given here.
-    pub fn write(&self, mut entry: Entry) {
+    pub fn write(&self, mut entry: JournalEntry) {
         let number = *self.written.borrow() + 1;
         entry.number = number;
         {
@@ -56,7 +56,7 @@ impl Journal {
     }
 
     /// The lines behind this number, oldest first; 0 for all that are kept.
-    pub fn after(&self, number: u64) -> Vec<Entry> {
+    pub fn after(&self, number: u64) -> Vec<JournalEntry> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.iter().filter(|entry| entry.number > number).cloned().collect()
     }
@@ -78,7 +78,14 @@ mod tests {
         for _ in 0..ENTRIES_MAX + 3 {
             let (node, detail) = ("ada".to_owned(), String::new());
             let at = SystemTime::UNIX_EPOCH;
-            journal.write(Entry { number: 0, at, node, what: "joined", detail, warning: false });
+            journal.write(JournalEntry {
+                number: 0,
+                at,
+                node,
+                what: "joined",
+                detail,
+                warning: false,
+            });
         }
         assert_eq!(*watch.borrow(), ENTRIES_MAX as u64 + 3);
         let numbers = |after| journal.after(after).iter().map(|e| e.number).collect::<Vec<_>>();

@@ -21,7 +21,7 @@ const RETRY: Duration = Duration::from_millis(10);
 
 /// Some whole lines.
 #[derive(Debug, Default)]
-pub struct Page {
+pub struct Batch {
     /// Their text, each with its end.
     pub bytes: Vec<u8>,
     /// How many they are.
@@ -32,42 +32,42 @@ pub struct Page {
 /// them.
 #[derive(Clone, Debug)]
 pub struct NonBlockingWriter {
-    pages: mpsc::Sender<Page>,
+    batches: mpsc::Sender<Batch>,
     /// Lines that were handed in and are not written yet, nor lost.
     waiting: Arc<AtomicU64>,
 }
 
 impl NonBlockingWriter {
-    /// Starts the thread of this name, which writes to `to`. At most `pages_max` wait for it. After
-    /// each page it calls `wrote`, with how many of its lines were lost because they could not be
+    /// Starts the thread of this name, which writes to `to`. At most `batches_max` wait for it. After
+    /// each batch it calls `on_written`, with how many of its lines were lost because they could not be
     /// written.
     ///
     /// # Errors
     /// The thread cannot be made.
     pub fn start(
         name: &str,
-        pages_max: usize,
+        batches_max: usize,
         to: impl Write + Send + 'static,
-        wrote: impl FnMut(u64) + Send + 'static,
+        on_written: impl FnMut(u64) + Send + 'static,
     ) -> io::Result<Self> {
-        let (pages, handed) = mpsc::channel(pages_max);
+        let (batches, received) = mpsc::channel(batches_max);
         let waiting = Arc::new(AtomicU64::new(0));
         let left = Arc::clone(&waiting);
-        let run = move || write_all(handed, &mut Sink { to, torn: false }, &left, wrote);
+        let run = move || write_all(received, &mut Sink { to, torn: false }, &left, on_written);
         thread::Builder::new().name(name.to_owned()).spawn(run)?;
-        Ok(Self { pages, waiting })
+        Ok(Self { batches, waiting })
     }
 
-    /// Hands a page in, if there is room for it.
+    /// Hands a batch in, if there is room for it.
     ///
     /// # Errors
-    /// There is none: whoever has the page may try again, or drop it.
-    pub fn hand(&self, page: Page) -> Result<(), Page> {
-        self.waiting.fetch_add(page.lines, Ordering::Relaxed);
-        self.pages.try_send(page).map_err(|refused| {
-            let page = refused.into_inner();
-            self.waiting.fetch_sub(page.lines, Ordering::Relaxed);
-            page
+    /// There is none: whoever has the batch may try again, or drop it.
+    pub fn try_write(&self, batch: Batch) -> Result<(), Batch> {
+        self.waiting.fetch_add(batch.lines, Ordering::Relaxed);
+        self.batches.try_send(batch).map_err(|refused| {
+            let batch = refused.into_inner();
+            self.waiting.fetch_sub(batch.lines, Ordering::Relaxed);
+            batch
         })
     }
 
@@ -124,15 +124,15 @@ fn pause() {
 }
 
 fn write_all(
-    mut handed: mpsc::Receiver<Page>,
+    mut received: mpsc::Receiver<Batch>,
     sink: &mut Sink<impl Write>,
     waiting: &AtomicU64,
-    mut wrote: impl FnMut(u64),
+    mut on_written: impl FnMut(u64),
 ) {
-    while let Some(page) = handed.blocking_recv() {
-        wrote(sink.write(&page.bytes));
+    while let Some(batch) = received.blocking_recv() {
+        on_written(sink.write(&batch.bytes));
         // Last: who finds none waiting also finds what was lost.
-        waiting.fetch_sub(page.lines, Ordering::Release);
+        waiting.fetch_sub(batch.lines, Ordering::Release);
     }
 }
 
@@ -195,14 +195,14 @@ mod tests {
     use super::*;
 
     /// Takes so many bytes at each call; 0 is an error.
-    struct Moody {
-        moods: Vec<usize>,
+    struct Scripted {
+        accepts: Vec<usize>,
         written: Vec<u8>,
     }
 
-    impl Write for Moody {
+    impl Write for Scripted {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let most = if self.moods.is_empty() { usize::MAX } else { self.moods.remove(0) };
+            let most = if self.accepts.is_empty() { usize::MAX } else { self.accepts.remove(0) };
             if most == 0 {
                 return Err(ErrorKind::StorageFull.into());
             }
@@ -216,8 +216,8 @@ mod tests {
         }
     }
 
-    fn sink(moods: &[usize]) -> Sink<Moody> {
-        Sink { to: Moody { moods: moods.to_vec(), written: Vec::new() }, torn: false }
+    fn sink(accepts: &[usize]) -> Sink<Scripted> {
+        Sink { to: Scripted { accepts: accepts.to_vec(), written: Vec::new() }, torn: false }
     }
 
     #[test]
@@ -258,19 +258,19 @@ mod tests {
             }
         }
         let shut = gate.lock().unwrap();
-        let outlet = NonBlockingWriter::start("test", 1, Gated(Arc::clone(&gate)), |_| {}).unwrap();
-        let page = || Page { bytes: b"a\nb\n".to_vec(), lines: 2 };
-        let mut handed = 0;
+        let writer = NonBlockingWriter::start("test", 1, Gated(Arc::clone(&gate)), |_| {}).unwrap();
+        let batch = || Batch { bytes: b"a\nb\n".to_vec(), lines: 2 };
+        let mut accepted = 0;
         // One is being written, one waits.
-        while handed < 2 {
-            handed += u64::from(outlet.hand(page()).is_ok());
+        while accepted < 2 {
+            accepted += u64::from(writer.try_write(batch()).is_ok());
         }
-        assert!(outlet.hand(page()).is_err());
-        assert_eq!(outlet.waiting(), 4);
-        outlet.finish_blocking(RETRY);
-        assert_eq!(outlet.waiting(), 4);
+        assert!(writer.try_write(batch()).is_err());
+        assert_eq!(writer.waiting(), 4);
+        writer.finish_blocking(RETRY);
+        assert_eq!(writer.waiting(), 4);
         drop(shut);
-        outlet.finish_blocking(Duration::from_secs(10));
-        assert_eq!(outlet.waiting(), 0);
+        writer.finish_blocking(Duration::from_secs(10));
+        assert_eq!(writer.waiting(), 0);
     }
 }

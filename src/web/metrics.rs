@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use super::Node;
 use crate::cluster::pi;
 use crate::os::process;
-use crate::telemetry::counters::Classes;
+use crate::telemetry::counters::StatusClasses;
 use crate::telemetry::exposition::Families;
 
 /// What is counted of the requests; those for health and metrics are not.
 #[derive(Debug, Default)]
 pub(super) struct Served {
     /// Answers, by the class of their status.
-    pub(super) classes: Classes,
+    pub(super) classes: StatusClasses,
     under_way: AtomicU32,
 }
 
@@ -59,8 +59,8 @@ mod tests {
     use super::*;
     use crate::cluster::config::{DiscoveryConfig, Serves, WebConfig};
     use crate::cluster::node::Offer;
-    use crate::telemetry::documented::{promised, told};
-    use crate::telemetry::exposition::{Form, render};
+    use crate::telemetry::documented::{documented, exposed};
+    use crate::telemetry::exposition::{Format, render};
     use crate::web::Web;
 
     #[tokio::test]
@@ -76,13 +76,13 @@ mod tests {
         let (offer, serves) = (Offer::default(), Serves::Name);
         let config = WebConfig { listen, offer, serves, name: None, id: None, drain, discovery };
         let web = Web::bind(&config).unwrap();
-        let page = render(Form::Text, move |families| tell(families, &web.node));
-        let mut promised = promised(&["Both", "Boards", "Node"]);
+        let page = render(Format::Text, move |families| tell(families, &web.node));
+        let mut promised = documented(&["Both", "Boards", "Node"]);
         // It tells of its own board, under no name.
         for (_, labels) in promised.values_mut() {
             labels.retain(|label| label != "id" && label != "node");
         }
-        assert_eq!(told(&page), promised, "{page}");
+        assert_eq!(exposed(&page), promised, "{page}");
     }
 
     #[test]
