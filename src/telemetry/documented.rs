@@ -1,11 +1,12 @@
-//! `docs/METRICS.md` and the dashboard beside it, held to what is told.
+//! Holds `docs/METRICS.md`, and the dashboard beside it, to the metrics that the program exposes.
+//! Only tests use it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A family's type and the labels of its samples, by its name.
 pub(crate) type Catalogue = BTreeMap<String, (String, BTreeSet<String>)>;
 
-/// What these sections of `docs/METRICS.md` promise.
+/// Returns the families that these sections of `docs/METRICS.md` document.
 pub(crate) fn documented(sections: &[&str]) -> Catalogue {
     let text = include_str!("../../docs/METRICS.md");
     let mut catalogue = Catalogue::new();
@@ -21,7 +22,8 @@ pub(crate) fn documented(sections: &[&str]) -> Catalogue {
     catalogue
 }
 
-/// What a page in Prometheus's text tells. A family without a sample shows no labels.
+/// Returns the families of a page in Prometheus's text format. A family without a sample shows no
+/// labels.
 pub(crate) fn exposed(page: &str) -> Catalogue {
     let mut catalogue = Catalogue::new();
     for line in page.lines() {
@@ -38,7 +40,7 @@ pub(crate) fn exposed(page: &str) -> Catalogue {
     catalogue
 }
 
-/// Durations are the only histograms.
+/// Returns the family of a series. Only families of durations are histograms.
 fn family_of(series: &str) -> &str {
     ["_bucket", "_sum", "_count"]
         .iter()
@@ -48,7 +50,7 @@ fn family_of(series: &str) -> &str {
 }
 
 #[test]
-fn the_dashboard_asks_only_for_metrics_that_there_are() {
+fn the_dashboard_asks_only_for_documented_metrics() {
     let dashboard = include_str!("../../docs/grafana.json");
     let json: serde_json::Value = serde_json::from_str(dashboard).unwrap();
     let mut queries = Vec::new();
@@ -64,7 +66,7 @@ fn the_dashboard_asks_only_for_metrics_that_there_are() {
     }
 }
 
-/// Every query of a dashboard.
+/// Collects every query of a dashboard.
 fn collect<'a>(json: &'a serde_json::Value, queries: &mut Vec<&'a str>) {
     match json {
         serde_json::Value::Object(fields) => {
