@@ -22,7 +22,7 @@ use crate::cluster::counts::Counts;
 use crate::cluster::node::{Change, NodeId};
 use crate::cluster::pool::{Conflict, Feedback, Publisher};
 use crate::os::systemd::Pulse;
-use crate::telemetry::journal::{Entry, Journal};
+use crate::telemetry::journal::{Journal, JournalEntry};
 
 /// The most words that are taken from a channel in one go: a flood is worked off in batches, and each
 /// batch ends in one look at the table.
@@ -152,8 +152,8 @@ impl Line {
     }
 }
 
-fn entry(event: Event) -> Entry {
-    Entry {
+fn entry(event: Event) -> JournalEntry {
+    JournalEntry {
         number: 0,
         at: SystemTime::now(),
         node: event.node,
@@ -163,9 +163,9 @@ fn entry(event: Event) -> Entry {
     }
 }
 
-fn conflict_entry(conflict: Conflict) -> Entry {
+fn claimed_in_vain(conflict: Conflict) -> JournalEntry {
     let Conflict { route, kept_by, service } = conflict;
-    Entry {
+    JournalEntry {
         number: 0,
         at: SystemTime::now(),
         node: service.to_string(),

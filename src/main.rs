@@ -25,7 +25,7 @@ use picluster::commands::survey::Unavailable;
 use picluster::commands::{demo, drain, nodes, status};
 use picluster::os::listen::ListenError;
 use picluster::os::shutdown;
-use picluster::telemetry::writer::{NonBlockingWriter, Page, unbuffered};
+use picluster::telemetry::writer::{Batch, NonBlockingWriter, unbuffered};
 use picluster::web::Unusable;
 use picluster::{lb, web};
 use tracing::level_filters::LevelFilter;
@@ -196,8 +196,8 @@ struct Event {
 impl Write for Event {
     /// Each event is written at once, as one line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let page = Page { bytes: line.to_vec(), lines: 1 };
-        if self.outlet.hand(page).is_err() {
+        let page = Batch { bytes: line.to_vec(), lines: 1 };
+        if self.outlet.try_write(page).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())

@@ -1,5 +1,5 @@
-//! How the program reports on itself: numbers and their exposition, the log, the journal of events.
-//! It is given every word and cause, and knows nothing of nodes or requests.
+//! The reports of the program on itself: numbers and their exposition, the log, the journal of
+//! events. Its callers bring every word and cause: it knows nothing of nodes or requests.
 
 pub mod counters;
 #[cfg(test)]

@@ -219,8 +219,8 @@ fn weight_why(member: &Member, pi: Option<&Pi>) -> Option<String> {
     })
 }
 
-fn line(entry: journal::Entry) -> Line {
-    let journal::Entry { number, at, node, what, detail, warning } = entry;
+fn line(entry: journal::JournalEntry) -> Line {
+    let journal::JournalEntry { number, at, node, what, detail, warning } = entry;
     let at_s = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     // A clock that was set back makes it a moment ago.
     let ago_s = at.elapsed().unwrap_or_default().as_secs();

@@ -6,7 +6,7 @@ use std::fmt;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::telemetry::exposition::{Families, Form, render};
+use crate::telemetry::exposition::{Families, Format, render};
 
 /// Answers a request that has these headers with all that `collect` writes.
 pub(crate) fn answer(
@@ -14,7 +14,7 @@ pub(crate) fn answer(
     collect: impl Fn(&mut Families<'_>) -> fmt::Result + Send + Sync + 'static,
 ) -> Response {
     let accept = headers.get_all(header::ACCEPT).iter();
-    let form = Form::accepted(accept.filter_map(|value| value.to_str().ok()));
-    let named = [(header::CONTENT_TYPE, form.content_type()), (header::VARY, "accept")];
-    (named, render(form, collect)).into_response()
+    let format = Format::accepted(accept.filter_map(|value| value.to_str().ok()));
+    let named = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")];
+    (named, render(format, collect)).into_response()
 }

@@ -11,7 +11,7 @@ use crate::cluster::node::{NodeId, Offer};
 use crate::cluster::pi::Pi;
 use crate::cluster::pool::{Member, Publisher};
 use crate::os::shutdown::{self, Trigger};
-use crate::telemetry::journal::Entry;
+use crate::telemetry::journal::JournalEntry;
 
 mod metrics;
 
@@ -217,8 +217,8 @@ async fn the_empty_page_teaches_the_next_command() {
     assert!(page.contains("picluster web</code>"), "{page}");
 }
 
-fn entry(node: &str) -> Entry {
-    Entry {
+fn entry(node: &str) -> JournalEntry {
+    JournalEntry {
         number: 0,
         at: SystemTime::now(),
         node: node.into(),

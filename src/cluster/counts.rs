@@ -7,17 +7,16 @@
 
 use serde::Serialize;
 
-use crate::telemetry::counters::{ByCause, Count, Level};
+use crate::telemetry::counters::{ByCause, Counter, Gauge};
 use crate::telemetry::histogram::Histogram;
 
 /// All counts since the process started. The names of the fields are those of the API.
 #[derive(Debug, Default, Serialize)]
 pub struct Counts {
-    /// Requests that failed for a client by a fault of the cluster: they got a 5xx of our own, or
-    /// an answer that broke off in the middle.
-    pub requests_failed: Count,
-    /// Attempts that failed and were followed by another one that cost a try, by
-    /// [`Failure`](crate::cluster::retry::Failure).
+    /// Requests that clients saw fail for the cluster's fault: answered with a 5xx of our own, or
+    /// broken off in the middle of an answer.
+    pub requests_failed: Counter,
+    /// Attempts that failed and were followed by another one that cost a try, by [`Failure`](crate::cluster::retry::Failure).
     pub retries: ByCause,
     /// Attempts of which no node has received a byte, by
     /// [`Failure`](crate::cluster::retry::Failure): the request went to another node at no cost, as
@@ -27,9 +26,8 @@ pub struct Counts {
     /// [`Reason`](crate::cluster::retry::Reason).
     pub gave_up: ByCause,
     /// Requests that began to wait for a usable node. One that waits twice counts twice.
-    pub holds: Count,
-    /// Ends of such waits: `node_came`, `client_left`, or the cause of the answer that the request
-    /// got.
+    pub holds: Counter,
+    /// How such waits ended: `node_came`, `client_left`, or the cause of the answer it got.
     pub holds_ended: ByCause,
     /// Answers of the balancer's own, by the cause of each.
     pub rejects: ByCause,
@@ -41,8 +39,8 @@ pub struct Counts {
     /// Ejections of nodes, by their reasons.
     pub ejections: ByCause,
     /// Lines of the access log that were not written.
-    pub access_log_lines_dropped: Count,
-    /// Probes that ended, by their results.
+    pub access_log_lines_dropped: Counter,
+    /// Probes that ended, by how they did.
     pub probes: ByCause,
     /// The durations of these probes, those without an answer included.
     #[serde(skip)]
@@ -64,8 +62,8 @@ pub struct Mdns {
     pub addresses_refused: ByCause,
     /// Replacements of the daemon, by reason.
     pub restarts: ByCause,
-    /// Records in its cache at the last look, which is at most a second ago.
-    pub records: Level,
+    /// Records in its cache, as of the last look, a second ago at most.
+    pub records: Gauge,
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ fn start_seconds(machine: &str, stat: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::exposition::{Form, render};
+    use crate::telemetry::exposition::{Format, render};
 
     #[test]
     fn figures_are_read_from_the_kernels_text() {
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn this_process_has_all_figures() {
-        let text = render(Form::Text, tell);
+        let text = render(Format::Text, tell);
         for name in [
             "picluster_build_info{version=\"0",
             "process_cpu_seconds_total ",

@@ -17,7 +17,7 @@ use tracing::warn;
 use self::line::Line;
 use crate::cluster::config::AccessLogForm;
 use crate::cluster::counts::Counts;
-use crate::telemetry::writer::{NonBlockingWriter, Page};
+use crate::telemetry::writer::{Batch, NonBlockingWriter};
 
 mod entry;
 mod line;
@@ -110,7 +110,7 @@ impl Writer {
 pub(crate) struct LogBuffer {
     /// Shared with the other workers.
     log: Arc<AccessLog>,
-    page: RefCell<Page>,
+    page: RefCell<Batch>,
     /// Rings when a page has its first line.
     begun: Notify,
 }
@@ -150,7 +150,7 @@ impl LogBuffer {
 
     /// Hands the page over, if there is room in the queue.
     fn hand_over(&self) -> bool {
-        let refused = self.log.outlet.hand(self.page.take());
+        let refused = self.log.outlet.try_write(self.page.take());
         refused.map_err(|page| self.page.replace(page)).is_ok()
     }
 

@@ -1,5 +1,6 @@
-//! The numbers that are counted while the program runs: one that only grows, one as of the last look,
-//! and one for each of a few words or statuses. Plain relaxed atomics: whoever counts never waits.
+//! Numbers that change while the program runs: one that only grows, one as of the last look, and
+//! one for each of a few causes or statuses. They are relaxed atomics, so that counting never
+//! waits.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -7,101 +8,103 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Serialize, Serializer};
 
-/// A number as of the last time that somebody looked.
+/// A number that goes up and down, as of the last look at it.
 #[derive(Debug, Default)]
-pub struct Level(AtomicU64);
+pub struct Gauge(AtomicU64);
 
-impl Level {
-    /// It is this now.
+impl Gauge {
+    /// Sets the number.
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// As it was.
+    /// Returns the number that was set last; 0 if none was.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl Serialize for Level {
+impl Serialize for Gauge {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_u64(self.get())
     }
 }
 
-/// Answers by the class of their status.
+/// A counter of responses for each class of their status.
 #[derive(Debug, Default)]
-pub struct Classes([Count; 5]);
+pub struct StatusClasses([Counter; 5]);
 
-impl Classes {
+impl StatusClasses {
     const WORDS: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-    /// One more of this status. What is above 599 has no class of its own and is an error as well.
+    /// Counts one response of this status. A status above 599 has no class of its own and counts as
+    /// a 5xx, because it is an error too.
     pub fn add(&self, status: u16) {
         self.0[usize::from(status / 100).clamp(1, 5) - 1].add();
     }
 
-    /// Each class with its count.
+    /// Returns each class with its count.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Self::WORDS.into_iter().zip(self.0.iter().map(Count::get))
+        Self::WORDS.into_iter().zip(self.0.iter().map(Counter::get))
     }
 }
 
-/// A number that only grows.
+/// A number that only grows, from 0.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub struct Counter(AtomicU64);
 
-impl Count {
-    /// One more.
+impl Counter {
+    /// Adds one.
     pub fn add(&self) {
         self.add_many(1);
     }
 
-    /// So many more.
+    /// Adds `more`.
     pub fn add_many(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// As of now.
+    /// Returns the present number.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl Serialize for Count {
+impl Serialize for Counter {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_u64(self.get())
     }
 }
 
-/// More words than any of the tables has.
-const WORDS_MAX: usize = 32;
+/// The most causes of one table, which is more than any of them has.
+const CAUSES_MAX: usize = 32;
 
-/// A count for each of a few words. A word takes its place when it is first counted, so that the
-/// words are written down once, where they are also logged from; from then on one more costs a look
-/// at some places and one addition.
+/// A counter for each of a few causes. A cause takes a slot when it is first counted. So each cause
+/// is written once in the code, in the place that also logs it. From then on, counting costs a look
+/// at some slots and one addition.
 #[derive(Debug, Default)]
-pub struct ByCause([(OnceLock<&'static str>, Count); WORDS_MAX]);
+pub struct ByCause([(OnceLock<&'static str>, Counter); CAUSES_MAX]);
 
 impl ByCause {
-    /// One more of these.
-    pub fn add(&self, word: &'static str) {
-        let place = self.0.iter().find(|(taken, _)| *taken.get_or_init(|| word) == word);
-        debug_assert!(place.is_some(), "{word} is one word too many");
-        if let Some((_, count)) = place {
+    /// Counts one more of this cause. A cause that finds no slot left is not counted; the tables
+    /// are large enough that there is none.
+    pub fn add(&self, cause: &'static str) {
+        let slot = self.0.iter().find(|(taken, _)| *taken.get_or_init(|| cause) == cause);
+        debug_assert!(slot.is_some(), "{cause} is one cause too many");
+        if let Some((_, count)) = slot {
             count.add();
         }
     }
 
-    /// How many of these.
-    pub fn get(&self, word: &str) -> u64 {
-        self.all().get(word).copied().unwrap_or_default()
+    /// Returns the count of this cause.
+    pub fn get(&self, cause: &str) -> u64 {
+        self.all().get(cause).copied().unwrap_or_default()
     }
 
-    /// All that are not zero, in the order of their words.
+    /// Returns all counts that are not zero, in the order of their causes.
     pub fn all(&self) -> BTreeMap<&'static str, u64> {
-        let taken = self.0.iter().map_while(|(word, count)| Some((*word.get()?, count.get())));
-        // Between taking the place and counting it is zero.
+        let taken = self.0.iter().map_while(|(cause, count)| Some((*cause.get()?, count.get())));
+        // A slot that was just taken still has a count of zero.
         taken.filter(|(_, count)| *count > 0).collect()
     }
 }
@@ -118,7 +121,7 @@ mod tests {
 
     #[test]
     fn each_status_has_a_class() {
-        let classes = Classes::default();
+        let classes = StatusClasses::default();
         for status in [101, 200, 299, 304, 499, 500, 999] {
             classes.add(status);
         }
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_several_threads_bring_first_lose_no_count() {
+    fn causes_that_several_threads_count_first_lose_no_count() {
         let by_cause = ByCause::default();
         let words = ["a", "b", "c", "d"];
         std::thread::scope(|scope| {

@@ -1,12 +1,13 @@
-//! `docs/METRICS.md` and the dashboard beside it, held to what is told.
+//! Holds `docs/METRICS.md`, and the dashboard beside it, to the metrics that the program exposes.
+//! Only tests use it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A family's type and the labels of its samples, by its name.
 pub(crate) type Catalogue = BTreeMap<String, (String, BTreeSet<String>)>;
 
-/// What these sections of `docs/METRICS.md` promise.
-pub(crate) fn promised(sections: &[&str]) -> Catalogue {
+/// Returns the families that these sections of `docs/METRICS.md` document.
+pub(crate) fn documented(sections: &[&str]) -> Catalogue {
     let text = include_str!("../../docs/METRICS.md");
     let mut catalogue = Catalogue::new();
     for section in text.split("\n## ").filter(|part| sections.iter().any(|s| part.starts_with(s))) {
@@ -21,8 +22,9 @@ pub(crate) fn promised(sections: &[&str]) -> Catalogue {
     catalogue
 }
 
-/// What a page in Prometheus's text tells. A family without a sample shows no labels.
-pub(crate) fn told(page: &str) -> Catalogue {
+/// Returns the families of a page in Prometheus's text format. A family without a sample shows no
+/// labels.
+pub(crate) fn exposed(page: &str) -> Catalogue {
     let mut catalogue = Catalogue::new();
     for line in page.lines() {
         if let Some(family) = line.strip_prefix("# TYPE ") {
@@ -38,7 +40,7 @@ pub(crate) fn told(page: &str) -> Catalogue {
     catalogue
 }
 
-/// Durations are the only histograms.
+/// Returns the family of a series. Only families of durations are histograms.
 fn family_of(series: &str) -> &str {
     ["_bucket", "_sum", "_count"]
         .iter()
@@ -48,23 +50,23 @@ fn family_of(series: &str) -> &str {
 }
 
 #[test]
-fn the_dashboard_asks_only_for_metrics_that_there_are() {
+fn the_dashboard_asks_only_for_documented_metrics() {
     let dashboard = include_str!("../../docs/grafana.json");
     let json: serde_json::Value = serde_json::from_str(dashboard).unwrap();
     let mut queries = Vec::new();
     collect(&json, &mut queries);
     assert!(queries.len() > 10, "{queries:?}");
-    let promised = promised(&["Both", "Boards", "Balancer", "Node"]);
+    let documented = documented(&["Both", "Boards", "Balancer", "Node"]);
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     for query in queries {
         let words = query.split(|c| !is_part(c));
         let mut names = words.filter(|w| w.starts_with("picluster_") || w.starts_with("process_"));
-        let wrong = names.find(|name| !promised.contains_key(family_of(name)));
+        let wrong = names.find(|name| !documented.contains_key(family_of(name)));
         assert_eq!(wrong, None, "{query}");
     }
 }
 
-/// Every query of a dashboard.
+/// Collects every query of a dashboard.
 fn collect<'a>(json: &'a serde_json::Value, queries: &mut Vec<&'a str>) {
     match json {
         serde_json::Value::Object(fields) => {

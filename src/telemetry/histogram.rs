@@ -1,17 +1,17 @@
-//! How long things took, in buckets of a fixed width in octaves: written by relaxed additions from
-//! any worker, read by whoever shows it.
+//! Counts durations in buckets of a fixed width in octaves. Any worker writes them, by relaxed
+//! additions; the admin port reads them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Buckets: two an octave. The first takes all up to 128 microseconds, the last all that is longer
-/// than the one before it, some 65 s.
+/// The number of buckets, two for each octave. The first takes all durations up to 128
+/// microseconds, the last all that are longer than the bound before it, some 65 s.
 pub const BUCKETS: usize = 40;
 
 /// The upper bound of the first bucket, in microseconds.
 const LEAST_US: u64 = 128;
 
-/// Counts of durations. A quantile read from it is right to within half an octave.
+/// Counts of durations. A quantile read from them is right within half an octave.
 #[derive(Debug)]
 pub struct Histogram {
     buckets: [AtomicU64; BUCKETS],
@@ -21,9 +21,9 @@ pub struct Histogram {
 /// A histogram as of one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// How many took so long, by bucket; not cumulative.
+    /// The number of durations in each bucket, not cumulative.
     pub counts: [u64; BUCKETS],
-    /// The sum of all, in microseconds.
+    /// The sum of all durations, in microseconds.
     pub sum_us: u64,
 }
 
@@ -34,14 +34,14 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// One more that took so long.
-    pub fn add(&self, took: Duration) {
-        let us = took.as_micros() as u64;
+    /// Counts one more duration.
+    pub fn add(&self, duration: Duration) {
+        let us = duration.as_micros() as u64;
         self.buckets[bucket_of(us)].fetch_add(1, Ordering::Relaxed);
         self.sum_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// As of now.
+    /// Returns the present counts.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             counts: std::array::from_fn(|at| self.buckets[at].load(Ordering::Relaxed)),
@@ -57,12 +57,12 @@ impl Default for Snapshot {
 }
 
 impl Snapshot {
-    /// How many.
+    /// Returns the number of all durations.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// What came since `earlier`, a snapshot of the same histogram.
+    /// Returns the durations counted since `earlier`, a snapshot of the same histogram.
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             counts: std::array::from_fn(|at| self.counts[at].saturating_sub(earlier.counts[at])),
@@ -70,7 +70,7 @@ impl Snapshot {
         }
     }
 
-    /// Adds what another histogram has counted.
+    /// Adds the counts of another histogram.
     pub fn add(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
             *count += more;
@@ -78,8 +78,8 @@ impl Snapshot {
         self.sum_us += other.sum_us;
     }
 
-    /// The upper bound of the bucket that the quantile `q` (0 to 1) falls into; `None` of nothing.
-    /// Of what is longer than all bounds it is the last bound.
+    /// Returns the upper bound of the bucket in which the quantile `q` (0 to 1) lies, or `None` if
+    /// nothing was counted. For a quantile beyond all bounds it is the last bound.
     pub fn quantile(&self, q: f64) -> Option<Duration> {
         let total = self.count();
         let wanted = ((total as f64 * q).ceil() as u64).max(1);
@@ -88,22 +88,24 @@ impl Snapshot {
             so_far += count;
             so_far >= wanted
         })?;
-        Some(bound(at.min(BUCKETS - 2)))
+        Some(upper_bound(at.min(BUCKETS - 2)))
     }
 }
 
-/// The upper bound of a bucket; the last one has none, and gives what would be its.
-pub fn bound(bucket: usize) -> Duration {
+/// Returns the upper bound of a bucket. The last bucket has none; for it the next bound of the
+/// series is returned.
+pub fn upper_bound(bucket: usize) -> Duration {
     let octave = LEAST_US << (bucket / 2);
     Duration::from_micros(if bucket.is_multiple_of(2) { octave } else { octave + octave / 2 })
 }
 
-/// The first bucket whose bound is not below so many microseconds.
+/// Returns the first bucket whose upper bound is not below this number of microseconds.
 fn bucket_of(us: u64) -> usize {
     if us <= LEAST_US {
         return 0;
     }
-    // The octave in which it lies, counted from the first bound: the powers of two are its ends.
+    // The octave in which the number lies, counted from the first bound: octaves end at powers of
+    // two.
     let octave = (us - 1).ilog2() - LEAST_US.ilog2();
     let low = LEAST_US << octave;
     let bucket = 2 * octave as usize + if us <= low + low / 2 { 1 } else { 2 };
@@ -117,19 +119,19 @@ mod tests {
     #[test]
     fn each_duration_falls_into_the_first_bucket_that_holds_it() {
         for bucket in 0..BUCKETS - 1 {
-            let us = bound(bucket).as_micros() as u64;
+            let us = upper_bound(bucket).as_micros() as u64;
             assert_eq!((bucket_of(us), bucket_of(us + 1)), (bucket, bucket + 1), "{us} us");
         }
         assert_eq!((bucket_of(0), bucket_of(u64::MAX)), (0, BUCKETS - 1));
     }
 
     #[test]
-    fn quantiles_are_those_of_what_came_in_between() {
+    fn quantiles_are_those_of_the_durations_in_between() {
         let histogram = Histogram::default();
         assert_eq!(histogram.snapshot().quantile(0.5), None);
         histogram.add(Duration::from_secs(200));
         let earlier = histogram.snapshot();
-        assert_eq!(earlier.quantile(0.5), Some(bound(BUCKETS - 2)));
+        assert_eq!(earlier.quantile(0.5), Some(upper_bound(BUCKETS - 2)));
         for _ in 0..99 {
             histogram.add(Duration::from_micros(300));
         }

@@ -1,5 +1,5 @@
-//! What happened lately, for people: the discovery line writes it, the page reads it. In memory
-//! only, and bounded.
+//! The events of the last while, for people: the discovery line writes them, the page reads them.
+//! The journal stands in memory only, and has a bound.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,30 +7,31 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-/// The most entries that are kept; the oldest makes room.
+/// The most entries that are kept. A new one replaces the oldest.
 pub const ENTRIES_MAX: usize = 128;
 
-/// One line.
+/// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Counts up from 1, without a gap.
+pub struct JournalEntry {
+    /// The number of the entry. Numbers count up from 1 without a gap.
     pub number: u64,
-    /// When it was written.
+    /// The time of the event.
     pub at: SystemTime,
     /// The node's name, as people see it.
     pub node: String,
-    /// What happened, as a short fragment: `joined`, `node left: goodbye`.
+    /// The event as a short fragment: `joined`, `node left: goodbye`.
     pub what: &'static str,
-    /// Why, or from where; may be empty.
+    /// The reason or the source of the event; may be empty.
     pub detail: String,
-    /// Somebody should look at it.
+    /// True if somebody should look at it.
     pub warning: bool,
 }
 
-/// The lines of the last while. Clones are the same journal.
+/// The entries of the last while. Clones are the same journal.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    entries: Arc<Mutex<VecDeque<Entry>>>,
+    entries: Arc<Mutex<VecDeque<JournalEntry>>>,
+    /// The number of the newest entry.
     written: watch::Sender<u64>,
 }
 
@@ -41,8 +42,8 @@ impl Default for Journal {
 }
 
 impl Journal {
-    /// Writes a line; its number is given here.
-    pub fn write(&self, mut entry: Entry) {
+    /// Writes an entry, and replaces its number by the next one.
+    pub fn write(&self, mut entry: JournalEntry) {
         let number = *self.written.borrow() + 1;
         entry.number = number;
         {
@@ -55,13 +56,13 @@ impl Journal {
         self.written.send_replace(number);
     }
 
-    /// The lines behind this number, oldest first; 0 for all that are kept.
-    pub fn after(&self, number: u64) -> Vec<Entry> {
+    /// Returns the entries after this number, oldest first; after 0 they are all that are kept.
+    pub fn after(&self, number: u64) -> Vec<JournalEntry> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.iter().filter(|entry| entry.number > number).cloned().collect()
     }
 
-    /// Changes with each line: the number of the newest.
+    /// Returns a watch on the number of the newest entry, which changes with each entry.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.written.subscribe()
     }
@@ -72,13 +73,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_lines_are_kept_and_read_from_where_one_stopped() {
+    fn the_newest_entries_are_kept_and_read_after_a_number() {
         let journal = Journal::default();
         let watch = journal.watch();
         for _ in 0..ENTRIES_MAX + 3 {
             let (node, detail) = ("ada".to_owned(), String::new());
             let at = SystemTime::UNIX_EPOCH;
-            journal.write(Entry { number: 0, at, node, what: "joined", detail, warning: false });
+            journal.write(JournalEntry {
+                number: 0,
+                at,
+                node,
+                what: "joined",
+                detail,
+                warning: false,
+            });
         }
         assert_eq!(*watch.borrow(), ENTRIES_MAX as u64 + 3);
         let numbers = |after| journal.after(after).iter().map(|e| e.number).collect::<Vec<_>>();

@@ -1,5 +1,5 @@
-//! Lines on their way to where somebody may read slowly, or no more: a full pipe, a full disk. A
-//! thread of its own writes them, and whoever has a line never waits for it.
+//! Writes lines to a place that may take them slowly or not at all: a full pipe, a full disk. A
+//! thread of its own does it, so that the part of the program that has a line never waits.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -12,71 +12,74 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::sync::mpsc;
 
-/// What a pipe takes as a whole, and does not mix with what others write to it: PIPE_BUF of Linux
-/// (pipe(7)).
+/// The bytes that a pipe takes as a whole, without mixing them with the bytes of other writers:
+/// PIPE_BUF of Linux (pipe(7)).
 const PIECE_BYTES: usize = 4096;
 
-/// How often it is tried again where a write would block although it should wait.
+/// The time from one attempt to the next, where a write would block although it should wait.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// Some whole lines.
+/// Some complete lines.
 #[derive(Debug, Default)]
-pub struct Page {
-    /// Their text, each with its end.
+pub struct Batch {
+    /// The text of the lines, each with its line end.
     pub bytes: Vec<u8>,
-    /// How many they are.
+    /// The number of lines.
     pub lines: u64,
 }
 
-/// The end at which lines are handed in. Clones lead to the same thread, which ends with the last of
-/// them.
+/// The sending end of the thread that writes. Clones send to the same thread, which ends after the
+/// last of them is dropped.
 #[derive(Clone, Debug)]
 pub struct NonBlockingWriter {
-    pages: mpsc::Sender<Page>,
-    /// Lines that were handed in and are not written yet, nor lost.
+    batches: mpsc::Sender<Batch>,
+    /// The lines that were accepted and are neither written nor lost yet. Senders add, the thread
+    /// subtracts.
     waiting: Arc<AtomicU64>,
 }
 
 impl NonBlockingWriter {
-    /// Starts the thread of this name, which writes to `to`. At most `pages_max` wait for it. After
-    /// each page it calls `wrote`, with how many of its lines were lost because they could not be
-    /// written.
+    /// Starts the thread of this name, which writes to `to`. At most `batches_max` batches wait for
+    /// it. After each batch it calls `on_written` with the number of lines in it that could not be
+    /// written and are lost.
     ///
     /// # Errors
-    /// The thread cannot be made.
+    ///
+    /// The thread cannot be started.
     pub fn start(
         name: &str,
-        pages_max: usize,
+        batches_max: usize,
         to: impl Write + Send + 'static,
-        wrote: impl FnMut(u64) + Send + 'static,
+        on_written: impl FnMut(u64) + Send + 'static,
     ) -> io::Result<Self> {
-        let (pages, handed) = mpsc::channel(pages_max);
+        let (batches, received) = mpsc::channel(batches_max);
         let waiting = Arc::new(AtomicU64::new(0));
         let left = Arc::clone(&waiting);
-        let run = move || write_all(handed, &mut Sink { to, torn: false }, &left, wrote);
+        let run = move || write_all(received, &mut Sink { to, torn: false }, &left, on_written);
         thread::Builder::new().name(name.to_owned()).spawn(run)?;
-        Ok(Self { pages, waiting })
+        Ok(Self { batches, waiting })
     }
 
-    /// Hands a page in, if there is room for it.
+    /// Accepts a batch if the queue has room for it. It never waits.
     ///
     /// # Errors
-    /// There is none: whoever has the page may try again, or drop it.
-    pub fn hand(&self, page: Page) -> Result<(), Page> {
-        self.waiting.fetch_add(page.lines, Ordering::Relaxed);
-        self.pages.try_send(page).map_err(|refused| {
-            let page = refused.into_inner();
-            self.waiting.fetch_sub(page.lines, Ordering::Relaxed);
-            page
+    ///
+    /// The queue is full. The caller gets the batch back, to try again or to drop it.
+    pub fn try_write(&self, batch: Batch) -> Result<(), Batch> {
+        self.waiting.fetch_add(batch.lines, Ordering::Relaxed);
+        self.batches.try_send(batch).map_err(|refused| {
+            let batch = refused.into_inner();
+            self.waiting.fetch_sub(batch.lines, Ordering::Relaxed);
+            batch
         })
     }
 
-    /// Lines that are not written yet.
+    /// Returns the number of lines that are accepted and not written yet.
     pub fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// Waits until all lines are written, but not longer than this.
+    /// Waits until all accepted lines are written, but not longer than `limit`.
     pub async fn finish(&self, limit: Duration) {
         let all_written = async {
             while self.waiting() > 0 {
@@ -86,7 +89,7 @@ impl NonBlockingWriter {
         let _ = tokio::time::timeout(limit, all_written).await;
     }
 
-    /// The same where no runtime is left.
+    /// Does the same as [`finish`](Self::finish) on a thread without a runtime.
     pub fn finish_blocking(&self, limit: Duration) {
         let end = Instant::now() + limit;
         while self.waiting() > 0 && Instant::now() < end {
@@ -95,8 +98,8 @@ impl NonBlockingWriter {
     }
 }
 
-/// Reads lines until the end, and hands over each without its end. One longer than `bytes_max` counts as
-/// several.
+/// Reads lines until the end or an error, and passes each without its line end to `take`. A line
+/// longer than `bytes_max` counts as several.
 pub async fn each_line(from: impl AsyncRead + Unpin, bytes_max: u64, mut take: impl FnMut(&str)) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
@@ -109,11 +112,12 @@ pub async fn each_line(from: impl AsyncRead + Unpin, bytes_max: u64, mut take: i
     }
 }
 
-/// Standard output or standard error, without a buffer and with all its errors: the standard
-/// library's own handle calls it a success to write to a descriptor that cannot be written to.
+/// Returns standard output or standard error without a buffer and with all its errors. The standard
+/// library's own handle reports success if the descriptor cannot be written to.
 ///
 /// # Errors
-/// There are no more files to be had.
+///
+/// The process may open no more files.
 pub fn unbuffered(stream: impl AsFd) -> io::Result<File> {
     Ok(File::from(stream.as_fd().try_clone_to_owned()?))
 }
@@ -124,26 +128,27 @@ fn pause() {
 }
 
 fn write_all(
-    mut handed: mpsc::Receiver<Page>,
+    mut received: mpsc::Receiver<Batch>,
     sink: &mut Sink<impl Write>,
     waiting: &AtomicU64,
-    mut wrote: impl FnMut(u64),
+    mut on_written: impl FnMut(u64),
 ) {
-    while let Some(page) = handed.blocking_recv() {
-        wrote(sink.write(&page.bytes));
-        // Last: who finds none waiting also finds what was lost.
-        waiting.fetch_sub(page.lines, Ordering::Release);
+    while let Some(batch) = received.blocking_recv() {
+        on_written(sink.write(&batch.bytes));
+        // This comes last: a reader that finds no line waiting must also find the lost ones
+        // counted.
+        waiting.fetch_sub(batch.lines, Ordering::Release);
     }
 }
 
 struct Sink<W> {
     to: W,
-    /// What was written last ends in the middle of a line.
+    /// True if the bytes written last end in the middle of a line.
     torn: bool,
 }
 
 impl<W: Write> Sink<W> {
-    /// Writes these lines; says how many could not be written as a whole.
+    /// Writes these lines, and returns the number of those that could not be written as a whole.
     fn write(&mut self, mut lines: &[u8]) -> u64 {
         let count = |lines: &[u8]| lines.iter().filter(|&&byte| byte == b'\n').count() as u64;
         if self.torn && self.write_piece(b"\n") == 0 {
@@ -160,7 +165,7 @@ impl<W: Write> Sink<W> {
         0
     }
 
-    /// Gives how much of the piece went.
+    /// Writes a piece, and returns the number of its bytes that were written.
     fn write_piece(&mut self, piece: &[u8]) -> usize {
         let mut written = 0;
         while written < piece.len() {
@@ -168,7 +173,7 @@ impl<W: Write> Sink<W> {
                 Ok(0) => break,
                 Ok(n) => written += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Somebody else has made the descriptor, which is shared, one that does not wait.
+                // Another process has set the descriptor, which both share, to non-blocking.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => pause(),
                 Err(_) => break,
             }
@@ -180,7 +185,7 @@ impl<W: Write> Sink<W> {
     }
 }
 
-/// As many whole lines as a pipe takes at once, but at least one.
+/// Returns the length of as many complete lines as a pipe takes at once, but of at least one.
 fn piece_len(lines: &[u8]) -> usize {
     let ends = |byte: &u8| *byte == b'\n';
     let fits = &lines[..lines.len().min(PIECE_BYTES)];
@@ -194,15 +199,15 @@ mod tests {
 
     use super::*;
 
-    /// Takes so many bytes at each call; 0 is an error.
-    struct Moody {
-        moods: Vec<usize>,
+    /// A writer that accepts these numbers of bytes, one at each call. 0 is an error.
+    struct Scripted {
+        accepts: Vec<usize>,
         written: Vec<u8>,
     }
 
-    impl Write for Moody {
+    impl Write for Scripted {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let most = if self.moods.is_empty() { usize::MAX } else { self.moods.remove(0) };
+            let most = if self.accepts.is_empty() { usize::MAX } else { self.accepts.remove(0) };
             if most == 0 {
                 return Err(ErrorKind::StorageFull.into());
             }
@@ -216,12 +221,12 @@ mod tests {
         }
     }
 
-    fn sink(moods: &[usize]) -> Sink<Moody> {
-        Sink { to: Moody { moods: moods.to_vec(), written: Vec::new() }, torn: false }
+    fn sink(accepts: &[usize]) -> Sink<Scripted> {
+        Sink { to: Scripted { accepts: accepts.to_vec(), written: Vec::new() }, torn: false }
     }
 
     #[test]
-    fn a_line_that_was_torn_by_a_full_disk_is_lost_and_spoils_no_other() {
+    fn a_line_torn_by_a_full_disk_is_lost_and_spoils_no_other() {
         let mut sink = sink(&[5, 0, 0, 1, 0]);
         assert_eq!(sink.write(b"one\ntwo\nthree\n"), 2);
         assert_eq!(sink.write(b"four\n"), 1, "the disk is still full");
@@ -231,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_gets_whole_lines_that_it_takes_at_once() {
+    fn a_pipe_gets_complete_lines_that_it_takes_at_once() {
         let line = |len: usize| [vec![b'x'; len - 1], vec![b'\n']].concat();
         for (lines, first) in [
             (line(10), 10),
@@ -245,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_waiting_bytes_are_known_until_they_are_written() {
+    fn a_line_counts_as_waiting_until_it_is_written() {
         let gate = Arc::new(Mutex::new(()));
         struct Gated(Arc<Mutex<()>>);
         impl Write for Gated {
@@ -258,21 +263,19 @@ mod tests {
             }
         }
         let shut = gate.lock().unwrap();
-        let outlet = NonBlockingWriter::start("test", 1, Gated(Arc::clone(&gate)), |_| {}).unwrap();
-        let page = || Page { bytes: b"a\nb\n".to_vec(), lines: 2 };
-        let mut handed = 0;
-        // One is being written, one waits. The writer takes the first one when it gets to run.
-        let began = Instant::now();
-        while handed < 2 {
-            handed += u64::from(outlet.hand(page()).is_ok());
-            assert!(began.elapsed() < Duration::from_secs(20), "no second page is taken");
+        let writer = NonBlockingWriter::start("test", 1, Gated(Arc::clone(&gate)), |_| {}).unwrap();
+        let batch = || Batch { bytes: b"a\nb\n".to_vec(), lines: 2 };
+        let mut accepted = 0;
+        // One is being written, one waits.
+        while accepted < 2 {
+            accepted += u64::from(writer.try_write(batch()).is_ok());
         }
-        assert!(outlet.hand(page()).is_err());
-        assert_eq!(outlet.waiting(), 4);
-        outlet.finish_blocking(RETRY);
-        assert_eq!(outlet.waiting(), 4);
+        assert!(writer.try_write(batch()).is_err());
+        assert_eq!(writer.waiting(), 4);
+        writer.finish_blocking(RETRY);
+        assert_eq!(writer.waiting(), 4);
         drop(shut);
-        outlet.finish_blocking(Duration::from_secs(10));
-        assert_eq!(outlet.waiting(), 0);
+        writer.finish_blocking(Duration::from_secs(10));
+        assert_eq!(writer.waiting(), 0);
     }
 }

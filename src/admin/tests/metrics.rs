@@ -4,8 +4,8 @@ use super::*;
 use crate::cluster::node::Boot;
 use crate::cluster::pi::Pi;
 use crate::cluster::pool::Pool;
-use crate::telemetry::documented::{promised, told};
-use crate::telemetry::exposition::{self, Form};
+use crate::telemetry::documented::{documented, exposed};
+use crate::telemetry::exposition::{self, Format};
 
 /// Everything was counted once.
 fn counts() -> Counts {
@@ -40,7 +40,7 @@ fn told_of(members: Vec<Member>) -> String {
     let (publisher, watch) = pool::channel();
     publisher.publish(members, Duration::ZERO);
     let pool: Arc<Pool> = Arc::clone(&watch.borrow());
-    exposition::render(Form::Text, move |families| {
+    exposition::render(Format::Text, move |families| {
         super::super::metrics::tell(families, &pool, &counts())
     })
 }
@@ -50,7 +50,7 @@ fn the_documentation_has_every_metric_of_a_balancer_and_no_other() {
     let ada = member("ada", Health::Up, "answers");
     *ada.pi.lock().unwrap() = Some(pi());
     let page = told_of(vec![ada]);
-    assert_eq!(told(&page), promised(&["Both", "Boards", "Balancer"]), "{page}");
+    assert_eq!(exposed(&page), documented(&["Both", "Boards", "Balancer"]), "{page}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use picluster::cluster::pi::Pi;
 use picluster::cluster::pool::{self, Member, Share};
 use picluster::os::listen;
 use picluster::os::shutdown;
-use picluster::telemetry::journal::{Entry, Journal};
+use picluster::telemetry::journal::{Journal, JournalEntry};
 use serde_json::json;
 
 use super::browser::Browser;
@@ -90,7 +90,7 @@ fn serve() -> SocketAddr {
         ("eve", "left: goodbye", "", false),
     ] {
         let (node, detail, at) = (node.into(), detail.into(), SystemTime::now());
-        journal.write(Entry { number: 0, at, node, what, detail, warning });
+        journal.write(JournalEntry { number: 0, at, node, what, detail, warning });
     }
     tokio::spawn(admin::sample(admin.clone()));
     tokio::spawn(async move {

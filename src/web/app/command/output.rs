@@ -6,7 +6,7 @@ use std::io;
 use tokio::io::AsyncRead;
 use tokio::process::{ChildStderr, ChildStdout};
 
-use crate::telemetry::writer::{NonBlockingWriter, Page, each_line, unbuffered};
+use crate::telemetry::writer::{Batch, NonBlockingWriter, each_line, unbuffered};
 
 /// Lines that wait to be written. Further ones are dropped, and the log reports that.
 const LINES_MAX: usize = 256;
@@ -60,8 +60,8 @@ fn writer(name: &str, to: impl io::Write + Send + 'static) -> io::Result<NonBloc
 async fn copy_lines(name: String, from: impl AsyncRead + Unpin, to: NonBlockingWriter) {
     let mut dropped = 0u64;
     each_line(from, LINE_BYTES_MAX, |line| {
-        let page = Page { bytes: format!("{name} | {line}\n").into_bytes(), lines: 1 };
-        match to.hand(page) {
+        let page = Batch { bytes: format!("{name} | {line}\n").into_bytes(), lines: 1 };
+        match to.try_write(page) {
             Err(_) => dropped += 1,
             Ok(()) if dropped > 0 => {
                 tracing::warn!(
