@@ -163,7 +163,7 @@ fn entry(event: Event) -> JournalEntry {
     }
 }
 
-fn claimed_in_vain(conflict: Conflict) -> JournalEntry {
+fn conflict_entry(conflict: Conflict) -> JournalEntry {
     let Conflict { route, kept_by, service } = conflict;
     JournalEntry {
         number: 0,

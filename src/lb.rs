@@ -26,9 +26,6 @@ use self::status::Status;
 use crate::cluster::config::LbConfig;
 use crate::cluster::node::NodeId;
 use crate::cluster::pool;
-use crate::discovery::Line;
-use crate::discovery::mdns::{Advert, Advertiser, Browser, Trust, WantedNames};
-use crate::discovery::membership::{self, Membership};
 use crate::os::identity::{self, Hardware, Role};
 use crate::os::listen;
 use crate::os::shutdown::Shutdown;
@@ -98,83 +95,18 @@ impl Lb {
         let shared = Shared::new(config, id, addr, admin_addr, pool);
         let manager = Manager::find();
 
-        let hostname = identity::hostname();
-        let via = identity::default_name(&hostname, &id);
-        let Files { bounds, admin: admin_connections, kept } = share_files(&config);
-        let (counts, journal) = (Arc::new(Counts::default()), Journal::default());
-        let (access_log, mut writer) = start_access_log(&config, &counts)?;
-        let settings = Arc::new(Settings {
-            limits: config.limits.clone(),
-            hold: config.hold,
-            node_header: config.node_header,
-            sticky: config.sticky,
-            trusted_proxies: config.trusted_proxies.clone(),
-            via: via.clone(),
-            teaching: EmptyClusterPage {
-                html: empty_cluster_page::html(&config.discovery.cluster),
-                text: empty_cluster_page::text(&config.discovery.cluster),
-            },
-            started,
-            // One stays here: nodes are looked after as long as the program runs, also when the last
-            // worker has ended and is waited for.
-            feedback: feedback.clone(),
-            kept_max: kept,
-            memory: Arc::new(Memory::new(config.limits.grown_bytes)),
-            held: 0.into(),
-            counts: Arc::clone(&counts),
-            access_log,
-        });
-        let (manager, pulses) = (Manager::find(), Pulses::default());
-        let (phase, watched) = watch::channel(Phase::Serving);
-        let mut workers = Workers::start(clients, bounds, &watched, &pulses, {
-            let pool = pool.clone();
-            move || Proxy::start(Arc::clone(&settings), pool.clone())
-        })
-        .context("failed to start the workers")?;
-
-        let own = move |node: &NodeId, port| hardware.node_id(Role::Web, port) == *node;
-        let trust = trust(&config, addr, admin_addr);
-        let _browser =
-            Browser::start(&config.discovery, SERVICE, trust, own, changes, Arc::clone(&counts));
-        // The tools and the name share one advertiser; where the ports are bound apart, the wider
-        // one decides.
-        let bound = if admin_addr.ip().is_unspecified() { admin_addr.ip() } else { addr.ip() };
-        let names = claims_names(&config, addr).then(|| {
-            let names = names::follow(pool.clone(), &hostname);
-            WantedNames { id: id.clone(), port: addr.port(), names }
-        });
-        let advert = advert(&config, &id, hostname, admin_addr);
-        let advertiser = Advertiser::with_names(&config.discovery, bound, vec![advert], names);
-        let line = Line {
-            table: Membership::new(membership::Settings {
-                cluster: config.discovery.cluster.clone(),
-                thresholds: config.thresholds,
-            }),
-            changes: from_sources,
-            feedback: from_traffic,
-            orders: from_people,
-            publisher,
-            started,
-            counts: Arc::clone(&counts),
-            journal: journal.clone(),
-            pulse: pulses.part("discovery"),
-        };
-        let mut status = Status::new(pool.clone());
-        let admin = serve_admin(
-            admin,
-            admin_connections,
-            Admin {
-                pool,
-                cluster: config.discovery.cluster.clone(),
-                started: started.into(),
-                shutdown: shutdown.clone(),
-                orders,
-                counts,
-                journal,
-                live: Live::new(admin_connections),
-            },
-        );
-        info!(%id, name = %via, listen = %addr, admin = %admin_addr, cluster = %config.discovery.cluster, balance = %config.balance, "balancing");
+        // A sender of feedback stays here: nodes are looked after as long as the program runs, also when
+        // the last worker has ended and is waited for.
+        let to_discovery = feedback.clone();
+        let mut data_line =
+            DataLine::start(&shared, clients, budget.clients, budget.idle_max, to_discovery)?;
+        let _browser = discovery_line::browse(&shared, hardware, changes);
+        let advertiser = presence::advertise(&shared);
+        let discovery_line = discovery_line::assemble(&shared, receivers, publisher);
+        let page = admin_port::assemble(&shared, shutdown.clone(), orders, budget.admin_max);
+        let admin_port = admin_port::serve(page, admin, budget.admin_max);
+        let mut status = Status::new(shared.pool.clone());
+        log_start(&shared);
         manager.ready();
 
         let leave = async {

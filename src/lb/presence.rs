@@ -6,20 +6,20 @@ use std::sync::Arc;
 use super::names;
 use super::shared::Shared;
 use crate::cluster::node::Advertisement;
-use crate::discovery::mdns::{Advert, Advertiser, Names};
+use crate::discovery::mdns::{Advert, Advertiser, WantedNames};
 use crate::os::identity;
 
-/// Starts to advertise the page, and to claim names if that is wanted. Both share one advertiser; if the
+/// Starts to advertise the page, and to claim names where that is asked for. Both share one advertiser; if the
 /// two ports are bound to different addresses, the wider one decides where it is advertised.
 pub(super) fn advertise(shared: &Shared) -> Advertiser {
     let (addr, admin) = (shared.addr.ip(), shared.admin_addr.ip());
     let bound = if admin.is_unspecified() { admin } else { addr };
     // A name that leads to this machine alone is of no use to the others, and would be in their way.
     let claims_names = shared.config.claim_name && !addr.is_loopback();
-    let names = claims_names.then(|| Names {
+    let names = claims_names.then(|| WantedNames {
         id: shared.id.clone(),
         port: shared.addr.port(),
-        wanted: names::follow(shared.pool.clone(), &shared.hostname),
+        names: names::follow(shared.pool.clone(), &shared.hostname),
     });
     Advertiser::with_names(&shared.config.discovery, bound, vec![advert(shared)], names)
 }

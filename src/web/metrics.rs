@@ -5,36 +5,13 @@ use std::fmt;
 use super::node::WebNode;
 use crate::cluster::pi;
 use crate::os::process;
-use crate::telemetry::counters::StatusClasses;
 use crate::telemetry::exposition::Families;
 
-/// What is counted of the requests; those for health and metrics are not.
-#[derive(Debug, Default)]
-pub(super) struct Served {
-    /// Answers, by the class of their status.
-    pub(super) classes: StatusClasses,
-    under_way: AtomicU32,
-}
-
-impl Served {
-    /// Counts a request as under way until the guard is dropped: a client may go before its answer.
-    pub(super) fn begin(&self) -> UnderWay<'_> {
-        self.under_way.fetch_add(1, Relaxed);
-        UnderWay(self)
-    }
-}
-
-/// A request that is not answered yet.
-pub(super) struct UnderWay<'a>(&'a Served);
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Relaxed);
-    }
-}
-
-/// Tells everything.
-pub(super) fn tell(families: &mut Families<'_>, node: &Node) -> fmt::Result {
+/// Writes all metrics of the node.
+///
+/// # Errors
+/// The text cannot be written, which a string does not report.
+pub(super) fn write(families: &mut Families<'_>, node: &WebNode) -> fmt::Result {
     process::tell(families)?;
     let mut family = families.counters("picluster_web_requests", "Requests answered.")?;
     for (class, count) in node.requests.answered.all() {
@@ -73,9 +50,9 @@ mod tests {
         let (offer, serves) = (Offer::default(), Serves::Name);
         let config = WebConfig { listen, offer, serves, name: None, id: None, drain, discovery };
         let web = Web::bind(&config).unwrap();
-        let page = render(Format::Text, move |families| tell(families, &web.node));
+        let page = render(Format::Text, move |families| write(families, &web.node));
         let mut promised = documented(&["Both", "Boards", "Node"]);
-        // It tells of its own board, under no name.
+        // A node reports its own board without naming itself.
         for (_, labels) in promised.values_mut() {
             labels.retain(|label| label != "id" && label != "node");
         }

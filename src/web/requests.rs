@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use crate::telemetry::counters::Classes;
+use crate::telemetry::counters::StatusClasses;
 
 /// The counters of a node. Its handlers write them; the page, the status line and the metrics read them.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     begun: AtomicU64,
     /// Answers, by the class of their status.
-    pub(super) answered: Classes,
+    pub(super) answered: StatusClasses,
     in_flight: AtomicU32,
 }
 

@@ -133,7 +133,7 @@ async fn health(
 }
 
 async fn scrape(State(node): State<Arc<WebNode>>, headers: HeaderMap) -> Response {
-    exposition::answer(&headers, move |families| metrics::write(families, &node))
+    scrape::answer(&headers, move |families| metrics::write(families, &node))
 }
 
 async fn not_found() -> impl IntoResponse {

@@ -9,7 +9,7 @@ use super::peak_ewma::PeakEwma;
 use crate::cluster::health::{ERRORS_IN_A_ROW, Health, Outcome};
 use crate::cluster::node::Node;
 use crate::cluster::pi::Pi;
-use crate::telemetry::counters::Classes;
+use crate::telemetry::counters::StatusClasses;
 use crate::telemetry::histogram::Histogram;
 
 /// The live numbers of one node. The workers write them; the API, the metrics and, of `errors`, the
@@ -23,7 +23,7 @@ pub struct Counters {
     /// Answers of this node that began to go to a client; no probes, no failed attempts.
     pub requests: AtomicU64,
     /// The answers in `requests`, by the class of their status.
-    pub classes: Classes,
+    pub classes: StatusClasses,
     /// Attempts that ended without a whole response head, and answers that broke off.
     pub failures: AtomicU64,
     /// When the node last answered anything, in milliseconds since the process started plus one;

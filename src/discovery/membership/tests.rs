@@ -18,6 +18,10 @@ use crate::cluster::node::{Advertisement, Boot};
 use crate::cluster::pool::Member;
 
 /// A table, its clock, and the answers that its probes get.
+/// Rounds of probes at one point in time. More than a few would mean that each answer makes the next
+/// probe due at once.
+const ROUNDS_MAX: usize = 100;
+
 struct Lab {
     table: Membership,
     now: Duration,

@@ -30,7 +30,7 @@ impl Lab {
     /// This node answers this many requests with an error.
     fn err(&mut self, host: u8, times: u32) {
         for _ in 0..times {
-            if let Some(outcome) = self.member(host).heard(500) {
+            if let Some(outcome) = self.member(host).note_head(500) {
                 self.observe(host, outcome);
             }
         }
@@ -39,7 +39,7 @@ impl Lab {
     /// This many requests break off at this node.
     fn break_off(&mut self, host: u8, times: u32) {
         for _ in 0..times {
-            if let Some(outcome) = self.member(host).broke() {
+            if let Some(outcome) = self.member(host).note_break() {
                 self.observe(host, outcome);
             }
         }
@@ -75,7 +75,7 @@ fn a_node_that_was_out_gets_one_request_and_then_grows_in_quarters() {
     lab.falls_and_comes_back(1);
     assert_eq!(lab.state(1), (Health::Up, 0.0));
     assert!(lab.member(1).share.is_trial() && lab.member(1).why.contains("one request at a time"));
-    lab.observe(1, lab.member(1).heard(204).expect("a trial's answer is reported"));
+    lab.observe(1, lab.member(1).note_head(204).expect("a trial's answer is reported"));
     assert_eq!(lab.state(1), (Health::Up, 0.25));
     assert_eq!(lab.member(1).note_head(204), None);
     let began = lab.now;
@@ -287,7 +287,7 @@ fn errors_eject_at_most_half_of_the_nodes_and_never_the_last_one() {
         for host in 1..=count {
             lab.err(host, ERRORS_IN_A_ROW);
             // So that none is spared because its peers err too.
-            lab.member(host).answered_whole(200);
+            lab.member(host).note_end(200);
         }
         let ejected = lab.members.iter().filter(|m| m.health == Health::Ejected).count();
         assert_eq!(ejected, out, "of {count}");
