@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use crate::admin::local_only::LocalOnly;
 use crate::cluster::counts::Counts;
 use crate::cluster::pool;
+use crate::cluster::protocol::{COUNTS_PATH, EVENTS_PATH, NODES_PATH};
 use crate::discovery::Order;
 use crate::os::shutdown::Shutdown;
 use crate::telemetry::exposition;
@@ -81,13 +82,13 @@ impl fmt::Debug for Admin {
 pub fn router(admin: Admin) -> Router {
     Router::new()
         .route("/", get(index))
-        .route("/api/v1/nodes", get(nodes))
-        .route("/api/v1/events", get(events))
-        .route("/api/v1/counts", get(counts))
+        .route(NODES_PATH, get(nodes))
+        .route(EVENTS_PATH, get(events))
+        .route(COUNTS_PATH, get(counts))
         .route("/metrics", get(metrics))
         .route("/prometheus/targets", get(targets))
-        .route("/api/v1/nodes/{node}/drain", post(drain::drain))
-        .route("/api/v1/nodes/{node}/undrain", post(drain::undrain))
+        .route(&format!("{NODES_PATH}/{{node}}/drain"), post(drain::drain))
+        .route(&format!("{NODES_PATH}/{{node}}/undrain"), post(drain::undrain))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; the page is at /\n"))

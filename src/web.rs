@@ -32,6 +32,7 @@ use crate::admin;
 use crate::admin::accept::Accept;
 use crate::cluster::config::{AppConfig, Serves, WebConfig};
 use crate::cluster::node::{Advertisement, Boot, NodeId};
+use crate::cluster::protocol::ReportedState;
 use crate::discovery::mdns::{Advert, Advertiser};
 use crate::os::board::Board;
 use crate::os::identity::{self, Hardware, Role};
@@ -408,13 +409,13 @@ impl Node {
         tracing::info!("draining");
     }
 
-    /// The word of its health, and of an application that is down why.
-    fn state(&self) -> (&'static str, Option<String>) {
+    /// The state that it reports, and the reason of an application that is down.
+    fn state(&self) -> (ReportedState, Option<String>) {
         if self.is_draining() {
-            return ("draining", None);
+            return (ReportedState::Draining, None);
         }
         let why = self.app.as_ref().and_then(|app| app.down());
-        (if why.is_some() { "app-down" } else { "up" }, why)
+        (if why.is_some() { ReportedState::AppDown } else { ReportedState::Up }, why)
     }
 
     /// How it is, in one line, for `systemctl status`. `control`: where picluster itself listens.

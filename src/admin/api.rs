@@ -14,10 +14,9 @@ use crate::cluster::counts;
 use crate::cluster::health::Health;
 use crate::cluster::pi::Pi;
 use crate::cluster::pool::{self, Member};
+use crate::cluster::protocol::SCHEMA;
 use crate::cluster::route;
 use crate::telemetry::journal;
-
-const SCHEMA: &str = "picluster/1";
 
 /// All nodes, and what is counted of all together.
 #[derive(Debug, Serialize)]

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::Admin;
 use crate::admin::local_only::LocalOnly;
 use crate::cluster::pool::{Member, Pool};
+use crate::cluster::protocol::SCHEMA;
 use crate::discovery::Order;
 
 #[derive(Serialize)]
@@ -50,7 +51,7 @@ async fn order(admin: &Admin, named: &str, drain: bool) -> Response {
     let now = Arc::clone(&admin.pool.borrow());
     let member = now.members().iter().find(|member| member.node.id == id).unwrap_or(member);
     Json(Done {
-        schema: "picluster/1",
+        schema: SCHEMA,
         id: member.node.id.as_str(),
         name: &member.node.name,
         state: member.health.as_str(),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use hyper::Method;
 use serde::Deserialize;
 
+use crate::cluster::protocol::{DRAIN_PATH, NODES_PATH, UNDRAIN_PATH};
 use crate::commands::ask::ask;
 use crate::commands::survey::{Unavailable, sentence};
 use crate::os::terminal::say;
@@ -45,8 +46,8 @@ pub async fn run(config: DrainConfig) -> anyhow::Result<()> {
     let DrainConfig { whose, drain } = config;
     let verb = if drain { "drain" } else { "undrain" };
     let (at, path) = match &whose {
-        Whose::Own(node) => (*node, format!("/.picluster/{verb}")),
-        Whose::At(admin, node) => (*admin, format!("/api/v1/nodes/{}/{verb}", escaped(node))),
+        Whose::Own(node) => (*node, if drain { DRAIN_PATH } else { UNDRAIN_PATH }.to_owned()),
+        Whose::At(admin, node) => (*admin, format!("{NODES_PATH}/{}/{verb}", escaped(node))),
     };
     let answer = ask(at, Method::POST, &path).await.map_err(|why| {
         Unavailable(match whose {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::admin::empty_cluster_page;
+use crate::cluster::protocol::SCHEMA;
 use crate::commands::survey::{self, Node, Survey, Surveyor, Unavailable, failed_requests};
 use crate::os::shutdown::Shutdown;
 use crate::os::terminal::{self, Colour, print};
@@ -114,7 +115,7 @@ fn report<'a>(
         (true, true) => Verdict::Well,
     };
     Report {
-        schema: "picluster/1",
+        schema: SCHEMA,
         cluster,
         status,
         balancer: balancer.map(|admin| admin.to_string()),

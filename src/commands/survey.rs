@@ -15,6 +15,7 @@ pub(crate) use self::document::sentence;
 pub use self::document::{Document, Node};
 use self::outlook::Outlook;
 use crate::cluster::config::DiscoveryConfig;
+use crate::cluster::protocol::{COUNTS_PATH, NODES_PATH};
 use crate::commands::ask::{Unanswered, ask};
 use crate::discovery::mdns;
 
@@ -132,7 +133,7 @@ fn by_balancer(admin: SocketAddr, of: usize, (document, json): Said) -> Survey {
 type Said = (Document, String);
 
 async fn nodes(admin: SocketAddr) -> Result<Said, Unanswered> {
-    let answer = ask(admin, Method::GET, "/api/v1/nodes").await?;
+    let answer = ask(admin, Method::GET, NODES_PATH).await?;
     let stranger = || Unanswered::Broken("it answers, but not as a balancer".to_owned());
     Document::read(&answer.body).ok_or_else(stranger)
 }
@@ -147,6 +148,6 @@ pub async fn failed_requests(admin: SocketAddr) -> Option<u64> {
     struct Counts {
         requests_failed: u64,
     }
-    let answer = ask(admin, Method::GET, "/api/v1/counts").await.ok()?;
+    let answer = ask(admin, Method::GET, COUNTS_PATH).await.ok()?;
     serde_json::from_slice::<Answer>(&answer.body).ok().map(|said| said.counts.requests_failed)
 }

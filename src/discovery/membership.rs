@@ -32,7 +32,7 @@ use std::time::Duration;
 use self::entry::{Context, Entry};
 use self::event::EventLog;
 pub use self::event::{Ejection, Event, EventKind};
-pub use self::probe::{HEALTH_PATH, NodeState, Probe, ProbeResult, ProbeTicket, Unwell};
+pub use self::probe::{NodeState, Probe, ProbeResult, ProbeTicket, Unwell};
 use self::schedule::Schedule;
 use crate::cluster::config::{CANDIDATES_MAX, CANDIDATES_PER_SECOND, NODES_MAX};
 use crate::cluster::health::Thresholds;

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::cluster::config::PROBE_ANSWER_BYTES_MAX;
 use crate::cluster::node::{Boot, NodeId};
 use crate::cluster::pi::Pi;
+use crate::cluster::protocol::{ReportedState, SCHEMA};
 use crate::discovery::membership::{NodeState, Probe, ProbeResult, ProbeTicket, Unwell};
 
 /// A kept connection that was not asked over for this long is closed. Stand-bys are asked every
@@ -265,16 +266,15 @@ async fn document(
 
 fn read(body: &[u8], cluster: &str) -> Option<ProbeResult> {
     let document: Document<'_> = serde_json::from_slice(body).ok()?;
-    let state = match document.state {
-        "up" => NodeState::Up,
-        "draining" => NodeState::Draining,
-        "app-down" => NodeState::AppDown {
+    let state = match ReportedState::parse(document.state.as_bytes())? {
+        ReportedState::Up => NodeState::Up,
+        ReportedState::Draining => NodeState::Draining,
+        ReportedState::AppDown => NodeState::AppDown {
             why: document.why.unwrap_or_default().into_owned(),
             answers: document.answers,
         },
-        _ => return None,
     };
-    (document.schema == "picluster/1").then_some(())?;
+    (document.schema == SCHEMA).then_some(())?;
     if let Some(other) = document.cluster.filter(|said| said != cluster) {
         return Some(ProbeResult::OtherCluster(other.into_owned()));
     }
@@ -312,7 +312,7 @@ mod tests {
     use super::*;
     use crate::cluster::health::Thresholds;
     use crate::cluster::node::{Advertisement, Change, DEFAULT_CLUSTER, Sighting, Source};
-    use crate::discovery::membership::{HEALTH_PATH, Membership, Settings};
+    use crate::discovery::membership::{Membership, Settings};
 
     const BODY: &str = r#"{"schema":"picluster/1","id":"aaaaaaaaaaaaa","name":"ada","boot":"00000000000000ff","state":"up","nonce":null}"#;
 
@@ -423,7 +423,7 @@ mod tests {
         for _ in 0..5 {
             let mut probe = probe(addr, false);
             probe.timeout = Duration::from_secs(5);
-            assert_eq!(probe.path, HEALTH_PATH);
+            assert_eq!(probe.path, "/.picluster/health");
             let mut asked = kept.ask(probe).await;
             assert!(matches!(asked.result, ProbeResult::Node { .. }), "{:?}", asked.result);
             kept.keep(&mut asked);

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::Node;
 use crate::admin::local_only::LocalOnly;
+use crate::cluster::protocol::SCHEMA;
 
 #[derive(Serialize)]
 struct Done {
@@ -29,10 +30,10 @@ pub(super) fn route(drain: bool) -> MethodRouter<Arc<Node>> {
             tracing::info!("{}", if drain { "drained by hand" } else { "no longer drained" });
         }
         Json(Done {
-            schema: "picluster/1",
+            schema: SCHEMA,
             id: node.identity.id.to_string(),
             name: node.identity.name.clone(),
-            state: node.state().0,
+            state: node.state().0.as_str(),
         })
     })
 }

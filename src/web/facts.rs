@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Node;
 use crate::cluster::node::printable;
 use crate::cluster::pi::Pi;
+use crate::cluster::protocol::SCHEMA;
 
 /// The facts of one moment, as the page shows them and `Accept: application/json` gets them.
 #[derive(Debug, Serialize)]
@@ -51,7 +52,7 @@ impl Facts {
         let identity = &node.identity;
         let pi = node.board.health();
         Self {
-            schema: "picluster/1",
+            schema: SCHEMA,
             id: identity.id.to_string(),
             name: identity.name.clone(),
             hostname: identity.hostname.clone(),

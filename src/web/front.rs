@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::app::App;
+use crate::cluster::protocol::{ReportedState, STATE_HEADER};
 use crate::http1::limits::HEAD_BYTES_MAX;
 
 /// Over loopback one that does not accept within this time has a full queue.
@@ -29,7 +30,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(1);
 
 /// Says with a 503 that the application has seen nothing of the request, with a 502 that it went away
 /// over it.
-const APP_DOWN: (&str, &str) = ("x-picluster-state", "app-down");
+const APP_DOWN: (&str, &str) = (STATE_HEADER, ReportedState::AppDown.as_str());
 
 /// What is said to the next one only (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [

@@ -19,15 +19,14 @@ use super::facts::Facts;
 use super::{Content, Node, drain, front, metrics, page};
 use crate::admin::accept::LocalAddr;
 use crate::cluster::pi::Pi;
-use crate::cluster::protocol::METRICS_PATH;
-use crate::discovery::membership::HEALTH_PATH;
+use crate::cluster::protocol::{
+    DRAIN_PATH, HEALTH_PATH, METRICS_PATH, NODE_HEADER, PRIVATE_PREFIX, ReportedState, SCHEMA,
+    STATE_HEADER, UNDRAIN_PATH,
+};
 use crate::telemetry::exposition;
 
 /// The body of a request may take this long. Bytes that trickle in are no excuse.
 const BODY_MAX: Duration = Duration::from_secs(10);
-
-/// What no application gets to see.
-const PRIVATE: &str = "/.picluster/";
 
 /// The longest nonce that is echoed.
 const NONCE_BYTES_MAX: usize = 64;
@@ -36,8 +35,8 @@ pub(super) fn router(node: Arc<Node>) -> Router {
     let ours = Router::new()
         .route(HEALTH_PATH, get(health))
         .route(METRICS_PATH, get(scrape))
-        .route("/.picluster/drain", drain::route(true))
-        .route("/.picluster/undrain", drain::route(false));
+        .route(DRAIN_PATH, drain::route(true))
+        .route(UNDRAIN_PATH, drain::route(false));
     let sign = from_fn_with_state(Arc::clone(&node), sign);
     let router = match node.content {
         None => ours.route("/", any(name)).fallback(nothing).layer(sign),
@@ -48,7 +47,7 @@ pub(super) fn router(node: Arc<Node>) -> Router {
 
 /// What is served in place of the name. It is signed by whoever made it.
 async fn content(State(node): State<Arc<Node>>, request: Request) -> Response {
-    if request.uri().path().starts_with(PRIVATE) {
+    if request.uri().path().starts_with(PRIVATE_PREFIX) {
         return nothing().await.into_response();
     }
     let _under_way = node.begin();
@@ -117,18 +116,19 @@ async fn health(
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let (state, why) = node.state();
-    let status = if state == "up" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status =
+        if state == ReportedState::Up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     // A query nobody can read asks for no echo; how the node is does not depend on it.
     let nonce = asked.ok().and_then(|Query(asked)| asked.nonce).filter(|nonce| {
         nonce.len() <= NONCE_BYTES_MAX && nonce.bytes().all(|b| b.is_ascii_graphic())
     });
     let identity = &node.identity;
     let health = Health {
-        schema: "picluster/1",
+        schema: SCHEMA,
         id: identity.id.as_str(),
         name: &identity.name,
         boot: identity.boot.to_string(),
-        state,
+        state: state.as_str(),
         cluster: &node.cluster,
         answers: why.is_some().then(|| node.app.as_ref().is_some_and(|app| app.answers())),
         why,
@@ -159,7 +159,7 @@ async fn read_in_time(request: Request) -> Result<Request, Response> {
 /// "proves" that balancing fails), and while draining that the connection ends with it.
 async fn sign(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let counted = !path.starts_with("/.picluster/");
+    let counted = !path.starts_with(PRIVATE_PREFIX);
     let _under_way = counted.then(|| node.begin());
     let mut answer = match read_in_time(request).await {
         Ok(request) => next.run(request).await,
@@ -170,7 +170,7 @@ async fn sign(State(node): State<Arc<Node>>, request: Request, next: Next) -> Re
     }
     let headers = answer.headers_mut();
     if let Ok(name) = HeaderValue::from_str(&node.identity.name) {
-        headers.insert("x-picluster-node", name);
+        headers.insert(NODE_HEADER, name);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     say_whether_draining(&node, headers);
@@ -179,7 +179,8 @@ async fn sign(State(node): State<Arc<Node>>, request: Request, next: Next) -> Re
 
 fn say_whether_draining(node: &Node, headers: &mut HeaderMap) {
     if node.is_draining() {
-        headers.insert("x-picluster-state", HeaderValue::from_static("draining"));
+        let state = ReportedState::Draining.as_str();
+        headers.insert(STATE_HEADER, HeaderValue::from_static(state));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }

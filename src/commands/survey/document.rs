@@ -8,8 +8,7 @@ use crate::cluster::health::Health;
 use crate::cluster::node::printable;
 use crate::cluster::pi::Pi;
 use crate::cluster::pool::{Member, Pool};
-
-const SCHEMA: &str = "picluster/1";
+use crate::cluster::protocol::SCHEMA;
 
 /// The longest sentence that is shown.
 const SENTENCE_CHARS_MAX: usize = 200;

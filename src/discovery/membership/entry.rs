@@ -12,10 +12,11 @@ use super::address::{Address, Target};
 use super::event::{EventKind, EventLog};
 use super::machine::{Goodbye, Machine};
 use super::offers::Offers;
-use super::probe::{HEALTH_PATH, ProbeResult, judge};
+use super::probe::{ProbeResult, judge};
 use crate::cluster::config::{ENDPOINTS_MAX, FORGET_AFTER};
 use crate::cluster::health::{Health, Outcome, Thresholds};
 use crate::cluster::node::{Advertisement, NodeId, Offer, Sighting, Source, printable};
+use crate::cluster::protocol::HEALTH_PATH;
 
 /// A way that does not answer is dropped after this long, unless a node is known by it and still
 /// advertised there. Its source proposes it again if it is still there.

@@ -7,9 +7,6 @@ use crate::cluster::health::Outcome;
 use crate::cluster::node::{Boot, NodeId, is_node_name, printable};
 use crate::cluster::pi::Pi;
 
-/// The path at which a picluster node answers for its health.
-pub const HEALTH_PATH: &str = "/.picluster/health";
-
 /// Ties an answer to its question. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProbeTicket(pub(super) u64);
