@@ -2,21 +2,21 @@
 //! the published pool and what the workers count, and decides nothing.
 
 pub mod accept;
-mod api;
 mod board;
 mod drain;
+pub mod empty_cluster_page;
+mod events;
 mod live;
 pub mod local_only;
 mod metrics;
 mod minute;
 mod page;
+mod report;
 pub mod serve;
+mod state;
 mod targets;
-pub mod empty_cluster_page;
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -24,59 +24,17 @@ use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use tokio::sync::mpsc;
-use tokio::time::Instant;
 
-use crate::admin::local_only::LocalOnly;
-use crate::cluster::counts::Counts;
-use crate::cluster::pool;
+pub use self::events::sample;
+pub use self::live::Live;
+use self::local_only::LocalOnly;
+pub use self::state::Admin;
 use crate::cluster::protocol::{COUNTS_PATH, EVENTS_PATH, NODES_PATH};
-use crate::discovery::Order;
-use crate::os::shutdown::Shutdown;
 use crate::telemetry::exposition;
-use crate::telemetry::journal::Journal;
-
-pub use live::{Live, sample};
 
 /// The page is one file: it asks nobody but this balancer for anything.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                       img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'";
-
-/// The lines of the journal that are shown, the newest.
-const JOURNAL_SHOWN: u64 = 24;
-
-/// What the admin port shows.
-#[derive(Clone)]
-pub struct Admin {
-    /// The newest pool.
-    pub pool: pool::Watch,
-    /// The cluster the balancer serves.
-    pub cluster: String,
-    /// The start of the process: what `Member::since` counts from.
-    pub started: Instant,
-    /// Requested while the balancer drains; `/readyz` is 503 from then on.
-    pub shutdown: Shutdown,
-    /// Where nodes are drained and undrained.
-    pub orders: mpsc::Sender<Order>,
-    /// What goes wrong, counted by cause.
-    pub counts: Arc<Counts>,
-    /// What happened lately.
-    pub journal: Journal,
-    /// What watchers are told; filled by [`sample`].
-    pub live: Live,
-}
-
-impl Admin {
-    fn now(&self) -> Duration {
-        self.started.elapsed()
-    }
-}
-
-impl fmt::Debug for Admin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admin").field("cluster", &self.cluster).finish_non_exhaustive()
-    }
-}
 
 /// The routes of the admin port. Everybody on the network may read; `drain` says who may act.
 pub fn router(admin: Admin) -> Router {
@@ -99,23 +57,23 @@ pub fn router(admin: Admin) -> Router {
 async fn index(
     State(admin): State<Arc<Admin>>,
     uri: Uri,
-    insider: Result<LocalOnly, (StatusCode, &'static str)>,
+    local_only: Result<LocalOnly, (StatusCode, &'static str)>,
 ) -> Html<String> {
     let kiosk = uri.query().is_some_and(|query| query.split('&').any(|word| word == "kiosk"));
-    let may_act = insider.is_ok();
-    Html(page::render(&api::state(&admin), page::Look { kiosk, may_act }))
+    let may_act = local_only.is_ok();
+    Html(page::render(&report::live(&admin), page::Look { kiosk, may_act }))
 }
 
 async fn nodes(State(admin): State<Arc<Admin>>) -> Response {
-    Json(api::nodes(&admin)).into_response()
+    Json(report::cluster(&admin)).into_response()
 }
 
 async fn events(State(admin): State<Arc<Admin>>) -> Response {
-    live::events(&admin)
+    events::events(&admin)
 }
 
 async fn counts(State(admin): State<Arc<Admin>>) -> Response {
-    Json(api::counts(&admin.counts)).into_response()
+    Json(report::counts(&admin.counts)).into_response()
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {

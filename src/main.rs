@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use picluster::cli::{self, Command, Invocation, LogFormat, Logging, Stop};
-use picluster::commands::status::Verdict;
+use picluster::cluster::api::ClusterStatus;
 use picluster::commands::survey::Unavailable;
 use picluster::commands::{demo, drain, nodes, status};
 use picluster::os::listen::ListenError;
@@ -118,9 +118,9 @@ async fn program(invocation: Invocation) -> anyhow::Result<u8> {
             Command::Drain(config) => drain::run(config).await?,
             Command::Status(config) => {
                 return Ok(match status::run(config, shutdown).await? {
-                    Verdict::Well => 0,
-                    Verdict::Warnings => 1,
-                    Verdict::Down => 2,
+                    ClusterStatus::Well => 0,
+                    ClusterStatus::Warnings => 1,
+                    ClusterStatus::Down => 2,
                 });
             }
         }

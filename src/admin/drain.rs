@@ -7,24 +7,13 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::Admin;
-use crate::admin::local_only::LocalOnly;
+use super::local_only::LocalOnly;
+use super::state::Admin;
+use crate::cluster::api::{DrainReport, Schema};
 use crate::cluster::pool::{Member, Pool};
-use crate::cluster::protocol::SCHEMA;
 use crate::discovery::Order;
-
-#[derive(Serialize)]
-struct Done<'a> {
-    schema: &'static str,
-    id: &'a str,
-    name: &'a str,
-    /// As it is from now on.
-    state: &'static str,
-    why: &'a str,
-}
 
 pub(super) async fn drain(_: LocalOnly, admin: State<Arc<Admin>>, node: Path<String>) -> Response {
     order(&admin, &node, true).await
@@ -50,12 +39,12 @@ async fn order(admin: &Admin, named: &str, drain: bool) -> Response {
     }
     let now = Arc::clone(&admin.pool.borrow());
     let member = now.members().iter().find(|member| member.node.id == id).unwrap_or(member);
-    Json(Done {
-        schema: SCHEMA,
+    Json(DrainReport {
+        schema: Schema,
         id: member.node.id.as_str(),
         name: &member.node.name,
         state: member.health.as_str(),
-        why: &member.why,
+        why: Some(&member.why),
     })
     .into_response()
 }

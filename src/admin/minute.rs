@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
-
+use crate::cluster::api::{Beat, Beats};
 use crate::cluster::health::Health;
 use crate::cluster::node::NodeId;
 use crate::cluster::pool::{Counters, Member, Pool};
@@ -21,19 +20,6 @@ const SAMPLES: usize = 10;
 
 /// Samples that the rate is taken from: few, so that a cable that is pulled shows at once.
 const RATE_SAMPLES: usize = 3;
-
-/// What one second brought a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beat {
-    /// Requests, all answered.
-    Answered,
-    /// An attempt failed, whatever else came.
-    Failed,
-    /// No request, though it was up.
-    Idle,
-    /// No request, because it was not up.
-    Out,
-}
 
 /// A node's last minute, the newest second last.
 #[derive(Debug)]
@@ -59,10 +45,6 @@ pub(super) struct Lately {
     /// Since it is known, a minute at most.
     pub(super) beats: Beats,
 }
-
-/// The beats, the newest last; in the API one letter each.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Beats(pub(super) Vec<Beat>);
 
 /// The minutes of all nodes.
 #[derive(Debug, Default)]
@@ -153,27 +135,6 @@ fn push<T>(queue: &mut VecDeque<T>, item: T, max: usize) {
         queue.pop_front();
     }
     queue.push_back(item);
-}
-
-impl Serialize for Beats {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let letters: String = self.0.iter().map(|beat| beat.letter()).collect();
-        to.serialize_str(&letters)
-    }
-}
-
-impl Beat {
-    pub(super) const ALL: [Self; 4] = [Self::Answered, Self::Failed, Self::Idle, Self::Out];
-
-    /// The letter in the API, and the class on the page.
-    pub(super) fn letter(self) -> char {
-        match self {
-            Self::Answered => 'a',
-            Self::Failed => 'f',
-            Self::Idle => 'i',
-            Self::Out => 'o',
-        }
-    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::commands::demo::{self, DemoConfig};
 use crate::commands::drain::{DrainConfig, Whose};
 use crate::commands::nodes::{Form, NodesConfig};
 use crate::commands::status::StatusConfig;
-use crate::commands::survey;
+use crate::commands::survey::SurveyConfig;
 
 /// A node or balancer that takes longer than this to stop is not stopping.
 const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
@@ -140,10 +140,10 @@ pub(super) fn status(raw: &flags::Status, env: Env<'_>) -> Result<Invocation, Re
     Ok(typed(Command::Status(StatusConfig { survey, json: raw.json })))
 }
 
-fn look(raw: &flags::Look, env: Env<'_>) -> Result<survey::Settings, Refusal> {
+fn look(raw: &flags::Look, env: Env<'_>) -> Result<SurveyConfig, Refusal> {
     let settings = Settings { role: "LB", env };
     let admin = raw.admin.clone().map(|text| Given::flag("admin", text).address()).transpose()?;
-    Ok(survey::Settings {
+    Ok(SurveyConfig {
         discovery: settings.hearing(raw.cluster.clone(), &raw.interface, false, raw.loopback)?,
         admin: admin.map(from_here),
     })

@@ -10,7 +10,6 @@
 mod children;
 mod ready;
 
-use std::fmt;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
@@ -21,6 +20,7 @@ use anyhow::{Context, bail};
 
 use self::children::Children;
 use crate::os::shutdown::Shutdown;
+use crate::os::terminal::say;
 
 /// The most nodes of a demo: there are no more names.
 pub const NODES_MAX: usize = NAMES.len();
@@ -67,7 +67,7 @@ pub async fn run(config: DemoConfig, mut shutdown: Shutdown) -> anyhow::Result<(
     let played = tokio::select! {
         played = play(&config, &mut children) => played,
         () = shutdown.requested() => {
-            say(format_args!("stopping..."));
+            say("stopping...");
             Ok(())
         }
     };
@@ -77,7 +77,7 @@ pub async fn run(config: DemoConfig, mut shutdown: Shutdown) -> anyhow::Result<(
 
 async fn play(config: &DemoConfig, children: &mut Children) -> anyhow::Result<()> {
     let names = &NAMES[..config.nodes];
-    say(format_args!("starting a balancer and {}...", nodes(names.len())));
+    say(&format!("starting a balancer and {}...", nodes(names.len())));
     let mut addresses = start_balancer(children)?;
     for name in names {
         children.start(name, &["web", "--listen", "127.0.0.1:0", "--name", name])?;
@@ -145,11 +145,11 @@ fn tell(children: &Children, names: &[&str], addresses: &Addresses) {
     let mut stdout = io::stdout();
     let _ = writeln!(stdout, "http://{requests}/").and_then(|()| stdout.flush());
     let is = if names.len() == 1 { "is" } else { "are" };
-    say(format_args!("\nA balancer and {} {is} running on this machine:\n", nodes(names.len())));
+    say(&format!("\nA balancer and {} {is} running on this machine:\n", nodes(names.len())));
     for name in [BALANCER].iter().chain(names) {
-        say(format_args!("  {name:<10} pid {}", children.pid(name)));
+        say(&format!("  {name:<10} pid {}", children.pid(name)));
     }
-    say(format_args!(
+    say(&format!(
         "
 Try in another terminal, or in a browser:
 
@@ -160,14 +160,14 @@ Try in another terminal, or in a browser:
       the balancer's own page: what it knows of every node, and why"
     ));
     if let [victim, _, ..] = names {
-        say(format_args!(
+        say(&format!(
             "
   kill -9 {}
       {victim} is gone; run the loop again: the others answer, no request fails",
             children.pid(victim)
         ));
     }
-    say(format_args!("\nCtrl-C ends all.\n"));
+    say(&format!("\nCtrl-C ends all.\n"));
 }
 
 /// Reports who goes, until the balancer does.
@@ -184,7 +184,7 @@ async fn watch(children: &mut Children) -> anyhow::Result<()> {
             1 => "the other one goes on".to_owned(),
             rest => format!("the other {rest} go on"),
         };
-        say(format_args!("{name} (pid {pid}) is gone, it {why}: {rest}"));
+        say(&format!("{name} (pid {pid}) is gone, it {why}: {rest}"));
     }
 }
 
@@ -200,11 +200,6 @@ fn describe(status: ExitStatus) -> String {
         (None, Some(15)) => "was killed by SIGTERM".to_owned(),
         (None, signal) => format!("was killed by signal {}", signal.unwrap_or(0)),
     }
-}
-
-/// A line for people. stderr may be closed, or its terminal gone: the demo goes on without.
-fn say(line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 use std::net::SocketAddr;
 
 use hyper::Method;
-use serde::Deserialize;
 
-use crate::cluster::protocol::{DRAIN_PATH, NODES_PATH, UNDRAIN_PATH};
+use crate::cluster::api::DrainView;
+use crate::cluster::health::Health;
+use crate::cluster::protocol::{DRAIN_PATH, NODES_PATH, ReportedState, UNDRAIN_PATH};
 use crate::commands::ask::ask;
 use crate::commands::survey::{Unavailable, sentence};
 use crate::os::terminal::say;
@@ -27,15 +28,6 @@ pub enum Whose {
     Own(SocketAddr),
     /// A node by its name or id, at the balancer whose page is here.
     At(SocketAddr, String),
-}
-
-/// The part of an answer that is told.
-#[derive(Deserialize)]
-struct Done {
-    name: String,
-    state: String,
-    #[serde(default)]
-    why: String,
 }
 
 /// Does it, and says what that means.
@@ -64,7 +56,7 @@ pub async fn run(config: DrainConfig) -> anyhow::Result<()> {
         })
     })?;
     let text = String::from_utf8_lossy(&answer.body);
-    match (answer.status, serde_json::from_str::<Done>(&text)) {
+    match (answer.status, serde_json::from_str::<DrainView>(&text)) {
         (200, Ok(done)) => {
             say(&told(&whose, drain, &done));
             Ok(())
@@ -80,14 +72,14 @@ pub async fn run(config: DrainConfig) -> anyhow::Result<()> {
     }
 }
 
-fn told(whose: &Whose, drain: bool, done: &Done) -> String {
+fn told(whose: &Whose, drain: bool, done: &DrainView) -> String {
     let (name, state, why) = (sentence(&done.name), sentence(&done.state), sentence(&done.why));
     match (whose, drain) {
         (Whose::Own(_), true) => format!(
             "{name} is draining: within 1.5 s every balancer sends new requests elsewhere.\n\
              What runs is finished. `picluster undrain` takes it back, a restart does too."
         ),
-        (Whose::Own(_), false) if state == "draining" => {
+        (Whose::Own(_), false) if state == ReportedState::Draining.as_str() => {
             format!("{name} is about to stop; it is back once it is started again.")
         }
         (Whose::Own(_), false) => {
@@ -97,7 +89,7 @@ fn told(whose: &Whose, drain: bool, done: &Done) -> String {
             "{name} gets no new requests from this balancer; what runs is finished.\n\
              `picluster undrain {name}` takes it back, a restart of the balancer does too."
         ),
-        (Whose::At(..), false) if state == "up" => {
+        (Whose::At(..), false) if state == Health::Up.as_str() => {
             format!("{name} gets requests from this balancer again.")
         }
         (Whose::At(..), false) => {

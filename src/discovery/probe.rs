@@ -13,15 +13,14 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use serde::{Deserialize, Deserializer};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::cluster::api::HealthView;
 use crate::cluster::config::PROBE_ANSWER_BYTES_MAX;
 use crate::cluster::node::{Boot, NodeId};
-use crate::cluster::pi::Pi;
-use crate::cluster::protocol::{ReportedState, SCHEMA};
+use crate::cluster::protocol::ReportedState;
 use crate::discovery::membership::{NodeState, Probe, ProbeResult, ProbeTicket, Unwell};
 
 /// A kept connection that was not asked over for this long is closed. Stand-bys are asked every
@@ -221,34 +220,6 @@ async fn get(probe: &Probe, mut connection: Connection, cluster: &str) -> Exchan
     Ok((result, Some(connection)))
 }
 
-/// A picluster health document (`"schema":"picluster/1"`); unknown keys are ignored.
-#[derive(Deserialize)]
-struct Document<'a> {
-    schema: &'a str,
-    id: &'a str,
-    #[serde(borrow)]
-    name: std::borrow::Cow<'a, str>,
-    boot: &'a str,
-    state: &'a str,
-    /// Of an application that is down: why.
-    #[serde(borrow)]
-    why: Option<std::borrow::Cow<'a, str>>,
-    /// Of an application that is down: it answers requests even so, with errors.
-    #[serde(default)]
-    answers: bool,
-    /// Absent where a node does not say it; its advertisement did.
-    #[serde(borrow)]
-    cluster: Option<std::borrow::Cow<'a, str>>,
-    /// Absent where a node does not say it.
-    #[serde(default, deserialize_with = "lenient")]
-    pi: Option<Pi>,
-}
-
-/// How a node's board is does not decide whether the node is well: what cannot be read of it is unknown.
-fn lenient<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Pi>, D::Error> {
-    Ok(Pi::deserialize(serde_json::Value::deserialize(from)?).ok().map(Pi::checked))
-}
-
 /// Reads the answer's body as a health document; `None` if it is another.
 async fn document(
     response: Response<Incoming>,
@@ -265,7 +236,7 @@ async fn document(
 }
 
 fn read(body: &[u8], cluster: &str) -> Option<ProbeResult> {
-    let document: Document<'_> = serde_json::from_slice(body).ok()?;
+    let document: HealthView<'_> = serde_json::from_slice(body).ok()?;
     let state = match ReportedState::parse(document.state.as_bytes())? {
         ReportedState::Up => NodeState::Up,
         ReportedState::Draining => NodeState::Draining,
@@ -274,7 +245,6 @@ fn read(body: &[u8], cluster: &str) -> Option<ProbeResult> {
             answers: document.answers,
         },
     };
-    (document.schema == SCHEMA).then_some(())?;
     if let Some(other) = document.cluster.filter(|said| said != cluster) {
         return Some(ProbeResult::OtherCluster(other.into_owned()));
     }
@@ -312,6 +282,7 @@ mod tests {
     use super::*;
     use crate::cluster::health::Thresholds;
     use crate::cluster::node::{Advertisement, Change, DEFAULT_CLUSTER, Sighting, Source};
+    use crate::cluster::pi::Pi;
     use crate::discovery::membership::{Membership, Settings};
 
     const BODY: &str = r#"{"schema":"picluster/1","id":"aaaaaaaaaaaaa","name":"ada","boot":"00000000000000ff","state":"up","nonce":null}"#;

@@ -7,21 +7,12 @@ use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, post};
-use serde::Serialize;
 
 use super::Node;
 use crate::admin::local_only::LocalOnly;
-use crate::cluster::protocol::SCHEMA;
-
-#[derive(Serialize)]
-struct Done {
-    schema: &'static str,
-    id: String,
-    name: String,
-    /// As its health says from now on.
-    state: &'static str,
-}
+use crate::cluster::api::{DrainReport, Schema};
 
 /// The route that drains, or the one that ends it.
 pub(super) fn route(drain: bool) -> MethodRouter<Arc<Node>> {
@@ -29,11 +20,13 @@ pub(super) fn route(drain: bool) -> MethodRouter<Arc<Node>> {
         if node.drained.swap(drain, Ordering::Relaxed) != drain {
             tracing::info!("{}", if drain { "drained by hand" } else { "no longer drained" });
         }
-        Json(Done {
-            schema: SCHEMA,
-            id: node.identity.id.to_string(),
-            name: node.identity.name.clone(),
+        let report = DrainReport {
+            schema: Schema,
+            id: node.identity.id.as_str(),
+            name: &node.identity.name,
             state: node.state().0.as_str(),
-        })
+            why: None,
+        };
+        Json(report).into_response()
     })
 }

@@ -3,13 +3,13 @@
 
 use std::fmt::Write;
 
-use super::facts::{Facts, Power};
+use crate::cluster::api::{FactsReport, Power};
 use crate::pages::badge::Badge;
 use crate::pages::html::{Page, escape, grouped, span};
 
 const CSS: &str = include_str!("page.css");
 
-pub(super) fn render(title: &str, facts: &Facts) -> String {
+pub(super) fn render(title: &str, facts: &FactsReport) -> String {
     let badge = Badge::of(&facts.id);
     let colour = badge.colour;
     let css = format!(
@@ -63,7 +63,7 @@ fn breakable(title: &str) -> String {
     escape(title).replace('-', "-<wbr>").replace('.', ".<wbr>")
 }
 
-fn list(title: &str, facts: &Facts, badge: Badge) -> String {
+fn list(title: &str, facts: &FactsReport, badge: Badge) -> String {
     let mut html = String::with_capacity(1024);
     let mut put = |term: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -85,10 +85,11 @@ fn list(title: &str, facts: &Facts, badge: Badge) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::api::Schema;
 
-    fn facts() -> Facts {
-        Facts {
-            schema: "picluster/1",
+    fn facts() -> FactsReport {
+        FactsReport {
+            schema: Schema,
             id: "b2fkq7aaaaaaa".into(),
             name: "raspberrypi-b2fkq7".into(),
             hostname: "raspberrypi".into(),
@@ -121,9 +122,9 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_not_shown() {
-        let page = render("x", &Facts { temperature_c: None, ..facts() });
+        let page = render("x", &FactsReport { temperature_c: None, ..facts() });
         assert!(!page.contains("Temperature") && !page.contains("<dt>Power"));
-        let low = render("x", &Facts { power: Some(Power::Low), ..facts() });
+        let low = render("x", &FactsReport { power: Some(Power::Low), ..facts() });
         assert!(low.contains("Under-voltage now"));
     }
 }

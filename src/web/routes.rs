@@ -11,16 +11,15 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use http_body_util::BodyExt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::accepts::Form;
-use super::facts::Facts;
-use super::{Content, Node, drain, front, metrics, page};
+use super::{Content, Node, drain, facts, front, metrics, page};
 use crate::admin::accept::LocalAddr;
-use crate::cluster::pi::Pi;
+use crate::cluster::api::{HealthReport, Schema};
 use crate::cluster::protocol::{
-    DRAIN_PATH, HEALTH_PATH, METRICS_PATH, NODE_HEADER, PRIVATE_PREFIX, ReportedState, SCHEMA,
+    DRAIN_PATH, HEALTH_PATH, METRICS_PATH, NODE_HEADER, PRIVATE_PREFIX, ReportedState,
     STATE_HEADER, UNDRAIN_PATH,
 };
 use crate::telemetry::exposition;
@@ -74,39 +73,20 @@ async fn name(
     headers: HeaderMap,
 ) -> Response {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let facts = || Facts::gather(&node, local, text(header::VIA));
+    let gathered = || facts::gather(&node, local, text(header::VIA));
     // All lines of a list header are one list (RFC 9110 5.3).
     let accept: Vec<_> =
         headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
     let answer = match Form::wanted(&accept.join(",")) {
         Form::Text => format!("{}\n", node.identity.title).into_response(),
-        Form::Json => Json(facts()).into_response(),
-        Form::Html => Html(page::render(&node.identity.title, &facts())).into_response(),
+        Form::Json => Json(gathered()).into_response(),
+        Form::Html => Html(page::render(&node.identity.title, &gathered())).into_response(),
     };
     ([(header::VARY, "accept")], answer).into_response()
 }
 
 #[derive(Deserialize)]
 struct Asked {
-    nonce: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Health<'a> {
-    schema: &'static str,
-    id: &'a str,
-    name: &'a str,
-    boot: String,
-    state: &'static str,
-    cluster: &'a str,
-    /// Of an application that is down.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
-    /// It answers requests even so, with errors.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    answers: Option<bool>,
-    pi: Pi,
-    #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<String>,
 }
 
@@ -123,8 +103,8 @@ async fn health(
         nonce.len() <= NONCE_BYTES_MAX && nonce.bytes().all(|b| b.is_ascii_graphic())
     });
     let identity = &node.identity;
-    let health = Health {
-        schema: SCHEMA,
+    let health = HealthReport {
+        schema: Schema,
         id: identity.id.as_str(),
         name: &identity.name,
         boot: identity.boot.to_string(),

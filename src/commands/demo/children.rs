@@ -12,7 +12,7 @@ use anyhow::Context;
 use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 use tokio::task::JoinSet;
 
-use super::say;
+use crate::os::terminal::say;
 use crate::telemetry::writer::each_line;
 
 /// How long a request or a tunnel may hold up the end of a demo.
@@ -157,7 +157,7 @@ async fn live(
 async fn listen(name: &str, stderr: ChildStderr, lines: &Lines, verbose: bool) {
     each_line(stderr, LINE_BYTES_MAX, |text| {
         if verbose {
-            say(format_args!("{name:>9} | {text}"));
+            say(&format!("{name:>9} | {text}"));
         }
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == LINES_MAX {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::hint;
 use super::table::{Style, table};
-use super::{Shutdown, Survey, Surveyor, empty};
-use crate::commands::survey::Unavailable;
+use crate::commands::survey::{Survey, Surveyor, Unavailable};
+use crate::os::shutdown::Shutdown;
 use crate::os::terminal::{self, Screen, print};
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -53,7 +54,7 @@ pub(super) async fn run(mut surveyor: Surveyor, mut shutdown: Shutdown) -> anyho
 /// What is known now. That nothing is goes by: a network comes back.
 fn picture(seen: &Result<Survey, Unavailable>, style: &Style) -> Vec<String> {
     let (mut lines, nodes) = match seen {
-        Ok(survey) => (head(survey), &survey.document.nodes[..]),
+        Ok(survey) => (head(survey), &survey.document.view.nodes[..]),
         Err(Unavailable(why)) => (vec![why.clone()], &[][..]),
     };
     if let Some(width) = style.width {
@@ -67,17 +68,17 @@ fn picture(seen: &Result<Survey, Unavailable>, style: &Style) -> Vec<String> {
 }
 
 fn head(survey: &Survey) -> Vec<String> {
-    let nodes = &survey.document.nodes;
-    let up = nodes.iter().filter(|node| node.is_up()).count();
-    let cluster = &survey.document.cluster;
+    let view = &survey.document.view;
+    let (cluster, nodes) = (&view.cluster, &view.nodes);
     let of = match survey.balancer {
         Some(admin) => format!(", by {admin}"),
         None => String::new(),
     };
-    let mut lines = vec![format!("cluster {cluster}{of}: {up} of {} nodes up", nodes.len())];
+    let mut lines =
+        vec![format!("cluster {cluster}{of}: {} of {} nodes up", view.nodes_up(), nodes.len())];
     lines.extend(survey.notes_on_nodes().map(str::to_owned));
     if nodes.is_empty() {
-        lines.push(empty(survey));
+        lines.push(hint::no_node_yet(cluster));
     }
     lines
 }
