@@ -3,12 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
+
+use super::flags::SHORT;
 use super::*;
 use crate::cluster::balance::Balance;
-use crate::cluster::config::{AccessLogForm, AppHealth, DirConfig, Limits, Serves};
+use crate::cluster::config::{
+    AccessLogForm, AppHealth, DirConfig, LbConfig, Limits, Serves, WebConfig,
+};
 use crate::cluster::node::{DEFAULT_CLUSTER, Offer};
-use crate::commands::drain::Whose;
+use crate::commands::drain::{DrainConfig, Whose};
 use crate::commands::nodes::Form;
+use crate::telemetry::log::{LogFormat, Logging};
 
 type Vars<'a> = &'a [(&'a str, &'a str)];
 

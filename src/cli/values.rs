@@ -9,12 +9,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
-use super::LogFormat;
 use crate::cluster::balance::{self, Balance};
 use crate::cluster::config::{self, AccessLogForm};
 use crate::cluster::node::offer::{self, HOSTS_MAX, WEIGHTS};
 use crate::cluster::node::{self, NodeId};
 use crate::cluster::route;
+use crate::telemetry::log::LogFormat;
 
 /// The environment: the value of a variable, if it is set.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;

@@ -3,15 +3,15 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::super::flags;
-use super::super::values::{Given, Refusal};
-use super::Settings;
+use super::sources::Sources;
+use crate::cli::flags;
+use crate::cli::values::{Given, Refusal};
 use crate::cluster::config::{AppConfig, AppHealth, DirConfig, Serves};
 use crate::cluster::node::is_path;
 
 /// Checks the flags that say what is served. `any_control_port`: there was no `--listen`.
 pub(super) fn check(
-    settings: &Settings<'_>,
+    sources: &Sources<'_>,
     raw: flags::Serves,
     any_control_port: bool,
 ) -> Result<Serves, Refusal> {
@@ -20,10 +20,10 @@ pub(super) fn check(
         return Err(Refusal(format!("there is no command behind --; {fix}")));
     }
     // What was typed takes the place of what was set, with all that was set about it.
-    let typed = Settings { env: &|_| None, ..*settings };
+    let typed = Sources { env: &|_| None, ..*sources };
     let is_app = raw.app.is_some() || raw.exec.is_some() || !raw.command.is_empty();
-    let of_app = if raw.dir.is_some() { &typed } else { settings };
-    let of_dir = if is_app { &typed } else { settings };
+    let of_app = if raw.dir.is_some() { &typed } else { sources };
+    let of_dir = if is_app { &typed } else { sources };
     let app = of_app.own("app", raw.app)?;
     let dir = of_dir.own("dir", raw.dir)?;
     let health = of_app.own("health", raw.health)?;
