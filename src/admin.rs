@@ -1,5 +1,5 @@
-//! The balancer's own page and API, on the admin port and never in the apps' URL space. It shows
-//! the published pool and what the workers count, and decides nothing.
+//! The balancer's own page and API, on the admin port and never in the URL space of the applications.
+//! It shows the published pool and the counts of the workers, and decides nothing.
 
 pub mod accept;
 mod board;
@@ -32,11 +32,12 @@ pub use self::state::Admin;
 use crate::cluster::protocol::{COUNTS_PATH, EVENTS_PATH, NODES_PATH};
 use crate::telemetry::exposition;
 
-/// The page is one file: it asks nobody but this balancer for anything.
+/// The page is one file, and its script asks nobody but this balancer for anything.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                       img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'";
 
-/// The routes of the admin port. Everybody on the network may read; `drain` says who may act.
+/// The routes of the admin port. Everybody on the network may read; only a program of this machine may
+/// act, see [`local_only`].
 pub fn router(admin: Admin) -> Router {
     Router::new()
         .route("/", get(index))
@@ -78,7 +79,7 @@ async fn counts(State(admin): State<Arc<Admin>>) -> Response {
 
 async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
     let (pool, counts) = (Arc::clone(&admin.pool.borrow()), Arc::clone(&admin.counts));
-    exposition::answer(&headers, move |families| metrics::tell(families, &pool, &counts))
+    exposition::answer(&headers, move |families| metrics::write(families, &pool, &counts))
 }
 
 async fn targets(State(admin): State<Arc<Admin>>) -> Response {
@@ -86,7 +87,7 @@ async fn targets(State(admin): State<Arc<Admin>>) -> Response {
     Json(targets::targets(&admin.cluster, &pool)).into_response()
 }
 
-/// Whether requests sent here now would find a node.
+/// Ready means that a request sent to the balancer now would find a node.
 async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
     let (usable, known) = {
         let pool = admin.pool.borrow();
@@ -102,7 +103,8 @@ async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
     }
 }
 
-/// An answer of a moment ago is wrong already, and nobody else's page may frame or guess it.
+/// Adds the headers of every answer: an answer of a moment ago is wrong already, and no other page may
+/// frame it or guess its type.
 async fn fresh(mut answer: Response) -> Response {
     let headers = answer.headers_mut();
     for (name, value) in [

@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | 0 | ended as asked; `status`: all is well | starts it again (`Restart=always`) |
 //! | 2 | `status`: nothing serves | is not for systemd |
-//! | 64 | the command line or the environment is wrong, or what they name is not there | does not try again |
-//! | 69 | an address cannot be listened on; who was to be asked does not answer | tries again |
+//! | 64 | the command line or the environment is wrong, or names something that is not there | does not try again |
+//! | 69 | an address cannot be listened on; the balancer or the node does not answer | tries again |
 //! | 1 | anything else, a second signal included; `status`: there are warnings | tries again |
 
 use std::env;
@@ -31,6 +31,10 @@ const FAILURE: u8 = 1;
 /// The time in which the last events of the log have to be written.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// The most threads that wait for a disk. Clients choose how many reads there are, but a card reads no
+/// faster for more threads, and each takes memory.
+const READERS_MAX: usize = 8;
+
 fn main() -> ExitCode {
     if let Some(code) = web::guard(env::args_os()) {
         return ExitCode::from(code);
@@ -49,12 +53,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Threads that wait for a disk on behalf of clients, whose number is theirs to choose: a card reads no
-/// faster for more of them, and each takes memory.
-const READERS_MAX: usize = 8;
-
 fn run(invocation: Invocation) -> ExitCode {
-    let in_plain_words = !matches!(invocation.command, Command::Web(_) | Command::Lb(_));
+    // The commands that are typed print for people and do not log.
+    let is_typed = !matches!(invocation.command, Command::Web(_) | Command::Lb(_));
     let log = match log::start(invocation.logging) {
         Ok(log) => log,
         Err(error) => {
@@ -70,14 +71,14 @@ fn run(invocation: Invocation) -> ExitCode {
         .build();
     let ended = runtime.context("failed to start the runtime").and_then(|runtime| {
         let ended = runtime.block_on(program(invocation));
-        // Not by dropping it: that waits for blocking tasks, and the program has ended.
+        // Dropping the runtime would wait for blocking tasks, but the program has ended.
         runtime.shutdown_background();
         ended
     });
     let code = match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            if in_plain_words || error.is::<Unusable>() {
+            if is_typed || error.is::<Unusable>() {
                 let _ = writeln!(io::stderr(), "picluster: {error:#}");
             } else {
                 tracing::error!("{error:#}");

@@ -1,15 +1,15 @@
-//! What is said of a node's board. What a machine cannot tell is "n/a", never "fine".
+//! A node's board in words. What a machine cannot report is "n/a", never "fine".
 
 use crate::cluster::api::{BoardNote, Severity};
 use crate::cluster::pi::Pi;
 
-/// Firmware begins to hold a Pi back at 80 degrees, and does so in earnest at 85.
+/// The firmware begins to throttle a Pi at 80 degrees Celsius, and throttles it hard at 85.
 const WARM_C: f32 = 80.0;
 const HOT_C: f32 = 85.0;
 
-/// All that is to be said, in the order in which it is shown.
+/// All notes, in the order in which they are shown.
 pub(super) fn notes(pi: Option<&Pi>) -> Vec<BoardNote> {
-    let tells = |pi: &&Pi| {
+    let reports_something = |pi: &&Pi| {
         pi.temperature_c.is_some()
             || [
                 pi.under_voltage,
@@ -20,7 +20,7 @@ pub(super) fn notes(pi: Option<&Pi>) -> Vec<BoardNote> {
             .iter()
             .any(Option::is_some)
     };
-    let Some(pi) = pi.filter(tells) else { return vec![note("n/a", Severity::Plain)] };
+    let Some(pi) = pi.filter(reports_something) else { return vec![note("n/a", Severity::Plain)] };
     let throttled = match (pi.throttled, pi.throttled_since_boot) {
         (Some(true), _) => Some(note("throttled now", Severity::Bad)),
         (_, Some(true)) => Some(note("was throttled", Severity::Warn)),
@@ -64,18 +64,18 @@ fn note(text: &str, level: Severity) -> BoardNote {
 mod tests {
     use super::*;
 
-    fn said(pi: &Pi) -> Vec<String> {
+    fn texts(pi: &Pi) -> Vec<String> {
         notes(Some(pi)).into_iter().map(|note| note.text).collect()
     }
 
     #[test]
     fn what_nobody_knows_is_never_called_good() {
         assert_eq!(notes(None), [note("n/a", Severity::Plain)]);
-        assert_eq!(said(&Pi { model: Some("x".into()), ..Pi::default() }), ["n/a"]);
+        assert_eq!(texts(&Pi { model: Some("x".into()), ..Pi::default() }), ["n/a"]);
         let warm = Pi { temperature_c: Some(48.3), ..Pi::default() };
-        assert_eq!(said(&warm), ["48 °C", "power n/a"]);
+        assert_eq!(texts(&warm), ["48 °C", "power n/a"]);
         let now = Pi { under_voltage: Some(false), ..warm };
-        assert_eq!(said(&now), ["48 °C", "power good now"]);
+        assert_eq!(texts(&now), ["48 °C", "power good now"]);
     }
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
             ..Pi::default()
         };
         let expected = ["temperature n/a", "under-voltage now", "was throttled"];
-        assert_eq!(said(&bad), expected);
+        assert_eq!(texts(&bad), expected);
         assert_eq!(notes(Some(&bad))[1].level, Severity::Bad);
     }
 }

@@ -1,5 +1,5 @@
-//! Draining on this balancer: what `picluster drain NODE` asks for. For programs of this machine
-//! alone, which [`LocalOnly`] sees to.
+//! Draining on this balancer: the routes of `picluster drain NODE`. They are for programs of this machine
+//! alone, which [`LocalOnly`] ensures.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ async fn order(admin: &Admin, named: &str, drain: bool) -> Response {
     .into_response()
 }
 
-/// By its id or else by its name: no two nodes share either.
+/// The member of this id or else of this name: no two nodes share either.
 fn find<'a>(pool: &'a Pool, named: &str) -> Option<&'a Arc<Member>> {
     let by = |is_it: &dyn Fn(&Member) -> bool| pool.members().iter().find(|m| is_it(m));
     by(&|member| member.node.id.as_str() == named).or_else(|| by(&|m| m.node.name == named))

@@ -1,5 +1,5 @@
-//! What the sampler and the watchers of the cluster share: the last minute of each node, and the newest
-//! event.
+//! The state that the sampler and the watchers of the cluster share: the last minute of each node, and
+//! the newest event.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

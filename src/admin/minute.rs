@@ -1,5 +1,5 @@
-//! The last minute of each node, a sample a second: what the heartbeat bar, the rate and the
-//! latencies are read from. In memory only, and gone with the node.
+//! The last minute of each node, one sample a second. The bar of beats, the rate and the latencies are
+//! computed from it. In memory only, and gone with the node.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,37 +12,38 @@ use crate::cluster::node::NodeId;
 use crate::cluster::pool::{Counters, Member, Pool};
 use crate::telemetry::histogram::Snapshot;
 
-/// Beats that are kept: a minute of them.
+/// The beats that are kept: those of a minute.
 pub(super) const BEATS: usize = 60;
 
-/// Samples that latencies and shares are taken from: the last 10 s.
+/// The samples for latencies and shares: those of the last 10 s.
 const SAMPLES: usize = 10;
 
-/// Samples that the rate is taken from: few, so that a cable that is pulled shows at once.
+/// The samples for the rate: few, so that a pulled cable shows at once.
 const RATE_SAMPLES: usize = 3;
 
 /// A node's last minute, the newest second last.
 #[derive(Debug)]
 struct Minute {
-    /// The node's own; other ones mean that it left and joined again.
+    /// The node's own counters. Another allocation means that the node left and joined again.
     counters: Arc<Counters>,
     beats: VecDeque<Beat>,
-    /// Since the start, as of each of the last seconds.
+    /// The latencies since the start, as they were at each of the last seconds.
     samples: VecDeque<(Duration, Snapshot)>,
     failures: u64,
 }
 
-/// What is told of it.
+/// The summary of it that the page and the API show.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lately {
     /// Requests a second.
     pub(super) rate: f64,
     /// Requests within the last 10 s.
     pub(super) requests: u64,
-    /// How long half of those, and 99 of a hundred, took at most. `None` if there are none.
+    /// The time within which half of these were answered; `None` if there are none.
     pub(super) p50: Option<Duration>,
+    /// The same of 99 in a hundred.
     pub(super) p99: Option<Duration>,
-    /// Since it is known, a minute at most.
+    /// Since the node is known, a minute at most.
     pub(super) beats: Beats,
 }
 
@@ -50,12 +51,12 @@ pub(super) struct Lately {
 #[derive(Debug, Default)]
 pub(super) struct Minutes {
     of: BTreeMap<NodeId, Minute>,
-    /// What those that are gone had answered: a total never falls.
-    answered_by_the_gone: u64,
+    /// The answers of nodes that are gone: a total must never fall.
+    answered_by_gone: u64,
 }
 
 impl Minutes {
-    /// Takes a sample of every member, at `now`, and forgets who is gone.
+    /// Takes a sample of every member, at `now`, and forgets the nodes that are gone.
     pub(super) fn tick(&mut self, pool: &Pool, now: Duration) {
         let mut before = std::mem::take(&mut self.of);
         for member in pool.members() {
@@ -67,13 +68,13 @@ impl Minutes {
             self.of.insert(id.clone(), minute);
         }
         let gone = before.values().map(|minute| minute.counters.requests.load(Relaxed));
-        self.answered_by_the_gone += gone.sum::<u64>();
+        self.answered_by_gone += gone.sum::<u64>();
     }
 
-    /// Answers begun since the start, of nodes that are here or are gone.
+    /// Answers begun since the start, by nodes that are here or gone.
     pub(super) fn answered(&self) -> u64 {
         let here = self.of.values().map(|minute| minute.counters.requests.load(Relaxed));
-        self.answered_by_the_gone + here.sum::<u64>()
+        self.answered_by_gone + here.sum::<u64>()
     }
 
     pub(super) fn of(&self, id: &NodeId) -> Lately {

@@ -1,6 +1,6 @@
-//! The page of the nodes. The server renders it whole, so that it needs no script; where one runs,
-//! `page.js` fills the same places (`data-f`) with what the events say, and fetches this page again
-//! for the row of a node it has not met. So each piece of markup is written once.
+//! The page of the nodes. The server renders it whole, so that it needs no script. Where scripts run,
+//! `page.js` fills the same places (`data-f`) with the values of the events, and fetches this page again
+//! for the row of a node that is new to it. So each piece of markup is written once.
 
 use std::fmt::Write;
 
@@ -14,15 +14,15 @@ use crate::pages::html::{Page, escape, grouped, span};
 const CSS: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Between two looks where no script runs.
+/// Seconds between two loads where no script runs.
 const REFRESH_S: u32 = 2;
 
-/// How the page is looked at.
+/// The reader of the page.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Look {
-    /// From the back of a classroom.
+    /// Reads it from the back of a classroom.
     pub(super) kiosk: bool,
-    /// From this machine, so that nodes may be drained.
+    /// Is on this machine, and may drain nodes.
     pub(super) may_act: bool,
 }
 
@@ -73,7 +73,7 @@ fn count(nodes: &[NodeReport], health: Health) -> usize {
     nodes.iter().filter(|node| node.state == health).count()
 }
 
-/// The routes that services name in vain.
+/// The routes that services name and do not get.
 fn conflicts(conflicts: &[ConflictReport]) -> String {
     let line = |conflict: &ConflictReport| format!("<li>{}</li>", escape(&conflict.text));
     let lines: String = conflicts.iter().map(line).collect();
@@ -103,13 +103,13 @@ fn numbers(live: &LiveReport) -> String {
     )
 }
 
-/// No node yet: say what to do, not what is missing.
+/// Without a node the page shows the next step, not what is missing.
 fn empty(cluster: &str, shown: bool) -> String {
     format!(
         "<section id=\"empty\"{}>\n<h2>No node yet</h2>\n\
          <p>On another Pi of this network, or on this one, run</p>\n\
          <p><code class=\"command\">{}</code></p>\n\
-         <p>It appears here within seconds. Nothing else is to be set up.</p>\n</section>\n",
+         <p>It appears here within seconds. Nothing else has to be set up.</p>\n</section>\n",
         hidden(!shown),
         escape(&empty_cluster_page::command(cluster))
     )
@@ -119,8 +119,8 @@ fn hidden(hidden: bool) -> &'static str {
     if hidden { " hidden" } else { "" }
 }
 
-/// The roles are those that a table has anyway: where the style makes cards of its rows, browsers
-/// forget them.
+/// The roles are those that a table has anyway: browsers forget them where the style makes cards of its
+/// rows.
 fn table(nodes: &[NodeReport], look: Look) -> String {
     let mut html = String::with_capacity(1024 + 3072 * nodes.len());
     let hide = hidden(nodes.is_empty());
@@ -276,7 +276,7 @@ fn journal(lines: &[JournalLine]) -> String {
     html
 }
 
-/// A rate as people read it: tenths only while they matter.
+/// A rate for people: with tenths only while they matter.
 fn number(rate: f64) -> String {
     if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { grouped(rate.round() as u64) }
 }

@@ -14,7 +14,7 @@ use crate::discovery::Order;
 use crate::os::shutdown::Shutdown;
 use crate::telemetry::journal::Journal;
 
-/// What the admin port shows, and where it passes orders on to. Clones share all of it.
+/// The sources of what the admin port shows, and the receiver of its orders. Clones share all of it.
 #[derive(Clone)]
 pub struct Admin {
     /// The newest pool.
@@ -27,9 +27,9 @@ pub struct Admin {
     pub shutdown: Shutdown,
     /// Takes the orders to drain and to undrain a node. The discovery line carries them out.
     pub orders: mpsc::Sender<Order>,
-    /// What goes wrong, counted by cause.
+    /// Everything that goes wrong, counted by cause.
     pub counts: Arc<Counts>,
-    /// What happened lately.
+    /// The latest events of nodes.
     pub journal: Journal,
     /// The samples of the last minute and the watchers; filled by [`sample`](super::sample).
     pub live: Live,

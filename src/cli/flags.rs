@@ -48,7 +48,7 @@ pub(super) enum Raw {
     /// Try it here: a balancer and three nodes on this one machine
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(Demo),
-    /// Which nodes there are, from any machine of the network
+    /// List the nodes, from any machine of the network
     #[command(after_help = NODES_EXAMPLES)]
     Nodes(Nodes),
     /// Is all well? Exits with 0 if so, 1 if not quite, 2 if not at all
@@ -56,11 +56,11 @@ pub(super) enum Raw {
     /// Give a node no new requests: this Pi's own, or NODE at this balancer
     #[command(after_help = DRAIN_EXAMPLES)]
     Drain(Drain),
-    /// The end of `drain`
+    /// End a drain
     Undrain(Drain),
 }
 
-/// Whether there is a command of this name.
+/// True if there is a command of this name.
 pub(super) fn is_command(name: &str) -> bool {
     CommandLine::command().get_subcommands().any(|command| command.get_name() == name)
 }
@@ -81,7 +81,7 @@ pub(super) fn commands() -> String {
     names.join(", ")
 }
 
-/// What somebody reads who typed nothing but the name.
+/// The answer to a command line with nothing but the program's name.
 pub(super) const SHORT: &str = "\
 picluster makes one web address of a few machines. What shall this one be?
 
@@ -90,7 +90,7 @@ picluster makes one web address of a few machines. What shall this one be?
   picluster demo    both and more, here and now, to see how it works
   picluster status  is all well? `picluster nodes` lists the nodes
 
-`picluster --help` tells more.
+`picluster --help` shows more.
 ";
 
 const START: &str = "\

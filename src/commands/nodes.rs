@@ -1,4 +1,4 @@
-//! `picluster nodes`: which nodes there are and how they are, from any machine of the network.
+//! `picluster nodes`: lists the nodes and their states, from any machine of the network.
 
 mod hint;
 mod table;
@@ -14,29 +14,29 @@ use crate::os::terminal::{self, print, say};
 /// `picluster nodes`.
 #[derive(Clone, Debug)]
 pub struct NodesConfig {
-    /// Which cluster.
+    /// The cluster to look at.
     pub survey: SurveyConfig,
-    /// In which form.
+    /// The form of the list.
     pub form: Form,
 }
 
-/// How it is told.
+/// The form of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// A table, once.
     Table,
     /// A table each second.
     Watch,
-    /// The document of the API.
+    /// The document of the API, as JSON.
     Json,
-    /// A name a line, and nothing else: for loops.
+    /// One name on each line, and nothing else: for loops.
     Names,
 }
 
-/// Looks, and prints what is seen.
+/// Looks, and prints the nodes.
 ///
 /// # Errors
-/// Nothing can be seen (a [`Unavailable`](crate::commands::survey::Unavailable) inside), or standard output takes nothing.
+/// Nothing can be seen of the cluster (a [`Unavailable`](crate::commands::survey::Unavailable) inside), or standard output takes nothing.
 pub async fn run(config: NodesConfig, mut shutdown: Shutdown) -> anyhow::Result<()> {
     let mut surveyor = Surveyor::new(config.survey);
     if config.form == Form::Watch {

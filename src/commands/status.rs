@@ -1,4 +1,5 @@
-//! `picluster status`: is all well? One screen, what is not well last, and an exit code for scripts.
+//! `picluster status`: is all well? It prints one screen with the warnings last, and gives scripts an exit
+//! code.
 
 use crate::admin::empty_cluster_page;
 use crate::cluster::api::{ClusterStatus, NodeView, Schema, StatusReport};
@@ -11,22 +12,22 @@ use crate::pages::html::{grouped, span};
 /// `picluster status`.
 #[derive(Clone, Debug)]
 pub struct StatusConfig {
-    /// Which cluster.
+    /// The cluster to look at.
     pub survey: SurveyConfig,
-    /// As JSON.
+    /// Print the report as JSON.
     pub json: bool,
 }
 
-/// Warnings that are shown; a screen has 24 lines.
+/// The most warnings that are shown; a screen has 24 lines.
 const WARNINGS_MAX: usize = 12;
 
-/// A node that only starts for so long does not start.
+/// A node that is starting for longer than this, in seconds, is a warning.
 const STARTING_MAX_S: f64 = 10.0;
 
-/// Looks, and says how it is; nothing at all if it was interrupted.
+/// Looks, and prints the report; nothing at all if it was interrupted.
 ///
 /// # Errors
-/// Standard output takes nothing.
+/// Standard output cannot be written.
 pub async fn run(config: StatusConfig, mut shutdown: Shutdown) -> anyhow::Result<ClusterStatus> {
     let cluster = config.survey.discovery.cluster.clone();
     let mut surveyor = Surveyor::new(config.survey);
@@ -57,7 +58,7 @@ fn report<'a>(
     survey: &'a Result<Survey, Unavailable>,
     failed: Option<u64>,
 ) -> StatusReport<'a> {
-    // That of a balancer that was named may be another.
+    // A balancer that was named may serve another cluster.
     let cluster = survey.as_ref().map_or(cluster, |survey| &survey.document.view.cluster);
     let nodes = survey.as_ref().map_or(&[][..], |survey| &survey.document.view.nodes[..]);
     let nodes_up = nodes.iter().filter(|node| node.is_up()).count();
@@ -70,7 +71,7 @@ fn report<'a>(
         warnings
             .extend(survey.document.view.conflicts.iter().map(|conflict| conflict.text.clone()));
     }
-    warnings.extend(nodes.iter().flat_map(of_node));
+    warnings.extend(nodes.iter().flat_map(warnings_of_node));
     if let Some(failed @ 1..) = failed {
         let requests =
             if failed == 1 { "1 request" } else { &format!("{} requests", grouped(failed)) };
@@ -101,8 +102,8 @@ fn report<'a>(
     }
 }
 
-/// What somebody should look at.
-fn of_node(node: &NodeView) -> Vec<String> {
+/// The warnings about one node.
+fn warnings_of_node(node: &NodeView) -> Vec<String> {
     let NodeView { name, state, why, since_s, pi, .. } = node;
     let starts =
         state == Health::Starting.as_str() && since_s.is_none_or(|since| since < STARTING_MAX_S);

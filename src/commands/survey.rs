@@ -14,7 +14,7 @@ use self::outlook::{Answered, Outlook};
 use crate::cluster::config::DiscoveryConfig;
 use crate::discovery::mdns;
 
-/// Which cluster to look at.
+/// The cluster to look at.
 #[derive(Clone, Debug)]
 pub struct SurveyConfig {
     /// The cluster, and where to listen for it.
@@ -32,7 +32,7 @@ pub struct Survey {
     pub balancers: usize,
     /// The nodes.
     pub document: Document,
-    /// What the reader of the document has to know about its origin and its gaps, a sentence each.
+    /// The origin and the gaps of the document, as far as its reader has to know them, a sentence each.
     pub notes: Vec<String>,
 }
 

@@ -12,7 +12,7 @@ use crate::cluster::balance::Balance;
 use crate::cluster::config::{LbConfig, Limits, TrustedProxies};
 use crate::cluster::health::Thresholds;
 
-/// Clients give up long before.
+/// Clients give up long before five minutes.
 const HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(300);
 
 /// A limit of zero would refuse everything; a day is as good as none.
@@ -24,10 +24,10 @@ const WORKERS: RangeInclusive<usize> = 1..=256;
 /// The kernel's own bound on descriptors is below the upper end.
 const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 
-/// None at all would be 0, and a million is as good as no bound.
+/// With 0 a node would get no request, and a million is as good as no bound.
 const INFLIGHT: RangeInclusive<usize> = 1..=1_000_000;
 
-/// None at all would be 0; nobody has a petabyte to send.
+/// 0 allows no body; nobody has a petabyte to send.
 const BODY_BYTES: RangeInclusive<u64> = 0..=1 << 50;
 
 /// Checks `picluster lb`.
@@ -48,7 +48,7 @@ pub(in crate::cli) fn lb(raw: flags::Lb, env: Env<'_>) -> Result<Invocation, Ref
         admin,
         workers: match sources.own("workers", raw.workers)? {
             Some(given) => given.count(&WORKERS)?,
-            // Knows of CPU affinity and the cgroup's quota; fails only where it knows nothing.
+            // This call respects CPU affinity and the cgroup's quota; it fails only where it knows nothing.
             None => thread::available_parallelism().map_or(1, |n| n.get().min(*WORKERS.end())),
         },
         id: id.map(Given::id).transpose()?,

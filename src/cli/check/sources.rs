@@ -14,10 +14,10 @@ use crate::cluster::config::{self, DiscoveryConfig};
 use crate::cluster::node;
 use crate::telemetry::log::{LogFormat, Logging};
 
-/// A node or balancer that takes longer than this to stop is not stopping.
+/// A node or balancer that takes longer than an hour to stop is not stopping.
 const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 
-/// Where a role's settings come from.
+/// The sources of one role's settings.
 pub(super) struct Sources<'a> {
     /// As in the names of its variables: `WEB`, `LB`.
     pub(super) role: &'static str,
@@ -86,6 +86,7 @@ impl Sources<'_> {
         self.hearing(raw.cluster.clone(), &raw.interface, raw.ipv6, raw.loopback)
     }
 
+    /// How the network is listened to, for a role or for a command that looks at the cluster.
     pub(super) fn hearing(
         &self,
         cluster: Option<String>,
@@ -121,7 +122,7 @@ impl Sources<'_> {
     }
 }
 
-/// A flag that may be given several times, as its twin in the environment has it.
+/// A flag that may be given several times, in the form of its twin in the environment.
 pub(super) fn joined(given: &[String]) -> Option<String> {
     (!given.is_empty()).then(|| given.join(","))
 }

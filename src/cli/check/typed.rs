@@ -9,16 +9,16 @@ use crate::cli::flags;
 use crate::cli::invocation::{Command, Invocation};
 use crate::cli::values::{Env, Given, Refusal};
 use crate::commands::demo::{self, DemoConfig};
-use crate::commands::drain::{DrainConfig, Whose};
+use crate::commands::drain::{DrainConfig, DrainTarget};
 use crate::commands::nodes::{Form, NodesConfig};
 use crate::commands::status::StatusConfig;
 use crate::commands::survey::SurveyConfig;
 use crate::telemetry::log::{LogFormat, Logging};
 
-/// Checks `picluster demo`. It has no twins in the environment: it is typed, not installed.
+/// Checks `picluster demo`. Its flags have no twins in the environment: it is typed, not installed.
 pub(in crate::cli) fn demo(raw: flags::Demo) -> Result<Invocation, Refusal> {
     let nodes = raw.nodes.map(|text| Given::flag("nodes", text).count(&(1..=demo::NODES_MAX)));
-    // The children's logs are their own.
+    // The log flags are none of `demo`: its children have logs of their own.
     Ok(typed(Command::Demo(DemoConfig {
         nodes: nodes.transpose()?.unwrap_or(3),
         verbose: raw.verbose,
@@ -62,7 +62,7 @@ pub(in crate::cli) fn drain(
     env: Env<'_>,
 ) -> Result<Invocation, Refusal> {
     let verb = if drain { "drain" } else { "undrain" };
-    let whose = match (raw.node, raw.port, raw.admin) {
+    let target = match (raw.node, raw.port, raw.admin) {
         (Some(_), Some(_), _) => {
             let own = format!("--port is for this machine's own node: `picluster {verb} --port N`");
             return Err(Refusal(own));
@@ -72,26 +72,28 @@ pub(in crate::cli) fn drain(
                 format!("--admin needs to know which node: `picluster {verb} NODE --admin ..`");
             return Err(Refusal(which));
         }
-        (None, Some(port), None) => Whose::Own(from_here(Given::flag("port", port).address()?)),
+        (None, Some(port), None) => {
+            DrainTarget::OwnNode(from_here(Given::flag("port", port).address()?))
+        }
         (None, None, None) => {
             let sources = Sources { role: "WEB", env };
-            Whose::Own(from_here(sources.address("listen", None, 8080)?))
+            DrainTarget::OwnNode(from_here(sources.address("listen", None, 8080)?))
         }
         (Some(node), None, admin) => {
             let sources = Sources { role: "LB", env };
-            Whose::At(from_here(sources.address("admin", admin, 7070)?), node)
+            DrainTarget::AtBalancer(from_here(sources.address("admin", admin, 7070)?), node)
         }
     };
-    Ok(typed(Command::Drain(DrainConfig { whose, drain })))
+    Ok(typed(Command::Drain(DrainConfig { target, drain })))
 }
 
-/// Where a program of this machine reaches what listens there.
+/// The address at which a program of this machine reaches this listener.
 fn from_here(listener: SocketAddr) -> SocketAddr {
     let port = listener.port();
     if listener.ip().is_unspecified() { (Ipv4Addr::LOCALHOST, port).into() } else { listener }
 }
 
-/// A command that is typed and talks for itself.
+/// A command that is typed and prints for itself, so that only errors are logged.
 fn typed(command: Command) -> Invocation {
     let logging = Logging { format: LogFormat::Text, level: LevelFilter::ERROR };
     Invocation { command, logging, exit_with_stdin: false }

@@ -6,10 +6,10 @@ use clap::Args;
 pub(super) const CLUSTER: &str = "Cluster";
 const LOG: &str = "Log (on stderr)";
 
-/// What both roles take.
+/// The flags of both roles.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Common {
-    /// How long running requests may take at the end
+    /// The time for running requests at the end
     /// [default: 30s]
     #[arg(long, value_name = "TIME", verbatim_doc_comment)]
     pub(in crate::cli) drain: Option<String>,

@@ -19,7 +19,7 @@ pub(in crate::cli) struct Lb {
     /// Worker threads [default: one for each core]
     #[arg(long, value_name = "N")]
     pub(in crate::cli) workers: Option<String>,
-    /// Share requests so: round-robin, least-requests,
+    /// Share requests by: round-robin, least-requests,
     /// p2c, hash[:header=NAME|:cookie=NAME] or first
     /// [default: round-robin]
     #[arg(long, value_name = "POLICY", verbatim_doc_comment)]
@@ -28,10 +28,10 @@ pub(in crate::cli) struct Lb {
     /// first, by a cookie, while that node is there
     #[arg(long, verbatim_doc_comment)]
     pub(in crate::cli) sticky: bool,
-    /// Do not say in X-Picluster-Node which node answered
+    /// Do not name the node in X-Picluster-Node
     #[arg(long)]
     pub(in crate::cli) no_node_header: bool,
-    /// Believe what this proxy of yours says of clients
+    /// Believe this proxy of yours about its clients
     /// (X-Forwarded-For and the like); 10.0.0.7 or a
     /// network such as 10.0.0.0/24 [default: nobody]
     #[arg(long, value_name = "CIDR", verbatim_doc_comment)]

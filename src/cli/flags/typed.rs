@@ -6,7 +6,7 @@ use clap::Args;
 /// The flags of `picluster demo`.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Demo {
-    /// How many nodes, 1 to 16 [default: 3]
+    /// The number of nodes, 1 to 16 [default: 3]
     #[arg(long, value_name = "N")]
     pub(in crate::cli) nodes: Option<String>,
     /// Show what the balancer and the nodes log
@@ -17,7 +17,7 @@ pub(in crate::cli) struct Demo {
 /// Printed below the flags.
 pub(super) const DEMO_EXAMPLES: &str = "\
 Starts real processes that find each other by real mDNS, on this machine only,
-and says what to try with them. Ctrl-C ends all.
+and prints what to try with them. Ctrl-C ends all.
 
 Examples:
   picluster demo
@@ -30,10 +30,10 @@ pub(in crate::cli) struct Nodes {
     /// Look again each second, in place
     #[arg(long)]
     pub(in crate::cli) watch: bool,
-    /// Print what the balancer's API says
+    /// Print the document of the balancer's API
     #[arg(long)]
     pub(in crate::cli) json: bool,
-    /// Print a name a line and nothing else
+    /// Print one name on each line and nothing else
     #[arg(long)]
     pub(in crate::cli) names: bool,
     #[command(flatten)]
@@ -42,7 +42,7 @@ pub(in crate::cli) struct Nodes {
 
 /// Printed below the flags.
 pub(super) const NODES_EXAMPLES: &str = "\
-Asks the balancer, which it finds by mDNS. Without one it says what the nodes
+Asks the balancer, which it finds by mDNS. Without one it prints what the nodes
 themselves advertise.
 
 Examples:
@@ -63,7 +63,7 @@ pub(in crate::cli) struct Status {
     pub(in crate::cli) look: Look,
 }
 
-/// Where to look.
+/// The place to look at.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Look {
     /// Look at this cluster [default: default]

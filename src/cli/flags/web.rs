@@ -15,7 +15,7 @@ pub(in crate::cli) struct Web {
     /// [default: :8080]
     #[arg(long, value_name = "ADDR:PORT", verbatim_doc_comment)]
     pub(in crate::cli) listen: Option<String>,
-    /// Call this node so
+    /// Give this node this name
     /// [default: the hostname and 6 characters of its id]
     #[arg(long, value_name = "NAME", verbatim_doc_comment)]
     pub(in crate::cli) name: Option<String>,
@@ -27,14 +27,14 @@ pub(in crate::cli) struct Web {
     pub(in crate::cli) offer: Offer,
 }
 
-/// What `picluster web` serves in place of the name.
+/// The flags for what `picluster web` serves in place of the name.
 #[derive(Args, Debug)]
 #[command(next_help_heading = SERVES)]
 pub(in crate::cli) struct Serves {
     /// The application at this port of this machine
     #[arg(long, value_name = "PORT|URL")]
     pub(in crate::cli) app: Option<String>,
-    /// The application that this command starts; it is
+    /// The application that this command starts; it has
     /// to listen on $PORT. Or, behind all flags: -- COMMAND
     #[arg(long, value_name = "COMMAND", verbatim_doc_comment)]
     pub(in crate::cli) exec: Option<String>,
@@ -56,7 +56,7 @@ pub(in crate::cli) struct Serves {
     pub(in crate::cli) command: Vec<String>,
 }
 
-/// What a node offers.
+/// The flags for what a node offers.
 #[derive(Args, Debug)]
 #[command(next_help_heading = OFFER)]
 pub(in crate::cli) struct Offer {
@@ -75,12 +75,12 @@ pub(in crate::cli) struct Offer {
     /// Cut this path off before the application sees it
     #[arg(long)]
     pub(in crate::cli) strip: bool,
-    /// Take so many requests for one of a node that
-    /// weighs 1; up to 100 [default: 1]
+    /// Take this many requests for each one of a node
+    /// that weighs 1; up to 100 [default: 1]
     #[arg(long, value_name = "N", verbatim_doc_comment)]
     pub(in crate::cli) weight: Option<String>,
-    /// Have requests shared among the nodes of this
-    /// service so, whatever the balancer's --balance
+    /// Share requests among the nodes of this service by
+    /// this policy, whatever the balancer's --balance
     #[arg(long, value_name = "POLICY", verbatim_doc_comment)]
     pub(in crate::cli) balance: Option<String>,
 }

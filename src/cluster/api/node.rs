@@ -1,4 +1,4 @@
-//! What a node answers about itself: its health, and its facts.
+//! The documents in which a node describes itself: its health, and its facts.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ pub struct HealthReport<'a> {
     /// down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answers: Option<bool>,
-    /// How the board is.
+    /// The state of the board.
     pub pi: Pi,
     /// The nonce of the question, if it had a legal one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,8 +72,8 @@ fn lenient<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Pi>, D::Error> {
     Ok(Pi::deserialize(serde_json::Value::deserialize(from)?).ok().map(Pi::checked))
 }
 
-/// What a node knows of itself and its machine at one moment: what its page shows, and the answer to
-/// `Accept: application/json`. What is unknown is `null`, never guessed.
+/// All that a node knows of itself and its machine at one moment. Its page shows it, and it is the answer
+/// to `Accept: application/json`. An unknown fact is `null`, never guessed.
 #[derive(Debug, Serialize)]
 pub struct FactsReport {
     /// Always the same.
@@ -96,7 +96,7 @@ pub struct FactsReport {
     pub serving_s: u64,
     /// The hottest sensor of the processor, in degrees Celsius.
     pub temperature_c: Option<f32>,
-    /// How the supply is.
+    /// The state of the supply.
     pub power: Option<Power>,
     /// Requests answered since the node started, this one included.
     pub requests: u64,
@@ -104,7 +104,7 @@ pub struct FactsReport {
     pub via: Option<String>,
 }
 
-/// What the firmware reports of the supply.
+/// The supply, as the firmware reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Power {

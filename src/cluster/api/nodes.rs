@@ -82,7 +82,7 @@ pub struct NodeReport {
     pub why: String,
     /// Seconds in this state, to the tenth.
     pub since_s: f64,
-    /// Whether it is still announced.
+    /// It is still announced.
     pub advertised: bool,
     /// A word of [`Source`](crate::cluster::node::Source).
     pub source: &'static str,
@@ -120,7 +120,7 @@ pub struct NodeReport {
     pub p99_ms: Option<f64>,
     /// Its last minute.
     pub beats: Beats,
-    /// How its board is, as it reported; absent if it did not.
+    /// The state of its board, as it reported it; absent if it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pi: Option<Pi>,
     /// The board in words, in the order in which they are shown.
@@ -131,16 +131,16 @@ fn health_word<S: Serializer>(state: &Health, to: S) -> Result<S::Ok, S::Error> 
     to.serialize_str(state.as_str())
 }
 
-/// A few words about a board, and how bad that is.
+/// A few words about a board.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct BoardNote {
     /// The words.
     pub text: String,
-    /// How bad it is.
+    /// The severity of what they report.
     pub level: Severity,
 }
 
-/// How bad something is.
+/// The severity of a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -213,7 +213,7 @@ pub struct JournalLine {
     pub ago_s: u64,
     /// The node's name.
     pub node: String,
-    /// What happened, as a short fragment.
+    /// The event, as a short fragment.
     pub what: &'static str,
     /// The reason, or the place; may be empty.
     pub detail: String,
@@ -269,7 +269,7 @@ pub struct NodeView {
     pub why: String,
     /// Seconds in this state.
     pub since_s: Option<f64>,
-    /// Whether it is still announced.
+    /// It is still announced.
     pub advertised: bool,
     /// A word of [`Source`](crate::cluster::node::Source).
     pub source: String,
@@ -298,13 +298,13 @@ pub struct NodeView {
     /// Its part of all answers of the last 10 s, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
-    /// How its board is.
+    /// The state of its board.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pi: Option<Pi>,
 }
 
 impl NodeView {
-    /// Whether it takes requests.
+    /// True if it takes requests.
     pub fn is_up(&self) -> bool {
         self.state == Health::Up.as_str()
     }

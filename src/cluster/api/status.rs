@@ -16,21 +16,21 @@ pub struct StatusReport<'a> {
     pub status: ClusterStatus,
     /// The admin address of the balancer that answered; `null` if none did.
     pub balancer: Option<String>,
-    /// How many balancers were heard of.
+    /// The number of balancers that were heard of.
     pub balancers: usize,
-    /// How many nodes take requests.
+    /// The number of nodes that take requests.
     pub nodes_up: usize,
     /// Answers begun by the nodes that are here; `null` where that is unknown of one of them.
     pub requests: Option<u64>,
     /// Requests that clients saw fail since the balancer started; `null` if it does not report them.
     pub requests_failed: Option<u64>,
-    /// What somebody should look at, a sentence each.
+    /// The troubles that somebody should look at, a sentence each.
     pub warnings: Vec<String>,
     /// All nodes, within the bounds of what was read.
     pub nodes: &'a [NodeView],
 }
 
-/// Whether a cluster is well.
+/// The verdict on a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClusterStatus {

@@ -1,26 +1,26 @@
 //! The table of nodes: as wide as its contents, within 80 columns for names and addresses of the
-//! usual length. Why a node is not used as usual stands below it.
+//! usual length. Below a node that is not used as usual stands the reason.
 
 use crate::cluster::api::NodeView;
 use crate::cluster::health::Health;
 use crate::os::terminal::Colour;
 
-/// How it is drawn.
+/// The width and the colours of the table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
-    /// Cut to this.
+    /// Lines are cut to this many characters.
     pub(super) width: Option<usize>,
     pub(super) colours: bool,
 }
 
-/// What is left of a name that has to make room, at the least.
+/// The least width of a name that has to make room.
 const NAME_MIN: usize = 12;
 
 /// One column: its title, and a text for each node that has one.
 struct Column {
     title: &'static str,
     cells: Vec<Option<String>>,
-    /// Numbers stand under each other.
+    /// Numbers are aligned at the right.
     right: bool,
     width: usize,
 }
@@ -37,7 +37,7 @@ impl Column {
         Self { title, right, width: widest.max(title.len()), cells }
     }
 
-    /// A text as wide as the column.
+    /// A text cut or filled to the width of the column.
     fn fit(&self, text: &str) -> String {
         let width = self.width;
         let text = cut(text, Some(width));
@@ -73,9 +73,9 @@ pub(super) fn table(nodes: &[NodeView], style: &Style) -> Vec<String> {
     lines
 }
 
-/// Without those of which nothing is known.
+/// The columns, without those of which nothing is known.
 fn columns(nodes: &[NodeView]) -> Vec<Column> {
-    // Where all serve the same, nobody asks which.
+    // Where all nodes serve the same service, its name tells nothing.
     let several = nodes.iter().any(|node| node.service != nodes[0].service);
     let all: u64 = nodes.iter().filter_map(|node| node.requests).sum();
     let share = |node: &NodeView| {
@@ -97,7 +97,7 @@ fn columns(nodes: &[NodeView]) -> Vec<Column> {
     columns.into_iter().filter(|column| column.cells.iter().any(Option::is_some)).collect()
 }
 
-/// At most so long. ASCII, as all that is in a survey.
+/// The text cut to a width. It is ASCII, as every text of a survey is.
 fn cut(text: &str, width: Option<usize>) -> String {
     match width {
         Some(width) if text.len() > width => format!("{}..", &text[..width.saturating_sub(2)]),
@@ -105,7 +105,8 @@ fn cut(text: &str, width: Option<usize>) -> String {
     }
 }
 
-/// The state's sign, so that it needs neither colour nor reading. ASCII: a console has little else.
+/// The sign of a state, so that it is seen without colour and without reading. ASCII, because a console
+/// has little else.
 fn sign(node: &NodeView) -> char {
     match Health::parse(&node.state) {
         Some(Health::Up) => '+',

@@ -1,5 +1,4 @@
-//! `picluster nodes --watch`: the table each second; on a terminal in place, elsewhere one below the
-//! other.
+//! `picluster nodes --watch`: the table each second; on a terminal in place, elsewhere one below the other.
 
 use std::time::Duration;
 
@@ -12,13 +11,14 @@ use crate::commands::survey::{Survey, Surveyor, Unavailable};
 use crate::os::shutdown::Shutdown;
 use crate::os::terminal::{self, Screen, print};
 
+/// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(mut surveyor: Surveyor, mut shutdown: Shutdown) -> anyhow::Result<()> {
     let screen = Screen::take();
     let mut resized = signal(SignalKind::window_change())?;
     let mut beat = interval(EVERY);
-    // After a slow answer the next second counts from there.
+    // After a slow answer the next second counts from that answer.
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen = None;
     loop {
@@ -51,7 +51,7 @@ pub(super) async fn run(mut surveyor: Surveyor, mut shutdown: Shutdown) -> anyho
     }
 }
 
-/// What is known now. That nothing is goes by: a network comes back.
+/// The lines for what is known now. An error is shown and ends nothing: a network comes back.
 fn picture(seen: &Result<Survey, Unavailable>, style: &Style) -> Vec<String> {
     let (mut lines, nodes) = match seen {
         Ok(survey) => (head(survey), &survey.document.view.nodes[..]),
@@ -83,7 +83,7 @@ fn head(survey: &Survey) -> Vec<String> {
     lines
 }
 
-/// Broken between words where it is too long.
+/// The text, broken between words where it is too long for the width.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {

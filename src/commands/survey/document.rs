@@ -28,7 +28,7 @@ impl Document {
         Some(Self { view, json })
     }
 
-    /// What a table of our own knows. It has neither the time of a state nor any count of requests.
+    /// The nodes of a table of our own. It has neither the time of a state nor any count of requests.
     pub(super) fn from_pool(cluster: &str, pool: &Pool) -> Self {
         let view = ClusterView {
             schema: Schema,

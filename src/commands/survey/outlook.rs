@@ -185,7 +185,7 @@ impl Outlook {
         self.balancers.len()
     }
 
-    /// Whether no balancer was heard, of this cluster or of another.
+    /// True if no balancer was heard, of this cluster or of another.
     pub(super) fn heard_nothing(&self) -> bool {
         self.balancers.is_empty() && self.others.is_empty()
     }
