@@ -1,23 +1,23 @@
-//! The balancer's own page and API, on the admin port and never in the apps' URL space. It shows
-//! the published pool and what the workers count, and decides nothing.
+//! The balancer's own page and API, on the admin port and never in the URL space of the applications.
+//! It shows the published pool and the counts of the workers, and decides nothing.
 
 pub mod accept;
-mod api;
 mod board;
 mod drain;
+pub mod empty_cluster_page;
+mod events;
 mod live;
 pub mod local_only;
 mod metrics;
 mod minute;
 mod page;
+mod report;
 pub(crate) mod scrape;
 pub mod serve;
+mod state;
 mod targets;
-pub mod empty_cluster_page;
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -25,69 +25,29 @@ use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use tokio::sync::mpsc;
-use tokio::time::Instant;
 
-use crate::admin::local_only::LocalOnly;
-use crate::cluster::counts::Counts;
-use crate::cluster::pool;
-use crate::discovery::Order;
-use crate::os::shutdown::Shutdown;
-use crate::telemetry::journal::Journal;
+pub use self::events::sample;
+pub use self::live::Live;
+use self::local_only::LocalOnly;
+pub use self::state::Admin;
+use crate::cluster::protocol::{COUNTS_PATH, EVENTS_PATH, NODES_PATH};
 
-pub use live::{Live, sample};
-
-/// The page is one file: it asks nobody but this balancer for anything.
+/// The page is one file, and its script asks nobody but this balancer for anything.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                       img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'";
 
-/// The lines of the journal that are shown, the newest.
-const JOURNAL_SHOWN: u64 = 24;
-
-/// What the admin port shows.
-#[derive(Clone)]
-pub struct Admin {
-    /// The newest pool.
-    pub pool: pool::Watch,
-    /// The cluster the balancer serves.
-    pub cluster: String,
-    /// The start of the process: what `Member::since` counts from.
-    pub started: Instant,
-    /// Requested while the balancer drains; `/readyz` is 503 from then on.
-    pub shutdown: Shutdown,
-    /// Where nodes are drained and undrained.
-    pub orders: mpsc::Sender<Order>,
-    /// What goes wrong, counted by cause.
-    pub counts: Arc<Counts>,
-    /// What happened lately.
-    pub journal: Journal,
-    /// What watchers are told; filled by [`sample`].
-    pub live: Live,
-}
-
-impl Admin {
-    fn now(&self) -> Duration {
-        self.started.elapsed()
-    }
-}
-
-impl fmt::Debug for Admin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admin").field("cluster", &self.cluster).finish_non_exhaustive()
-    }
-}
-
-/// The routes of the admin port. Everybody on the network may read; `drain` says who may act.
+/// The routes of the admin port. Everybody on the network may read; only a program of this machine may
+/// act, see [`local_only`].
 pub fn router(admin: Admin) -> Router {
     Router::new()
         .route("/", get(index))
-        .route("/api/v1/nodes", get(nodes))
-        .route("/api/v1/events", get(events))
-        .route("/api/v1/counts", get(counts))
+        .route(NODES_PATH, get(nodes))
+        .route(EVENTS_PATH, get(events))
+        .route(COUNTS_PATH, get(counts))
         .route("/metrics", get(metrics))
         .route("/prometheus/targets", get(targets))
-        .route("/api/v1/nodes/{node}/drain", post(drain::drain))
-        .route("/api/v1/nodes/{node}/undrain", post(drain::undrain))
+        .route(&format!("{NODES_PATH}/{{node}}/drain"), post(drain::drain))
+        .route(&format!("{NODES_PATH}/{{node}}/undrain"), post(drain::undrain))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; the page is at /\n"))
@@ -98,28 +58,28 @@ pub fn router(admin: Admin) -> Router {
 async fn index(
     State(admin): State<Arc<Admin>>,
     uri: Uri,
-    insider: Result<LocalOnly, (StatusCode, &'static str)>,
+    local_only: Result<LocalOnly, (StatusCode, &'static str)>,
 ) -> Html<String> {
     let kiosk = uri.query().is_some_and(|query| query.split('&').any(|word| word == "kiosk"));
-    let may_act = insider.is_ok();
-    Html(page::render(&api::state(&admin), page::Look { kiosk, may_act }))
+    let may_act = local_only.is_ok();
+    Html(page::render(&report::live(&admin), page::Look { kiosk, may_act }))
 }
 
 async fn nodes(State(admin): State<Arc<Admin>>) -> Response {
-    Json(api::nodes(&admin)).into_response()
+    Json(report::cluster(&admin)).into_response()
 }
 
 async fn events(State(admin): State<Arc<Admin>>) -> Response {
-    live::events(&admin)
+    events::events(&admin)
 }
 
 async fn counts(State(admin): State<Arc<Admin>>) -> Response {
-    Json(api::counts(&admin.counts)).into_response()
+    Json(report::counts(&admin.counts)).into_response()
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
     let (pool, counts) = (Arc::clone(&admin.pool.borrow()), Arc::clone(&admin.counts));
-    scrape::answer(&headers, move |families| metrics::tell(families, &pool, &counts))
+    scrape::answer(&headers, move |families| metrics::write(families, &pool, &counts))
 }
 
 async fn targets(State(admin): State<Arc<Admin>>) -> Response {
@@ -127,7 +87,7 @@ async fn targets(State(admin): State<Arc<Admin>>) -> Response {
     Json(targets::targets(&admin.cluster, &pool)).into_response()
 }
 
-/// Whether requests sent here now would find a node.
+/// Ready means that a request sent to the balancer now would find a node.
 async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
     let (usable, known) = {
         let pool = admin.pool.borrow();
@@ -143,7 +103,8 @@ async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
     }
 }
 
-/// An answer of a moment ago is wrong already, and nobody else's page may frame or guess it.
+/// Adds the headers of every answer: an answer of a moment ago is wrong already, and no other page may
+/// frame it or guess its type.
 async fn fresh(mut answer: Response) -> Response {
     let headers = answer.headers_mut();
     for (name, value) in [

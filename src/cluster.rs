@@ -3,6 +3,7 @@
 //!
 //! Nothing here opens a socket or reads the clock: time and chance are arguments.
 
+pub mod api;
 pub mod balance;
 pub mod config;
 pub mod counts;

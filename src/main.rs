@@ -4,44 +4,36 @@
 //! |---|---|---|
 //! | 0 | ended as asked; `status`: all is well | starts it again (`Restart=always`) |
 //! | 2 | `status`: nothing serves | is not for systemd |
-//! | 64 | the command line or the environment is wrong, or what they name is not there | does not try again |
-//! | 69 | an address cannot be listened on; who was to be asked does not answer | tries again |
+//! | 64 | the command line or the environment is wrong, or names something that is not there | does not try again |
+//! | 69 | an address cannot be listened on; the balancer or the node does not answer | tries again |
 //! | 1 | anything else, a second signal included; `status`: there are warnings | tries again |
 
 use std::env;
-use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
-use std::panic;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use picluster::cli::{self, Command, Invocation, LogFormat, Logging, Stop};
-use picluster::commands::status::Verdict;
+use picluster::cli::{self, Command, Invocation, Stop};
+use picluster::cluster::api::ClusterStatus;
 use picluster::commands::survey::Unavailable;
 use picluster::commands::{demo, drain, nodes, status};
 use picluster::os::listen::ListenError;
 use picluster::os::shutdown;
-use picluster::telemetry::writer::{Batch, NonBlockingWriter, unbuffered};
+use picluster::telemetry::log;
 use picluster::web::Unusable;
 use picluster::{lb, web};
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
 
 const USAGE: u8 = 64;
 const UNAVAILABLE: u8 = 69;
 const FAILURE: u8 = 1;
 
-/// Events that wait to be written.
-const EVENTS_MAX: usize = 1024;
-
-/// How long the last of them may take.
+/// The time in which the last events of the log have to be written.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// The most threads that wait for a disk. Clients choose how many reads there are, but a card reads no
+/// faster for more threads, and each takes memory.
+const READERS_MAX: usize = 8;
 
 fn main() -> ExitCode {
     if let Some(code) = web::guard(env::args_os()) {
@@ -61,13 +53,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Threads that wait for a disk on behalf of clients, whose number is theirs to choose: a card reads no
-/// faster for more of them, and each takes memory.
-const READERS_MAX: usize = 8;
-
 fn run(invocation: Invocation) -> ExitCode {
-    let in_plain_words = !matches!(invocation.command, Command::Web(_) | Command::Lb(_));
-    let log = match start_log(invocation.logging) {
+    // The commands that are typed print for people and do not log.
+    let is_typed = !matches!(invocation.command, Command::Web(_) | Command::Lb(_));
+    let log = match log::start(invocation.logging) {
         Ok(log) => log,
         Err(error) => {
             let _ = writeln!(io::stderr(), "picluster: failed to start the log: {error}");
@@ -82,14 +71,14 @@ fn run(invocation: Invocation) -> ExitCode {
         .build();
     let ended = runtime.context("failed to start the runtime").and_then(|runtime| {
         let ended = runtime.block_on(program(invocation));
-        // Not by dropping it: that waits for blocking tasks, and the program has ended.
+        // Dropping the runtime would wait for blocking tasks, but the program has ended.
         runtime.shutdown_background();
         ended
     });
     let code = match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            if in_plain_words || error.is::<Unusable>() {
+            if is_typed || error.is::<Unusable>() {
                 let _ = writeln!(io::stderr(), "picluster: {error:#}");
             } else {
                 tracing::error!("{error:#}");
@@ -118,9 +107,9 @@ async fn program(invocation: Invocation) -> anyhow::Result<u8> {
             Command::Drain(config) => drain::run(config).await?,
             Command::Status(config) => {
                 return Ok(match status::run(config, shutdown).await? {
-                    Verdict::Well => 0,
-                    Verdict::Warnings => 1,
-                    Verdict::Down => 2,
+                    ClusterStatus::Well => 0,
+                    ClusterStatus::Warnings => 1,
+                    ClusterStatus::Down => 2,
                 });
             }
         }
@@ -141,76 +130,4 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     } else {
         FAILURE
     }
-}
-
-/// Logs to stderr, panics included. Never in colour: there is nothing to switch off for NO_COLOR.
-///
-/// Through an outlet, because a pipe that nobody reads must not hold up whoever has a word to say:
-/// neither discovery nor the end of the program.
-fn start_log(logging: Logging) -> io::Result<NonBlockingWriter> {
-    let dropped = Arc::new(AtomicU64::new(0));
-    let lost = Arc::clone(&dropped);
-    let outlet =
-        NonBlockingWriter::start("log", EVENTS_MAX, unbuffered(io::stderr())?, move |lines| {
-            if lines > 0 {
-                lost.fetch_add(lines, Ordering::Relaxed);
-            } else if let lines @ 1.. = lost.swap(0, Ordering::Relaxed) {
-                tracing::warn!(
-                    lines,
-                    "lines of this log were dropped: standard error took no more"
-                );
-            }
-        })?;
-    let events = outlet.clone();
-    let writer = move || Event { outlet: events.clone(), dropped: Arc::clone(&dropped) };
-    let in_detail = logging.level >= LevelFilter::DEBUG;
-    let filter = logging.level;
-    // Without internal errors: they are printed to the same stderr and panic where that is closed.
-    let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
-    let layer = match logging.format {
-        LogFormat::Json => {
-            layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
-        }
-        // The journal has its own clock.
-        LogFormat::Text if stderr_is_the_journal() => {
-            layer.compact().with_target(in_detail).without_time().boxed()
-        }
-        LogFormat::Text => layer.compact().with_target(in_detail).boxed(),
-    };
-    tracing_subscriber::registry().with(filter).with(layer).init();
-    panic::set_hook(Box::new(|panic| {
-        let text = panic.payload().downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.payload().downcast_ref::<&str>().copied());
-        let at = panic.location().map(ToString::to_string);
-        tracing::error!(at, "panicked, this is a bug: {}", text.unwrap_or("no message"));
-    }));
-    Ok(outlet)
-}
-
-/// Where one event is written.
-struct Event {
-    outlet: NonBlockingWriter,
-    dropped: Arc<AtomicU64>,
-}
-
-impl Write for Event {
-    /// Each event is written at once, as one line.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let page = Batch { bytes: line.to_vec(), lines: 1 };
-        if self.outlet.try_write(page).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// systemd.exec(5), `$JOURNAL_STREAM`: the device and inode of the stream that is the journal. The
-/// variable alone does not tell, since it is inherited by children whose stderr is another.
-fn stderr_is_the_journal() -> bool {
-    let Ok(stream) = env::var("JOURNAL_STREAM") else { return false };
-    fs::metadata("/proc/self/fd/2").is_ok_and(|s| stream == format!("{}:{}", s.dev(), s.ino()))
 }

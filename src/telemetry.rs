@@ -7,4 +7,5 @@ pub(crate) mod documented;
 pub mod exposition;
 pub mod histogram;
 pub mod journal;
+pub mod log;
 pub mod writer;

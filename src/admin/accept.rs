@@ -1,5 +1,5 @@
-//! A listener with bounds: so many connections at once, and none that stays
-//! silent for ever. For the node's pages and the admin port; the data line has its own.
+//! A listener with bounds: on the number of connections at once, and on the silence of each. It serves
+//! the node's pages and the admin port; the data line has its own.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,14 +18,14 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::os::listen::{is_of_one_connection, next_queued, refuse_new_handshakes};
 
 /// A connection on which nothing moves is closed after this long. Far above the 3 s after which a
-/// balancer closes its own, so that it is never we who close one it is about to use.
+/// balancer closes its own, so that we never close one that it is about to use.
 const SILENCE_MAX: Duration = Duration::from_secs(75);
 
-/// The same while there is no room for another: who says nothing for this long makes room, so that
-/// no number of silent connections keeps a balancer from asking how we are. Still above those 3 s.
-const SILENCE_MAX_CROWDED: Duration = Duration::from_secs(5);
+/// The same while there is no room for another connection: a silent one makes room after this long, so
+/// that no number of them keeps a balancer from probing this node. Still above those 3 s.
+const SILENCE_MAX_FULL: Duration = Duration::from_secs(5);
 
-/// The same for those of an application, as long as the balancer's own limit for a WebSocket.
+/// The same for connections to an application: as long as the balancer's own limit for a WebSocket.
 const SILENCE_MAX_PATIENT: Duration = Duration::from_secs(3600);
 
 /// The pause after `accept` failed for want of file descriptors or memory.
@@ -35,12 +35,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Accept {
     listener: tokio::net::TcpListener,
+    /// A permit for each connection that there may be.
     room: Arc<Semaphore>,
-    /// Somebody waits for room. Written by the acceptor, read by the connections. Not the number of
-    /// free places: the first connection that makes room would end the hurry of all the others.
-    crowded: Arc<AtomicBool>,
-    /// Those that had no answer yet when they were last looked at, the oldest first. Looked through
-    /// when it gets longer than there is room for connections.
+    /// A new connection waits for room. Written by the acceptor, read by the connections. The number
+    /// of free permits would not do: the first connection that makes room would stop all others from
+    /// doing so.
+    full: Arc<AtomicBool>,
+    /// The connections without an answer, as far as is known, the oldest first. Cleaned up when it
+    /// gets longer than there may be connections.
     fresh: VecDeque<Fresh>,
     connections_max: usize,
     /// See [`Accept::patient`].
@@ -51,8 +53,8 @@ pub struct Accept {
 #[derive(Debug)]
 struct Fresh {
     answered: Arc<AtomicBool>,
-    /// Ends the connection if that has no answer yet. Dropping it does not: nobody is sent away
-    /// because listening ends.
+    /// Ends the connection if it has no answer yet. Dropping the sender does not end it: no client is
+    /// sent away because listening ends.
     end: oneshot::Sender<()>,
 }
 
@@ -65,42 +67,42 @@ impl Accept {
     pub fn new(listener: TcpListener, connections_max: usize) -> io::Result<Self> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let room = Arc::new(Semaphore::new(connections_max));
-        let (crowded, fresh) = (Arc::default(), VecDeque::new());
-        Ok(Self { listener, room, crowded, fresh, connections_max, patient: false })
+        let (full, fresh) = (Arc::default(), VecDeque::new());
+        Ok(Self { listener, room, full, fresh, connections_max, patient: false })
     }
 
-    /// Silence ends a connection only after an hour: who waits may wait for an application, or has a
+    /// Silence ends a connection only after an hour: its client may wait for an application, or has a
     /// WebSocket.
     pub fn patient(self) -> Self {
         Self { patient: true, ..self }
     }
 
-    fn forget_the_answered(&mut self) {
+    fn forget_answered(&mut self) {
         let is_fresh =
             |fresh: &Fresh| !fresh.end.is_closed() && !fresh.answered.load(Ordering::Relaxed);
         self.fresh.retain(is_fresh);
     }
 
-    /// A place for one more. When there is none, the oldest connection that has made no whole
-    /// request yet makes room: however many of those there are, they keep nobody waiting.
-    async fn place(&mut self) -> OwnedSemaphorePermit {
+    /// A permit for one more connection. When there is none, the oldest connection that has made no
+    /// whole request yet makes room, so that no number of such connections keeps others waiting.
+    async fn permit(&mut self) -> OwnedSemaphorePermit {
         let free = Arc::clone(&self.room).try_acquire_owned();
-        self.crowded.store(free.is_err(), Ordering::Relaxed);
-        if let Ok(place) = free {
-            return place;
+        self.full.store(free.is_err(), Ordering::Relaxed);
+        if let Ok(permit) = free {
+            return permit;
         }
-        self.forget_the_answered();
+        self.forget_answered();
         if let Some(oldest) = self.fresh.pop_front() {
-            // One that has just ended makes room as well.
+            // If it has just ended by itself, that makes room as well.
             let _ = oldest.end.send(());
         }
-        let place = Arc::clone(&self.room).acquire_owned().await;
-        place.expect("the semaphore is never closed")
+        let permit = Arc::clone(&self.room).acquire_owned().await;
+        permit.expect("the semaphore is never closed")
     }
 
     fn connection(&mut self, stream: TcpStream, room: OwnedSemaphorePermit) -> Connection {
         if self.fresh.len() >= self.connections_max {
-            self.forget_the_answered();
+            self.forget_answered();
         }
         // An answer is one write; waiting to fill a segment only adds delay.
         let _ = stream.set_nodelay(true);
@@ -110,27 +112,25 @@ impl Accept {
         Connection {
             stream,
             moved: Instant::now(),
-            look: Box::pin(sleep(SILENCE_MAX_CROWDED)),
-            crowded: Arc::clone(&self.crowded),
+            check: Box::pin(sleep(SILENCE_MAX_FULL)),
+            full: Arc::clone(&self.full),
             patient: self.patient,
             answered,
             ended,
             _room: room,
         }
     }
-}
 
-impl Accept {
-    /// The next connection, as soon as there is a place for it.
+    /// The next connection, as soon as there is room for it.
     ///
     /// ## Cancel safety
-    /// A connection that has no place yet is closed; nothing else is lost.
+    /// A connection that has no room yet is closed; nothing else is lost.
     pub(super) async fn next(&mut self) -> Connection {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let place = self.place().await;
-                    return self.connection(stream, place);
+                    let permit = self.permit().await;
+                    return self.connection(stream, permit);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -141,19 +141,20 @@ impl Accept {
         }
     }
 
-    /// See [`refuse_new_handshakes`].
+    /// Refuses new handshakes, see [`refuse_new_handshakes`]; returns how long those under way may
+    /// take.
     pub(super) fn refuse_new_handshakes(&self) -> Duration {
         refuse_new_handshakes(&self.listener)
     }
 
-    /// Stops listening. Gives the connections that wait to be accepted, as far as there are places:
+    /// Stops listening. Returns the connections that wait to be accepted, as far as there is room:
     /// closing the listener alone would reset them.
     pub(super) fn drain_accept_queue(mut self) -> Vec<Connection> {
         let mut waiting = Vec::new();
-        while let Ok(place) = Arc::clone(&self.room).try_acquire_owned()
+        while let Ok(permit) = Arc::clone(&self.room).try_acquire_owned()
             && let Some((stream, _)) = next_queued(&self.listener)
         {
-            waiting.push(self.connection(stream, place));
+            waiting.push(self.connection(stream, permit));
         }
         waiting
     }
@@ -163,7 +164,7 @@ impl Accept {
 #[derive(Clone, Copy, Debug)]
 pub struct LocalAddr(pub Option<SocketAddr>);
 
-/// Where a connection's client is; `None` where the system does not tell.
+/// The address of a connection's client; `None` where the system does not report it.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerAddr(pub Option<SocketAddr>);
 
@@ -171,15 +172,15 @@ pub struct PeerAddr(pub Option<SocketAddr>);
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
-    /// When something moved last.
+    /// The last time at which something moved.
     moved: Instant,
-    /// The next look at how long that is ago.
-    look: Pin<Box<Sleep>>,
-    crowded: Arc<AtomicBool>,
+    /// The next check of how long that is ago.
+    check: Pin<Box<Sleep>>,
+    full: Arc<AtomicBool>,
     patient: bool,
-    /// Something was written to it. Written here, read by the acceptor.
+    /// Something was written to the client. Written here, read by the acceptor.
     answered: Arc<AtomicBool>,
-    /// Told by the acceptor when this connection has to make room.
+    /// The acceptor sends here when this connection has to make room.
     ended: oneshot::Receiver<()>,
     _room: OwnedSemaphorePermit,
 }
@@ -196,9 +197,9 @@ impl Connection {
     }
 
     fn silence_max(&self) -> Duration {
-        match (self.patient, self.crowded.load(Ordering::Relaxed)) {
+        match (self.patient, self.full.load(Ordering::Relaxed)) {
             (true, _) => SILENCE_MAX_PATIENT,
-            (false, true) => SILENCE_MAX_CROWDED,
+            (false, true) => SILENCE_MAX_FULL,
             (false, false) => SILENCE_MAX,
         }
     }
@@ -215,26 +216,26 @@ impl Connection {
             && matches!(Pin::new(&mut self.ended).poll(cx), Poll::Ready(Ok(())))
     }
 
-    /// Passes on what the stream said; when it is pending for too long, that is its end.
-    fn heard<T>(
+    /// Passes on the result of the stream; a result that is pending for too long becomes an error.
+    fn timed<T>(
         &mut self,
         cx: &mut Context<'_>,
         moved: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if moved.is_ready() {
             self.moved = Instant::now();
-            self.look.as_mut().reset(self.moved + SILENCE_MAX_CROWDED);
+            self.check.as_mut().reset(self.moved + SILENCE_MAX_FULL);
             return moved;
         }
         loop {
             if self.has_to_make_room(cx) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            ready!(self.look.as_mut().poll(cx));
+            ready!(self.check.as_mut().poll(cx));
             if self.moved.elapsed() >= self.silence_max() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            self.look.as_mut().reset(Instant::now() + SILENCE_MAX_CROWDED);
+            self.check.as_mut().reset(Instant::now() + SILENCE_MAX_FULL);
         }
     }
 }
@@ -246,7 +247,7 @@ impl AsyncRead for Connection {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let moved = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.heard(cx, moved)
+        self.timed(cx, moved)
     }
 }
 
@@ -258,7 +259,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         let moved = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.wrote(&moved);
-        self.heard(cx, moved)
+        self.timed(cx, moved)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -276,7 +277,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         let moved = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.wrote(&moved);
-        self.heard(cx, moved)
+        self.timed(cx, moved)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -290,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    /// Serves as axum does: a task a connection, which reads until it ends.
+    /// Serves as axum does: a task for each connection, which reads until the connection ends.
     async fn listening(connections_max: usize) -> SocketAddr {
         let listener = crate::os::listen::bind("127.0.0.1:0".parse().unwrap(), "--listen").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -304,7 +305,7 @@ mod tests {
         addr
     }
 
-    /// When the other side closed it, without a byte.
+    /// The time until the other side closes it, without a byte.
     async fn closed_after(mut stream: TcpStream) -> Duration {
         let since = Instant::now();
         // A reset is a close as well.
@@ -326,7 +327,7 @@ mod tests {
         let mut next = TcpStream::connect(addr).await.unwrap();
         next.write_all(b"G").await.unwrap();
         let _newcomer = TcpStream::connect(addr).await.unwrap();
-        assert!(closed_after(oldest).await < SILENCE_MAX_CROWDED);
+        assert!(closed_after(oldest).await < SILENCE_MAX_FULL);
         let open = tokio::time::timeout(Duration::from_millis(50), next.read_u8()).await;
         assert!(open.is_err(), "the second one stays");
     }

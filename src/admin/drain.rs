@@ -1,5 +1,5 @@
-//! Draining on this balancer: what `picluster drain NODE` asks for. For programs of this machine
-//! alone, which [`LocalOnly`] sees to.
+//! Draining on this balancer: the routes of `picluster drain NODE`. They are for programs of this machine
+//! alone, which [`LocalOnly`] ensures.
 
 use std::sync::Arc;
 
@@ -7,23 +7,13 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::Admin;
-use crate::admin::local_only::LocalOnly;
+use super::local_only::LocalOnly;
+use super::state::Admin;
+use crate::cluster::api::{DrainReport, Schema};
 use crate::cluster::pool::{Member, Pool};
 use crate::discovery::Order;
-
-#[derive(Serialize)]
-struct Done<'a> {
-    schema: &'static str,
-    id: &'a str,
-    name: &'a str,
-    /// As it is from now on.
-    state: &'static str,
-    why: &'a str,
-}
 
 pub(super) async fn drain(_: LocalOnly, admin: State<Arc<Admin>>, node: Path<String>) -> Response {
     order(&admin, &node, true).await
@@ -49,17 +39,17 @@ async fn order(admin: &Admin, named: &str, drain: bool) -> Response {
     }
     let now = Arc::clone(&admin.pool.borrow());
     let member = now.members().iter().find(|member| member.node.id == id).unwrap_or(member);
-    Json(Done {
-        schema: "picluster/1",
+    Json(DrainReport {
+        schema: Schema,
         id: member.node.id.as_str(),
         name: &member.node.name,
         state: member.health.as_str(),
-        why: &member.why,
+        why: Some(&member.why),
     })
     .into_response()
 }
 
-/// By its id or else by its name: no two nodes share either.
+/// The member of this id or else of this name: no two nodes share either.
 fn find<'a>(pool: &'a Pool, named: &str) -> Option<&'a Arc<Member>> {
     let by = |is_it: &dyn Fn(&Member) -> bool| pool.members().iter().find(|m| is_it(m));
     by(&|member| member.node.id.as_str() == named).or_else(|| by(&|m| m.node.name == named))

@@ -1,5 +1,5 @@
-//! What the balancer's own port says while it has never had a node: not an error but the next
-//! command. Pure, because the data line answers with it.
+//! The page that the balancer serves until it has had its first node: not an error but the next command.
+//! Pure, because the data line answers with it.
 
 use crate::cluster::node::DEFAULT_CLUSTER;
 use crate::pages::badge::Badge;
@@ -18,7 +18,7 @@ pub fn command(cluster: &str) -> String {
     }
 }
 
-/// For `curl`: the same in a few lines.
+/// The page for `curl`: the same in a few lines.
 pub fn text(cluster: &str) -> String {
     let command = command(cluster);
     format!(
@@ -29,7 +29,7 @@ pub fn text(cluster: &str) -> String {
     )
 }
 
-/// For browsers: asks again by itself, so it turns into the app once a node serves.
+/// The page for browsers. It asks again by itself, so it turns into the application once a node serves.
 pub fn html(cluster: &str) -> String {
     let (command, name) = (command(cluster), escape(cluster));
     let command = escape(&command);

@@ -1,4 +1,4 @@
-//! Who may act, and not only read: a program of this machine that means this very port.
+//! The right to act, and not only to read: a program of this machine has it that asks this very port.
 
 use std::net::SocketAddr;
 
@@ -8,15 +8,15 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::accept::{LocalAddr, PeerAddr};
 
-/// Proof that a request may act: as an argument of a handler it lets nobody else in.
+/// Proof that a request may act. A handler that takes it as an argument is closed to all others.
 ///
-/// A loopback peer alone proves little. A browser on this machine sends what any page tells it to,
-/// which its `Origin` shows; a page whose name was made to lead here is known by its `Host`; and a
-/// proxy on this machine, which speaks for others, by what it adds.
+/// A loopback peer alone proves little. A browser on this machine sends the requests of any page: its
+/// `Origin` shows that. A page whose name was made to lead here is known by its `Host`, and a proxy on
+/// this machine, which acts for others, by the fields that it adds.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalOnly(());
 
-/// What a proxy adds.
+/// The fields that a proxy adds.
 const OF_PROXIES: [HeaderName; 3] =
     [header::VIA, header::FORWARDED, HeaderName::from_static("x-forwarded-for")];
 
@@ -31,13 +31,13 @@ impl<S: Sync> FromRequestParts<S> for LocalOnly {
         };
         let refused = match of(parts) {
             Some((peer, local)) => refusal(peer, local.port(), &parts.headers),
-            None => Some("nobody can tell where this comes from\n"),
+            None => Some("it is not known where this request comes from\n"),
         };
         refused.map_or(Ok(Self(())), |sentence| Err((StatusCode::FORBIDDEN, sentence)))
     }
 }
 
-/// Why a request may not act, if it may not.
+/// The reason why a request may not act; `None` if it may.
 fn refusal(peer: SocketAddr, port: u16, headers: &HeaderMap) -> Option<&'static str> {
     let own = ["127.0.0.1", "[::1]", "localhost"].map(|host| format!("{host}:{port}"));
     let mut hosts = headers.get_all(header::HOST).iter();

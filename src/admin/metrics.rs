@@ -1,7 +1,7 @@
-//! `/metrics`: what the workers and the discovery line count, as Prometheus takes it. The series of a
-//! node come from the pool as it is now, so they end with the node.
+//! `/metrics`: the counts of the workers and of the discovery line, for Prometheus. The series of a node
+//! come from the pool as it is now, so they end with the node.
 //!
-//! `docs/METRICS.md` says of each what it means; a test holds the two together.
+//! `docs/METRICS.md` describes each metric; a test compares the two.
 
 use std::fmt;
 use std::sync::PoisonError;
@@ -14,8 +14,8 @@ use crate::cluster::pool::{Member, Pool};
 use crate::os::process;
 use crate::telemetry::exposition::{Families, Labels};
 
-/// Tells everything.
-pub(super) fn tell(families: &mut Families<'_>, pool: &Pool, counts: &Counts) -> fmt::Result {
+/// Writes every metric.
+pub(super) fn write(families: &mut Families<'_>, pool: &Pool, counts: &Counts) -> fmt::Result {
     process::tell(families)?;
     states(families, pool)?;
     let named: Vec<_> = pool.members().iter().map(|member| Named::new(member)).collect();
@@ -26,7 +26,7 @@ pub(super) fn tell(families: &mut Families<'_>, pool: &Pool, counts: &Counts) ->
     mdns(families, &counts.mdns)
 }
 
-/// A member and the labels of its series: by its id it stays the same, by its name it is known.
+/// A member and the labels of its series: the id stays the same, the name is what people know.
 struct Named<'a> {
     member: &'a Member,
     labels: [(&'static str, &'a str); 2],
@@ -91,14 +91,14 @@ fn nodes(families: &mut Families<'_>, nodes: &[Named<'_>]) -> fmt::Result {
 }
 
 fn boards(families: &mut Families<'_>, nodes: &[Named<'_>]) -> fmt::Result {
-    let said = nodes.iter().filter_map(|Named { member, labels }| {
+    let reported = nodes.iter().filter_map(|Named { member, labels }| {
         let pi = member.pi.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         Some((labels as Labels<'_>, pi))
     });
-    pi::metrics::write(families, &said.collect::<Vec<_>>())
+    pi::metrics::write(families, &reported.collect::<Vec<_>>())
 }
 
-/// What is out of the ordinary, in the words of `/api/v1/counts`.
+/// Everything out of the ordinary, in the words of `/api/v1/counts`.
 fn troubles(families: &mut Families<'_>, counts: &Counts) -> fmt::Result {
     let help = "Requests that clients saw fail for the cluster's fault.";
     families.counter("picluster_requests_failed", help, counts.requests_failed.get())?;

@@ -1,79 +1,62 @@
-//! The last minute of each node, a sample a second: what the heartbeat bar, the rate and the
-//! latencies are read from. In memory only, and gone with the node.
+//! The last minute of each node, one sample a second. The bar of beats, the rate and the latencies are
+//! computed from it. In memory only, and gone with the node.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
-
+use crate::cluster::api::{Beat, Beats};
 use crate::cluster::health::Health;
 use crate::cluster::node::NodeId;
 use crate::cluster::pool::{Counters, Member, Pool};
 use crate::telemetry::histogram::Snapshot;
 
-/// Beats that are kept: a minute of them.
+/// The beats that are kept: those of a minute.
 pub(super) const BEATS: usize = 60;
 
-/// Samples that latencies and shares are taken from: the last 10 s.
+/// The samples for latencies and shares: those of the last 10 s.
 const SAMPLES: usize = 10;
 
-/// Samples that the rate is taken from: few, so that a cable that is pulled shows at once.
+/// The samples for the rate: few, so that a pulled cable shows at once.
 const RATE_SAMPLES: usize = 3;
-
-/// What one second brought a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beat {
-    /// Requests, all answered.
-    Answered,
-    /// An attempt failed, whatever else came.
-    Failed,
-    /// No request, though it was up.
-    Idle,
-    /// No request, because it was not up.
-    Out,
-}
 
 /// A node's last minute, the newest second last.
 #[derive(Debug)]
 struct Minute {
-    /// The node's own; other ones mean that it left and joined again.
+    /// The node's own counters. Another allocation means that the node left and joined again.
     counters: Arc<Counters>,
     beats: VecDeque<Beat>,
-    /// Since the start, as of each of the last seconds.
+    /// The latencies since the start, as they were at each of the last seconds.
     samples: VecDeque<(Duration, Snapshot)>,
     failures: u64,
 }
 
-/// What is told of it.
+/// The summary of it that the page and the API show.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lately {
     /// Requests a second.
     pub(super) rate: f64,
     /// Requests within the last 10 s.
     pub(super) requests: u64,
-    /// How long half of those, and 99 of a hundred, took at most. `None` if there are none.
+    /// The time within which half of these were answered; `None` if there are none.
     pub(super) p50: Option<Duration>,
+    /// The same of 99 in a hundred.
     pub(super) p99: Option<Duration>,
-    /// Since it is known, a minute at most.
+    /// Since the node is known, a minute at most.
     pub(super) beats: Beats,
 }
-
-/// The beats, the newest last; in the API one letter each.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Beats(pub(super) Vec<Beat>);
 
 /// The minutes of all nodes.
 #[derive(Debug, Default)]
 pub(super) struct Minutes {
     of: BTreeMap<NodeId, Minute>,
-    /// What those that are gone had answered: a total never falls.
-    answered_by_the_gone: u64,
+    /// The answers of nodes that are gone: a total must never fall.
+    answered_by_gone: u64,
 }
 
 impl Minutes {
-    /// Takes a sample of every member, at `now`, and forgets who is gone.
+    /// Takes a sample of every member, at `now`, and forgets the nodes that are gone.
     pub(super) fn tick(&mut self, pool: &Pool, now: Duration) {
         let mut before = std::mem::take(&mut self.of);
         for member in pool.members() {
@@ -85,13 +68,13 @@ impl Minutes {
             self.of.insert(id.clone(), minute);
         }
         let gone = before.values().map(|minute| minute.counters.requests.load(Relaxed));
-        self.answered_by_the_gone += gone.sum::<u64>();
+        self.answered_by_gone += gone.sum::<u64>();
     }
 
-    /// Answers begun since the start, of nodes that are here or are gone.
+    /// Answers begun since the start, by nodes that are here or gone.
     pub(super) fn answered(&self) -> u64 {
         let here = self.of.values().map(|minute| minute.counters.requests.load(Relaxed));
-        self.answered_by_the_gone + here.sum::<u64>()
+        self.answered_by_gone + here.sum::<u64>()
     }
 
     pub(super) fn of(&self, id: &NodeId) -> Lately {
@@ -153,27 +136,6 @@ fn push<T>(queue: &mut VecDeque<T>, item: T, max: usize) {
         queue.pop_front();
     }
     queue.push_back(item);
-}
-
-impl Serialize for Beats {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let letters: String = self.0.iter().map(|beat| beat.letter()).collect();
-        to.serialize_str(&letters)
-    }
-}
-
-impl Beat {
-    pub(super) const ALL: [Self; 4] = [Self::Answered, Self::Failed, Self::Idle, Self::Out];
-
-    /// The letter in the API, and the class on the page.
-    pub(super) fn letter(self) -> char {
-        match self {
-            Self::Answered => 'a',
-            Self::Failed => 'f',
-            Self::Idle => 'i',
-            Self::Out => 'o',
-        }
-    }
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ function show(state) {
   }
   for (const node of nodes) if (rows[node.id]) fill(rows[node.id], node);
   if (nodes.some(node => !rows[node.id] || rows[node.id].dataset.name !== node.name)) meet();
-  if (state.journal) tell(state.journal);
+  if (state.journal) announce(state.journal);
   standing();
 }
 
@@ -127,7 +127,7 @@ async function meet() {
   } catch { /* the next event asks again */ } finally { fetching = false; }
 }
 
-function tell(journal) {
+function announce(journal) {
   const lines = journal.filter(line => line.number > newest);
   const log = at('log');
   if (lines.length) {
@@ -148,7 +148,7 @@ function tell(journal) {
   at('journal').hidden = journal.length === 0;
 }
 
-// Says so when the page is no longer told anything, rather than showing yesterday's truth.
+// Shows that no event comes any more, rather than yesterday's truth.
 function standing() {
   const silent = Date.now() - heard, lost = silent > SILENT_MS;
   page.classList.toggle('lost', lost);
@@ -183,7 +183,7 @@ setInterval(() => {
   if (events.readyState === EventSource.CLOSED) listen();
 }, 1000);
 
-// Most errors are said in JSON, some in plain words.
+// Most errors are JSON, some are plain text.
 function why(text, status) {
   try {
     text = JSON.parse(text).error;

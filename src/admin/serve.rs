@@ -1,5 +1,5 @@
-//! Serves pages over an [`Accept`]: what `axum::serve` does, with bounds on what an unfinished head
-//! may take, and an end that leaves nobody in the kernel's queue.
+//! Serves pages over an [`Accept`]: like `axum::serve`, but with bounds on the time and the bytes of an
+//! unfinished head, and with an end that leaves no client in the kernel's queue.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use tokio::time::sleep;
 use super::accept::{Accept, Connection, LocalAddr, PeerAddr};
 use crate::http1::limits::HEAD_BYTES_MAX;
 
-/// The head of a request may take this long. Bytes that trickle in are no excuse.
+/// The head of a request may take this long, also if its bytes trickle in.
 const HEAD_MAX: Duration = Duration::from_secs(10);
 
-/// Once nobody is listening, a connection has this long to send the request it was opened for:
-/// hyper ends at once those that have none when they are to stop.
+/// After listening has ended, a connection has this long to send the request that it was opened for:
+/// when hyper is asked to stop, it ends a connection without a request at once.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(300);
 
-/// Serves until `stop` completes; then takes whoever is connected or about to be, stops listening
-/// and returns when all that runs has ended.
+/// Serves until `stop` completes. Then it takes the clients that are connected or about to be, stops
+/// listening, and returns when all that runs has ended.
 pub async fn serve(mut accept: Accept, router: Router, stop: impl Future<Output = ()>) {
     let connections = Serving { router, ending: watch::Sender::new(false) };
     connections.take(&mut accept, stop).await;
@@ -37,7 +37,7 @@ pub async fn serve(mut accept: Accept, router: Router, stop: impl Future<Output 
     connections.ending.closed().await;
 }
 
-/// What all connections are served with.
+/// The state that all connections share.
 struct Serving {
     router: Router,
     /// Each connection holds a receiver.
@@ -45,7 +45,7 @@ struct Serving {
 }
 
 impl Serving {
-    /// Serves whoever comes until then.
+    /// Serves the connections that come until then.
     async fn take(&self, accept: &mut Accept, until: impl Future<Output = ()>) {
         let mut until = pin!(until);
         loop {
@@ -67,7 +67,7 @@ impl Serving {
         let mut ending = self.ending.subscribe();
         tokio::spawn(async move {
             let mut served = pin!(served);
-            // A connection that broke concerns nobody else.
+            // A connection that broke off is no error of ours.
             tokio::select! {
                 _ = served.as_mut() => return,
                 _ = ending.wait_for(|ending| *ending) => {}

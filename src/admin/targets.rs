@@ -1,4 +1,4 @@
-//! `/prometheus/targets`: which nodes there are to scrape, as Prometheus's `http_sd` asks for it.
+//! `/prometheus/targets`: the nodes to scrape, in the form of Prometheus's `http_sd`.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use crate::cluster::health::Health;
 use crate::cluster::pool::{Member, Pool};
 use crate::cluster::protocol::METRICS_PATH;
 
-/// One node. It keeps these labels as long as it is known, or its series would begin anew.
+/// One node. It keeps these labels as long as it is known; with others its series would begin anew.
 #[derive(Debug, Serialize)]
 pub(super) struct Target {
     targets: [String; 1],
@@ -22,8 +22,8 @@ struct Labels {
     node: String,
 }
 
-/// The nodes that are or were there. A foreign device has no metrics of ours; and an address that
-/// nobody has proved to be a node's is not for Prometheus to ask.
+/// The nodes that are or were there. A foreign device has no metrics of ours. An address that has not
+/// proved to be a node's is left out, because anybody may advertise one for Prometheus to ask.
 pub(super) fn targets(cluster: &str, pool: &Pool) -> Vec<Target> {
     let is_node =
         |member: &&Member| member.node.boot.is_some() && member.health != Health::Starting;

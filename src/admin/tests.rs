@@ -1,17 +1,20 @@
 use std::net::SocketAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::*;
+use crate::cluster::counts::Counts;
 use crate::cluster::health::Health;
 use crate::cluster::node::{NodeId, Offer};
 use crate::cluster::pi::Pi;
-use crate::cluster::pool::{Member, Publisher};
+use crate::cluster::pool::{self, Member, Publisher};
 use crate::os::shutdown::{self, Trigger};
-use crate::telemetry::journal::JournalEntry;
+use crate::telemetry::journal::{Journal, JournalEntry};
 
 mod metrics;
 
@@ -204,7 +207,7 @@ async fn the_page_is_one_small_file_that_fetches_nothing_from_elsewhere() {
 fn only_who_is_on_this_machine_is_offered_to_drain() {
     let (publisher, pool) = pool::channel();
     publisher.publish(vec![member("ada", Health::Up, "answers")], Duration::ZERO);
-    let state = api::state(&admin(pool));
+    let state = report::live(&admin(pool));
     let seen = |look| page::render(&state, look);
     assert!(!seen(page::Look::default()).contains("<button"));
     assert!(seen(page::Look { may_act: true, kiosk: false }).contains("<button"));
@@ -266,7 +269,7 @@ async fn a_watcher_hears_at_once_of_nodes_and_of_the_journal() {
 async fn a_watcher_that_was_slow_hears_only_the_newest() {
     let (publisher, pool) = pool::channel();
     let admin = admin(pool);
-    let mut body = live::events(&admin).into_body();
+    let mut body = events::events(&admin).into_body();
     tokio::spawn(sample(admin.clone()));
     let mut next = async || {
         let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -284,11 +287,11 @@ async fn a_watcher_that_was_slow_hears_only_the_newest() {
 async fn watchers_leave_room_for_others() {
     let (_publisher, pool) = pool::channel();
     let admin = Admin { live: Live::new(16), ..admin(pool) };
-    let mut watchers: Vec<_> = (0..14).map(|_| live::events(&admin)).collect();
+    let mut watchers: Vec<_> = (0..14).map(|_| events::events(&admin)).collect();
     assert!(watchers.iter().all(|answer| answer.status() == StatusCode::OK));
-    assert_eq!(live::events(&admin).status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(events::events(&admin).status(), StatusCode::SERVICE_UNAVAILABLE);
     watchers.pop();
-    assert_eq!(live::events(&admin).status(), StatusCode::OK);
+    assert_eq!(events::events(&admin).status(), StatusCode::OK);
 }
 
 #[tokio::test]

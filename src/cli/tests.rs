@@ -1,14 +1,20 @@
-//! What people type, and what they get. No process, no environment of our own.
+//! Command lines and their results. No process runs, and the environment is an argument.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
+
+use super::flags::SHORT;
 use super::*;
 use crate::cluster::balance::Balance;
-use crate::cluster::config::{AccessLogForm, AppHealth, DirConfig, Limits, Serves};
+use crate::cluster::config::{
+    AccessLogForm, AppHealth, DirConfig, LbConfig, Limits, Serves, WebConfig,
+};
 use crate::cluster::node::{DEFAULT_CLUSTER, Offer};
-use crate::commands::drain::Whose;
+use crate::commands::drain::{DrainConfig, DrainTarget};
 use crate::commands::nodes::Form;
+use crate::telemetry::log::{LogFormat, Logging};
 
 type Vars<'a> = &'a [(&'a str, &'a str)];
 
@@ -33,11 +39,13 @@ fn lb(line: &str, vars: Vars<'_>) -> LbConfig {
     }
 }
 
-/// Whom a drain is told to, and of which node.
+/// The address that a drain asks, and the node that it names.
 fn drains(line: &str, vars: Vars<'_>) -> (String, Option<String>) {
     match typed(line, vars).unwrap().command {
-        Command::Drain(DrainConfig { whose: Whose::Own(at), .. }) => (at.to_string(), None),
-        Command::Drain(DrainConfig { whose: Whose::At(at, node), .. }) => {
+        Command::Drain(DrainConfig { target: DrainTarget::OwnNode(at), .. }) => {
+            (at.to_string(), None)
+        }
+        Command::Drain(DrainConfig { target: DrainTarget::AtBalancer(at, node), .. }) => {
             (at.to_string(), Some(node))
         }
         other => panic!("{other:?}"),
@@ -92,8 +100,8 @@ fn the_help_says_the_defaults_that_are_taken() {
         ("--tunnel-idle", default.tunnel),
     ] {
         let line = help.lines().find(|line| line.trim_start().starts_with(flag)).unwrap();
-        let said = line.rsplit_once('(').unwrap().1.trim_end_matches(')');
-        assert_eq!(humantime::parse_duration(said).unwrap(), time, "{line}");
+        let shown = line.rsplit_once('(').unwrap().1.trim_end_matches(')');
+        assert_eq!(humantime::parse_duration(shown).unwrap(), time, "{line}");
     }
     assert!(help.contains(&format!("({})", default.connections)));
 }

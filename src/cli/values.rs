@@ -1,5 +1,5 @@
-//! From text to checked values. A refusal is one sentence that names the flag or the variable the
-//! text came from, what is wrong with it, and what to write instead.
+//! From text to checked values. A refusal is one sentence that names the flag or the variable of the
+//! text, the mistake, and what to write instead.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -9,12 +9,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
-use super::LogFormat;
 use crate::cluster::balance::{self, Balance};
 use crate::cluster::config::{self, AccessLogForm};
 use crate::cluster::node::offer::{self, HOSTS_MAX, WEIGHTS};
 use crate::cluster::node::{self, NodeId};
 use crate::cluster::route;
+use crate::telemetry::log::LogFormat;
 
 /// The environment: the value of a variable, if it is set.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -23,8 +23,8 @@ pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 #[derive(Debug)]
 pub(super) struct Refusal(pub(super) String);
 
-/// Reads a variable. Blank counts as unset (a line `PICLUSTER_NAME=` in a file of settings), and
-/// space around it is dropped (a file written on another system may end its lines otherwise).
+/// Reads a variable. A blank one counts as unset (a line `PICLUSTER_NAME=` in a file of settings), and
+/// space around a value is dropped (a file from another system may end its lines in another way).
 pub(super) fn variable(env: Env<'_>, name: &str) -> Result<Option<Given>, Refusal> {
     let Some(value) = env(name) else { return Ok(None) };
     let Ok(text) = value.into_string() else {
@@ -34,7 +34,7 @@ pub(super) fn variable(env: Env<'_>, name: &str) -> Result<Option<Given>, Refusa
     Ok((!text.is_empty()).then(|| Given { key: name.to_owned(), by: By::Variable, text }))
 }
 
-/// A text that was given for a setting, and by what.
+/// A text that was given for a setting, with the flag or the variable that gave it.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
     key: String,
@@ -54,7 +54,7 @@ impl Given {
         Self { key: format!("--{name}"), by: By::Flag, text }
     }
 
-    /// What gave it: `--app`, `PICLUSTER_WEB_APP`.
+    /// The flag or the variable: `--app`, `PICLUSTER_WEB_APP`.
     pub(super) fn key(&self) -> &str {
         &self.key
     }
@@ -98,7 +98,7 @@ impl Given {
             (Ok(IpAddr::V4(ip)), _) => {
                 ("has no port", format!("write {}", example(&format!("{ip}:8080"))))
             }
-            // Where the address ends and the port begins nobody can tell: `::1:80`.
+            // In `::1:80` it is not clear where the address ends and the port begins.
             (Ok(IpAddr::V6(_)), _) => (
                 "has no brackets around the IPv6 address",
                 format!("write [ADDR]:PORT, for example {}", example("[::1]:8080")),
@@ -128,9 +128,10 @@ impl Given {
         if range.contains(&time) {
             return Ok(time);
         }
-        // In a unit that the flags take.
-        let said = |t: &Duration| humantime::format_duration(*t).to_string().replace("1day", "24h");
-        let (least, most) = (said(range.start()), said(range.end()));
+        // `humantime` writes a day as 1day, but the help names no unit above hours.
+        let written =
+            |t: &Duration| humantime::format_duration(*t).to_string().replace("1day", "24h");
+        let (least, most) = (written(range.start()), written(range.end()));
         Err(self.refuse("is out of range", &format!("it goes from {least} to {most}")))
     }
 
@@ -189,7 +190,7 @@ impl Given {
         if node::is_node_name(&self.text) {
             return Ok(self.text);
         }
-        // `printable` is the rule that names from the wire are made legal by.
+        // Names from the wire are made legal by the same rule.
         let legal = node::printable(self.text.trim(), 63);
         let legal = if legal.is_empty() { "ada" } else { &legal };
         let fix = format!("for example {}", self.example(legal));
@@ -271,8 +272,8 @@ impl Given {
         Err(self.refuse("is no interface name", &fix))
     }
 
-    /// Addresses and networks, separated by commas. Bits behind the prefix are a slip of the pen
-    /// and could mean another network.
+    /// Addresses and networks, separated by commas. A network with bits behind its prefix is refused:
+    /// it is a mistake, and another network may be meant.
     pub(super) fn networks(self) -> Result<Vec<IpNet>, Refusal> {
         let network = |text: &str| {
             let address = || text.parse::<IpAddr>().map(IpNet::from);
@@ -287,7 +288,7 @@ impl Given {
         })
     }
 
-    /// How requests are shared.
+    /// The policy by which requests are shared.
     pub(super) fn balance(self) -> Result<Balance, Refusal> {
         Balance::parse(&self.text)
             .ok_or_else(|| self.refuse("is no policy", &format!("write {}", balance::KNOWN)))

@@ -49,6 +49,11 @@ impl Health {
         }
     }
 
+    /// Reads the word of the API; `None` if it is another, for example one of a later version.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|health| health.as_str() == word)
+    }
+
     /// Returns whether the node answers: it would be missed if it were dropped.
     pub fn answers(self) -> bool {
         matches!(self, Self::Up | Self::Suspect | Self::Draining)

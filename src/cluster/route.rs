@@ -4,6 +4,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use crate::cluster::protocol::PRIVATE_SEGMENT;
+
 /// The host name that a balancer claims, so that nobody types an address.
 pub const CLUSTER_HOST: &str = "picluster.local.";
 
@@ -72,7 +74,7 @@ pub fn path(text: &str) -> Option<String> {
         _ if text.len() > PATH_BYTES_MAX => None,
         _ => {
             let mut segments = path.strip_prefix('/')?.split('/');
-            let private = segments.clone().next().is_some_and(|s| s.starts_with(".picluster"));
+            let private = segments.clone().next().is_some_and(|s| s.starts_with(PRIVATE_SEGMENT));
             (!private && segments.all(segment)).then(|| path.to_owned())
         }
     }

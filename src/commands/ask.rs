@@ -1,5 +1,5 @@
-//! One question over HTTP, for the commands that are typed: bounded in time and size, over a
-//! connection of its own.
+//! One request over HTTP, for the commands that are typed: bounded in time and size, over a connection of
+//! its own.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// From the connection to the whole answer. Who is asked is on this network, or on this machine.
+/// The time from the connection to the whole answer. The server is on this network, or this machine.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The most bytes of an answer: 256 nodes, 4 KiB each.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// What came.
+/// The answer.
 #[derive(Debug)]
 pub struct Answer {
     /// The status code.
@@ -28,14 +28,14 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Why nothing came; reads on after "no answer: ".
+/// Why no answer came; the text continues a sentence such as "no balancer answers: ".
 #[derive(Debug)]
 pub enum Unanswered {
-    /// No connection.
+    /// No connection could be opened.
     Unreachable(io::Error),
-    /// Not within a second.
+    /// No whole answer came within a second.
     TimedOut,
-    /// What came was no HTTP, too long or not whole.
+    /// The answer was no HTTP, or too long, or not whole.
     Broken(String),
 }
 
@@ -54,11 +54,23 @@ impl fmt::Display for Unanswered {
 
 impl std::error::Error for Unanswered {}
 
-/// Asks for a path, of which every character is legal in one.
+/// GETs a path, which has to be legal in a request line.
 ///
 /// # Errors
-/// No whole answer came. A POST may have been taken even so.
-pub async fn ask(at: SocketAddr, method: Method, path: &str) -> Result<Answer, Unanswered> {
+/// No whole answer came.
+pub async fn get(at: SocketAddr, path: &str) -> Result<Answer, Unanswered> {
+    ask(at, Method::GET, path).await
+}
+
+/// POSTs nothing to a path, which has to be legal in a request line.
+///
+/// # Errors
+/// No whole answer came. The server may have carried out the request even so.
+pub async fn post(at: SocketAddr, path: &str) -> Result<Answer, Unanswered> {
+    ask(at, Method::POST, path).await
+}
+
+async fn ask(at: SocketAddr, method: Method, path: &str) -> Result<Answer, Unanswered> {
     timeout(TIMEOUT, exchange(at, method, path)).await.unwrap_or(Err(Unanswered::TimedOut))
 }
 
@@ -67,7 +79,7 @@ async fn exchange(at: SocketAddr, method: Method, path: &str) -> Result<Answer, 
     let stream = TcpStream::connect(at).await.map_err(Unanswered::Unreachable)?;
     let (mut requests, driver) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
-    // It ends with the sender; what it has to say, the request's own error says.
+    // It ends with the sender. Its error is also that of the request.
     tokio::spawn(driver);
     let request = Request::builder()
         .method(method)
@@ -105,23 +117,23 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_its_status_and_its_body() {
         let at = server("HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nnone").await;
-        let answer = ask(at, Method::GET, "/x").await.unwrap();
+        let answer = get(at, "/x").await.unwrap();
         assert_eq!((answer.status, &answer.body[..]), (404, &b"none"[..]));
     }
 
     #[tokio::test]
     async fn a_request_without_an_answer_says_why() {
         let at = server("SSH-2.0-x\r\n").await;
-        assert!(matches!(ask(at, Method::GET, "/").await, Err(Unanswered::Broken(_))));
+        assert!(matches!(get(at, "/").await, Err(Unanswered::Broken(_))));
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let refused = ask(closed, Method::GET, "/").await.unwrap_err();
+        let refused = get(closed, "/").await.unwrap_err();
         assert_eq!(refused.to_string(), "connection refused");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_takes_too_long_is_not_waited_for() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let answer = ask(listener.local_addr().unwrap(), Method::GET, "/").await;
+        let answer = get(listener.local_addr().unwrap(), "/").await;
         assert!(matches!(answer, Err(Unanswered::TimedOut)));
     }
 }

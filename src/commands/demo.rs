@@ -3,14 +3,13 @@
 //!
 //! Nothing outlives it, whatever ends it: the children hold the other end of a pipe as their
 //! standard input and end with it, so even `kill -9` of this process reaches them. Stopping them is
-//! the same act: the pipes are closed, and who still runs five seconds later is killed.
+//! the same act: the pipes are closed, and a child that still runs five seconds later is killed.
 //!
-//! stdout gets one line, the URL, for scripts; the talk goes to stderr. Either may be closed.
+//! stdout gets one line, the URL, for scripts; all other text goes to stderr. Either may be closed.
 
 mod children;
 mod ready;
 
-use std::fmt;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
@@ -21,19 +20,20 @@ use anyhow::{Context, bail};
 
 use self::children::Children;
 use crate::os::shutdown::Shutdown;
+use crate::os::terminal::say;
 
 /// The most nodes of a demo: there are no more names.
 pub const NODES_MAX: usize = NAMES.len();
 
-/// How long the nodes may take until all of them serve. They take about two seconds.
+/// The time in which all nodes have to serve. They take about two seconds.
 const READY: Duration = Duration::from_secs(15);
 
-/// How long the children may take to end. A node says goodbye and lingers for about two seconds.
+/// The time in which the children have to end. A node says goodbye and lingers for about two seconds.
 const STOP: Duration = Duration::from_secs(5);
 
-/// How often the balancer is started anew because somebody took its port: it is found free here
-/// and bound there, a moment later.
-const PORTS_TRIES: u32 = 3;
+/// The most starts of the balancer. It is started anew if another program took its port: the port is
+/// found free here and bound there, a moment later.
+const BALANCER_STARTS_MAX: u32 = 3;
 
 /// The balancer's exit code when it cannot bind its port.
 const UNAVAILABLE: i32 = 69;
@@ -48,9 +48,9 @@ const NAMES: [&str; 16] = [
 /// `picluster demo`.
 #[derive(Clone, Debug)]
 pub struct DemoConfig {
-    /// How many nodes, 1 to [`NODES_MAX`]. Default 3.
+    /// The number of nodes, 1 to [`NODES_MAX`]. Default 3.
     pub nodes: usize,
-    /// Show what the children log.
+    /// Shows the logs of the children.
     pub verbose: bool,
 }
 
@@ -67,7 +67,7 @@ pub async fn run(config: DemoConfig, mut shutdown: Shutdown) -> anyhow::Result<(
     let played = tokio::select! {
         played = play(&config, &mut children) => played,
         () = shutdown.requested() => {
-            say(format_args!("stopping..."));
+            say("stopping...");
             Ok(())
         }
     };
@@ -77,17 +77,17 @@ pub async fn run(config: DemoConfig, mut shutdown: Shutdown) -> anyhow::Result<(
 
 async fn play(config: &DemoConfig, children: &mut Children) -> anyhow::Result<()> {
     let names = &NAMES[..config.nodes];
-    say(format_args!("starting a balancer and {}...", nodes(names.len())));
+    say(&format!("starting a balancer and {}...", nodes(names.len())));
     let mut addresses = start_balancer(children)?;
     for name in names {
         children.start(name, &["web", "--listen", "127.0.0.1:0", "--name", name])?;
     }
     all_serve(config, children, &mut addresses).await?;
-    tell(children, names, &addresses);
+    print_instructions(children, names, &addresses);
     watch(children).await
 }
 
-/// Where the balancer listens.
+/// The addresses at which the balancer listens.
 struct Addresses {
     requests: SocketAddr,
     admin: SocketAddr,
@@ -117,39 +117,39 @@ async fn all_serve(
 ) -> anyhow::Result<()> {
     let deadline = tokio::time::sleep(READY);
     tokio::pin!(deadline);
-    let (mut tries, mut up) = (1, 0);
+    let (mut starts, mut up) = (1, 0);
     while up < config.nodes {
         tokio::select! {
             (name, status) = children.ended() => {
-                if name == BALANCER && status.code() == Some(UNAVAILABLE) && tries < PORTS_TRIES {
-                    tries += 1;
+                if name == BALANCER && status.code() == Some(UNAVAILABLE) && starts < BALANCER_STARTS_MAX {
+                    starts += 1;
                     *addresses = start_balancer(children)?;
                     continue;
                 }
                 let why = describe(status);
-                bail!("{name} {why} before all were ready{}", children.last_words(&[&name]));
+                bail!("{name} {why} before all were ready{}", children.last_lines(&[&name]));
             }
             count = ready::nodes_up(addresses.admin) => up = count,
             () = &mut deadline => bail!(
                 "only {up} of {} served after {} s{}",
-                nodes(config.nodes), READY.as_secs(), children.last_words(&[])
+                nodes(config.nodes), READY.as_secs(), children.last_lines(&[])
             ),
         }
     }
     Ok(())
 }
 
-/// The URL for scripts, then what there is and what to try.
-fn tell(children: &Children, names: &[&str], addresses: &Addresses) {
+/// Prints the URL for scripts, then for people the processes and what to try with them.
+fn print_instructions(children: &Children, names: &[&str], addresses: &Addresses) {
     let Addresses { requests, admin } = addresses;
     let mut stdout = io::stdout();
     let _ = writeln!(stdout, "http://{requests}/").and_then(|()| stdout.flush());
     let is = if names.len() == 1 { "is" } else { "are" };
-    say(format_args!("\nA balancer and {} {is} running on this machine:\n", nodes(names.len())));
+    say(&format!("\nA balancer and {} {is} running on this machine:\n", nodes(names.len())));
     for name in [BALANCER].iter().chain(names) {
-        say(format_args!("  {name:<10} pid {}", children.pid(name)));
+        say(&format!("  {name:<10} pid {}", children.pid(name)));
     }
-    say(format_args!(
+    say(&format!(
         "
 Try in another terminal, or in a browser:
 
@@ -160,31 +160,31 @@ Try in another terminal, or in a browser:
       the balancer's own page: what it knows of every node, and why"
     ));
     if let [victim, _, ..] = names {
-        say(format_args!(
+        say(&format!(
             "
   kill -9 {}
       {victim} is gone; run the loop again: the others answer, no request fails",
             children.pid(victim)
         ));
     }
-    say(format_args!("\nCtrl-C ends all.\n"));
+    say(&format!("\nCtrl-C ends all.\n"));
 }
 
-/// Reports who goes, until the balancer does.
+/// Reports the nodes that end, until the balancer ends.
 async fn watch(children: &mut Children) -> anyhow::Result<()> {
     loop {
         let (name, status) = children.ended().await;
         let (pid, why) = (children.pid(&name), describe(status));
         if name == BALANCER {
-            bail!("the balancer (pid {pid}) {why}{}", children.last_words(&[BALANCER]));
+            bail!("the balancer (pid {pid}) {why}{}", children.last_lines(&[BALANCER]));
         }
-        // All but the balancer.
+        // The nodes: all children but the balancer.
         let rest = match children.running() - 1 {
             0 => "no node is left, requests now get a 503; Ctrl-C ends the demo".to_owned(),
             1 => "the other one goes on".to_owned(),
             rest => format!("the other {rest} go on"),
         };
-        say(format_args!("{name} (pid {pid}) is gone, it {why}: {rest}"));
+        say(&format!("{name} (pid {pid}) is gone, it {why}: {rest}"));
     }
 }
 
@@ -192,7 +192,7 @@ fn nodes(count: usize) -> String {
     if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
 }
 
-/// How a process ended, to follow its name: "exited with code 1".
+/// The end of a process in words that follow its name: "exited with code 1".
 fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with code {code}"),
@@ -200,11 +200,6 @@ fn describe(status: ExitStatus) -> String {
         (None, Some(15)) => "was killed by SIGTERM".to_owned(),
         (None, signal) => format!("was killed by signal {}", signal.unwrap_or(0)),
     }
-}
-
-/// A line for people. stderr may be closed, or its terminal gone: the demo goes on without.
-fn say(line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[cfg(test)]
@@ -227,12 +222,12 @@ mod tests {
 
     #[test]
     fn an_end_is_reported_by_its_cause() {
-        for (raw, told) in [
+        for (raw, text) in [
             (0x0100, "exited with code 1"),
             (9, "was killed by SIGKILL"),
             (6, "was killed by signal 6"),
         ] {
-            assert_eq!(describe(ExitStatus::from_raw(raw)), told);
+            assert_eq!(describe(ExitStatus::from_raw(raw)), text);
         }
     }
 }

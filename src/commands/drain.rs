@@ -1,74 +1,57 @@
-//! `picluster drain` and `picluster undrain`: takes a node out of the rotation, and back, without
-//! stopping it. This Pi's own node at every balancer, or any node at this Pi's balancer.
+//! `picluster drain` and `picluster undrain`: takes a node out of the rotation, and puts it back, without
+//! stopping it. It is this Pi's own node at every balancer, or any node at this Pi's balancer.
 
 use std::net::SocketAddr;
 
-use hyper::Method;
-use serde::Deserialize;
-
-use crate::commands::ask::ask;
+use crate::cluster::api::DrainView;
+use crate::cluster::health::Health;
+use crate::cluster::protocol::{DRAIN_PATH, NODES_PATH, ReportedState, UNDRAIN_PATH};
+use crate::commands::ask::{self, Unanswered};
 use crate::commands::survey::{Unavailable, sentence};
 use crate::os::terminal::say;
 
-/// What to drain, or to take back.
+/// The node to drain or to undrain.
 #[derive(Clone, Debug)]
 pub struct DrainConfig {
-    /// Which node.
-    pub whose: Whose,
-    /// To drain it, or to end that.
+    /// The node, and the program to ask.
+    pub target: DrainTarget,
+    /// True to drain it, false to end that.
     pub drain: bool,
 }
 
-/// Which node, and whom to tell.
+/// A node, and the address of the program that drains it.
 #[derive(Clone, Debug)]
-pub enum Whose {
-    /// The node of this machine that serves here.
-    Own(SocketAddr),
-    /// A node by its name or id, at the balancer whose page is here.
-    At(SocketAddr, String),
+pub enum DrainTarget {
+    /// The node of this machine, which listens here.
+    OwnNode(SocketAddr),
+    /// A node by its name or id, at the balancer of this machine, whose admin port is here.
+    AtBalancer(SocketAddr, String),
 }
 
-/// The part of an answer that is told.
-#[derive(Deserialize)]
-struct Done {
-    name: String,
-    state: String,
-    #[serde(default)]
-    why: String,
-}
-
-/// Does it, and says what that means.
+/// Drains or undrains the node, and prints what that means.
 ///
 /// # Errors
-/// Nobody answers (an [`Unavailable`] inside), or it was refused.
+/// No program answers (an [`Unavailable`] inside), or it refuses.
 pub async fn run(config: DrainConfig) -> anyhow::Result<()> {
-    let DrainConfig { whose, drain } = config;
+    let DrainConfig { target, drain } = config;
     let verb = if drain { "drain" } else { "undrain" };
-    let (at, path) = match &whose {
-        Whose::Own(node) => (*node, format!("/.picluster/{verb}")),
-        Whose::At(admin, node) => (*admin, format!("/api/v1/nodes/{}/{verb}", escaped(node))),
+    let (at, path) = match &target {
+        DrainTarget::OwnNode(node) => {
+            (*node, if drain { DRAIN_PATH } else { UNDRAIN_PATH }.to_owned())
+        }
+        DrainTarget::AtBalancer(admin, node) => {
+            (*admin, format!("{NODES_PATH}/{}/{verb}", escaped(node)))
+        }
     };
-    let answer = ask(at, Method::POST, &path).await.map_err(|why| {
-        Unavailable(match whose {
-            Whose::Own(_) => format!(
-                "no node of this machine answers on {at}: {why}; is `picluster web` running here? \
-                 --port says where, and `picluster {verb} NODE` on the balancer's machine tells \
-                 that balancer"
-            ),
-            Whose::At(..) => format!(
-                "no balancer of this machine answers on {at}: {why}; type this on the machine of \
-                 `picluster lb` (--admin says where its page is), or `picluster {verb}` on the \
-                 node's own"
-            ),
-        })
-    })?;
+    let answer = ask::post(at, &path).await.map_err(|why| no_answer(&target, at, verb, &why))?;
     let text = String::from_utf8_lossy(&answer.body);
-    match (answer.status, serde_json::from_str::<Done>(&text)) {
+    match (answer.status, serde_json::from_str::<DrainView>(&text)) {
         (200, Ok(done)) => {
-            say(&told(&whose, drain, &done));
+            say(&done_sentence(&target, drain, &done));
             Ok(())
         }
-        // A sentence of a picluster of this version.
+        // A refusal is a sentence. A server without this path answers "not found", or with a page: it
+        // is another program, or another version.
         (403 | 404 | 503, _) if answer.body.len() < 20_000 && !text.contains("not found") => {
             anyhow::bail!("{}", sentence(text.trim_end()))
         }
@@ -79,33 +62,47 @@ pub async fn run(config: DrainConfig) -> anyhow::Result<()> {
     }
 }
 
-fn told(whose: &Whose, drain: bool, done: &Done) -> String {
+fn no_answer(target: &DrainTarget, at: SocketAddr, verb: &str, why: &Unanswered) -> Unavailable {
+    Unavailable(match target {
+        DrainTarget::OwnNode(_) => format!(
+            "no node of this machine answers on {at}: {why}; is `picluster web` running here? \
+             --port names its port, and `picluster {verb} NODE` on the balancer's machine does it \
+             at that balancer"
+        ),
+        DrainTarget::AtBalancer(..) => format!(
+            "no balancer of this machine answers on {at}: {why}; type this on the machine of \
+             `picluster lb` (--admin names its page), or `picluster {verb}` on the node's own"
+        ),
+    })
+}
+
+fn done_sentence(target: &DrainTarget, drain: bool, done: &DrainView) -> String {
     let (name, state, why) = (sentence(&done.name), sentence(&done.state), sentence(&done.why));
-    match (whose, drain) {
-        (Whose::Own(_), true) => format!(
+    match (target, drain) {
+        (DrainTarget::OwnNode(_), true) => format!(
             "{name} is draining: within 1.5 s every balancer sends new requests elsewhere.\n\
              What runs is finished. `picluster undrain` takes it back, a restart does too."
         ),
-        (Whose::Own(_), false) if state == "draining" => {
+        (DrainTarget::OwnNode(_), false) if state == ReportedState::Draining.as_str() => {
             format!("{name} is about to stop; it is back once it is started again.")
         }
-        (Whose::Own(_), false) => {
+        (DrainTarget::OwnNode(_), false) => {
             format!("{name} serves again: every balancer hears of it within 1.5 s.")
         }
-        (Whose::At(..), true) => format!(
+        (DrainTarget::AtBalancer(..), true) => format!(
             "{name} gets no new requests from this balancer; what runs is finished.\n\
              `picluster undrain {name}` takes it back, a restart of the balancer does too."
         ),
-        (Whose::At(..), false) if state == "up" => {
+        (DrainTarget::AtBalancer(..), false) if state == Health::Up.as_str() => {
             format!("{name} gets requests from this balancer again.")
         }
-        (Whose::At(..), false) => {
+        (DrainTarget::AtBalancer(..), false) => {
             format!("{name} is no longer drained here; it is {state}: {why}")
         }
     }
 }
 
-/// A name as a part of a path.
+/// A name as one segment of a path.
 fn escaped(name: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
     let escape = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };

@@ -1,42 +1,42 @@
-//! `picluster nodes`: which nodes there are and how they are, from any machine of the network.
+//! `picluster nodes`: lists the nodes and their states, from any machine of the network.
 
+mod hint;
 mod table;
 mod watch;
 
 use std::fmt::Write;
 
 use self::table::{Style, table};
-use crate::admin::empty_cluster_page;
-use crate::commands::survey::{self, Survey, Surveyor};
+use crate::commands::survey::{SurveyConfig, Surveyor};
 use crate::os::shutdown::Shutdown;
 use crate::os::terminal::{self, print, say};
 
 /// `picluster nodes`.
 #[derive(Clone, Debug)]
 pub struct NodesConfig {
-    /// Which cluster.
-    pub survey: survey::Settings,
-    /// In which form.
+    /// The cluster to look at.
+    pub survey: SurveyConfig,
+    /// The form of the list.
     pub form: Form,
 }
 
-/// How it is told.
+/// The form of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// A table, once.
     Table,
     /// A table each second.
     Watch,
-    /// The document of the API.
+    /// The document of the API, as JSON.
     Json,
-    /// A name a line, and nothing else: for loops.
+    /// One name on each line, and nothing else: for loops.
     Names,
 }
 
-/// Looks, and prints what is seen.
+/// Looks, and prints the nodes.
 ///
 /// # Errors
-/// Nothing can be seen (a [`survey::Unavailable`] inside), or standard output takes nothing.
+/// Nothing can be seen of the cluster (a [`Unavailable`](crate::commands::survey::Unavailable) inside), or standard output takes nothing.
 pub async fn run(config: NodesConfig, mut shutdown: Shutdown) -> anyhow::Result<()> {
     let mut surveyor = Surveyor::new(config.survey);
     if config.form == Form::Watch {
@@ -47,16 +47,16 @@ pub async fn run(config: NodesConfig, mut shutdown: Shutdown) -> anyhow::Result<
         () = shutdown.requested() => return Ok(()),
     };
     survey.notes_on_nodes().for_each(|note| say(&format!("picluster: {note}")));
-    let nodes = &survey.document.nodes;
+    let nodes = &survey.document.view.nodes;
     let text = match config.form {
-        Form::Json => format!("{}\n", survey.json),
+        Form::Json => format!("{}\n", survey.document.json),
         Form::Names => nodes.iter().fold(String::new(), |mut names, node| {
             // Writing to a String cannot fail.
             let _ = writeln!(names, "{}", node.name);
             names
         }),
         Form::Table | Form::Watch if nodes.is_empty() => {
-            say(&empty(&survey));
+            say(&hint::no_node_yet(&survey.document.view.cluster));
             return Ok(());
         }
         Form::Table | Form::Watch => {
@@ -66,13 +66,4 @@ pub async fn run(config: NodesConfig, mut shutdown: Shutdown) -> anyhow::Result<
     };
     print(&text)?;
     Ok(())
-}
-
-/// No node: what to do about it.
-fn empty(survey: &Survey) -> String {
-    let cluster = &survey.document.cluster;
-    format!(
-        "The cluster {cluster} has no node yet. On any Pi of this network run:  {}",
-        empty_cluster_page::command(cluster)
-    )
 }

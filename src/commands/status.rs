@@ -1,9 +1,10 @@
-//! `picluster status`: is all well? One screen, what is not well last, and an exit code for scripts.
-
-use serde::Serialize;
+//! `picluster status`: is all well? It prints one screen with the warnings last, and gives scripts an exit
+//! code.
 
 use crate::admin::empty_cluster_page;
-use crate::commands::survey::{self, Node, Survey, Surveyor, Unavailable, failed_requests};
+use crate::cluster::api::{ClusterStatus, NodeView, Schema, StatusReport};
+use crate::cluster::health::Health;
+use crate::commands::survey::{Survey, SurveyConfig, Surveyor, Unavailable, balancer};
 use crate::os::shutdown::Shutdown;
 use crate::os::terminal::{self, Colour, print};
 use crate::pages::html::{grouped, span};
@@ -11,63 +12,36 @@ use crate::pages::html::{grouped, span};
 /// `picluster status`.
 #[derive(Clone, Debug)]
 pub struct StatusConfig {
-    /// Which cluster.
-    pub survey: survey::Settings,
-    /// As JSON.
+    /// The cluster to look at.
+    pub survey: SurveyConfig,
+    /// Print the report as JSON.
     pub json: bool,
 }
 
-/// The answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// Nothing is to be done.
-    Well,
-    /// It serves, and somebody should look at it.
-    Warnings,
-    /// No balancer answers, or no node is usable.
-    Down,
-}
-
-/// Warnings that are shown; a screen has 24 lines.
+/// The most warnings that are shown; a screen has 24 lines.
 const WARNINGS_MAX: usize = 12;
 
-/// A node that only starts for so long does not start.
+/// A node that is starting for longer than this, in seconds, is a warning.
 const STARTING_MAX_S: f64 = 10.0;
 
-/// All that is told.
-#[derive(Serialize)]
-struct Report<'a> {
-    schema: &'static str,
-    cluster: &'a str,
-    status: Verdict,
-    balancer: Option<String>,
-    balancers: usize,
-    nodes_up: usize,
-    requests: Option<u64>,
-    requests_failed: Option<u64>,
-    warnings: Vec<String>,
-    nodes: &'a [Node],
-}
-
-/// Looks, and says how it is; nothing at all if it was interrupted.
+/// Looks, and prints the report; nothing at all if it was interrupted.
 ///
 /// # Errors
-/// Standard output takes nothing.
-pub async fn run(config: StatusConfig, mut shutdown: Shutdown) -> anyhow::Result<Verdict> {
+/// Standard output cannot be written.
+pub async fn run(config: StatusConfig, mut shutdown: Shutdown) -> anyhow::Result<ClusterStatus> {
     let cluster = config.survey.discovery.cluster.clone();
     let mut surveyor = Surveyor::new(config.survey);
     let look = async {
         let survey = surveyor.look().await;
         let failed = match survey.as_ref().ok().and_then(|survey| survey.balancer) {
-            Some(admin) => failed_requests(admin).await,
+            Some(admin) => balancer::failed_requests(admin).await,
             None => None,
         };
         (survey, failed)
     };
     let (survey, failed) = tokio::select! {
         seen = look => seen,
-        () = shutdown.requested() => return Ok(Verdict::Down),
+        () = shutdown.requested() => return Ok(ClusterStatus::Down),
     };
     let report = report(&cluster, &survey, failed);
     let text = if config.json {
@@ -83,10 +57,10 @@ fn report<'a>(
     cluster: &'a str,
     survey: &'a Result<Survey, Unavailable>,
     failed: Option<u64>,
-) -> Report<'a> {
-    // That of a balancer that was named may be another.
-    let cluster = survey.as_ref().map_or(cluster, |survey| &survey.document.cluster);
-    let nodes = survey.as_ref().map_or(&[][..], |survey| &survey.document.nodes[..]);
+) -> StatusReport<'a> {
+    // A balancer that was named may serve another cluster.
+    let cluster = survey.as_ref().map_or(cluster, |survey| &survey.document.view.cluster);
+    let nodes = survey.as_ref().map_or(&[][..], |survey| &survey.document.view.nodes[..]);
     let nodes_up = nodes.iter().filter(|node| node.is_up()).count();
     let (balancer, balancers, mut warnings) = match survey {
         Ok(survey) if survey.balancer.is_some() => (survey.balancer, survey.balancers, Vec::new()),
@@ -94,9 +68,10 @@ fn report<'a>(
         Err(Unavailable(why)) => (None, 0, vec![why.clone()]),
     };
     if let Ok(survey) = survey {
-        warnings.extend(survey.document.conflicts.iter().map(|conflict| conflict.text.clone()));
+        warnings
+            .extend(survey.document.view.conflicts.iter().map(|conflict| conflict.text.clone()));
     }
-    warnings.extend(nodes.iter().flat_map(of_node));
+    warnings.extend(nodes.iter().flat_map(warnings_of_node));
     if let Some(failed @ 1..) = failed {
         let requests =
             if failed == 1 { "1 request" } else { &format!("{} requests", grouped(failed)) };
@@ -109,12 +84,12 @@ fn report<'a>(
         ));
     }
     let status = match (balancer.is_some() && nodes_up > 0, warnings.is_empty()) {
-        (false, _) => Verdict::Down,
-        (true, false) => Verdict::Warnings,
-        (true, true) => Verdict::Well,
+        (false, _) => ClusterStatus::Down,
+        (true, false) => ClusterStatus::Warnings,
+        (true, true) => ClusterStatus::Well,
     };
-    Report {
-        schema: "picluster/1",
+    StatusReport {
+        schema: Schema,
         cluster,
         status,
         balancer: balancer.map(|admin| admin.to_string()),
@@ -127,10 +102,11 @@ fn report<'a>(
     }
 }
 
-/// What somebody should look at.
-fn of_node(node: &Node) -> Vec<String> {
-    let Node { name, state, why, since_s, pi, .. } = node;
-    let starts = state == "starting" && since_s.is_none_or(|since| since < STARTING_MAX_S);
+/// The warnings about one node.
+fn warnings_of_node(node: &NodeView) -> Vec<String> {
+    let NodeView { name, state, why, since_s, pi, .. } = node;
+    let starts =
+        state == Health::Starting.as_str() && since_s.is_none_or(|since| since < STARTING_MAX_S);
     let since = since_s.map_or_else(String::new, |since| format!(" for {}", span(since as u64)));
     let unusable = (!node.is_up() && !starts).then(|| format!("{name} is {state}{since}: {why}"));
     let pi = pi.clone().unwrap_or_default();
@@ -147,11 +123,11 @@ fn of_node(node: &Node) -> Vec<String> {
     unusable.into_iter().chain(board).collect()
 }
 
-fn screen(report: &Report<'_>, colours: bool) -> String {
+fn screen(report: &StatusReport<'_>, colours: bool) -> String {
     let (colour, words) = match report.status {
-        Verdict::Well => (Colour::Green, "all is well"),
-        Verdict::Warnings => (Colour::Yellow, "serves, with warnings"),
-        Verdict::Down => (Colour::Red, "does not serve"),
+        ClusterStatus::Well => (Colour::Green, "all is well"),
+        ClusterStatus::Warnings => (Colour::Yellow, "serves, with warnings"),
+        ClusterStatus::Down => (Colour::Red, "does not serve"),
     };
     let words = colour.paint(words, colours);
     let balancer = match (&report.balancer, report.balancers) {
@@ -191,25 +167,28 @@ fn screen(report: &Report<'_>, colours: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::api::ClusterView;
     use crate::cluster::pi::Pi;
+    use crate::commands::survey::Document;
 
-    fn node(name: &str, state: &str, why: &str) -> Node {
-        Node {
+    fn node(name: &str, state: &str, why: &str) -> NodeView {
+        NodeView {
             name: name.to_owned(),
             state: state.to_owned(),
             why: why.to_owned(),
             since_s: Some(247.0),
             requests: Some(20_615),
-            ..Node::default()
+            ..NodeView::default()
         }
     }
 
-    fn seen(nodes: Vec<Node>) -> Result<Survey, Unavailable> {
+    fn seen(nodes: Vec<NodeView>) -> Result<Survey, Unavailable> {
+        let (cluster, conflicts) = ("default".to_owned(), Vec::new());
+        let view = ClusterView { schema: Schema, cluster, nodes, conflicts };
         Ok(Survey {
             balancer: Some(([10, 0, 0, 5], 7070).into()),
             balancers: 1,
-            document: survey::Document::of_nodes("default", nodes),
-            json: String::new(),
+            document: Document { view, json: String::new() },
             notes: Vec::new(),
         })
     }
@@ -218,7 +197,7 @@ mod tests {
     fn a_cluster_in_which_all_serve_is_well() {
         let seen = seen(vec![node("ada", "up", ""), node("bob", "up", "")]);
         let report = report("default", &seen, Some(0));
-        assert_eq!(report.status, Verdict::Well);
+        assert_eq!(report.status, ClusterStatus::Well);
         insta::assert_snapshot!(screen(&report, false));
     }
 
@@ -226,24 +205,24 @@ mod tests {
     fn a_trouble_that_needs_attention_comes_last() {
         let weak = Pi { under_voltage: Some(true), throttled: Some(true), ..Pi::default() };
         let seen = seen(vec![
-            Node { pi: Some(weak), ..node("ada", "up", "") },
+            NodeView { pi: Some(weak), ..node("ada", "up", "") },
             node("bob", "draining", "drained here"),
             node("ken", "down", "connection refused on 10.0.0.7:8080, 9 tries"),
-            Node { since_s: Some(1.0), ..node("tim", "starting", "just seen") },
+            NodeView { since_s: Some(1.0), ..node("tim", "starting", "just seen") },
         ]);
         let report = report("default", &seen, Some(3));
-        assert_eq!(report.status, Verdict::Warnings);
+        assert_eq!(report.status, ClusterStatus::Warnings);
         insta::assert_snapshot!(screen(&report, false));
     }
 
     #[test]
     fn without_a_balancer_or_a_usable_node_it_does_not_serve() {
         let down = seen(vec![node("ken", "down", "silent")]);
-        assert_eq!(report("default", &down, Some(0)).status, Verdict::Down);
-        assert_eq!(report("default", &seen(Vec::new()), Some(0)).status, Verdict::Down);
+        assert_eq!(report("default", &down, Some(0)).status, ClusterStatus::Down);
+        assert_eq!(report("default", &seen(Vec::new()), Some(0)).status, ClusterStatus::Down);
         let gone = Err(Unavailable("no network yet: plug in the cable".to_owned()));
         let report = report("red", &gone, None);
-        assert_eq!(report.status, Verdict::Down);
+        assert_eq!(report.status, ClusterStatus::Down);
         insta::assert_snapshot!(screen(&report, false));
     }
 

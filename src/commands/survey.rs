@@ -1,60 +1,51 @@
-//! The cluster as it looks from any machine of its network: what its balancer says or, where none
-//! answers, what nodes advertise and answer themselves.
+//! The cluster as it looks from any machine of its network: the answer of its balancer or, if none
+//! answers, the advertisements and the answers of its nodes.
 
+pub(crate) mod balancer;
 mod document;
 mod outlook;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use hyper::Method;
-use serde::Deserialize;
-
+pub use self::document::Document;
 pub(crate) use self::document::sentence;
-pub use self::document::{Document, Node};
-use self::outlook::Outlook;
+use self::outlook::{Answered, Outlook};
 use crate::cluster::config::DiscoveryConfig;
-use crate::commands::ask::{Unanswered, ask};
 use crate::discovery::mdns;
 
-/// How long nobody's answer is waited for: mDNS answers a question within 0.2 s, as a rule.
-pub const BROWSE: Duration = Duration::from_millis(1500);
-
-/// What to look at.
+/// The cluster to look at.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SurveyConfig {
     /// The cluster, and where to listen for it.
     pub discovery: DiscoveryConfig,
     /// The balancer to ask; without it mDNS finds one.
     pub admin: Option<SocketAddr>,
 }
 
-/// What was seen.
+/// One look at a cluster.
 #[derive(Debug)]
 pub struct Survey {
-    /// The balancer that said it; none if the nodes did.
+    /// The balancer that answered; `None` if the nodes did.
     pub balancer: Option<SocketAddr>,
-    /// How many balancers were heard of.
+    /// The number of balancers that were heard of.
     pub balancers: usize,
-    /// What was said.
+    /// The nodes.
     pub document: Document,
-    /// The same as JSON.
-    pub json: String,
-    /// What whoever reads it should know of where it comes from, or does not.
+    /// The origin and the gaps of the document, as far as its reader has to know them, a sentence each.
     pub notes: Vec<String>,
 }
 
 impl Survey {
-    /// The notes of whoever lists the nodes.
+    /// The notes for a list of the nodes.
     pub fn notes_on_nodes(&self) -> impl Iterator<Item = &str> {
-        let own = self.balancer.is_none() && !self.document.nodes.is_empty();
+        let own = self.balancer.is_none() && !self.document.view.nodes.is_empty();
         let own = own.then_some("this is only what its nodes advertise and answer themselves");
         self.notes.iter().map(String::as_str).chain(own)
     }
 }
 
-/// Nothing can be said, and why.
+/// Nothing can be seen of the cluster; the reason, as a sentence without its end.
 #[derive(Debug)]
 pub struct Unavailable(pub String);
 
@@ -66,87 +57,72 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// Looks, and looks again.
+/// Looks at a cluster, as often as it is asked to.
 pub struct Surveyor {
-    settings: Settings,
-    /// The balancer that answered last, of so many.
+    config: SurveyConfig,
+    /// The balancer that answered last, and the number of balancers then.
     known: Option<(SocketAddr, usize)>,
-    /// Only while no balancer answers: it asks nodes all the time.
+    /// Only while no balancer answers, because it probes nodes all the time.
     outlook: Option<Outlook>,
 }
 
 impl Surveyor {
-    /// Nothing is done yet.
-    pub fn new(settings: Settings) -> Self {
-        Self { settings, known: None, outlook: None }
+    /// Nothing is sent before the first [`look`](Self::look).
+    pub fn new(config: SurveyConfig) -> Self {
+        Self { config, known: None, outlook: None }
     }
 
-    /// Looks, which takes [`BROWSE`] and about a second more if no balancer answers.
+    /// Looks once. If no balancer answers, this takes 1.5 s of listening and about a second more.
     ///
     /// # Errors
-    /// The balancer that was named does not answer, or nothing could be heard here.
+    /// The balancer that was named does not answer, or nothing could be heard on this machine.
     pub async fn look(&mut self) -> Result<Survey, Unavailable> {
-        let cluster = &self.settings.discovery.cluster;
-        if let Some(admin) = self.settings.admin {
-            let asked = nodes(admin).await;
-            return asked.map(|said| by_balancer(admin, 1, said)).map_err(|why| {
+        let cluster = &self.config.discovery.cluster;
+        if let Some(admin) = self.config.admin {
+            let document = balancer::nodes(admin).await.map_err(|why| {
                 Unavailable(format!(
                     "no balancer answers on {admin}: {why}; is `picluster lb` running there?"
                 ))
-            });
+            })?;
+            return Ok(by_balancer(Answered { admin, balancers: 1, document }));
         }
-        if let Some((admin, of)) = self.known
-            && let Ok(said) = nodes(admin).await
-            && said.0.cluster == *cluster
+        if let Some((admin, balancers)) = self.known
+            && let Ok(document) = balancer::nodes(admin).await
+            && document.view.cluster == *cluster
         {
-            return Ok(by_balancer(admin, of, said));
+            return Ok(by_balancer(Answered { admin, balancers, document }));
         }
         self.known = None;
-        let discovery = &self.settings.discovery;
+        self.look_around().await
+    }
+
+    /// Listens for a balancer and asks it, else reports the nodes that were heard of.
+    async fn look_around(&mut self) -> Result<Survey, Unavailable> {
+        let discovery = &self.config.discovery;
         let outlook = self.outlook.get_or_insert_with(|| Outlook::start(discovery));
-        if let Some((admin, of, said)) = outlook.balancer().await {
-            (self.known, self.outlook) = (Some((admin, of)), None);
-            return Ok(by_balancer(admin, of, said));
+        if let Some(answered) = outlook.balancer().await {
+            (self.known, self.outlook) = (Some((answered.admin, answered.balancers)), None);
+            return Ok(by_balancer(answered));
         }
         let document = outlook.nodes().await;
         let obstacle = mdns::obstacle(discovery).filter(|_| outlook.heard_nothing());
-        if let Some(obstacle) = obstacle.filter(|_| document.nodes.is_empty()) {
+        if let Some(obstacle) = obstacle.filter(|_| document.view.nodes.is_empty()) {
             return Err(Unavailable(obstacle));
         }
         let (balancers, notes) = (outlook.balancers(), outlook.notes());
-        Ok(Survey { balancer: None, balancers, json: document.to_json(), document, notes })
+        Ok(Survey { balancer: None, balancers, document, notes })
     }
 }
 
-fn by_balancer(admin: SocketAddr, of: usize, (document, json): Said) -> Survey {
-    let several = (of > 1).then(|| {
-        let cluster = &document.cluster;
-        format!("{of} balancers serve the cluster {cluster}; this is what the one at {admin} says")
+fn by_balancer(answered: Answered) -> Survey {
+    let Answered { admin, balancers, document } = answered;
+    let several = (balancers > 1).then(|| {
+        let cluster = &document.view.cluster;
+        format!(
+            "{balancers} balancers serve the cluster {cluster}; this is what the one at {admin} says"
+        )
     });
-    let conflicts = document.conflicts.iter().map(|conflict| conflict.text.clone());
+    let conflicts = document.view.conflicts.iter().map(|conflict| conflict.text.clone());
     let notes = several.into_iter().chain(conflicts).collect();
-    Survey { balancer: Some(admin), balancers: of, document, json, notes }
-}
-
-/// What a balancer said: read, and as it is.
-type Said = (Document, String);
-
-async fn nodes(admin: SocketAddr) -> Result<Said, Unanswered> {
-    let answer = ask(admin, Method::GET, "/api/v1/nodes").await?;
-    let stranger = || Unanswered::Broken("it answers, but not as a balancer".to_owned());
-    Document::read(&answer.body).ok_or_else(stranger)
-}
-
-/// How many requests clients saw fail, as a balancer counts them since it started.
-pub async fn failed_requests(admin: SocketAddr) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Answer {
-        counts: Counts,
-    }
-    #[derive(Deserialize)]
-    struct Counts {
-        requests_failed: u64,
-    }
-    let answer = ask(admin, Method::GET, "/api/v1/counts").await.ok()?;
-    serde_json::from_slice::<Answer>(&answer.body).ok().map(|said| said.counts.requests_failed)
+    Survey { balancer: Some(admin), balancers, document, notes }
 }

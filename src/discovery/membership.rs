@@ -43,7 +43,7 @@ use self::entry::Entry;
 pub use self::event::{Ejection, Event, EventKind};
 use self::event_log::EventLog;
 use self::intake::Intake;
-pub use self::probe::{HEALTH_PATH, NodeState, Probe, ProbeResult, ProbeTicket, Unwell};
+pub use self::probe::{NodeState, Probe, ProbeResult, ProbeTicket, Unwell};
 use self::schedule::Schedule;
 pub(in crate::discovery) use self::verdict::judge_application;
 use self::withdrawals::Withdrawals;

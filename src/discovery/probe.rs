@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use crate::cluster::health::Thresholds;
     use crate::cluster::node::{Advertisement, Change, DEFAULT_CLUSTER, Sighting, Source};
-    use crate::discovery::membership::{HEALTH_PATH, Membership};
+    use crate::discovery::membership::Membership;
     /// A probe as the table asks for it.
     fn probe(endpoint: SocketAddr, foreign: bool) -> Probe {
         let cluster = DEFAULT_CLUSTER.to_owned();
@@ -263,7 +263,7 @@ mod tests {
         for _ in 0..5 {
             let mut probe = probe(addr, false);
             probe.timeout = Duration::from_secs(5);
-            assert_eq!(probe.path, HEALTH_PATH);
+            assert_eq!(probe.path, "/.picluster/health");
             let mut asked = prober.ask(probe).await;
             assert!(matches!(asked.result, ProbeResult::Node { .. }), "{:?}", asked.result);
             prober.keep(&mut asked);

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::cluster::config::TrustedProxies;
 use crate::cluster::node::StickyKey;
+use crate::cluster::protocol::{HEADER_PREFIX, NODE_HEADER_WRITTEN};
 use crate::http1::{
     Field, Fields, Framing, RequestHead, ResponseHead, Version, append_field, append_number,
     append_request_line, append_status_line,
@@ -306,7 +307,7 @@ fn fate(name: &str) -> Fate {
     let is = |known: &str| name.len() == known.len() && begins(known);
     let unless_misspelt = |fate| if name.contains('_') { Fate::Ends } else { fate };
     match name.as_bytes().first() {
-        Some(b'x' | b'X') if begins("x-picluster-") => Fate::Ends,
+        Some(b'x' | b'X') if begins(HEADER_PREFIX) => Fate::Ends,
         Some(b'x' | b'X') if is("x-forwarded-for") => unless_misspelt(Fate::IsContinued),
         // X-Real-IP and the many of X-Forwarded (-Port, -Prefix, -Server): not ours to send, but
         // applications that find one take it for a proxy's word.
@@ -350,7 +351,7 @@ pub struct AnswerForm<'a> {
 pub fn write_answer(head: &ResponseHead<'_>, form: AnswerForm<'_>, out: &mut Vec<u8>) {
     append_status_line(out, head.status, head.reason);
     // Also where it is switched off: `picluster web` writes one itself.
-    let replaced = |name: &str| name.eq_ignore_ascii_case(NODE_HEADER);
+    let replaced = |name: &str| name.eq_ignore_ascii_case(NODE_HEADER_WRITTEN);
     for field in head.fields.end_to_end().filter(|field| !replaced(field.name)) {
         append_field(out, field.name, field.value);
     }
@@ -359,7 +360,7 @@ pub fn write_answer(head: &ResponseHead<'_>, form: AnswerForm<'_>, out: &mut Vec
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     if let Some(node) = form.node {
-        append_field(out, NODE_HEADER, node.as_bytes());
+        append_field(out, NODE_HEADER_WRITTEN, node.as_bytes());
     }
     if let Some((service, mark)) = form.sticks_to {
         affinity::append_cookie(service, mark, out);
@@ -376,9 +377,6 @@ pub fn write_answer(head: &ResponseHead<'_>, form: AnswerForm<'_>, out: &mut Vec
     }
     out.extend_from_slice(b"\r\n");
 }
-
-/// Which node gave an answer.
-pub(crate) const NODE_HEADER: &str = "X-Picluster-Node";
 
 #[cfg(test)]
 mod tests {

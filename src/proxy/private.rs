@@ -1,6 +1,7 @@
 //! The path between balancer and node, `/.picluster/`, which no client may ask for, however it is
 //! spelt.
 
+use crate::cluster::protocol::PRIVATE_SEGMENT;
 use crate::proxy::spelling::segments_of;
 
 /// Whether a target lies in `/.picluster/`, however it is spelt: nodes may decode escapes, merge
@@ -19,7 +20,7 @@ pub(crate) fn is_private(target: &str) -> bool {
             _ => segments.push(segment),
         }
     }
-    segments.first().is_some_and(|first| first.eq_ignore_ascii_case(b".picluster"))
+    segments.first().is_some_and(|first| first.eq_ignore_ascii_case(PRIVATE_SEGMENT.as_bytes()))
 }
 
 #[cfg(test)]

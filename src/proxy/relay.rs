@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::cluster::health::Outcome;
 use crate::cluster::node::StickyKey;
 use crate::cluster::pool::Member;
+use crate::cluster::protocol::{ReportedState, STATE_HEADER};
 use crate::cluster::retry::Failure;
 use crate::http1::limits::HEAD_BYTES_MAX;
 use crate::http1::{self, Body, Framing, Slots};
@@ -233,14 +234,14 @@ impl Attempt<'_> {
         }
         let unchunk = request.http10 && head.framing == Framing::Chunked;
         let until_close = head.framing == Framing::Close;
-        let state = head.fields.get(STATE_HEADER);
-        let draining = state == Some(b"draining");
+        let state = head.fields.get(STATE_HEADER).and_then(ReportedState::parse);
+        let draining = state == Some(ReportedState::Draining);
         let app_down = match head.status {
             503 => Some(Failure::Refused),
             502 => Some(Failure::Died),
             _ => None,
         };
-        let app_down = app_down.filter(|_| state == Some(b"app-down"));
+        let app_down = app_down.filter(|_| state == Some(ReportedState::AppDown));
         let close_client = !request.keep_alive
             || unchunk
             || until_close
@@ -425,6 +426,3 @@ impl Attempt<'_> {
         Relayed { client, status: answer.status, reusable, draining: answer.draining }
     }
 }
-
-/// How a node says in its answers that it is about to stop.
-const STATE_HEADER: &str = "x-picluster-state";

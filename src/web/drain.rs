@@ -6,20 +6,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, post};
-use serde::Serialize;
 
 use super::node::WebNode;
 use crate::admin::local_only::LocalOnly;
-
-#[derive(Serialize)]
-struct Done {
-    schema: &'static str,
-    id: String,
-    name: String,
-    /// The state that its health reports from now on.
-    state: &'static str,
-}
+use crate::cluster::api::{DrainReport, Schema};
 
 /// The route that drains the node, or the one that ends that.
 pub(super) fn route(drain: bool) -> MethodRouter<Arc<WebNode>> {
@@ -27,11 +19,13 @@ pub(super) fn route(drain: bool) -> MethodRouter<Arc<WebNode>> {
         if node.drain_by_hand(drain) != drain {
             tracing::info!("{}", if drain { "drained by hand" } else { "no longer drained" });
         }
-        Json(Done {
-            schema: "picluster/1",
-            id: node.identity.id.to_string(),
-            name: node.identity.name.clone(),
-            state: node.state().0,
-        })
+        let report = DrainReport {
+            schema: Schema,
+            id: node.identity.id.as_str(),
+            name: &node.identity.name,
+            state: node.state().0.as_str(),
+            why: None,
+        };
+        Json(report).into_response()
     })
 }

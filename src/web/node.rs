@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::identity::Identity;
 use super::requests::Requests;
 use super::serving::Serving;
+use crate::cluster::protocol::ReportedState;
 use crate::os::board::Board;
 
 /// A web node that serves.
@@ -57,12 +58,12 @@ impl WebNode {
     }
 
     /// The state that its health reports, and the reason of an application that is down.
-    pub(super) fn state(&self) -> (&'static str, Option<String>) {
+    pub(super) fn state(&self) -> (ReportedState, Option<String>) {
         if self.is_draining() {
-            return ("draining", None);
+            return (ReportedState::Draining, None);
         }
         let why = self.serving.app().and_then(|app| app.down());
-        (if why.is_some() { "app-down" } else { "up" }, why)
+        (if why.is_some() { ReportedState::AppDown } else { ReportedState::Up }, why)
     }
 
     /// The state of the node in one line, for `systemctl status`. `control` is the port of the node

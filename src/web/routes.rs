@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use http_body_util::BodyExt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::node::WebNode;
@@ -19,15 +19,14 @@ use super::serving::Serving;
 use super::{app, drain, metrics, name};
 use crate::admin::accept::LocalAddr;
 use crate::admin::scrape;
-use crate::cluster::pi::Pi;
-use crate::cluster::protocol::METRICS_PATH;
-use crate::discovery::membership::HEALTH_PATH;
+use crate::cluster::api::{HealthReport, Schema};
+use crate::cluster::protocol::{
+    DRAIN_PATH, HEALTH_PATH, METRICS_PATH, NODE_HEADER, PRIVATE_PREFIX, ReportedState,
+    STATE_HEADER, UNDRAIN_PATH,
+};
 
 /// The most time for the body of a request, however it trickles in.
 const BODY_MAX: Duration = Duration::from_secs(10);
-
-/// The paths that no application sees.
-const PRIVATE: &str = "/.picluster/";
 
 /// The longest nonce that is echoed.
 const NONCE_BYTES_MAX: usize = 64;
@@ -37,8 +36,8 @@ pub(super) fn router(node: Arc<WebNode>) -> Router {
     let ours = Router::new()
         .route(HEALTH_PATH, get(health))
         .route(METRICS_PATH, get(scrape))
-        .route("/.picluster/drain", drain::route(true))
-        .route("/.picluster/undrain", drain::route(false));
+        .route(DRAIN_PATH, drain::route(true))
+        .route(UNDRAIN_PATH, drain::route(false));
     let sign = from_fn_with_state(Arc::clone(&node), sign);
     let router = match node.serving {
         Serving::Name | Serving::Direct(_) => {
@@ -52,7 +51,7 @@ pub(super) fn router(node: Arc<WebNode>) -> Router {
 /// Answers with the content in place of the name. The answer is not signed: a file has headers of its own,
 /// and so has an application.
 async fn content(State(node): State<Arc<WebNode>>, request: Request) -> Response {
-    if request.uri().path().starts_with(PRIVATE) {
+    if request.uri().path().starts_with(PRIVATE_PREFIX) {
         return not_found().await.into_response();
     }
     let _in_flight = node.requests.begin();
@@ -86,43 +85,25 @@ struct Echo {
     nonce: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Health<'a> {
-    schema: &'static str,
-    id: &'a str,
-    name: &'a str,
-    boot: String,
-    state: &'static str,
-    cluster: &'a str,
-    /// The reason of an application that is down.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
-    /// True if that application answers requests even so, with errors.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    answers: Option<bool>,
-    pi: Pi,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    nonce: Option<String>,
-}
-
 /// Reports the health of the node. A 503 takes it out of every balancer's rotation.
 async fn health(
     State(node): State<Arc<WebNode>>,
     echo: Result<Query<Echo>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let (state, why) = node.state();
-    let status = if state == "up" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status =
+        if state == ReportedState::Up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     // A query that cannot be read asks for no echo; the health does not depend on it.
     let nonce = echo.ok().and_then(|Query(echo)| echo.nonce).filter(|nonce| {
         nonce.len() <= NONCE_BYTES_MAX && nonce.bytes().all(|b| b.is_ascii_graphic())
     });
     let identity = &node.identity;
-    let health = Health {
-        schema: "picluster/1",
+    let health = HealthReport {
+        schema: Schema,
         id: identity.id.as_str(),
         name: &identity.name,
         boot: identity.boot.to_string(),
-        state,
+        state: state.as_str(),
         cluster: &node.cluster,
         answers: why.is_some().then(|| node.serving.app().is_some_and(|app| app.answers())),
         why,
@@ -153,7 +134,7 @@ async fn read_in_time(request: Request) -> Result<Request, Response> {
 /// a kept answer "proves" that balancing fails), and while draining with the end of the connection.
 async fn sign(State(node): State<Arc<WebNode>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let counted = !path.starts_with("/.picluster/");
+    let counted = !path.starts_with(PRIVATE_PREFIX);
     let _in_flight = counted.then(|| node.requests.begin());
     let mut answer = match read_in_time(request).await {
         Ok(request) => next.run(request).await,
@@ -164,7 +145,7 @@ async fn sign(State(node): State<Arc<WebNode>>, request: Request, next: Next) ->
     }
     let headers = answer.headers_mut();
     if let Ok(name) = HeaderValue::from_str(&node.identity.name) {
-        headers.insert("x-picluster-node", name);
+        headers.insert(NODE_HEADER, name);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     report_draining(&node, headers);
@@ -174,7 +155,8 @@ async fn sign(State(node): State<Arc<WebNode>>, request: Request, next: Next) ->
 /// Marks an answer of a node that drains: its connection ends with it.
 fn report_draining(node: &WebNode, headers: &mut HeaderMap) {
     if node.is_draining() {
-        headers.insert("x-picluster-state", HeaderValue::from_static("draining"));
+        let state = ReportedState::Draining.as_str();
+        headers.insert(STATE_HEADER, HeaderValue::from_static(state));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }

@@ -1,4 +1,4 @@
-//! What Prometheus gets.
+//! The metrics that Prometheus gets.
 
 use super::*;
 use crate::cluster::node::Boot;
@@ -7,7 +7,7 @@ use crate::cluster::pool::Pool;
 use crate::telemetry::documented::{documented, exposed};
 use crate::telemetry::exposition::{self, Format};
 
-/// Everything was counted once.
+/// Counts of which each was moved once.
 fn counts() -> Counts {
     let counts = Counts::default();
     let Counts { retries, retries_free, gave_up, holds_ended, rejects, answers_cut, .. } = &counts;
@@ -41,7 +41,7 @@ fn told_of(members: Vec<Member>) -> String {
     publisher.publish(members, Duration::ZERO);
     let pool: Arc<Pool> = Arc::clone(&watch.borrow());
     exposition::render(Format::Text, move |families| {
-        super::super::metrics::tell(families, &pool, &counts())
+        super::super::metrics::write(families, &pool, &counts())
     })
 }
 

@@ -1,17 +1,17 @@
-//! What a web node serves: its name, an application, or a folder. One of them.
+//! The content of a web node, checked: its name, an application, or a folder, and only one of them.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::super::flags;
-use super::super::values::{Given, Refusal};
-use super::Settings;
+use super::sources::Sources;
+use crate::cli::flags;
+use crate::cli::values::{Given, Refusal};
 use crate::cluster::config::{AppConfig, AppHealth, DirConfig, Serves};
 use crate::cluster::node::is_path;
 
-/// Checks the flags that say what is served. `any_control_port`: there was no `--listen`.
+/// Checks the flags about the content. `any_control_port`: there was no `--listen`.
 pub(super) fn check(
-    settings: &Settings<'_>,
+    sources: &Sources<'_>,
     raw: flags::Serves,
     any_control_port: bool,
 ) -> Result<Serves, Refusal> {
@@ -19,17 +19,17 @@ pub(super) fn check(
         let fix = "write what starts the application, for example -- node server.js";
         return Err(Refusal(format!("there is no command behind --; {fix}")));
     }
-    // What was typed takes the place of what was set, with all that was set about it.
-    let typed = Settings { env: &|_| None, ..*settings };
+    // A content that was typed replaces one of the environment, with all variables about that.
+    let typed = Sources { env: &|_| None, ..*sources };
     let is_app = raw.app.is_some() || raw.exec.is_some() || !raw.command.is_empty();
-    let of_app = if raw.dir.is_some() { &typed } else { settings };
-    let of_dir = if is_app { &typed } else { settings };
+    let of_app = if raw.dir.is_some() { &typed } else { sources };
+    let of_dir = if is_app { &typed } else { sources };
     let app = of_app.own("app", raw.app)?;
     let dir = of_dir.own("dir", raw.dir)?;
     let health = of_app.own("health", raw.health)?;
     let front = of_app.own_switch("front", raw.front)?;
     let follow_symlinks = of_dir.own_switch("follow-symlinks", raw.follow_symlinks)?;
-    // A command that was typed takes the place of one that was set.
+    // A command that was typed replaces one of the environment.
     let exec = match (raw.command.is_empty(), raw.exec) {
         (false, Some(_)) => return Err(both("--exec", "-- COMMAND")),
         (false, None) => None,
@@ -96,7 +96,7 @@ fn application(given: &Given) -> Result<(Option<IpAddr>, u16), Refusal> {
             );
         }
         ("https", _) => {
-            return Err(given.refuse("is HTTPS; nodes are spoken to in plain HTTP", &fix));
+            return Err(given.refuse("is HTTPS; applications are asked in plain HTTP", &fix));
         }
         _ => return Err(given.refuse("is no address of an application", &fix)),
     }

@@ -12,16 +12,16 @@ use anyhow::Context;
 use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 use tokio::task::JoinSet;
 
-use super::say;
+use crate::os::terminal::say;
 use crate::telemetry::writer::each_line;
 
-/// How long a request or a tunnel may hold up the end of a demo.
+/// The time for which a request or a tunnel may hold up the end of a demo.
 const DRAIN: &str = "1s";
 
-/// The most lines kept of what a child said, for the case that it fails.
+/// The most log lines kept of a child, for the case that it fails.
 const LINES_MAX: usize = 8;
 
-/// The longest line; more of it counts as the next one.
+/// The longest line; the rest of a longer one counts as the next line.
 const LINE_BYTES_MAX: u64 = 1024;
 
 /// All children of one demo. Dropping it kills them.
@@ -30,11 +30,11 @@ pub(super) struct Children {
     cluster: String,
     verbose: bool,
     all: Vec<Known>,
-    /// One task a child, which owns it; its end is the child's.
+    /// One task for each child, which owns it and ends with it.
     ends: JoinSet<(String, io::Result<ExitStatus>)>,
 }
 
-/// What stays known of a child when it is gone.
+/// The part of a child that stays known when it is gone.
 struct Known {
     name: String,
     pid: u32,
@@ -43,11 +43,11 @@ struct Known {
     lines: Lines,
 }
 
-/// Written by the child's task, read when it is to be told what the child said last.
+/// The last lines of a child's log. Written by its task, read for an error.
 type Lines = Arc<Mutex<VecDeque<String>>>;
 
 impl Children {
-    /// No child yet; the cluster's name is random, so that other demos and real nodes stay out.
+    /// Has no child yet. The cluster's name is random, so that other demos and real nodes stay out.
     pub(super) fn new(verbose: bool) -> anyhow::Result<Self> {
         let program = env::current_exe().context("failed to find this program's own file")?;
         let letter = || char::from(b"abcdefghijklmnopqrstuvwxyz234567"[fastrand::usize(..32)]);
@@ -67,7 +67,7 @@ impl Children {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        // What is set for this machine's real node (its id, its interface) is not for a demo.
+        // The settings of this machine's real node (its id, its interface) are not for a demo.
         for (variable, _) in env::vars_os() {
             let ours = variable.to_str().is_some_and(|v| v.starts_with("PICLUSTER_"));
             if ours || variable == "NOTIFY_SOCKET" {
@@ -81,7 +81,7 @@ impl Children {
             stdin: child.stdin.take(),
             lines: Lines::default(),
         };
-        self.ends.spawn(live(name.to_owned(), child, Arc::clone(&known.lines), self.verbose));
+        self.ends.spawn(run_to_end(name.to_owned(), child, Arc::clone(&known.lines), self.verbose));
         self.all.retain(|other| other.name != name);
         self.all.push(known);
         Ok(())
@@ -90,19 +90,19 @@ impl Children {
     /// Waits for the next child to end. Never resolves when none is left.
     ///
     /// ## Cancel safety
-    /// A child's end is told once, and not lost when this is dropped before.
+    /// Each end is returned once, and none is lost when this is dropped before.
     pub(super) async fn ended(&mut self) -> (String, ExitStatus) {
         loop {
             match self.ends.join_next().await {
                 Some(Ok((name, Ok(status)))) => return (name, status),
-                // Waiting for a child of our own fails for no reason that could be mended.
+                // Waiting for a child of our own fails for no reason that we could mend.
                 Some(Ok((_, Err(_))) | Err(_)) => {}
                 None => future::pending().await,
             }
         }
     }
 
-    /// How many are running, the balancer included.
+    /// The number of children that run, the balancer included.
     pub(super) fn running(&self) -> usize {
         self.ends.len()
     }
@@ -112,8 +112,8 @@ impl Children {
         self.all.iter().find(|child| child.name == name).map_or(0, |child| child.pid)
     }
 
-    /// What these children (all, if none is named) said last, to end an error with.
-    pub(super) fn last_words(&self, names: &[&str]) -> String {
+    /// The last lines of these children (of all, if none is named), as the end of an error.
+    pub(super) fn last_lines(&self, names: &[&str]) -> String {
         let mut text = String::new();
         for child in &self.all {
             if names.is_empty() || names.contains(&child.name.as_str()) {
@@ -128,7 +128,7 @@ impl Children {
         text
     }
 
-    /// Asks all to end, gracefully; kills who still runs after `patience`.
+    /// Asks all to end, gracefully; kills those that still run after `patience`.
     pub(super) async fn stop(mut self, patience: Duration) {
         for child in &mut self.all {
             child.stdin = None;
@@ -140,24 +140,24 @@ impl Children {
     }
 }
 
-/// A child's life: what it says is kept, until it says no more and is gone.
-async fn live(
+/// Keeps the last lines of a child until it is gone; returns its name and its end.
+async fn run_to_end(
     name: String,
     mut child: Child,
     lines: Lines,
     verbose: bool,
 ) -> (String, io::Result<ExitStatus>) {
     if let Some(stderr) = child.stderr.take() {
-        listen(&name, stderr, &lines, verbose).await;
+        keep_lines(&name, stderr, &lines, verbose).await;
     }
     let status = child.wait().await;
     (name, status)
 }
 
-async fn listen(name: &str, stderr: ChildStderr, lines: &Lines, verbose: bool) {
+async fn keep_lines(name: &str, stderr: ChildStderr, lines: &Lines, verbose: bool) {
     each_line(stderr, LINE_BYTES_MAX, |text| {
         if verbose {
-            say(format_args!("{name:>9} | {text}"));
+            say(&format!("{name:>9} | {text}"));
         }
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == LINES_MAX {

@@ -1,25 +1,26 @@
 //! The table of nodes: as wide as its contents, within 80 columns for names and addresses of the
-//! usual length. Why a node is not used as usual stands below it.
+//! usual length. Below a node that is not used as usual stands the reason.
 
-use crate::commands::survey::Node;
+use crate::cluster::api::NodeView;
+use crate::cluster::health::Health;
 use crate::os::terminal::Colour;
 
-/// How it is drawn.
+/// The width and the colours of the table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
-    /// Cut to this.
+    /// Lines are cut to this many characters.
     pub(super) width: Option<usize>,
     pub(super) colours: bool,
 }
 
-/// What is left of a name that has to make room, at the least.
+/// The least width of a name that has to make room.
 const NAME_MIN: usize = 12;
 
 /// One column: its title, and a text for each node that has one.
 struct Column {
     title: &'static str,
     cells: Vec<Option<String>>,
-    /// Numbers stand under each other.
+    /// Numbers are aligned at the right.
     right: bool,
     width: usize,
 }
@@ -28,15 +29,15 @@ impl Column {
     fn new(
         title: &'static str,
         right: bool,
-        nodes: &[Node],
-        cell: impl Fn(&Node) -> Option<String>,
+        nodes: &[NodeView],
+        cell: impl Fn(&NodeView) -> Option<String>,
     ) -> Self {
         let cells: Vec<_> = nodes.iter().map(cell).collect();
         let widest = cells.iter().flatten().map(String::len).max().unwrap_or(0);
         Self { title, right, width: widest.max(title.len()), cells }
     }
 
-    /// A text as wide as the column.
+    /// A text cut or filled to the width of the column.
     fn fit(&self, text: &str) -> String {
         let width = self.width;
         let text = cut(text, Some(width));
@@ -45,7 +46,7 @@ impl Column {
 }
 
 /// The lines of the table.
-pub(super) fn table(nodes: &[Node], style: &Style) -> Vec<String> {
+pub(super) fn table(nodes: &[NodeView], style: &Style) -> Vec<String> {
     let mut columns = columns(nodes);
     if let Some(width) = style.width {
         let all: usize = columns.iter().map(|column| column.width + 1).sum();
@@ -72,12 +73,12 @@ pub(super) fn table(nodes: &[Node], style: &Style) -> Vec<String> {
     lines
 }
 
-/// Without those of which nothing is known.
-fn columns(nodes: &[Node]) -> Vec<Column> {
-    // Where all serve the same, nobody asks which.
+/// The columns, without those of which nothing is known.
+fn columns(nodes: &[NodeView]) -> Vec<Column> {
+    // Where all nodes serve the same service, its name tells nothing.
     let several = nodes.iter().any(|node| node.service != nodes[0].service);
     let all: u64 = nodes.iter().filter_map(|node| node.requests).sum();
-    let share = |node: &Node| {
+    let share = |node: &NodeView| {
         let lately = node.share;
         lately.or_else(|| (all > 0).then_some(node.requests? as f64 / all as f64))
     };
@@ -96,7 +97,7 @@ fn columns(nodes: &[Node]) -> Vec<Column> {
     columns.into_iter().filter(|column| column.cells.iter().any(Option::is_some)).collect()
 }
 
-/// At most so long. ASCII, as all that is in a survey.
+/// The text cut to a width. It is ASCII, as every text of a survey is.
 fn cut(text: &str, width: Option<usize>) -> String {
     match width {
         Some(width) if text.len() > width => format!("{}..", &text[..width.saturating_sub(2)]),
@@ -104,23 +105,24 @@ fn cut(text: &str, width: Option<usize>) -> String {
     }
 }
 
-/// The state's sign, so that it needs neither colour nor reading. ASCII: a console has little else.
-fn sign(node: &Node) -> char {
-    match node.state.as_str() {
-        "up" => '+',
-        "starting" => '.',
-        "suspect" => '?',
-        "draining" => '~',
-        "ejected" => '!',
-        _ => 'x',
+/// The sign of a state, so that it is seen without colour and without reading. ASCII, because a console
+/// has little else.
+fn sign(node: &NodeView) -> char {
+    match Health::parse(&node.state) {
+        Some(Health::Up) => '+',
+        Some(Health::Starting) => '.',
+        Some(Health::Suspect) => '?',
+        Some(Health::Draining) => '~',
+        Some(Health::Ejected) => '!',
+        Some(Health::Down) | None => 'x',
     }
 }
 
-fn colour(node: &Node) -> Colour {
-    match node.state.as_str() {
-        "up" => Colour::Green,
-        "starting" | "suspect" | "draining" => Colour::Yellow,
-        _ => Colour::Red,
+fn colour(node: &NodeView) -> Colour {
+    match Health::parse(&node.state) {
+        Some(Health::Up) => Colour::Green,
+        Some(Health::Starting | Health::Suspect | Health::Draining) => Colour::Yellow,
+        Some(Health::Ejected | Health::Down) | None => Colour::Red,
     }
 }
 
@@ -138,8 +140,8 @@ fn short(seconds: u64) -> String {
 mod tests {
     use super::*;
 
-    fn node(name: &str, state: &str, why: &str) -> Node {
-        Node {
+    fn node(name: &str, state: &str, why: &str) -> NodeView {
+        NodeView {
             name: name.to_owned(),
             endpoint: "192.168.178.31:8080".to_owned(),
             state: state.to_owned(),
@@ -149,19 +151,19 @@ mod tests {
             requests: Some(500),
             rate: Some(41.25),
             weight: Some(1.0),
-            ..Node::default()
+            ..NodeView::default()
         }
     }
 
-    fn cluster() -> Vec<Node> {
+    fn cluster() -> Vec<NodeView> {
         vec![
             node("raspberrypi-b2fkq7", "up", "answered the last probe"),
-            Node {
+            NodeView {
                 weight: Some(0.25),
                 ..node("bob", "up", "answers again; gets 25 % of its share for now")
             },
-            Node { rate: Some(0.0), ..node("eve", "draining", "drained here") },
-            Node {
+            NodeView { rate: Some(0.0), ..node("eve", "draining", "drained here") },
+            NodeView {
                 share: Some(0.0),
                 ..node("ken", "down", "connection refused on 192.168.178.31:8080, 12 tries")
             },
@@ -178,12 +180,12 @@ mod tests {
 
     #[test]
     fn without_a_balancer_there_are_only_columns_that_something_is_known_of() {
-        let known = |node: Node| Node {
+        let known = |node: NodeView| NodeView {
             name: node.name,
             state: node.state,
             why: node.why,
             endpoint: node.endpoint,
-            ..Node::default()
+            ..NodeView::default()
         };
         let nodes: Vec<_> = cluster().into_iter().map(known).collect();
         let lines = table(&nodes, &Style { width: None, colours: false });

@@ -1,23 +1,24 @@
-//! `picluster nodes --watch`: the table each second; on a terminal in place, elsewhere one below the
-//! other.
+//! `picluster nodes --watch`: the table each second; on a terminal in place, elsewhere one below the other.
 
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::hint;
 use super::table::{Style, table};
-use super::{Shutdown, Survey, Surveyor, empty};
-use crate::commands::survey::Unavailable;
+use crate::commands::survey::{Survey, Surveyor, Unavailable};
+use crate::os::shutdown::Shutdown;
 use crate::os::terminal::{self, Screen, print};
 
+/// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(mut surveyor: Surveyor, mut shutdown: Shutdown) -> anyhow::Result<()> {
     let screen = Screen::take();
     let mut resized = signal(SignalKind::window_change())?;
     let mut beat = interval(EVERY);
-    // After a slow answer the next second counts from there.
+    // After a slow answer the next second counts from that answer.
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen = None;
     loop {
@@ -50,10 +51,10 @@ pub(super) async fn run(mut surveyor: Surveyor, mut shutdown: Shutdown) -> anyho
     }
 }
 
-/// What is known now. That nothing is goes by: a network comes back.
+/// The lines for what is known now. An error is shown and ends nothing: a network comes back.
 fn picture(seen: &Result<Survey, Unavailable>, style: &Style) -> Vec<String> {
     let (mut lines, nodes) = match seen {
-        Ok(survey) => (head(survey), &survey.document.nodes[..]),
+        Ok(survey) => (head(survey), &survey.document.view.nodes[..]),
         Err(Unavailable(why)) => (vec![why.clone()], &[][..]),
     };
     if let Some(width) = style.width {
@@ -67,22 +68,22 @@ fn picture(seen: &Result<Survey, Unavailable>, style: &Style) -> Vec<String> {
 }
 
 fn head(survey: &Survey) -> Vec<String> {
-    let nodes = &survey.document.nodes;
-    let up = nodes.iter().filter(|node| node.is_up()).count();
-    let cluster = &survey.document.cluster;
+    let view = &survey.document.view;
+    let (cluster, nodes) = (&view.cluster, &view.nodes);
     let of = match survey.balancer {
         Some(admin) => format!(", by {admin}"),
         None => String::new(),
     };
-    let mut lines = vec![format!("cluster {cluster}{of}: {up} of {} nodes up", nodes.len())];
+    let mut lines =
+        vec![format!("cluster {cluster}{of}: {} of {} nodes up", view.nodes_up(), nodes.len())];
     lines.extend(survey.notes_on_nodes().map(str::to_owned));
     if nodes.is_empty() {
-        lines.push(empty(survey));
+        lines.push(hint::no_node_yet(cluster));
     }
     lines
 }
 
-/// Broken between words where it is too long.
+/// The text, broken between words where it is too long for the width.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {

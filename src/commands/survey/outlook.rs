@@ -1,5 +1,5 @@
-//! Listening for balancers, and for nodes in case there is none. The nodes go through the same
-//! table as in a balancer, so that what is said of them is the same too.
+//! Listens for balancers, and for nodes in case there is no balancer. The nodes go through the same table
+//! as in a balancer, so that they are judged in the same way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout_at};
 
-use super::{BROWSE, Document, Said, nodes};
+use super::balancer;
+use super::document::Document;
 use crate::cluster::config::DiscoveryConfig;
 use crate::cluster::counts::Counts;
 use crate::cluster::health::{Health, Thresholds};
@@ -24,33 +25,46 @@ use crate::discovery::{Line, Order};
 use crate::os::systemd::Pulses;
 use crate::telemetry::journal::Journal;
 
-/// After the first balancer's answer: how many there are is known by then.
+/// The time to listen before giving up: mDNS answers a question within 0.2 s, as a rule.
+const BROWSE: Duration = Duration::from_millis(1500);
+
+/// The time to wait after the first balancer's answer, in which the other balancers are counted.
 const COMPANY: Duration = Duration::from_millis(300);
 
-/// How long nodes that were just heard of may take to answer.
+/// The time in which nodes that were just heard of have to answer.
 const ANSWERS: Duration = Duration::from_secs(1);
 
 /// The most balancers that are asked.
 const BALANCERS_MAX: usize = 16;
 
-/// Words that wait.
+/// The most changes that wait in a queue.
 const CHANGES_MAX: usize = 64;
 
+/// A balancer that answered.
+pub(super) struct Answered {
+    /// The address of its admin port.
+    pub(super) admin: SocketAddr,
+    /// The number of balancers of the cluster that were heard of by then.
+    pub(super) balancers: usize,
+    pub(super) document: Document,
+}
+
+/// The network as it is heard from here.
 pub(super) struct Outlook {
     cluster: String,
     began: Instant,
     heard: mpsc::Receiver<Change>,
-    /// Where each balancer of the cluster is.
+    /// The addresses of each balancer of the cluster.
     balancers: BTreeMap<String, Vec<SocketAddr>>,
     /// The clusters that other balancers serve.
     others: BTreeSet<String>,
-    /// Why the balancers did not answer.
-    silence: BTreeMap<SocketAddr, Unanswered>,
+    /// The balancers that did not answer, with the reason of each.
+    unanswered: BTreeMap<SocketAddr, Unanswered>,
     pool: pool::Watch,
     _browsers: [Browser; 2],
     /// The table's task, which ends with this.
     _table: JoinSet<()>,
-    /// There is no traffic and nobody drains here, but the table waits for both.
+    /// No traffic and no orders come here, but the table waits for both.
     _senders: (mpsc::Sender<Feedback>, mpsc::Sender<Order>),
 }
 
@@ -66,8 +80,8 @@ impl Outlook {
             Browser::start(discovery, service, trust, |_, _| false, to, counts)
         };
         let browsers = [browse(LB_SERVICE, to_us), browse(SERVICE, to_table)];
-        let (traffic, feedback) = mpsc::channel(1);
-        let (people, orders) = mpsc::channel(1);
+        let (no_traffic, feedback) = mpsc::channel(1);
+        let (no_orders, orders) = mpsc::channel(1);
         let (publisher, pool) = pool::channel();
         let line = Line {
             table: Membership::new(discovery.cluster.clone(), Thresholds::default()),
@@ -78,7 +92,7 @@ impl Outlook {
             started: Instant::now(),
             counts,
             journal: Journal::default(),
-            // Nobody asks whether it lives: it is gone with the command.
+            // No watchdog asks for it: the table ends with the command.
             pulse: Pulses::default().part("discovery"),
         };
         let mut table = JoinSet::new();
@@ -89,20 +103,20 @@ impl Outlook {
             heard,
             balancers: BTreeMap::new(),
             others: BTreeSet::new(),
-            silence: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             pool,
             _browsers: browsers,
             _table: table,
-            _senders: (traffic, people),
+            _senders: (no_traffic, no_orders),
         }
     }
 
-    /// The first balancer that answers, of how many, and what it says. Until [`BROWSE`] is over;
-    /// later only those that are known by then are asked.
-    pub(super) async fn balancer(&mut self) -> Option<(SocketAddr, usize, Said)> {
+    /// The first balancer that answers. New balancers are asked until [`BROWSE`] is over; in a later
+    /// call only those that are known by then.
+    pub(super) async fn balancer(&mut self) -> Option<Answered> {
         let mut asking = JoinSet::new();
         for endpoint in self.balancers.values().flatten() {
-            asking.spawn(asked(*endpoint));
+            asking.spawn(ask(*endpoint));
         }
         let mut until = self.began + BROWSE;
         let mut first = None;
@@ -111,26 +125,26 @@ impl Outlook {
                 biased;
                 Some(change) = self.heard.recv() => {
                     for endpoint in self.hear(change) {
-                        asking.spawn(asked(endpoint));
+                        asking.spawn(ask(endpoint));
                     }
                 }
                 Some(Ok((admin, answer))) = asking.join_next() => match answer {
-                    Ok(said) if said.0.cluster == self.cluster => {
-                        first.get_or_insert((admin, said));
+                    Ok(document) if document.view.cluster == self.cluster => {
+                        first.get_or_insert((admin, document));
                         until = until.min(Instant::now() + COMPANY);
                     }
                     Ok(_) => {}
-                    Err(why) => drop(self.silence.insert(admin, why)),
+                    Err(why) => drop(self.unanswered.insert(admin, why)),
                 },
-                // Who is asked has an answer or an error within a second.
+                // Each question has an answer or an error within a second.
                 () = sleep_until(until.into()), if first.is_some() || asking.is_empty() => break,
             }
         }
-        let (admin, said) = first?;
-        Some((admin, self.balancers.len(), said))
+        let (admin, document) = first?;
+        Some(Answered { admin, balancers: self.balancers.len(), document })
     }
 
-    /// Takes in a word about a balancer; gives its addresses if they are news.
+    /// Takes in a change of a balancer; returns its addresses if they are new.
     fn hear(&mut self, change: Change) -> Vec<SocketAddr> {
         let (instance, endpoints, cluster) = match change {
             Change::Seen(_, Sighting { instance, endpoints, advertisement, .. }) => {
@@ -156,30 +170,30 @@ impl Outlook {
         endpoints
     }
 
-    /// The nodes that were heard of, once each has answered or was silent for a while.
+    /// The nodes that were heard of, as soon as each has answered, or once the time to answer is over.
     pub(super) async fn nodes(&mut self) -> Document {
-        let asked = |pool: &Arc<pool::Pool>| {
+        let all_settled = |pool: &Arc<pool::Pool>| {
             pool.members().iter().all(|member| member.health != Health::Starting)
         };
         let until = self.began + BROWSE + ANSWERS;
-        let _ = timeout_at(until.into(), self.pool.wait_for(asked)).await;
-        Document::of(&self.cluster, &self.pool.borrow())
+        let _ = timeout_at(until.into(), self.pool.wait_for(all_settled)).await;
+        Document::from_pool(&self.cluster, &self.pool.borrow())
     }
 
     pub(super) fn balancers(&self) -> usize {
         self.balancers.len()
     }
 
-    /// Whether nothing at all came.
+    /// True if no balancer was heard, of this cluster or of another.
     pub(super) fn heard_nothing(&self) -> bool {
         self.balancers.is_empty() && self.others.is_empty()
     }
 
-    /// Why there is no balancer.
+    /// The reasons why no balancer answered, a sentence each.
     pub(super) fn notes(&self) -> Vec<String> {
         let cluster = &self.cluster;
         let silent = self
-            .silence
+            .unanswered
             .iter()
             .map(|(admin, why)| format!("the balancer at {admin} does not answer: {why}"));
         let none = format!("no balancer of the cluster {cluster} was found");
@@ -192,6 +206,6 @@ impl Outlook {
     }
 }
 
-async fn asked(admin: SocketAddr) -> (SocketAddr, Result<Said, Unanswered>) {
-    (admin, nodes(admin).await)
+async fn ask(admin: SocketAddr) -> (SocketAddr, Result<Document, Unanswered>) {
+    (admin, balancer::nodes(admin).await)
 }

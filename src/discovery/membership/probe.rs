@@ -6,9 +6,6 @@ use std::time::Duration;
 use crate::cluster::node::{Boot, NodeId};
 use crate::cluster::pi::Pi;
 
-/// The path at which a picluster node answers for its health.
-pub const HEALTH_PATH: &str = "/.picluster/health";
-
 /// Ties a result to its probe. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProbeTicket(pub(super) u64);

@@ -10,9 +10,9 @@ use super::context::Context;
 use super::entry::Entry;
 use super::machine::Goodbye;
 use super::ownership::settle;
-use super::probe::HEALTH_PATH;
 use crate::cluster::config::ENDPOINTS_MAX;
 use crate::cluster::node::{Advertisement, Boot, Sighting, printable};
+use crate::cluster::protocol::HEALTH_PATH;
 
 /// Takes in a sighting: adds the addresses that are new, and asks those that do not answer.
 pub(super) fn sighted(entry: &mut Entry, sighting: &Sighting, cx: &mut Context<'_>) {

@@ -1,56 +1,22 @@
 //! The health document with which a picluster node answers a probe.
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Deserializer};
-
+use crate::cluster::api::HealthView;
 use crate::cluster::node::{Boot, NodeId};
-use crate::cluster::pi::Pi;
+use crate::cluster::protocol::ReportedState;
 use crate::discovery::membership::{NodeState, ProbeResult};
-
-/// The document, recognised by `"schema":"picluster/1"`; unknown keys are ignored.
-#[derive(Deserialize)]
-struct Document<'a> {
-    schema: &'a str,
-    id: &'a str,
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    boot: &'a str,
-    state: &'a str,
-    /// The reason why the application is down.
-    #[serde(borrow)]
-    why: Option<Cow<'a, str>>,
-    /// The application is down, but answers requests with errors.
-    #[serde(default)]
-    answers: bool,
-    /// Absent where a node does not report it; then its advertisement decides.
-    #[serde(borrow)]
-    cluster: Option<Cow<'a, str>>,
-    /// Absent where a node does not report it.
-    #[serde(default, deserialize_with = "lenient")]
-    pi: Option<Pi>,
-}
-
-/// The state of a node's board does not decide whether the node is well: a part of it that cannot be
-/// read is unknown.
-fn lenient<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Pi>, D::Error> {
-    Ok(Pi::deserialize(serde_json::Value::deserialize(from)?).ok().map(Pi::checked))
-}
 
 /// Parses the body of an answer; `None` if it is no health document. `cluster` is our own: the
 /// document of a node of another one has a result of its own.
 pub(super) fn parse(body: &[u8], cluster: &str) -> Option<ProbeResult> {
-    let document: Document<'_> = serde_json::from_slice(body).ok()?;
-    let state = match document.state {
-        "up" => NodeState::Up,
-        "draining" => NodeState::Draining,
-        "app-down" => NodeState::AppDown {
+    let document: HealthView<'_> = serde_json::from_slice(body).ok()?;
+    let state = match ReportedState::parse(document.state.as_bytes())? {
+        ReportedState::Up => NodeState::Up,
+        ReportedState::Draining => NodeState::Draining,
+        ReportedState::AppDown => NodeState::AppDown {
             why: document.why.unwrap_or_default().into_owned(),
             answers: document.answers,
         },
-        _ => return None,
     };
-    (document.schema == "picluster/1").then_some(())?;
     if let Some(other) = document.cluster.filter(|name| name != cluster) {
         return Some(ProbeResult::OtherCluster(other.into_owned()));
     }
@@ -67,6 +33,7 @@ pub(super) fn parse(body: &[u8], cluster: &str) -> Option<ProbeResult> {
 pub(super) mod tests {
     use super::*;
     use crate::cluster::node::DEFAULT_CLUSTER;
+    use crate::cluster::pi::Pi;
 
     /// The answer of a node that is up.
     pub(in crate::discovery::probe) const BODY: &str = r#"{"schema":"picluster/1","id":"aaaaaaaaaaaaa","name":"ada","boot":"00000000000000ff","state":"up","nonce":null}"#;

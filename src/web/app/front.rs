@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::application::App;
+use crate::cluster::protocol::{ReportedState, STATE_HEADER};
 use crate::http1::limits::HEAD_BYTES_MAX;
 
 /// The most time to connect. Over loopback an application that does not accept within it has a full queue.
@@ -29,7 +30,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(1);
 
 /// With a 503 this header reports that the application has seen nothing of the request, with a 502 that it
 /// went away over it.
-const APP_DOWN: (&str, &str) = ("x-picluster-state", "app-down");
+const APP_DOWN: (&str, &str) = (STATE_HEADER, ReportedState::AppDown.as_str());
 
 /// The headers of one connection, which are not passed on (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [

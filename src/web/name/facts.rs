@@ -3,68 +3,29 @@
 use std::fs;
 use std::net::SocketAddr;
 
-use serde::Serialize;
-
+use crate::cluster::api::{FactsReport, Power, Schema};
 use crate::cluster::node::printable;
 use crate::cluster::pi::Pi;
 use crate::web::node::WebNode;
 
-/// The facts at one moment. The page shows them, and `Accept: application/json` gets them.
-#[derive(Debug, Serialize)]
-pub(super) struct Facts {
-    pub(super) schema: &'static str,
-    pub(super) id: String,
-    pub(super) name: String,
-    pub(super) hostname: String,
-    pub(super) boot: String,
-    /// The board, for example `Raspberry Pi 4 Model B Rev 1.4`.
-    pub(super) model: Option<String>,
-    /// The address of this node at which the request arrived.
-    pub(super) address: Option<SocketAddr>,
-    /// The time since the machine started.
-    pub(super) uptime_s: Option<u64>,
-    /// The time since the node started.
-    pub(super) serving_s: u64,
-    pub(super) temperature_c: Option<f32>,
-    pub(super) power: Option<Power>,
-    /// The requests since the node started, this one included.
-    pub(super) requests: u64,
-    /// The balancer through which the request came.
-    pub(super) via: Option<String>,
-}
-
-/// The state of the power supply, as the firmware reports it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Power {
-    /// No fault since the machine started.
-    Good,
-    /// Under-voltage at some time since the machine started.
-    WasLow,
-    /// Under-voltage now.
-    Low,
-}
-
-impl Facts {
-    /// Gathers the facts for a request that arrived at `local` with this `Via` header.
-    pub(super) fn gather(node: &WebNode, local: Option<SocketAddr>, via: Option<&str>) -> Self {
-        let identity = &node.identity;
-        let pi = node.board.health();
-        Self {
-            schema: "picluster/1",
-            id: identity.id.to_string(),
-            name: identity.name.clone(),
-            hostname: identity.hostname.clone(),
-            boot: identity.boot.to_string(),
-            power: Power::of(&pi),
-            model: pi.model,
-            address: local.map(|addr| SocketAddr::new(addr.ip().to_canonical(), addr.port())),
-            uptime_s: fs::read_to_string("/proc/uptime").ok().as_deref().and_then(whole_seconds),
-            serving_s: node.started.elapsed().as_secs(),
-            temperature_c: pi.temperature_c,
-            requests: node.requests.begun(),
-            via: via.and_then(balancer),
-        }
+/// Gathers the facts for a request that arrived at `local` with this `Via` header.
+pub(super) fn gather(node: &WebNode, local: Option<SocketAddr>, via: Option<&str>) -> FactsReport {
+    let identity = &node.identity;
+    let pi = node.board.health();
+    FactsReport {
+        schema: Schema,
+        id: identity.id.to_string(),
+        name: identity.name.clone(),
+        hostname: identity.hostname.clone(),
+        boot: identity.boot.to_string(),
+        power: power(&pi),
+        model: pi.model,
+        address: local.map(|addr| SocketAddr::new(addr.ip().to_canonical(), addr.port())),
+        uptime_s: fs::read_to_string("/proc/uptime").ok().as_deref().and_then(whole_seconds),
+        serving_s: node.started.elapsed().as_secs(),
+        temperature_c: pi.temperature_c,
+        requests: node.requests.begun(),
+        via: via.and_then(balancer),
     }
 }
 
@@ -73,15 +34,13 @@ fn whole_seconds(uptime: &str) -> Option<u64> {
     uptime.split(['.', ' ']).next()?.parse().ok()
 }
 
-impl Power {
-    /// `None` if it is not known whether the supply is weak.
-    fn of(pi: &Pi) -> Option<Self> {
-        match (pi.under_voltage, pi.under_voltage_since_boot) {
-            (Some(true), _) => Some(Self::Low),
-            (_, Some(true)) => Some(Self::WasLow),
-            (Some(false), _) => Some(Self::Good),
-            (None, _) => None,
-        }
+/// `None` if it is not known whether the supply is weak.
+fn power(pi: &Pi) -> Option<Power> {
+    match (pi.under_voltage, pi.under_voltage_since_boot) {
+        (Some(true), _) => Some(Power::Low),
+        (_, Some(true)) => Some(Power::WasLow),
+        (Some(false), _) => Some(Power::Good),
+        (None, _) => None,
     }
 }
 
@@ -99,7 +58,7 @@ mod tests {
     #[test]
     fn an_unknown_supply_is_not_called_good() {
         let power = |under_voltage, under_voltage_since_boot| {
-            Power::of(&Pi { under_voltage, under_voltage_since_boot, ..Pi::default() })
+            power(&Pi { under_voltage, under_voltage_since_boot, ..Pi::default() })
         };
         assert_eq!(power(Some(false), Some(false)), Some(Power::Good));
         assert_eq!(power(Some(true), Some(true)), Some(Power::Low));

@@ -3,14 +3,14 @@
 
 use std::fmt::Write;
 
-use super::facts::{Facts, Power};
+use crate::cluster::api::{FactsReport, Power};
 use crate::pages::badge::Badge;
 use crate::pages::html::{Page, escape, grouped, span};
 
 const CSS: &str = include_str!("page.css");
 
 /// Renders the page of the node that goes by `title`.
-pub(super) fn render(title: &str, facts: &Facts) -> String {
+pub(super) fn render(title: &str, facts: &FactsReport) -> String {
     let badge = Badge::of(&facts.id);
     let colour = badge.colour;
     let css = format!(
@@ -65,7 +65,7 @@ fn breakable(title: &str) -> String {
 }
 
 /// The list of the facts that are known.
-fn list(title: &str, facts: &Facts, badge: Badge) -> String {
+fn list(title: &str, facts: &FactsReport, badge: Badge) -> String {
     let mut html = String::with_capacity(1024);
     let mut put = |term: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -87,10 +87,11 @@ fn list(title: &str, facts: &Facts, badge: Badge) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::api::Schema;
 
-    fn facts() -> Facts {
-        Facts {
-            schema: "picluster/1",
+    fn facts() -> FactsReport {
+        FactsReport {
+            schema: Schema,
             id: "b2fkq7aaaaaaa".into(),
             name: "raspberrypi-b2fkq7".into(),
             hostname: "raspberrypi".into(),
@@ -123,9 +124,9 @@ mod tests {
 
     #[test]
     fn the_page_does_not_show_an_unknown_fact() {
-        let page = render("x", &Facts { temperature_c: None, ..facts() });
+        let page = render("x", &FactsReport { temperature_c: None, ..facts() });
         assert!(!page.contains("Temperature") && !page.contains("<dt>Power"));
-        let low = render("x", &Facts { power: Some(Power::Low), ..facts() });
+        let low = render("x", &FactsReport { power: Some(Power::Low), ..facts() });
         assert!(low.contains("Under-voltage now"));
     }
 }
