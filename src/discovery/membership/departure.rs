@@ -1,4 +1,4 @@
-//! Machines and addresses whose time is over, and when it is.
+//! The rules by which an entry drops its machines and addresses.
 
 use std::time::Duration;
 

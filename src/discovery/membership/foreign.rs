@@ -1,9 +1,8 @@
-//! Devices without picluster: they have nothing but their addresses, so an address decides to whom
-//! it belongs.
+//! Devices without picluster, which nothing but their addresses identifies.
 //!
-//! A foreign device cannot say that it answers at an address, so it yields the address to a picluster
-//! node that does answer there. If it is no longer advertised there, it also yields to a device that
-//! is: addresses are leased again.
+//! A foreign device cannot prove that it is the one that answers at an address. So it yields the
+//! address to a picluster node that does answer there. If it is no longer advertised there, it also
+//! yields to a device that is: addresses are leased again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
