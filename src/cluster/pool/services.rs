@@ -162,7 +162,7 @@ impl Services {
         if self.is_one() { &[] } else { &self.list }
     }
 
-    /// The index of a service in [`Self::divided`], if that has several.
+    /// The index of a service in [`Self::divided`], as long as that is not empty.
     pub(super) fn index_of(&self, to: Destination) -> Option<usize> {
         self.index(to.service)
     }
