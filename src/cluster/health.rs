@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_suspected_before_it_is_down_while_a_request_waits() {
+    fn a_node_silent_to_a_request_and_two_probes_is_suspect_before_it_is_down() {
         use Outcome::{Answered, Broken, Healthy, Refused, Silent};
         let table: &[(&[Outcome], Health)] = &[
             (&[Silent], Health::Up),
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transition_has_both_ends_and_a_health_keeps_its_beginning() {
+    fn a_transition_names_both_states_and_the_health_keeps_its_beginning() {
         let limits = Thresholds::default();
         let at = Duration::from_secs;
         let mut record = Record::new(at(1));

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_figure_that_no_board_can_have_is_unknown() {
+    fn a_value_that_no_board_can_have_is_unknown() {
         let said = r#"{"model":"Pi\u0007 <b>","temperature_c":1e30,"speed":0.01,"throttled":true}"#;
         let pi = serde_json::from_str::<Pi>(said).unwrap().checked();
         assert_eq!((pi.model.as_deref(), pi.temperature_c), (Some("Pi- <b>"), None));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_value_is_absent_in_json() {
+    fn an_unknown_value_is_not_written() {
         let pi = Pi { under_voltage: Some(false), ..Pi::default() };
         assert_eq!(serde_json::to_string(&pi).unwrap(), r#"{"under_voltage":false}"#);
         assert_eq!(serde_json::to_string(&Pi::default()).unwrap(), "{}");

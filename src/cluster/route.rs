@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exact_host_and_then_the_longest_path_come_first() {
+    fn an_exact_host_comes_before_any_and_a_longer_path_before_a_shorter() {
         let table = table(&[
             ("", "/"),
             ("", "/blog"),
@@ -325,7 +325,7 @@ mod tests {
         }
 
         #[test]
-        fn a_checked_text_passes_again_and_no_text_panics(text: String) {
+        fn a_checked_route_passes_again_and_any_text_is_judged(text: String) {
             if let Some(name) = host(&text) {
                 prop_assert_eq!(host(&name), Some(name));
             }

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_written_record_is_read_again_and_other_keys_are_ignored() {
+    fn an_advertisement_is_read_as_written_without_unknown_or_empty_keys() {
         let node = Advertisement {
             id: NodeId::new("abc"),
             hostname: Some("raspberrypi".to_owned()),

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hot_key_gives_no_node_more_than_five_quarters_of_the_mean() {
+    fn a_popular_key_gives_one_node_at_most_five_quarters_of_the_mean() {
         for keys in [1, 3, 1000] {
             let watch = balanced("hash", None, up(10));
             let (pool, mut rng) = (watch.borrow(), fastrand::Rng::with_seed(keys));

@@ -90,7 +90,7 @@ fn with_p2c_a_slow_node_delays_hardly_any_client() {
 }
 
 #[test]
-fn a_slow_node_delays_fewer_clients_with_least_requests_than_in_turn() {
+fn a_slow_node_delays_all_in_turn_and_is_spared_by_fewest_requests() {
     let takes = [QUICK, QUICK, QUICK, QUICK, SLOW];
     let p99 = |balance| run(balance, up(5), &takes, 300.0, 1).p99();
     let [in_turn, least, p2c] = ["round-robin", "least-requests", "p2c"].map(p99);

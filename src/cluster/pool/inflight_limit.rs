@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_wakes_one_waiter_that_passes_on_what_it_cannot_use() {
+    fn an_ended_request_wakes_one_waiter_that_may_pass_it_to_the_next() {
         let limit = InflightLimit::new(1);
         let (mut ada, mut bob) = (limit.wait(), limit.wait());
         let (mut ada_next, mut bob_next) = (pin!(ada.next()), pin!(bob.next()));

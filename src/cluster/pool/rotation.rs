@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_with_less_weight_never_has_two_turns_in_a_row() {
+    fn a_returning_node_stands_among_the_others_and_never_twice_in_a_row() {
         assert_eq!(spread(&[4, 1, 4]), [0, 2, 0, 2, 1, 0, 2, 0, 2]);
         assert_eq!(spread(&[4, 2, 4]), [0, 2, 1, 0, 2]);
         assert_eq!(spread(&[4, 4, 3]), [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1].map(|at| at));

@@ -162,7 +162,7 @@ impl Services {
         if self.is_one() { &[] } else { &self.list }
     }
 
-    /// The index of a service in [`Self::divided`], if that has several.
+    /// The index of a service in [`Self::divided`], as long as that is not empty.
     pub(super) fn index_of(&self, to: Destination) -> Option<usize> {
         self.index(to.service)
     }
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_has_the_policy_of_its_first_node_or_of_the_balancer() {
+    fn a_service_is_balanced_as_its_first_node_or_else_the_balancer_wants() {
         let (publisher, watch) = channel();
         let publisher = publisher.balancing(Balance::First, None);
         let wants = |epoch, service, routes, words| {
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unproven_node_names_no_route() {
+    fn a_node_that_has_not_proved_itself_names_no_route() {
         let (publisher, watch) = channel();
         let forged = Member { health: Health::Starting, ..member(2, "evil", BLOG) };
         publisher.publish(vec![member(1, "default", ALL), forged], Duration::ZERO);
