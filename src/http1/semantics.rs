@@ -11,11 +11,16 @@ use super::refusal::Refusal;
 /// The meaning of the fields, before it is known whether they belong to a request or a response.
 pub(super) struct Semantics<'b> {
     pub(super) fields: Fields<'b>,
+    /// The value of Content-Length. It never stands beside `chunked`.
     pub(super) length: Option<u64>,
     pub(super) chunked: bool,
+    /// True if the sender lets the connection persist.
     pub(super) keep_alive: bool,
+    /// The protocols to which the sender offers to switch.
     pub(super) upgrade: Option<&'b [u8]>,
+    /// The value of Host, not checked.
     pub(super) host: Option<&'b [u8]>,
+    /// The value of Expect, not checked; `None` in HTTP/1.0.
     pub(super) expect: Option<&'b [u8]>,
 }
 

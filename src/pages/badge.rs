@@ -1,26 +1,28 @@
-//! The badge of a node: a colour and a shape drawn from its id, so that clones of one card differ
-//! at a glance and can be called by it: "the green star is the slow one".
+//! The badge of a node: a colour and a shape drawn from its id. So people can distinguish clones of
+//! one card at a glance, and name them: "the green star is the slow one".
 //!
-//! 10 colours, 12 shapes and a small mark in another colour and shape. Pure: the same id gives the
-//! same badge on every page of every machine.
+//! There are 10 colours, 12 shapes, and a small mark in another tint and shape. The drawing is
+//! pure: the same id gives the same badge on every page of every machine.
 
 use std::fmt::{self, Write};
 
-/// What a node looks like.
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+/// The look of a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Badge {
     /// The colour of the shape.
-    pub colour: &'static Colour,
+    pub colour: &'static Palette,
     shape: &'static Shape,
     mark: &'static Shape,
 }
 
-/// One colour with the tints that go with it.
+/// One colour with its tints.
 #[derive(Debug)]
-pub struct Colour {
-    /// What people call it.
+pub struct Palette {
+    /// The name of the colour for people.
     pub name: &'static str,
-    /// The colour itself, for shapes.
+    /// The colour itself, for shapes. Every tint is a CSS colour.
     pub strong: &'static str,
     /// A background under dark text.
     pub light: &'static str,
@@ -28,8 +30,8 @@ pub struct Colour {
     pub dark: &'static str,
 }
 
-/// A shape in the square from -50 to 50. Its mark is drawn around the origin, so each shape is
-/// placed with room for it there.
+/// A shape in the square from -50 to 50. The mark is drawn around the origin, so each shape has
+/// room for it there.
 #[derive(Debug)]
 struct Shape {
     name: &'static str,
@@ -41,16 +43,17 @@ const fn colour(
     strong: &'static str,
     light: &'static str,
     dark: &'static str,
-) -> Colour {
-    Colour { name, strong, light, dark }
+) -> Palette {
+    Palette { name, strong, light, dark }
 }
 
 const fn shape(name: &'static str, path: &'static str) -> Shape {
     Shape { name, path }
 }
 
-/// Spread over the circle in OKLCH, each at the lightness at which its name fits best.
-static COLOURS: [Colour; 10] = [
+/// The colours. They are spread over the circle of hues in OKLCH, each at the lightness that fits
+/// its name best.
+static COLOURS: [Palette; 10] = [
     colour("red", "#e64343", "#ffd0cb", "#3d110f"),
     colour("orange", "#fb7c05", "#ffd3b4", "#391700"),
     colour("yellow", "#f2c50e", "#f7e29c", "#2a2001"),
@@ -87,11 +90,15 @@ static SHAPES: [Shape; 12] = [
     shape("arch", "M-42 44v-46a42 42 0 0 1 84 0v46q0 0-4 0h-76q-4 0-4 0z"),
 ];
 
-/// The shapes that are still clear at a third of the size.
+/// The places in [`SHAPES`] of the marks: the shapes that are still clear at a third of their size.
 const MARKS: [usize; 6] = [0, 1, 2, 3, 5, 7];
 
+/// The characters that must not stand in a `data:` URL inside an attribute. Double quotes are not
+/// among them: they become single ones, which are shorter.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'#').add(b'<').add(b'>').add(b'%').add(b'&');
+
 impl Badge {
-    /// The badge of this id.
+    /// Draws the badge of this id.
     pub fn of(id: &str) -> Self {
         let mut hash = hash(id);
         let mut next = |count: usize| {
@@ -107,9 +114,10 @@ impl Badge {
         Self { colour, shape: &SHAPES[shape_at], mark: mark.map_or(&SHAPES[0], |at| &SHAPES[*at]) }
     }
 
-    /// An inline SVG without a size of its own; style it by `.badge`. Holds no text of others.
+    /// Returns an inline SVG without a size of its own; style it by `.badge`. It has no text from
+    /// outside, so it needs no escaping.
     pub fn svg(self) -> String {
-        let Colour { strong, light, dark, .. } = self.colour;
+        let Palette { strong, light, dark, .. } = self.colour;
         let paper = if self.is_bright() { dark } else { light };
         let mut svg = String::with_capacity(400);
         // Writing to a String cannot fail.
@@ -123,10 +131,12 @@ impl Badge {
         svg
     }
 
-    /// The badge as an icon's `href`: inline, because a browser that fetches `/favicon.ico` would
-    /// take a turn of the balancer's rotation with each visit, and two nodes would seem to be one.
+    /// Returns the badge as the `href` of an icon. It is inline, because a browser that fetches
+    /// `/favicon.ico` would take a turn of the balancer's rotation with each visit: of two nodes
+    /// people would see only one.
     pub fn icon_href(self) -> String {
-        format!("data:image/svg+xml,{}", percent_encoded(&self.svg()))
+        let svg = self.svg().replace('"', "'");
+        format!("data:image/svg+xml,{}", utf8_percent_encode(&svg, ESCAPED))
     }
 
     fn is_bright(self) -> bool {
@@ -140,20 +150,8 @@ impl fmt::Display for Badge {
     }
 }
 
-fn percent_encoded(svg: &str) -> String {
-    svg.chars().fold(String::with_capacity(svg.len() * 2), |mut out, c| {
-        match c {
-            '"' => out.push('\''),
-            '#' | '<' | '>' | '%' | '&' => {
-                let _ = write!(out, "%{:02X}", c as u32);
-            }
-            c => out.push(c),
-        }
-        out
-    })
-}
-
-/// FNV-1a, then murmur3's finish, so that ids that differ in one character share nothing.
+/// Hashes by FNV-1a, then by the last step of murmur3, so that ids that differ in one character
+/// have nothing in common.
 fn hash(text: &str) -> u64 {
     let mut hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| {
         (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
@@ -171,12 +169,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_keeps_its_badge() {
+    fn an_id_always_gives_the_same_badge() {
         assert_eq!(Badge::of("b2fkq7aaaaaaa").svg(), Badge::of("b2fkq7aaaaaaa").svg());
     }
 
     #[test]
-    fn similar_ids_differ() {
+    fn similar_ids_give_different_badges() {
         let badges: HashSet<_> = (0..30).map(|n| Badge::of(&format!("node-{n}")).svg()).collect();
         assert!(badges.len() >= 28, "{}", badges.len());
     }
@@ -184,6 +182,7 @@ mod tests {
     #[test]
     fn the_icon_fits_an_attribute_in_double_quotes() {
         let href = Badge::of("ada").icon_href();
+        assert!(href.starts_with("data:image/svg+xml,%3Csvg class='badge' "), "{href}");
         assert!(!href.contains(['"', '<', '>', '#', '&']), "{href}");
     }
 }

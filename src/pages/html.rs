@@ -1,30 +1,32 @@
-//! The little HTML that every page shares: escaping, and the document around a body.
+//! The HTML that all pages share: escaping, the document around a body, and numbers as people write
+//! them.
 
 use std::borrow::Cow;
 
-/// What all pages have in common: system fonts, both colour schemes, nothing fetched.
+/// The style of all pages: system fonts and both colour schemes. It fetches nothing.
 const COMMON_CSS: &str = include_str!("html/common.css");
 
-/// The parts of a page that differ. All but `title` are HTML already.
+/// The parts in which pages differ. `title` is text; all others are inserted without escaping.
 #[derive(Debug)]
 pub struct Page<'a> {
     /// The title, as text.
     pub title: &'a str,
-    /// The `href` of the icon; never a path, see [`crate::pages::badge::Badge::icon_href`].
+    /// The `href` of the icon; never a path, for the reason in
+    /// [`Badge::icon_href`](crate::pages::badge::Badge::icon_href).
     pub icon_href: &'a str,
-    /// After this many seconds the page asks again, where no script runs if it has one; `None` leaves
-    /// that to the reader.
+    /// The seconds after which the browser loads the page again. If the page has a script, this
+    /// holds only where scripts do not run. With `None` the reader decides.
     pub refresh_s: Option<u32>,
-    /// A script at the end of the body; without `</script` in it.
+    /// A script for the end of the body. It must not contain `</script`.
     pub script: Option<&'a str>,
-    /// The style sheet, after the common one.
+    /// The style sheet that follows the common one.
     pub css: &'a str,
-    /// What stands between `<body>` and `</body>`.
+    /// The HTML between `<body>` and `</body>`.
     pub body: &'a str,
 }
 
 impl Page<'_> {
-    /// The whole document.
+    /// Returns the whole document.
     pub fn render(&self) -> String {
         let Self { icon_href, css, body, .. } = self;
         let title = escape(self.title);
@@ -67,7 +69,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// A span of time as people say it: `4 s`, `12 min`, `3 h 5 min`, `2 d 4 h`.
+/// Writes a span of time as people write it: `4 s`, `12 min`, `3 h 5 min`, `2 d 4 h`.
 pub fn span(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
@@ -78,7 +80,7 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
-/// A count with its thousands apart: `41,230`.
+/// Writes a count with its thousands apart: `41,230`.
 pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -115,12 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn thousands_stand_apart() {
+    fn thousands_have_commas_between_them() {
         assert_eq!([0, 999, 1_000, 95_771_000].map(grouped), ["0", "999", "1,000", "95,771,000"]);
     }
 
     #[test]
-    fn spans_read_naturally() {
+    fn spans_are_written_as_people_write_them() {
         let spoken = [4, 60, 3_599, 11_100, 187_200].map(span);
         assert_eq!(spoken, ["4 s", "1 min", "59 min", "3 h 5 min", "2 d 4 h"]);
     }

@@ -1,7 +1,8 @@
-//! What must hold of the HTTP/1 codec for any bytes whatever, one function a fuzz target.
+//! The properties of the HTTP/1 codec that hold for any bytes, in one function for each fuzz
+//! target.
 //!
-//! They panic where it does not. The fuzzer calls them with bytes of its own making, and the
-//! integration tests with those that are kept in `corpus`.
+//! A function panics if a property does not hold. The fuzzer calls it with bytes that it makes, and
+//! the integration tests call it with the bytes that are kept in `corpus`.
 
 pub mod chunked;
 pub mod differential;
@@ -10,4 +11,4 @@ pub mod response;
 
 mod hyper_view;
 mod pieces;
-mod said;
+mod owned;

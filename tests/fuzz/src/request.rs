@@ -1,35 +1,37 @@
-//! A request's head: any pieces give the same head, its bounds hold, and what is written is read
-//! back.
+//! The head of a request: any pieces give the same head, its bounds hold, and a head that was
+//! written is read back.
 
 use picluster::http1::limits::{HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 use picluster::http1::{
     Framing, Refusal, RequestHead, Slots, Version, append_field, append_request_line, parse_request,
 };
 
+use super::owned::{self, Pairs};
 use super::pieces::cuts;
-use super::said::{self, Pairs};
 
-/// The empty lines that may come before a head.
+/// The bytes of the empty lines that may stand before a head.
 const SKIPPED_BYTES_MAX: usize = 4;
 
-/// Reads `bytes` as a request's head.
+/// Reads `bytes` as the head of a request.
 pub fn check(bytes: &[u8]) {
     let whole = read(bytes);
-    // What is wrong in a line shows at the latest when the line ends.
+    // A fault in a line shows at the latest when the line ends.
     let ended = [bytes, b"\n"].concat();
     let expected = read(&ended);
     for ends in cuts(&ended) {
         assert_eq!(in_pieces(&ended, &ends), expected, "{ends:?}");
     }
     let Ok(Some(head)) = whole else { return };
-    assert_eq!(expected.as_ref(), Ok(&Some(head.clone())), "what follows a head changed it");
+    assert_eq!(expected.as_ref(), Ok(&Some(head.clone())), "the bytes after a head changed it");
     assert_bounds(&head, bytes.len());
     let written = write(&head);
-    let again = read(&written).expect("what we write we can read").expect("and it is whole");
+    let again = read(&written)
+        .expect("a head that was written is read")
+        .expect("the written head is complete");
     assert_eq!(again.len, written.len());
     assert_eq!(write(&again), written);
     assert_eq!((&again.method, again.framing), (&head.method, head.framing));
-    assert_eq!(said::sorted(again.forwarded), said::sorted(head.forwarded));
+    assert_eq!(owned::sorted(again.forwarded), owned::sorted(head.forwarded));
     assert_eq!((again.upgrade, again.expect_continue), (head.upgrade, head.expect_continue));
 }
 
@@ -56,8 +58,8 @@ impl From<RequestHead<'_>> for Head {
             target: head.target.to_owned(),
             version: head.version,
             host: head.host.map(str::to_owned),
-            fields: said::all(&head.fields),
-            forwarded: said::end_to_end(&head.fields),
+            fields: owned::all(&head.fields),
+            forwarded: owned::end_to_end(&head.fields),
             framing: head.framing,
             keep_alive: head.keep_alive,
             expect_continue: head.expect_continue,
@@ -90,19 +92,19 @@ fn in_pieces(bytes: &[u8], ends: &[usize]) -> Result<Option<Head>, Refusal> {
 fn assert_bounds(head: &Head, bytes: usize) {
     assert!(head.len <= bytes && head.len <= HEAD_BYTES_MAX + SKIPPED_BYTES_MAX);
     assert!(head.fields.len() <= HEADERS_MAX && head.target.len() <= TARGET_BYTES_MAX);
-    said::assert_fields(&head.fields);
+    owned::assert_fields(&head.fields);
     let visible = head.target.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
     let form = head.target.starts_with(['/', '?']) || head.target == "*";
     assert!(visible && form, "{:?}", head.target);
     assert!(head.host.is_some() || head.version == Version::Http10);
-    assert!(head.framing != Framing::Close, "a request cannot end with its connection");
+    assert!(head.framing != Framing::Close, "the body of a request cannot end with its connection");
 }
 
-/// Writes a head on, as a proxy that adds nothing would.
+/// Writes the head that a proxy which adds nothing would forward.
 fn write(head: &Head) -> Vec<u8> {
     let mut out = Vec::new();
     append_request_line(&mut out, &head.method, &head.target);
-    // A host that was not given cannot be written as none.
+    // A request of HTTP/1.1 needs a host, even if the one that was read had none.
     append_field(&mut out, "Host", head.host.as_deref().unwrap_or("pi").as_bytes());
     for (name, value) in &head.forwarded {
         append_field(&mut out, name, value);

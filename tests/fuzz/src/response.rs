@@ -1,5 +1,5 @@
-//! A response's head: any pieces give the same head, its bounds hold, and what is written is read
-//! back.
+//! The head of a response: any pieces give the same head, its bounds hold, and a head that was
+//! written is read back.
 
 use picluster::http1::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 use picluster::http1::{
@@ -7,10 +7,10 @@ use picluster::http1::{
     parse_response,
 };
 
+use super::owned::{self, Pairs};
 use super::pieces::cuts;
-use super::said::{self, Pairs};
 
-/// Reads `bytes` as a response's head: of one to a HEAD, and of one to another method.
+/// Reads `bytes` as the head of a response: to a HEAD, and to another method.
 pub fn check(bytes: &[u8]) {
     let (plain, bodiless) = (check_one(bytes, false), check_one(bytes, true));
     let Some((plain, bodiless)) = plain.zip(bodiless) else { return };
@@ -23,18 +23,18 @@ pub fn check(bytes: &[u8]) {
 
 fn check_one(bytes: &[u8], head_request: bool) -> Option<Head> {
     let whole = read(bytes, 0, head_request);
-    // What is wrong in a line shows at the latest when the line ends.
+    // A fault in a line shows at the latest when the line ends.
     let ended = [bytes, b"\n"].concat();
     let expected = read(&ended, 0, head_request);
     for ends in cuts(&ended) {
         assert_eq!(in_pieces(&ended, &ends, head_request), expected, "{ends:?}");
     }
     let head = whole.ok()??;
-    assert_eq!(expected.as_ref(), Ok(&Some(head.clone())), "what follows a head changed it");
+    assert_eq!(expected.as_ref(), Ok(&Some(head.clone())), "the bytes after a head changed it");
     assert_bounds(&head, bytes.len());
     let written = write(&head);
-    let again = read(&written, 0, head_request).expect("what we write we can read");
-    let again = again.expect("and it is whole");
+    let again = read(&written, 0, head_request).expect("a head that was written is read");
+    let again = again.expect("the written head is complete");
     assert_eq!(again.len, written.len());
     assert_eq!(write(&again), written);
     assert_eq!((again.status, &again.reason), (head.status, &head.reason));
@@ -63,8 +63,8 @@ impl From<ResponseHead<'_>> for Head {
             version: head.version,
             status: head.status,
             reason: head.reason.to_vec(),
-            fields: said::all(&head.fields),
-            forwarded: said::end_to_end(&head.fields),
+            fields: owned::all(&head.fields),
+            forwarded: owned::end_to_end(&head.fields),
             framing: head.framing,
             keep_alive: head.keep_alive,
             upgrade: head.upgrade.map(<[u8]>::to_vec),
@@ -94,13 +94,13 @@ fn assert_bounds(head: &Head, bytes: usize) {
     assert!(head.len <= bytes && head.len <= HEAD_BYTES_MAX);
     assert!(head.fields.len() <= HEADERS_MAX);
     assert!((100..600).contains(&head.status));
-    said::assert_fields(&head.fields);
+    owned::assert_fields(&head.fields);
     assert!(head.reason.iter().all(|&b| b == b'\t' || (b >= b' ' && b != 0x7f)));
     assert!(head.framing != Framing::Close || !head.keep_alive);
     assert!(head.status != 101 || head.upgrade.is_some());
 }
 
-/// Writes a head on, as a proxy that adds nothing would.
+/// Writes the head that a proxy which adds nothing would forward.
 fn write(head: &Head) -> Vec<u8> {
     let mut out = Vec::new();
     append_status_line(&mut out, head.status, &head.reason);
