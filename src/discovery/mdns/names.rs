@@ -23,7 +23,7 @@ pub struct WantedNames {
     pub id: NodeId,
     /// The port that clients connect to.
     pub port: u16,
-    /// The names, each with the dot at its end; they may change at any time. Only the first 32 are
+    /// The names, each with the dot at its end; they may change at any time. At most 32 are
     /// claimed.
     pub names: watch::Receiver<BTreeSet<String>>,
 }
