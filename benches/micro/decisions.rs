@@ -6,37 +6,20 @@ use std::time::Duration;
 
 use divan::Bencher;
 use picluster::balance::Balance;
-use picluster::health::Health;
-use picluster::node::{Node, NodeId, Offer, Source};
+use picluster::node::Offer;
 use picluster::picker::{self, Asked};
 use picluster::pool::{self, Member, Share};
 use picluster::retry::{self, Attempt, Failure, RetryPolicy, Safety};
+
+use crate::sample;
 
 /// The most that a cluster has.
 const NODES: u64 = 256;
 
 fn members(count: u64, share: impl Fn(u64) -> Share) -> Vec<Member> {
-    let member = |epoch| Member {
-        node: Node {
-            id: NodeId::new(&format!("node{epoch}")).unwrap(),
-            name: format!("raspberrypi-{epoch}"),
-            hostname: "raspberrypi".to_owned(),
-            endpoint: ([10, 0, (epoch / 250) as u8, (epoch % 250) as u8], 8080).into(),
-            boot: None,
-            source: Source::Mdns,
-            offer: Arc::default(),
-        },
-        health: Health::Up,
-        why: "answered the last probe".to_owned(),
-        since: Duration::ZERO,
-        advertised: true,
-        last_resort: false,
-        silent: false,
-        left_silent: None,
-        share: share(epoch),
-        epoch,
-        counters: Arc::default(),
-        pi: Arc::default(),
+    let member = |epoch: u64| {
+        let endpoint = ([10, 0, (epoch / 250) as u8, (epoch % 250) as u8], 8080).into();
+        Member { share: share(epoch), ..sample::member(epoch, endpoint) }
     };
     (0..count).map(member).collect()
 }

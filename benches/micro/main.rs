@@ -9,6 +9,8 @@ use divan::AllocProfiler;
 
 mod codec;
 mod decisions;
+#[path = "../../tests/it/sample.rs"]
+mod sample;
 #[path = "../common/typical.rs"]
 mod typical;
 

@@ -27,6 +27,7 @@ mod neighbours;
 mod page;
 mod real_servers;
 mod routes;
+mod sample;
 mod service;
 mod simulation;
 mod slow;

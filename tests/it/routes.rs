@@ -199,7 +199,7 @@ fn a_node_that_is_started_again_with_another_service_serves_that() {
 }
 
 #[test]
-fn a_service_whose_applications_never_answered_gets_a_503_without_a_wait() {
+fn a_service_whose_applications_never_answered_gets_a_503_soon() {
     let Some(lab) = Lab::new("app-gone") else { return };
     let lb = lab.pi("front").lb().args(&["--hold", "500ms"]).start();
     lab.pi("ada").web().named().args(&["--app", ":3999"]).start();
@@ -209,10 +209,11 @@ fn a_service_whose_applications_never_answered_gets_a_503_without_a_wait() {
         let nodes = nodes.as_array().expect("a list");
         nodes.iter().filter(|node| node["state"] == "down").count() == 2
     });
-    // Nothing was ever up, so nothing is waited for beyond the start.
+    // Nothing was ever up, so after the first 3 s of the balancer no request waits for a node.
     crate::lab::pause(std::time::Duration::from_secs(3));
     let began = std::time::Instant::now();
     let (status, text) = told(&lab, &lb, "picluster.local", "/");
     assert_eq!(status, 503, "{text}");
+    // The promise: at most the hold of 500 ms. The rest of the two seconds is for a busy machine.
     assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
 }

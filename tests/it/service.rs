@@ -81,6 +81,7 @@ impl Service {
         while self.hears(Duration::from_millis(700)).is_some() {
             assert!(began.elapsed() < PATIENCE, "a stopped program goes on to speak");
         }
+        // The watchdog's time. A stopped program cannot speak, however busy the machine is.
         assert_eq!(self.hears(Duration::from_secs(2)), None, "a hung program feeds no watchdog");
         self.signal(Signal::CONT);
         self.hears_of("WATCHDOG=1");

@@ -19,8 +19,9 @@ use picluster::server::{Bounds, Phase, Workers};
 use picluster::systemd::Pulses;
 use tokio::sync::{mpsc, watch};
 
-use super::wire::{ANY_ID, PATIENCE, ScriptedNode, Wire, member};
+use super::wire::{ANY_ID, PATIENCE, ScriptedNode, Wire};
 use crate::lab::wait_until;
+use crate::sample;
 
 /// What a test may want otherwise.
 pub(crate) struct Setup {
@@ -60,7 +61,7 @@ impl TestBalancer {
 
     /// With one node that is any server.
     pub(crate) fn to(addr: SocketAddr, change: impl FnOnce(&mut Setup)) -> Self {
-        Self::before_members(vec![member("node", 1, addr, &Arc::default())], change)
+        Self::before_members(vec![sample::member(1, addr)], change)
     }
 
     fn before_members(members: Vec<Member>, change: impl FnOnce(&mut Setup)) -> Self {

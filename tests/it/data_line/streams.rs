@@ -54,6 +54,8 @@ fn events_pass_within_milliseconds_beside_a_client_that_does_not_read() {
         times.sort();
         let (median, p99) = (times[100], times[198]);
         println!("an event took {median:?}, p99 {p99:?}");
+        // A promise. It is held to the median of 200, because a busy machine delays some of them but
+        // not half. A buffer that waits for more would delay all, by 40 ms and longer.
         assert!(median < Duration::from_millis(5), "median {median:?}, p99 {p99:?}");
     }
 }

@@ -8,9 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use picluster::health::Health;
-use picluster::node::{Node, NodeId, Offer, Source};
+use picluster::node::Offer;
 use picluster::pool::{Counters, Member, Share};
 use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::sample;
 
 /// Longer than anything takes on a loaded machine, so that a test fails and does not hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -255,7 +257,9 @@ impl ScriptedNode {
     }
 
     pub(super) fn up(&self) -> Member {
-        member(self.name, self.epoch, self.addr(), &self.counters)
+        let mut member = sample::member(self.epoch, self.addr());
+        self.name.clone_into(&mut member.node.name);
+        Member { counters: Arc::clone(&self.counters), ..member }
     }
 
     /// Up, and one of the nodes of an application.
@@ -288,35 +292,5 @@ impl ScriptedNode {
 
     pub(super) fn epoch(&self) -> u64 {
         self.epoch
-    }
-}
-
-pub(super) fn member(
-    name: &str,
-    epoch: u64,
-    endpoint: SocketAddr,
-    counters: &Arc<Counters>,
-) -> Member {
-    Member {
-        node: Node {
-            id: NodeId::new(&format!("node{epoch}")).unwrap(),
-            name: name.to_owned(),
-            hostname: "raspberrypi".to_owned(),
-            endpoint,
-            boot: None,
-            source: Source::Mdns,
-            offer: Arc::default(),
-        },
-        health: Health::Up,
-        why: String::new(),
-        since: Duration::ZERO,
-        advertised: true,
-        last_resort: false,
-        silent: false,
-        left_silent: None,
-        share: Share::WHOLE,
-        epoch,
-        counters: Arc::clone(counters),
-        pi: Arc::default(),
     }
 }

@@ -11,13 +11,14 @@ use picluster::dashboard::{self, Admin, Live};
 use picluster::health::Health;
 use picluster::journal::{Entry, Journal};
 use picluster::listen::{self, Accept};
-use picluster::node::{Node, NodeId, Offer, Source};
+use picluster::node::{NodeId, Offer};
 use picluster::pi::Pi;
 use picluster::pool::{self, Member, Share};
 use picluster::shutdown;
 use serde_json::json;
 
 use super::browser::Browser;
+use crate::sample;
 
 /// So that there is something in the heartbeat bars.
 const ALIVE: Duration = Duration::from_secs(8);
@@ -182,35 +183,26 @@ fn members(now: Duration) -> Vec<Member> {
             None,
         ),
     ];
-    let member = |(at, (name, health, why, share, pi)): (usize, (&str, _, &str, _, _))| Member {
-        node: Node {
-            id: NodeId::new(&format!("b2fkq7aaaaaa{}", char::from(b'a' + at as u8)))
-                .expect("an id"),
-            name: name.into(),
-            hostname: "raspberrypi".into(),
-            endpoint: SocketAddr::from(([10, 0, 0, at as u8 + 1], 8080)),
-            boot: None,
-            source: Source::Mdns,
-            offer: Arc::new(match name {
-                "bob" => Offer {
-                    service: "blog".into(),
-                    hosts: vec!["blog.local".into()],
-                    ..Offer::default()
-                },
-                _ => Offer::default(),
-            }),
-        },
-        health,
-        why: why.into(),
-        since: now.saturating_sub(Duration::from_secs(7 + 400 * at as u64)),
-        advertised: health != Health::Down,
-        last_resort: false,
-        silent: false,
-        left_silent: None,
-        share,
-        epoch: at as u64,
-        counters: Arc::default(),
-        pi: Arc::new(std::sync::Mutex::new(pi)),
+    let member = |(at, (name, health, why, share, pi)): (usize, (&str, _, &str, _, _))| {
+        let endpoint = SocketAddr::from(([10, 0, 0, at as u8 + 1], 8080));
+        let mut member = sample::member(at as u64, endpoint);
+        let id = format!("b2fkq7aaaaaa{}", char::from(b'a' + at as u8));
+        member.node.id = NodeId::new(&id).expect("letters and digits are legal");
+        member.node.name = name.into();
+        if name == "bob" {
+            let hosts = vec!["blog.local".into()];
+            let offer = Offer { service: "blog".into(), hosts, ..Offer::default() };
+            member.node.offer = Arc::new(offer);
+        }
+        Member {
+            health,
+            why: why.into(),
+            since: now.saturating_sub(Duration::from_secs(7 + 400 * at as u64)),
+            advertised: health != Health::Down,
+            share,
+            pi: Arc::new(std::sync::Mutex::new(pi)),
+            ..member
+        }
     };
     all.into_iter().enumerate().map(member).collect()
 }
