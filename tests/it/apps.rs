@@ -368,7 +368,8 @@ fn an_application_on_loopback_alone_is_not_served_and_gets_an_advice() {
     }
     let lb = lab.lb();
     let ada = lab.pi("ada");
-    ada.start(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "3000"]);
+    let serve = ["python3", "-u", "-m", "http.server", "--bind", "127.0.0.1", "3000"];
+    ada.start(&serve).wait_for_log("Serving HTTP on 127.0.0.1");
     let node = ada.web().served_at(3000).args(&["--app", ":3000"]).start();
     lb.wait_for("the reason", PATIENCE, |nodes| {
         nodes.iter().any(|node| node.why.contains("add --front") && !node.is_up())

@@ -11,7 +11,7 @@ const JOIN_MAX: Duration = Duration::from_secs(3);
 
 #[test]
 fn a_node_serves_within_three_seconds_of_its_start() {
-    let Some(lab) = Lab::under_load("join") else { return };
+    let Some(lab) = Lab::busy("join") else { return };
     let lb = lab.lb();
     lab.pi("first").web().start();
     lb.wait_for_nodes(1);
@@ -30,7 +30,7 @@ fn a_node_serves_within_three_seconds_of_its_start() {
 
 #[test]
 fn twenty_clones_of_one_card_started_at_once_are_twenty_nodes() {
-    let Some(lab) = Lab::under_load("clones") else { return };
+    let Some(lab) = Lab::busy("clones") else { return };
     let lb = lab.lb();
     let pis: Vec<_> = (1..=20).map(|n| lab.pi(&format!("pi{n}"))).collect();
     lb.wait_until_it_answers();
