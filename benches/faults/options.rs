@@ -42,7 +42,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether the table of this number, from 1, is wanted.
+    /// Returns whether the table of this number, from 1, is wanted.
     pub(crate) fn want_table(&self, number: usize) -> bool {
         self.only.is_none_or(|only| only == number)
     }

@@ -25,7 +25,7 @@ const FUNCTIONS_MAX: usize = 25;
 /// A thread is in its outermost functions from its start to its end, and callgrind counts all as theirs.
 const WHOLE: f64 = 99.0;
 
-/// Whether what a function calls counts as its own.
+/// True if what a function calls counts as its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Callees {
     With,

@@ -10,7 +10,7 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     /// How long one turn of one balancer is.
     pub(crate) seconds: u64,
-    /// Whether every turn is kept as data.
+    /// True if every turn is kept as data.
     pub(crate) keep: bool,
     /// The file that gets the tables.
     pub(crate) markdown: Option<PathBuf>,

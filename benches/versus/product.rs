@@ -138,7 +138,7 @@ fn ours(pi: &Pi, scene: Scene) -> Balancer {
     lb.start()
 }
 
-/// Whether this build can write an access log.
+/// Returns whether this build can write an access log.
 pub(crate) fn can_log_accesses() -> bool {
     let help = Command::new(env!("CARGO_BIN_EXE_picluster")).args(["lb", "--help"]).output();
     help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--access-log"))

@@ -1,16 +1,17 @@
-//! Several applications on one cluster: real nodes that say what they serve, and a real balancer.
+//! Several applications on one cluster: real nodes that announce their applications, and a real
+//! balancer.
 
 use serde_json::Value;
 
 use crate::lab::{Answer, Balancer, Lab, PATIENCE, wait_until};
 
-/// What a client gets that asks this balancer for a host and a path.
+/// The answer of a balancer for this host and path.
 fn ask(lab: &Lab, lb: &Balancer, host: &str, path: &str) -> Answer {
     let url = lb.url() + path.trim_start_matches('/');
     lab.get_with(&url, &[("Host", host)]).expect("an answer")
 }
 
-/// The answer's status and text.
+/// The status and the text of the answer.
 fn told(lab: &Lab, lb: &Balancer, host: &str, path: &str) -> (u16, String) {
     let answer = ask(lab, lb, host, path);
     (answer.status, answer.body.trim_end().to_owned())
@@ -159,7 +160,7 @@ fn the_hostname_of_another_machine_is_not_taken_from_it() {
     lb.wait_until_up(&bob, PATIENCE);
     lb.wait_for_log("another machine holds nas.local, standing by");
     assert_eq!(lb.log_lines_with("claiming nas.local"), 0);
-    // The route is there all the same.
+    // The route exists all the same.
     assert_eq!(ask(&lab, &lb, "nas.local", "/").status, 200);
 }
 

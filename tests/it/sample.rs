@@ -1,4 +1,4 @@
-//! Members of a pool that are made by hand, for tests and benchmarks without a table of nodes.
+//! Members of a pool, made by hand for tests and benchmarks without a table of nodes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -93,7 +93,7 @@ pub(crate) fn response(bytes: &[u8], head_request: bool) -> Option<View> {
 struct Wire {
     input: Vec<u8>,
     at: usize,
-    /// Whether it may be read from yet: an answer comes after its request.
+    /// True if it may be read from yet: an answer comes after its request.
     open: bool,
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct Read {
     /// Its bytes on the wire.
     pub(crate) consumed: usize,
     pub(crate) data: Vec<u8>,
-    /// Whether it came to its end; a connection that ends counts as one where that is its framing.
+    /// True if it came to its end; a connection that ends counts as one where that is its framing.
     pub(crate) whole: bool,
 }
 

@@ -1,6 +1,6 @@
-//! Every state, board and length of name at once, as no cluster has them: the page over a pool made by
-//! hand, in this process. Each is photographed in both colour schemes, on a phone, a screen and a
-//! projector.
+//! Every state, board and length of name at once, as no real cluster has them: the page shows a
+//! pool made by hand, in this process. It is photographed in both colour schemes, on a phone, a
+//! screen and a projector.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use serde_json::json;
 use super::browser::Browser;
 use crate::sample;
 
-/// So that there is something in the heartbeat bars.
+/// The page runs this long, so that there is something in the heartbeat bars.
 const ALIVE: Duration = Duration::from_secs(8);
 
 #[test]
@@ -55,7 +55,7 @@ fn every_state_is_distinguishable_on_every_screen() {
         browser.photograph(&format!("kiosk-1920-{scheme}"));
         browser.assert_in_order(&url);
     }
-    // It is looked at over loopback: there are buttons, and a second click is asked for.
+    // The browser comes over loopback, so there are buttons, and each wants a second click.
     browser.open(&url, &json!({}));
     browser.run("await page.route('**/drain', route => route.fulfill({ status: 409, json: { error: 'the last node' } }))");
     browser.run("await page.locator('tr[data-name=ada] button', { hasText: /^Drain$/ }).click()");
@@ -66,7 +66,7 @@ fn every_state_is_distinguishable_on_every_screen() {
     browser.run("await page.locator('tr[data-name=pi-draining] button', { hasText: /^Undrain$/ }).waitFor()");
 }
 
-/// Serves the page of a pool that lives as long as the test program.
+/// Serves the page for a pool that lives as long as the test program.
 fn serve() -> SocketAddr {
     let (publisher, pool) = pool::channel();
     let (trigger, shutdown) = shutdown::channel();
