@@ -1,17 +1,17 @@
-//! What a client asks.
+//! The requests of a client.
 
 use serde::{Deserialize, Serialize};
 
-/// What every client does over and over.
+/// A request that every client repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Asks {
-    /// A GET of so many bytes, over a kept connection.
+    /// A GET of this many bytes, over a kept connection.
     Get(Size),
-    /// A GET of 13 bytes over a connection of its own.
+    /// A GET of 13 bytes, each over a new connection.
     Anew,
     /// A POST of 64 KiB, over a kept connection; the answer has 13 bytes.
     Post,
-    /// A message through a WebSocket, that comes back.
+    /// A message through a WebSocket and its echo.
     Echo,
 }
 

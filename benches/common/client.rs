@@ -1,12 +1,14 @@
-//! Clients that ask at a given rate whatever the answers do, or that use WebSockets, or that just stay:
-//! what `wrk` cannot do. They are a program of their own, this binary started again.
+//! Clients that ask at a given rate whatever the answers do, that use WebSockets, or that only stay
+//! connected: `wrk` can do none of these. They are a program of their own; this binary is started
+//! again as one.
 //!
-//! **A wait counts from the moment at which a request was due.** A client that is still waiting when
-//! its next request is due sends that one late, and the lateness is part of its wait: else a balancer
-//! that stalls would be asked less while it stalls, and look well (coordinated omission).
+//! **A wait counts from the moment at which a request was due.** If a client still waits when its
+//! next request is due, it sends that request late, and the lateness is a part of the wait.
+//! Otherwise a balancer that stalls would get fewer requests while it stalls, and would look good
+//! (coordinated omission).
 //!
-//! A thread a client, because tokio's timers round to a millisecond, which is more than most answers
-//! take. The kernel wakes a thread some 50 us late; that is in all figures alike.
+//! Each client is a thread, because tokio's timers round to a millisecond, which is longer than
+//! most answers take. The kernel wakes a thread some 50 us late; that is in all figures alike.
 
 use std::io::{Error, Read as _, Result, Write as _};
 use std::net::TcpStream;
@@ -19,10 +21,10 @@ use crate::asks::Asks;
 use crate::lab::{self, Pi, Process, pause};
 use crate::load::{Errors, Load};
 
-/// What stands before what they do, as JSON.
+/// The first argument, before the clients' orders as JSON.
 const WORD: &str = "be-clients";
 
-/// Thousands of threads shall fit.
+/// Small, so that thousands of threads fit.
 const STACK_BYTES: usize = 128 << 10;
 
 /// Longer than any balancer here waits for a node.
@@ -43,11 +45,11 @@ pub(crate) struct Clients {
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Does {
-    /// They ask for so many seconds, as fast as they are answered.
+    /// They ask for this many seconds, each as fast as it gets answers.
     AskOn(u64),
-    /// They ask for so many seconds, all of them together so often a second.
+    /// They ask for this many seconds, all together at this rate per second.
     AskAtRate(u64, f64),
-    /// They ask once each and then stay silent, until they are killed.
+    /// They ask once each and then stay silent until they are killed.
     Stay,
 }
 
@@ -59,12 +61,12 @@ impl Clients {
         vec![binary, WORD.to_owned(), serde_json::to_string(self).expect("clients are JSON")]
     }
 
-    /// Starts them.
+    /// Starts the clients.
     pub(crate) fn start(&self, pi: &Pi) -> Process {
         pi.start(&self.argv().iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Starts those who stay; all are silent when this returns.
+    /// Starts clients that only stay; all are silent when this returns.
     pub(crate) fn stay(&self, pi: &Pi) -> Process {
         let process = self.start(pi);
         process.wait_for_log("all are silent");
@@ -93,7 +95,7 @@ impl Clients {
         }
     }
 
-    /// `each` is the span between two requests of one client.
+    /// Runs all clients. `each` is the span between two requests of one client.
     fn ask(&self, span: Duration, each: Duration) {
         let start = Barrier::new(self.clients);
         let met: Vec<(Vec<f64>, Vec<String>)> = std::thread::scope(|scope| {
@@ -117,7 +119,7 @@ impl Clients {
         let _ = writeln!(std::io::stdout(), "@met {load}");
     }
 
-    /// One client; its waits and its errors.
+    /// Runs one client. Returns its waits and its errors.
     fn one(
         &self,
         all: &Barrier,
@@ -150,7 +152,7 @@ impl Clients {
     }
 }
 
-/// Runs the clients this process was started as; `false` when it was started as none.
+/// Runs the clients that this process was started as; `false` if it was started as none.
 pub(crate) fn run_if_asked() -> bool {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let [word, clients] = &args[..] else { return false };
@@ -162,19 +164,19 @@ pub(crate) fn run_if_asked() -> bool {
     true
 }
 
-/// Waits for the end of clients; gives what they met.
+/// Waits for the end of the clients. Returns their outcomes.
 pub(crate) fn met(clients: &Process) -> Load {
     let text = clients.output();
     read(&text).unwrap_or_else(|| panic!("the clients wrote\n{text}"))
 }
 
-/// What they wrote.
+/// The line with their outcomes.
 pub(crate) fn read(text: &str) -> Option<Load> {
     let line = text.lines().find_map(|line| line.strip_prefix("@met "))?;
     serde_json::from_str(line).ok()
 }
 
-/// A connection, and what is said on it.
+/// A connection and the messages on it.
 struct Client {
     stream: TcpStream,
     request: Vec<u8>,
@@ -213,7 +215,7 @@ impl Client {
         Ok(client)
     }
 
-    /// One request and its whole answer, or one message and its echo.
+    /// Exchanges one request and its whole answer, or one message and its echo.
     fn exchange(&mut self) -> Result<()> {
         self.stream.write_all(&self.request)?;
         if self.is_tunnel {
@@ -226,7 +228,8 @@ impl Client {
         Ok(())
     }
 
-    /// Reads a head of this beginning; gives how many bytes of the body have not come with it.
+    /// Reads a head with this beginning. Returns the number of bytes of the body that have not come
+    /// with it.
     fn read_head(&mut self, beginning: &[u8]) -> Result<usize> {
         let mut filled = 0;
         let head = loop {

@@ -1,22 +1,22 @@
-//! The processor time a program has used, by the kernel's own account.
+//! The processor time that a program has used, by the kernel's own account.
 
 use std::time::Duration;
 
 use crate::lab::Process;
 
-/// Linux counts user and system time in hundredths of a second for every program that asks.
+/// Linux reports user and system time to every program in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What a program has used since its start.
+/// The processor time that a program has used since its start.
 #[derive(Clone, Copy)]
 pub(crate) struct Cpu {
     user: Duration,
     sys: Duration,
-    /// All of its threads together, to the nanosecond, where the kernel keeps that account.
+    /// The time of all its threads to the nanosecond, where the kernel keeps that account.
     exact: Option<Duration>,
 }
 
-/// What it used between two looks, in seconds.
+/// The processor time between two looks, in seconds.
 pub(crate) struct Used {
     pub(crate) user: f64,
     pub(crate) sys: f64,
@@ -25,7 +25,8 @@ pub(crate) struct Used {
 impl Cpu {
     pub(crate) fn of(program: &Process) -> Self {
         let stat = program.proc("stat");
-        // The name in brackets may hold anything; the numbers begin behind it with the third field.
+        // The name in brackets may contain anything; the numbers begin behind it with the third
+        // field.
         let numbers = stat.rsplit(')').next().unwrap_or_default();
         let ticks = |field: usize| {
             let number = numbers.split_whitespace().nth(field - 3);
@@ -39,7 +40,7 @@ impl Cpu {
         Self { user: ticks(14), sys: ticks(15), exact: exact().map(Duration::from_nanos) }
     }
 
-    /// What several programs have used together.
+    /// The processor time that several programs have used together.
     pub(crate) fn of_all(programs: &[Process]) -> Self {
         let add = |sum: Self, more: Self| Self {
             user: sum.user + more.user,
@@ -49,14 +50,15 @@ impl Cpu {
         programs.iter().map(Self::of).reduce(add).expect("there is at least one program")
     }
 
-    /// What was used since `before`. The exact sum is shared out as the ticks are.
+    /// The time that was used since `before`. The exact sum is divided in the proportion of the
+    /// ticks.
     pub(crate) fn since(self, before: Self) -> Used {
         let (user, sys) = (
             (self.user.saturating_sub(before.user)).as_secs_f64(),
             (self.sys.saturating_sub(before.sys)).as_secs_f64(),
         );
         match (self.exact, before.exact) {
-            // A thread that ended in between takes its account with it; then the ticks are right.
+            // The account of a thread that has ended meanwhile is lost; then the ticks are right.
             (Some(now), Some(then)) if now > then => {
                 let share = if user + sys > 0.0 { user / (user + sys) } else { 0.5 };
                 let all = (now - then).as_secs_f64();

@@ -1,10 +1,10 @@
-//! How many files a program may have open.
+//! The number of files that a program may have open.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The programs inherit it: a balancer has two files open for each client.
+/// Raises the limit. The programs inherit it: a balancer has two files open for each client.
 pub(crate) fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
-    // If it fails, the errors are counted beside the rates.
+    // If this fails, the errors are counted beside the rates.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

@@ -1,10 +1,10 @@
-//! What some clients met, whoever they were.
+//! The outcomes of some clients, of any kind.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// How often by reason.
+/// Counts by reason.
 pub(crate) type Errors = BTreeMap<String, u64>;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Of the waits for all answers, in seconds.
+    /// Percentiles of the waits for all answers, in seconds.
     pub(crate) fn of(mut waits: Vec<f64>, errors: Errors, seconds: f64) -> Self {
         waits.sort_by(f64::total_cmp);
         let percentile = |percent: f64| {

@@ -1,19 +1,20 @@
-//! A node that answers every request alike, and echoes to those who ask for a WebSocket. It knows
-//! nothing of picluster; another Pi announces it. It is a program of its own, this binary started again.
+//! A node that gives every request the same answer, and echoes to clients with a WebSocket. It
+//! knows nothing of picluster; another Pi announces it. It is a program of its own; this binary is
+//! started again as one.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use crate::lab::{self, Pi};
 
-/// What stands before its arguments: the bytes of an answer's body, and the ports.
+/// The first argument, before the bytes of an answer's body and the ports.
 const WORD: &str = "answer-alike";
 
-/// The answer to the key of RFC 6455 section 1.3, which is the only one that asks here.
+/// The answer to the key of RFC 6455 section 1.3, which is the only key here.
 const WELCOME: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// Starts it at these ports of a Pi, where it listens when this returns.
+/// Starts the node at these ports of a Pi. It listens when this returns.
 pub(crate) fn start(pi: &Pi, ports: &[u16], answer_bytes: usize) {
     let binary = std::env::current_exe().expect("the benchmark has a path");
     let numbers = std::iter::once(answer_bytes.to_string())
@@ -41,7 +42,7 @@ pub(crate) fn run_if_asked() -> bool {
         for listener in &listeners {
             scope.spawn(|| {
                 for stream in listener.incoming().flatten() {
-                    // Whoever hangs up has what it wanted.
+                    // A client that hangs up has all that it wanted.
                     std::thread::spawn(move || serve(&stream, answer_bytes));
                 }
             });

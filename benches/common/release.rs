@@ -1,17 +1,17 @@
-//! The binary that is measured is the one that users have. What cargo builds beside a benchmark has
-//! also the features that only tests ask for (tokio then looks at a test's clock before its own: a
-//! twentieth of a request's instructions).
+//! The measured binary is the one that users have. The binary that cargo builds beside a benchmark
+//! also has the features that only tests need: with them tokio looks at a test's clock before its
+//! own, which is a twentieth of a request's instructions.
 
 use std::process::Command;
 
 use crate::lab;
 
-/// What a shell runs first that starts a program of the lab, so that it starts this binary instead.
+/// The script of a shell that starts a program of the lab, so that it starts this binary instead.
 pub(crate) fn instead(binary: &str) -> String {
     format!("shift\nset -- {binary} \"$@\"\n")
 }
 
-/// Builds it, at the place where the lab looks for it. Says why if it cannot.
+/// Builds the binary at the place where the lab looks for it.
 pub(crate) fn build() -> bool {
     if cfg!(debug_assertions) {
         lab::say("this is a debug build, its figures would mean nothing: use `cargo bench`");

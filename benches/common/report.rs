@@ -1,15 +1,15 @@
-//! What the reports of the benchmarks share: on what and when they were made, and the two marks in a
-//! document between which they stand.
+//! The common parts of the benchmarks' reports: their machine and their date, and the two marks
+//! between which they stand in a document.
 
 use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// Between these lines of the document stand the tables; the rest of it is written by hand.
+/// The tables stand between these lines of the document; the rest of it is written by hand.
 const BEGIN: &str = "<!-- what follows is written by the benchmark -->";
 const END: &str = "<!-- what precedes was written by the benchmark -->";
 
-/// What the figures are taken on, and how busy it is now.
+/// The machine of the figures, and its present load.
 pub(crate) fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");
@@ -29,7 +29,7 @@ pub(crate) fn today() -> String {
     now.split('T').next().unwrap_or_default().to_owned()
 }
 
-/// Replaces what an earlier run wrote into the document.
+/// Replaces the tables of an earlier run in the document.
 pub(crate) fn put_into(path: &Path, tables: &str) -> io::Result<()> {
     let report = std::fs::read_to_string(path)?;
     let parts = report.split_once(BEGIN).and_then(|(before, rest)| {

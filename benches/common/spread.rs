@@ -14,7 +14,7 @@ impl Spread {
         Self(figures)
     }
 
-    /// The least figure that at least this share of them does not exceed.
+    /// The smallest figure that at least this share of all figures does not exceed.
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
         let rank = (self.0.len() * percent).div_ceil(100);
         self.0[rank.clamp(1, self.0.len()) - 1]
@@ -37,7 +37,7 @@ impl Spread {
         self.percentile(100)
     }
 
-    /// The median with a unit, the least and the greatest behind it where there are several.
+    /// The median with its unit. If there are several figures, the least and the greatest follow.
     pub(crate) fn show(&self, unit: &str, decimals: usize) -> String {
         let median = self.median();
         match self.0.len() {

@@ -1,4 +1,4 @@
-//! One request of a browser and one answer, as most of them look.
+//! One request of a browser and one answer, in their most common form.
 
 /// 700 bytes and 14 fields, to a node in the next room.
 pub(crate) const REQUEST: &str = "\
@@ -21,7 +21,7 @@ pub(crate) const REQUEST: &str = "\
     Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; seen=2024-11-24; visits=120345; lang=en-GB\r\n\
     \r\n";
 
-/// What nginx says before a page.
+/// The head that nginx sends before a page.
 pub(crate) const ANSWER: &str = "\
     HTTP/1.1 200 OK\r\n\
     Server: nginx/1.26.2\r\n\

@@ -1,4 +1,4 @@
-//! What is asked of picluster under each fault, and which of it a trial missed.
+//! The bars of picluster under each fault, and the bars that a trial missed.
 
 use crate::faults::fault::Fault;
 use crate::faults::trial::Met;
@@ -6,13 +6,13 @@ use crate::faults::trial::Met;
 /// The longest wait of a request that may be sent again.
 const WAIT_MAX_MS: u64 = 1_000;
 
-/// The longest wait for the word that a request may not be sent again.
+/// The longest wait for the answer that a request may not be sent again.
 const REFUSAL_MAX_MS: u64 = 1_500;
 
-/// A machine that adds more than this by itself has other work.
+/// A machine that stalls longer than this has other work.
 const STALL_MAX_MS: u64 = 200;
 
-/// What was missed, a few words each.
+/// The missed bars, in a few words each.
 pub(crate) fn of(fault: Fault, met: &Met) -> Vec<String> {
     let mut missed = Vec::new();
     let mut miss = |is_missed: bool, words: &str| {

@@ -1,4 +1,4 @@
-//! Runs jobs, each in a LAN of its own, some of them side by side: they wait more than they work.
+//! Runs jobs, each in its own LAN. Some run side by side, because they wait more than they compute.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -9,13 +9,13 @@ use crate::rows::Row;
 
 type Run = Box<dyn FnOnce(&Lab) -> Vec<Row> + Send>;
 
-/// A scenario; it gives its rows.
+/// A scenario. It returns its rows.
 pub(crate) struct Job {
     pub(crate) title: String,
     run: Run,
 }
 
-/// Its rows, or why there are none.
+/// The rows of a job, or the reason why there are none.
 pub(crate) type Done = Result<Vec<Row>, String>;
 
 impl Job {
@@ -23,13 +23,13 @@ impl Job {
         Self { title: title.to_owned(), run: Box::new(run) }
     }
 
-    /// One that fails gives a line, and the others go on.
+    /// Runs the job. If it fails, its panic becomes a line, and the others go on.
     fn run(self) -> Done {
         let Self { title, run } = self;
         let Some(lab) = Lab::slow(&title.replace(' ', "-")) else {
             return Err(format!("{title}: no network namespaces here"));
         };
-        // The lab ends within, so that it sees the panic and shows the programs' logs.
+        // The lab ends inside, so that it sees the panic and prints the programs' logs.
         let run = || {
             let lab = lab;
             run(&lab)
@@ -43,7 +43,7 @@ impl Job {
     }
 }
 
-/// Runs all, `at_once` of them at a time; what they gave comes in their order.
+/// Runs all jobs, `at_once` of them at a time. Returns the results in the order of the jobs.
 pub(crate) fn run_all(jobs: Vec<Job>, at_once: usize, began: Instant) -> Vec<Done> {
     let count = jobs.len();
     let queue = Mutex::new(jobs.into_iter().enumerate());

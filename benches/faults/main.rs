@@ -1,4 +1,4 @@
-//! What each way to fail costs the clients of a cluster, counted and printed as one table.
+//! The cost of each way to fail for the clients of a cluster, counted and printed as one table.
 //!
 //! ```text
 //! cargo bench --bench faults                        all, about 15 minutes
@@ -10,9 +10,10 @@
 //! cargo bench --bench faults -- --markdown docs/FAULTS.md   puts the tables into that file
 //! ```
 //!
-//! Real processes in the network namespaces of the integration tests' lab (`tests/it/lab.rs`): three
-//! nodes, a balancer, clients that never repeat a request by themselves. The rows for HAProxy and
-//! nginx need the Debian packages of these names; what is missing is said below the tables.
+//! The benchmark runs real processes in the network namespaces of the integration tests' lab
+//! (`tests/it/lab.rs`): three nodes, a balancer, and clients that never repeat a request by
+//! themselves. The rows for HAProxy and nginx need the Debian packages of these names; the lines
+//! below the tables name missing ones.
 
 #[path = "../../tests/it"]
 mod it {
@@ -55,7 +56,7 @@ use options::Options;
 use rows::Row;
 use sheet::Sheet;
 
-/// A fault strikes in the third second, is there for four, and what follows is watched.
+/// A fault strikes in the third second and lasts four, and then comes the time after it.
 const SPANS: Spans = Spans {
     before: Duration::from_secs(3),
     sick: Duration::from_secs(4),
@@ -63,7 +64,7 @@ const SPANS: Spans = Spans {
     after: Duration::from_secs(1),
 };
 
-/// All of them, in the order of the report.
+/// All faults, in the order of the report.
 const ALL: [Fault; 16] = [
     Fault::Kill,
     Fault::Cable,
@@ -86,7 +87,7 @@ const ALL: [Fault; 16] = [
 /// A wait that is worth a line.
 const LONG_MS: u64 = 1_000;
 
-/// Those that happen in every kitchen: a power cut, a cable, a hang, a stop and an update.
+/// The faults of every kitchen: a power cut, a cable, a hang, a stop and an update.
 pub(crate) const COMMON: [Fault; 5] =
     [Fault::Kill, Fault::Cable, Fault::Freeze, Fault::Term, Fault::Restart];
 
@@ -115,7 +116,7 @@ fn main() -> ExitCode {
     let minutes = began.elapsed().as_secs().div_ceil(60);
     let notes = sheet::notes(minutes, &rivals::missing());
     let text = sheets.iter().map(Sheet::text).collect::<String>();
-    // Whoever closed the other end wants no table.
+    // If the other end is closed, nobody wants the table.
     let _ = write!(std::io::stdout(), "\n{text}\n{notes}\n");
     if let Some(path) = &options.markdown {
         let tables = sheets.iter().map(Sheet::markdown).collect::<String>();
@@ -128,7 +129,7 @@ fn main() -> ExitCode {
     if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Each cell of the matrix is a LAN of its own; only what takes a minute is shared by all clients.
+/// Each cell of the matrix is a LAN. Only faults that take a minute have all clients in one LAN.
 fn matrix(options: &Options) -> Vec<Job> {
     let mut jobs = Vec::new();
     for fault in ALL {
@@ -136,7 +137,7 @@ fn matrix(options: &Options) -> Vec<Job> {
         let cells = cells.concat();
         if fault == Fault::NoMulticast {
             let sick = options.multicast;
-            // A client's machine has 28,000 ports, and each is taken for a minute after its use.
+            // A client's machine has 28,000 ports, and each stays taken for a minute after its use.
             let pause = |anew| Duration::from_millis(if anew { 500 } else { 60 });
             let clients =
                 |(method, anew)| Clients { pause: pause(anew), ..Clients::new(method, anew) };
@@ -167,7 +168,7 @@ fn of_picluster(fault: Fault, clients: Vec<Clients>, spans: Spans) -> Job {
     })
 }
 
-/// One row for all rounds of a fault and a method.
+/// One row for all rounds of a fault with one method.
 fn again(options: &Options) -> Vec<Job> {
     let pause = Duration::from_millis(20);
     let both = ["GET", "POST"].map(|method| Clients { pause, ..Clients::new(method, false) });

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) struct Options {
-    /// Only rows whose name holds one of these; all when there is none.
+    /// Only rows whose name contains one of these; all if there is none.
     words: Vec<String>,
     /// The number of the only table that is wanted.
     only: Option<usize>,
-    /// How often the common faults are repeated.
+    /// The number of rounds of the common faults.
     pub(crate) repeat: usize,
-    /// How many LANs there are at once.
+    /// The number of LANs at once.
     pub(crate) labs: usize,
-    /// How long multicast is dead.
+    /// The time without multicast.
     pub(crate) multicast: Duration,
-    /// The file that gets the tables.
+    /// The file for the tables.
     pub(crate) markdown: Option<PathBuf>,
 }
 
@@ -26,7 +26,7 @@ impl Options {
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
-                // Cargo says so itself.
+                // Cargo adds this argument itself.
                 "--bench" => {}
                 "--only" => options.only = Some(number(&value()?)?),
                 "--repeat" => options.repeat = number(&value()?)?,

@@ -1,5 +1,6 @@
-//! The same faults under other balancers, which are told the nodes' addresses. For fairness picluster
-//! has its rows here as well: the same clients, and a fault that lasts as long.
+//! The same faults under other balancers, which get the nodes' addresses in their configuration.
+//! For fairness picluster has its rows here as well: the same clients, and faults of the same
+//! length.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::faults::trial::{self, Clients, Spans};
 use crate::lab::{Lab, Pi, is_installed};
 use crate::rows::Row;
 
-/// What the usual tutorial says.
+/// The configuration of the usual tutorial.
 const TUTORIAL: &str = "
 global
     maxconn 4000
@@ -28,8 +29,8 @@ backend nodes
     balance roundrobin
 @servers";
 
-/// What somebody writes who has read the whole manual. It also repeats a POST that a node may have
-/// executed, which RFC 9110 section 9.2.2 forbids a proxy.
+/// The configuration of somebody who has read the whole manual. It also repeats a POST that a node
+/// may have executed, which RFC 9110 section 9.2.2 forbids a proxy.
 const TUNED: &str = "
 global
     maxconn 4000
@@ -94,7 +95,7 @@ struct Rival {
     name: &'static str,
     tool: &'static str,
     config: &'static str,
-    /// One line, or one word, for each node; `@n` is its number and `@to` its address.
+    /// The line, or the word, for each node; `@n` is its number and `@to` its address.
     server: &'static str,
     argv: &'static [&'static str],
 }
@@ -130,7 +131,7 @@ const RIVALS: [Rival; 4] = [
     },
 ];
 
-/// Each fault under picluster, then under each of the others that are installed.
+/// Runs each fault under picluster, then under each other balancer that is installed.
 pub(crate) fn jobs() -> Vec<Job> {
     let installed = || RIVALS.into_iter().filter(|rival| is_installed(rival.tool));
     let of_fault = |fault| {
@@ -140,7 +141,7 @@ pub(crate) fn jobs() -> Vec<Job> {
     COMMON.into_iter().flat_map(of_fault).collect()
 }
 
-/// Which are not compared with, as a sentence.
+/// The balancers without a comparison, as a sentence.
 pub(crate) fn missing() -> String {
     let missing: Vec<_> = RIVALS.iter().filter(|rival| !is_installed(rival.tool)).collect();
     let names = missing.iter().map(|rival| rival.name).collect::<Vec<_>>().join(", ");
@@ -162,7 +163,7 @@ fn job(fault: Fault, rival: Option<Rival>) -> Job {
     })
 }
 
-/// What hangs under a fault hangs until the clients give up, after 30 s.
+/// The spans of a fault. A request that hangs does so until its client gives up after 30 s.
 fn spans(fault: Fault) -> Spans {
     let sick = if matches!(fault, Fault::Cable | Fault::Freeze) { 32 } else { 8 };
     let [before, after] = [Duration::from_secs(2), Duration::from_secs(1)];

@@ -1,4 +1,4 @@
-//! One row of a table: what some clients met in one run, or in several.
+//! One row of a table: the outcomes of some clients in one run, or in several.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ pub(crate) struct Row {
     failed: u64,
     reasons: BTreeMap<String, u64>,
     worst_ms: u64,
-    /// Of the machine, in the run with the worst wait.
+    /// The stall of the machine, in the run with the worst wait.
     stall_ms: u64,
     most_of_a_client: u64,
     slowest_failure_ms: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Of a trial.
+    /// The row of a trial.
     pub(crate) fn of(fault: &str, met: &Met, missed: Vec<String>) -> Self {
         let connection = if met.clients.anew { "new" } else { "kept" };
         let clients = format!("{}, {connection}", met.clients.method);
@@ -58,7 +58,7 @@ impl Row {
         }
     }
 
-    /// Of clients alone.
+    /// The row of clients alone.
     pub(crate) fn plain(fault: &str, clients: &str, report: &Report, missed: Vec<String>) -> Self {
         let waits = report.failures.iter().map(|failure| failure.waited_ms);
         Self {
@@ -81,7 +81,7 @@ impl Row {
         }
     }
 
-    /// Takes another run of the same into this row.
+    /// Adds another run of the same scenario to this row.
     pub(crate) fn merge(&mut self, other: Self) {
         self.runs += other.runs;
         self.requests += other.requests;
@@ -124,7 +124,7 @@ impl Row {
         ]
     }
 
-    /// What was missed, and what is to be said besides.
+    /// The missed bars, and the remarks.
     pub(crate) fn words(&self) -> String {
         let missed = self.missed.iter().map(String::as_str).chain([self.note.as_str()]);
         missed.filter(|words| !words.is_empty()).collect::<Vec<_>>().join("; ")

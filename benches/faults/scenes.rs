@@ -1,5 +1,5 @@
-//! What happens to the cluster as a whole: it is gone and comes back, it is restarted node by node, a
-//! request kills who executes it, and the balancer itself is stopped.
+//! Misfortunes of the whole cluster: all nodes go and come back, it is restarted node by node, a
+//! request kills each node that executes it, and the balancer itself is stopped.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::rows::Row;
 
 const WHILE: Duration = Duration::from_secs(2);
 
-/// How long no node is there.
+/// The time without a node.
 const GONE: Duration = Duration::from_millis(1_500);
 
-/// How long the balancer's tunnels may stay when it is stopped.
+/// The longest time that tunnels may stay after the stop of the balancer.
 const DRAIN: Duration = Duration::from_secs(4);
 
 const ENDED: &str = "all nodes SIGTERM, one back";
@@ -60,7 +60,7 @@ fn all_gone(lab: &Lab, what: &str, signal: &str, methods: &[&'static str]) -> Ve
     methods.iter().zip(loads).map(row).collect()
 }
 
-/// A GET that kills the node that reads it, among ordinary ones.
+/// Sends a GET that kills the node that reads it, among ordinary ones.
 fn query_of_death(lab: &Lab) -> Vec<Row> {
     let ground = Ground::of_picluster(lab, true);
     let load = lab.client().load(&ground.url).clients(8).expecting_names().start();
@@ -120,7 +120,7 @@ fn balancer_stopped(lab: &Lab) -> Vec<Row> {
     rows
 }
 
-/// What is said in tunnels has no failures but their end.
+/// Tunnels have no failures but their end.
 fn of_tunnels(what: &str, echoes: u64, missed: Vec<String>) -> Row {
     let report = Report { ok: echoes, ..Report::default() };
     Row::plain(what, "echoes in tunnels", &report, missed)

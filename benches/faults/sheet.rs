@@ -11,7 +11,7 @@ pub(crate) struct Sheet {
     title: &'static str,
     jobs: Vec<Job>,
     rows: Vec<Row>,
-    /// What could not be measured.
+    /// The rows that could not be measured.
     gaps: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ impl Sheet {
         std::iter::once(titles.collect()).chain(rows).collect()
     }
 
-    /// Nothing when there are no rows.
+    /// The table; empty without rows.
     pub(crate) fn text(&self) -> String {
         let lines = self.lines();
         let width = |column: usize| lines.iter().map(|l| l[column].chars().count()).max();
@@ -89,7 +89,7 @@ impl Sheet {
     }
 }
 
-/// When, on what and how long.
+/// The date, the machine and the duration.
 pub(crate) fn notes(minutes: u64, missing: &str) -> String {
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     format!(

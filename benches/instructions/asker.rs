@@ -1,5 +1,5 @@
-//! The client: so many requests, one after the other, over one connection. It is a program of its own,
-//! this binary started again, because it runs inside the lab.
+//! The client: a number of requests, one after the other, over one connection. It is a program of
+//! its own, because it runs inside the lab; this binary is started again as one.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use crate::course::Course;
 use crate::lab::{Balancer, Lab, Pi};
 
-/// What stands before its arguments.
+/// The first argument, before the others.
 const WORD: &str = "ask-so-often";
 
-/// What it needs for a course's request.
+/// Its arguments for a course's request.
 pub(crate) struct Asker {
     client: Pi,
     server: String,
@@ -25,7 +25,7 @@ impl Asker {
         Self { client: lab.client(), server, request: course.request(), count: course.requests }
     }
 
-    /// Asks so many times as often as the course says; tells how long that took.
+    /// Sends `times` times the number of requests of the course. Returns the time that this took.
     pub(crate) fn ask(&self, times: u64) -> Duration {
         let binary = std::env::current_exe().expect("the benchmark has a path");
         let binary = binary.to_str().expect("its path is UTF-8");
@@ -37,7 +37,7 @@ impl Asker {
     }
 }
 
-/// Runs the client this process was started as; `false` when it was started as none.
+/// Runs the client that this process was started as; `false` if it was started as none.
 pub(crate) fn run_if_asked() -> bool {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let [word, server, request, count] = &args[..] else { return false };
@@ -56,7 +56,7 @@ pub(crate) fn run_if_asked() -> bool {
     true
 }
 
-/// A whole one; it must be a 200.
+/// Reads a whole answer, which must be a 200.
 fn read_answer(stream: &mut TcpStream, bytes: &mut [u8]) {
     let mut filled = 0;
     let mut whole = None;
@@ -69,7 +69,7 @@ fn read_answer(stream: &mut TcpStream, bytes: &mut [u8]) {
     assert_eq!(whole, Some(filled), "more than an answer came");
 }
 
-/// Head and body together, once the head is there.
+/// The length of head and body together, once the head is there.
 fn length(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();

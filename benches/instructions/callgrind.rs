@@ -1,4 +1,4 @@
-//! The balancer under callgrind: how many instructions each of its threads has executed.
+//! The balancer under callgrind: the number of instructions that each of its threads has executed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,52 +9,53 @@ use crate::course::Course;
 use crate::lab::{Balancer, Lab, pause};
 use crate::spread::Spread;
 
-/// All its files lie in the Pi's own `/run`. `set` makes the balancer callgrind's argument.
+/// Its files all lie in the Pi's own `/run`. `set` makes the balancer an argument of callgrind.
 const SCRIPT: &str = "set -- valgrind --tool=callgrind --separate-threads=yes \
     --callgrind-out-file=/run/callgrind.out --vgdb-prefix=/run/vgdb \"$@\"";
 
-/// So often the two counts are taken.
+/// The number of repetitions of the two counts.
 const ROUNDS: usize = 3;
 
-/// How long the discovery is watched alone.
+/// The time in which the discovery runs alone.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Functions that are shown.
+/// The number of functions that are shown.
 const FUNCTIONS_MAX: usize = 25;
 
-/// A thread is in its outermost functions from its start to its end, and callgrind counts all as theirs.
+/// A thread is in its outermost functions from its start to its end, and callgrind adds all
+/// instructions to them.
 const WHOLE: f64 = 99.0;
 
-/// True if what a function calls counts as its own.
+/// True if the instructions of called functions count for their caller.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Callees {
     With,
     Without,
 }
 
-/// Instructions by thread, since the count before.
+/// Instructions by thread, since the previous count.
 type Counts = BTreeMap<String, u64>;
 
-/// Instructions a request.
+/// Instructions of a request.
 struct Round {
     worker: f64,
-    /// Of all other threads.
+    /// The instructions of all other threads.
     others: f64,
-    /// What they would have done meanwhile if nobody had asked.
+    /// The instructions that they would have executed meanwhile without any request.
     idle: f64,
 }
 
-/// A balancer, and how often its counts were taken.
+/// A balancer, and the number of counts so far.
 struct Watched {
     lb: Balancer,
     dumps: u32,
 }
 
-/// Lines of text that tell the count.
+/// The lines of text for the count.
 pub(crate) fn count(lab: &Lab, binary: &str, course: &Course, profile: bool) -> String {
     let mut lb = Watched { lb: course.start(lab, binary, SCRIPT), dumps: 0 };
     let asker = Asker::new(lab, &lb.lb, course);
-    // What is done once only, at the first requests, is done here.
+    // The work of the first requests, which is done only once, is done here.
     asker.ask(1);
     lb.take();
     asker.ask(1);
@@ -108,7 +109,7 @@ fn tell(rounds: &[Round]) -> String {
 }
 
 impl Round {
-    /// The difference quotient.
+    /// The difference of the two counts, divided by that of the requests.
     fn more_than(&self, fewer: &Self, requests: f64) -> Self {
         Self {
             worker: (self.worker - fewer.worker) / requests,
@@ -119,7 +120,7 @@ impl Round {
 }
 
 impl Watched {
-    /// Takes the counts; they begin at zero again.
+    /// Takes the counts and sets them to zero.
     fn take(&mut self) -> Counts {
         self.dumps += 1;
         let dump = format!(
@@ -147,7 +148,8 @@ impl Watched {
         let mut shares: BTreeMap<&str, f64> = BTreeMap::new();
         for (share, function) in text.lines().filter_map(share_of) {
             let known = shares.entry(function).or_default();
-            // A line is a function in one file; what was inlined from others has lines of its own.
+            // A line is a function in one file. Code that was inlined from other files has its own
+            // lines.
             *known = if callees == Callees::With { known.max(share) } else { *known + share };
         }
         let mut shares: Vec<_> = shares.into_iter().filter(|(_, share)| *share < WHOLE).collect();
@@ -157,7 +159,7 @@ impl Watched {
     }
 }
 
-/// `5,810,000 ( 5.63%)  file.rs:a::function [object]` as its share and its name.
+/// Splits `5,810,000 ( 5.63%)  file.rs:a::function [object]` into share and name.
 fn share_of(line: &str) -> Option<(f64, &str)> {
     let (share, rest) = line.split_once('(')?.1.split_once("%)")?;
     let function = rest.split_once(':')?.1;

@@ -7,13 +7,13 @@ use crate::course::Course;
 use crate::lab::{Balancer, Lab};
 use crate::spread::Spread;
 
-/// So often the two counts are taken. How often a read finds nothing yet is chance.
+/// The number of repetitions of the two counts. Chance decides how often a read finds nothing yet.
 const ROUNDS: usize = 5;
 
 /// System calls by name.
 type Counts = BTreeMap<String, f64>;
 
-/// A line of text that tells the count.
+/// A line of text for the count.
 pub(crate) fn count(lab: &Lab, binary: &str, course: &Course) -> String {
     let lb = course.start(lab, binary, "");
     let asker = Asker::new(lab, &lb, course);
@@ -39,7 +39,7 @@ pub(crate) fn count(lab: &Lab, binary: &str, course: &Course) -> String {
     format!("    system calls, worker         {} : {}\n", all.show("", 2), each.join(", "))
 }
 
-/// The worker's calls while so many requests are made.
+/// The worker's calls during this many requests.
 fn of_burst(lb: &Balancer, asker: &Asker, times: u64) -> Counts {
     let find = "grep -l worker-0 /proc/[0-9]*/task/*/comm | cut -d / -f 5";
     let thread = lb.pi().run(&["sh", "-c", find]);

@@ -1,4 +1,4 @@
-//! What is asked, of which nodes.
+//! The requests of the measurement, and their nodes.
 
 use crate::lab::{Advert, Balancer, Lab, Program};
 use crate::node;
@@ -13,9 +13,10 @@ pub(crate) struct Course {
     pub(crate) title: &'static str,
     method: &'static str,
     body_bytes: usize,
-    /// Of nodes that are no picluster nodes; where there is none, a name and a newline come.
+    /// The body of nodes that are no picluster nodes. Without it, the nodes are ours and answer a
+    /// name and a newline.
     answer_bytes: Option<usize>,
-    /// The requests of the first count; the second is of five times as many.
+    /// The number of requests of the first count; the second count has five times as many.
     pub(crate) requests: u64,
 }
 
@@ -46,20 +47,20 @@ pub(crate) const COURSES: [Course; 3] = [
     },
 ];
 
-/// Twelve letters; a node answers with its name and a newline.
+/// Twelve letters, because a node answers with its name and a newline.
 const NAMES: [&str; 3] = ["hello-world1", "hello-world2", "hello-world3"];
 
-/// Where nodes serve that are no picluster nodes.
+/// The port of nodes that are no picluster nodes.
 const PORTS: [u16; 3] = [9001, 9002, 9003];
 
-/// Their records live for two minutes.
+/// The interval of their announcements; their records live for two minutes.
 const ANNOUNCE_EVERY_MS: u64 = 2_000;
 
 impl Course {
-    /// The request, all of its bytes.
+    /// All bytes of the request.
     pub(crate) fn request(&self) -> String {
         let (_, fields) = typical::REQUEST.split_once("\r\n").expect("a head has lines");
-        // A node answers a browser with a page; this one would rather have the text.
+        // A node answers a browser with a page; this request asks for the text.
         let fields = fields.replacen("Accept: ", "Accept: text/plain,", 1);
         let fields = fields.strip_suffix("\r\n").expect("a head ends with an empty line");
         let method = self.method;
@@ -70,7 +71,8 @@ impl Course {
         request + "\r\n" + &"x".repeat(self.body_bytes)
     }
 
-    /// Three nodes, and a balancer that knows them, started by a shell which this script changed.
+    /// Starts three nodes, and a balancer that knows them, from a shell that runs this script
+    /// first.
     pub(crate) fn start(&self, lab: &Lab, binary: &str, script: &str) -> Balancer {
         if let Some(answer_bytes) = self.answer_bytes {
             let pi = lab.pi("shelf");

@@ -1,5 +1,5 @@
-//! What a proxied request costs in instructions and in system calls, counted and not timed: the
-//! figures to compare from commit to commit, because a busy machine does not move them.
+//! The cost of a proxied request in instructions and in system calls. They are counted and not
+//! timed, so a busy machine does not move them, and they can be compared from commit to commit.
 //!
 //! ```text
 //! cargo bench --bench instructions                        this commit
@@ -8,15 +8,16 @@
 //! cargo bench --bench instructions -- get                 the course whose name holds the word
 //! ```
 //!
-//! The release binary `picluster lb --workers 1` runs under callgrind, its nodes do not, in the network
-//! namespaces of the integration tests' lab (`tests/it/lab.rs`). One client asks one request after the
-//! other over a kept connection, first some and then five times as many; the difference of the two
-//! counts, divided by that of the requests, holds nothing of the start and of the connecting. Each
-//! thread has a count of its own, so that the worker's is free of what the discovery does meanwhile.
-//! Beside what all other threads did stands what they would have done in that time if nobody had asked.
+//! The release binary `picluster lb --workers 1` runs under callgrind, in the network namespaces of
+//! the integration tests' lab (`tests/it/lab.rs`); its nodes run without it. One client sends one
+//! request after the other over a kept connection, first some and then five times as many. The
+//! difference of the two counts, divided by the difference of the requests, contains nothing of the
+//! start and of the connecting. Each thread has its own count, so that the worker's count is free
+//! of the discovery's work. A second figure shows the instructions that all other threads would
+//! have executed in that time without any request.
 //!
-//! Needs the Debian packages `valgrind` and `strace`. The kernel's instructions are not counted; its
-//! part goes with the system calls.
+//! It needs the Debian packages `valgrind` and `strace`. The kernel's instructions are not counted;
+//! its part is proportional to the system calls.
 
 #[path = "../../tests/it"]
 mod it {
@@ -91,7 +92,7 @@ impl Options {
         let mut options = Self { binaries: Vec::new(), profile: false, words: Vec::new() };
         while let Some(arg) = args.next() {
             match arg.as_str() {
-                // Cargo says so itself.
+                // Cargo adds this argument itself.
                 "--bench" => {}
                 "--binary" => options.binaries.push(args.next().ok_or("--binary needs a path")?),
                 "--profile" => options.profile = true,
@@ -112,8 +113,8 @@ impl Options {
     }
 }
 
-/// The same build with the names of its functions, which the release profile strips. It lies beside
-/// the other in a target directory of its own, so that neither has the other built anew.
+/// The same build with the names of its functions, which the release profile strips. It lies in its
+/// own target directory, so that neither build makes cargo rebuild the other.
 fn with_names(ours: &Path) -> Result<PathBuf, String> {
     let target = ours.ancestors().nth(2).expect("target/release/picluster").join("with-names");
     let status = Command::new(env!("CARGO"))

@@ -1,4 +1,4 @@
-//! One node of four is slow: what clients wait under each policy.
+//! One node of four is slow: the waits of clients under each policy.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::Effort;
 use crate::lab::{Balancer, Lab, Mood, Report};
 use crate::table::{Table, failed};
 
-/// What the slow node takes for an answer; the others take less than one.
+/// The slow node's time for an answer; the others take less than one millisecond.
 const SLOW_MS: u64 = 50;
 
 const CLIENTS: usize = 16;
@@ -43,7 +43,7 @@ pub(crate) fn run(effort: &Effort, lab: &Lab, table: &mut Table) {
     }
 }
 
-/// The time that so many percent of the answers were not waited for longer than.
+/// The wait that this percentage of the answers does not exceed.
 fn wait_ms(report: &Report, percent: u64) -> u64 {
     let mut left = (report.ok * percent).div_ceil(100);
     let reached = report.waits_ms.iter().find(|(_, count)| {

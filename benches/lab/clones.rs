@@ -1,4 +1,4 @@
-//! Twenty Pis flashed from one card: one hostname, one machine id, switched on together.
+//! Twenty Pis flashed from one card, with one hostname and one machine id, switched on together.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use crate::table::{Table, failed};
 
 const CLONES: usize = 20;
 
-/// Past the life of every mDNS record that names a host (120 s), twice.
+/// Twice the life of every mDNS record that names a host (120 s).
 const LONG: Duration = Duration::from_secs(260);
 
-/// One start of them all.
+/// One start of all of them.
 struct Round {
     all_serving_s: f64,
     ids: usize,
@@ -33,7 +33,7 @@ pub(crate) fn run(effort: &Effort, lab: &Lab, table: &mut Table) {
         rounds.push(start(lab, &lb, &pis));
     }
 
-    // The early clients are told that there is no node; from here on nobody should be.
+    // The early clients get a 503, because there is no node. From here on no client should.
     let load = lab.client().load(&lb.url()).clients(4).start();
     load.wait_until("500 answers", |report| report.ok >= 500);
     let report = load.stop();
@@ -67,7 +67,7 @@ fn start(lab: &Lab, lb: &Balancer, pis: &[Pi]) -> Round {
     Round { all_serving_s, ids: ids.len(), clones }
 }
 
-/// All at once, as they came.
+/// All figures in one line, in their order.
 fn stop(round: &Round) {
     std::thread::scope(|scope| {
         for clone in &round.clones {

@@ -1,9 +1,10 @@
-//! Fifty nodes on one Pi that come within a second, and go within a second when they are told to end.
+//! Fifty nodes on one Pi that come within a second, and go within a second when they are asked to
+//! end.
 //!
-//! They are real: each is the program's own web node with an address of its own, and leaves as that
-//! does. Only they share one process, and one socket speaks for all of them: fifty processes that all
-//! hear each other's mDNS would keep the machine busy, and it is the balancer that is looked at. The
-//! process is this binary started again.
+//! They are real: each is the program's own web node with its own address, and leaves as that does.
+//! But they share one process, and one socket speaks for all of them. Fifty processes that all hear
+//! each other's mDNS would keep the machine busy, and the subject is the balancer. The process is
+//! this binary, started again.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -18,15 +19,15 @@ use tokio::time::sleep_until;
 
 use crate::lab::{self, Advert, Pi, Process, goodbye};
 
-/// What stands before which crowd it is.
+/// The first argument, before the description of the crowd.
 const WORD: &str = "be-a-crowd";
 
 pub(crate) const NODES: u8 = 50;
 
-/// In which they come, and in which they go.
+/// The span in which they come, and in which they go.
 const WITHIN: Duration = Duration::from_secs(1);
 
-/// As a real node does, they say it twice, a second apart.
+/// They say it twice, a second apart, as a real node does.
 const ANNOUNCED: u32 = 2;
 
 const GROUP: (Ipv4Addr, u16) = (Ipv4Addr::new(224, 0, 0, 251), 5353);
@@ -37,7 +38,7 @@ pub(crate) fn make_room(pi: &Pi) {
     pi.run(&["sh", "-c", add]);
 }
 
-/// Starts the crowd of a round; nobody is the node it was in another one. They come from now on, and
+/// Starts the crowd of a round. No node is the same as in another round. They come from now on, and
 /// begin to go at SIGTERM.
 pub(crate) fn start(pi: &Pi, round: usize) -> Process {
     let binary = std::env::current_exe().expect("the benchmark has a path");
@@ -57,7 +58,7 @@ pub(crate) fn run_if_asked() -> bool {
     true
 }
 
-/// One of them that serves.
+/// A node of the crowd that serves.
 struct Member {
     advert: Advert,
     end: Trigger,
@@ -66,7 +67,7 @@ struct Member {
 async fn come_and_go(round: &str) {
     let (signals, mut told_to_end) = shutdown::channel();
     signals.on_signals().expect("signals can be waited for");
-    // From port 5353, as RFC 6762, section 6 demands of answers.
+    // Sends from port 5353, as RFC 6762, section 6 demands of answers.
     let mdns = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, GROUP.1)).expect("nobody else is here");
     mdns.set_multicast_ttl_v4(255).expect("a socket option");
     let say = |packet: &[u8]| mdns.send_to(packet, GROUP).expect("the Pi is plugged in");
@@ -101,7 +102,7 @@ async fn come_and_go(round: &str) {
     lab::say("all are gone");
 }
 
-/// Does it with each, evenly over a second.
+/// Calls the function for each of them, evenly over a second.
 async fn one_by_one(members: &[Member], act: impl Fn(&Member)) {
     let began = Instant::now();
     for (n, member) in (0..).zip(members) {

@@ -1,4 +1,4 @@
-//! One of three nodes goes, in four ways, under clients that keep their connections.
+//! One of three nodes goes, in four ways, while clients keep their connections.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::table::{Table, failed};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A balancer and three nodes, of which `ada` goes.
+/// A balancer and three nodes; `ada` goes.
 pub(crate) struct Cluster {
     pub(crate) lb: Balancer,
     ada: Process,
 }
 
-/// What the clients of one method met in all rounds.
+/// The outcomes of one method's clients in all rounds.
 struct Met {
     what: &'static str,
     reports: Vec<Report>,
@@ -41,7 +41,7 @@ pub(crate) fn frozen(effort: &Effort, lab: &Lab, table: &mut Table) {
     gets(effort, lab, "frozen: GET, worst wait", table, Process::freeze, thaw);
 }
 
-/// SIGTERM must cost nobody anything, whatever the method.
+/// SIGTERM must cost no request, whatever its method is.
 pub(crate) fn term(effort: &Effort, lab: &Lab, table: &mut Table) {
     let mut cluster = Cluster::start(lab);
     let mut met = ["GET", "POST of 1 kB", "PUT of 32 kB"].map(Met::new);
@@ -70,7 +70,7 @@ pub(crate) fn term(effort: &Effort, lab: &Lab, table: &mut Table) {
     table.row("  SIGTERM to exit", "5 s", Spread::of(exits).show(" s", 2), String::new());
 }
 
-/// The node goes without a word and comes back; only GETs are promised to survive that.
+/// The node goes without a goodbye and comes back. The promise covers only GETs.
 fn gets(
     effort: &Effort,
     lab: &Lab,

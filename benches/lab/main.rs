@@ -1,4 +1,4 @@
-//! The figures picluster is held to, measured on one machine and printed as one table.
+//! The figures that picluster is held to, measured on one machine and printed as one table.
 //!
 //! ```text
 //! cargo bench --bench lab                    all, under 8 minutes
@@ -8,15 +8,15 @@
 //! cargo bench --bench lab -- spread --binary PATH   also how another build spreads its clients
 //! ```
 //!
-//! Each figure stands beside what is asked of it (its bar) and beside the requests that failed while
-//! it was taken, because a fast answer that is an error is no answer. Where rounds were repeated it
-//! is the median, with the least and the greatest in brackets.
+//! Each figure stands beside its bar and beside the requests that failed during the measurement,
+//! because a fast answer that is an error is no answer. A figure of several rounds is the median,
+//! with the least and the greatest in brackets.
 //!
-//! Measured are real processes of the release binary, in the network namespaces of the integration
-//! tests' lab (`tests/it/lab.rs`); no privileges are needed. How the speed compares with that of other
-//! balancers is measured by `cargo bench --bench versus`.
+//! The benchmark measures real processes of the release binary, in the network namespaces of the
+//! integration tests' lab (`tests/it/lab.rs`). It needs no privileges. `cargo bench --bench versus`
+//! compares the speed with that of other balancers.
 //!
-//! Run it on a machine that does nothing else: the load average at the start is printed, and above
+//! Run it on a machine that does nothing else. The load average at the start is printed, and above
 //! 0.5 no figure means much.
 
 #[path = "../../tests/it"]
@@ -66,22 +66,22 @@ use it::lab;
 use lab::Lab;
 use table::Table;
 
-/// How much is done.
+/// The extent of this run.
 struct Effort {
     quick: bool,
     long: bool,
-    /// Another build of the program, to compare with.
+    /// Another build of the program, for comparison.
     binary: Option<String>,
 }
 
 impl Effort {
-    /// A count or a span for this run: the second one when it shall be quick.
+    /// A count or a span for this run: the second one in a quick run.
     fn of<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
     }
 }
 
-/// One scenario; it adds its rows to the table.
+/// One scenario. It adds its rows to the table.
 struct Group {
     name: &'static str,
     run: fn(&Effort, &Lab, &mut Table),
@@ -116,7 +116,7 @@ fn main() -> ExitCode {
             "--quick" => effort.quick = true,
             "--long" => effort.long = true,
             "--binary" => effort.binary = args.next(),
-            // Cargo adds one of its own.
+            // Cargo adds this argument itself.
             flag if flag.starts_with("--") => {}
             _ => words.push(arg),
         }
@@ -133,18 +133,18 @@ fn main() -> ExitCode {
         complete &= measure(group, &effort, &mut table);
     }
     let took = format!("took {} s", began.elapsed().as_secs());
-    // Whoever closed the other end wants no table.
+    // If the other end is closed, nobody wants the table.
     let _ = write!(std::io::stdout(), "\n{table}\n{took}\n");
     if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs one group. One that fails leaves a line instead of rows, and the others are still measured.
+/// Runs one group. If it fails, a line replaces its rows, and the others are still measured.
 fn measure(group: &Group, effort: &Effort, table: &mut Table) -> bool {
     let Some(lab) = Lab::new(group.name) else {
         table.note(&format!("{}: not measured, no network namespaces here", group.name));
         return true;
     };
-    // The lab ends within, so that it sees the panic and shows the programs' logs.
+    // The lab ends inside, so that it sees the panic and prints the programs' logs.
     let run = || {
         let lab = lab;
         (group.run)(effort, &lab, table);

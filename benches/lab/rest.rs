@@ -1,4 +1,4 @@
-//! What the programs take while nobody asks anything, and what they keep after many have.
+//! The memory of the programs while nobody asks for anything, and after many requests.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::table::{Table, failed};
 
 const NODES: usize = 20;
 
-/// Joins are over, and what they allocated is given back or never will be.
+/// Long enough: the joins are over, and their memory has been given back or never will be.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// Between two checks of a long load's progress; within the patience of the lab.
+/// Requests between two checks of a long load's progress; within the patience of the lab.
 const STEP: u64 = 10_000;
 
 pub(crate) fn run(effort: &Effort, lab: &Lab, table: &mut Table) {
@@ -48,7 +48,8 @@ fn memory(figure: &str, program: &Process, failed: String, table: &mut Table) {
     table.row(figure, "", format!("{mib:.1} MiB"), failed);
 }
 
-/// So many requests as fast as they are answered; says how many failed.
+/// Sends this many requests as fast as they are answered. Returns the failures as the last column
+/// shows them.
 fn ask(client: &Pi, url: &str, clients: usize, requests: u64) -> String {
     let load = client.load(url).clients(clients).pausing(Duration::ZERO).start();
     let mut reached = 0;

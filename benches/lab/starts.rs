@@ -1,4 +1,5 @@
-//! From the start of a process to its first answers: a node's through the balancer, a balancer's own.
+//! The times from the start of a process to its first answers: a node's through the balancer, and a
+//! balancer's own.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use crate::lab::{self, Lab, Report};
 use crate::spread::Spread;
 use crate::table::{Table, failed};
 
-/// The clients ask often enough that a new node's turn comes within some 15 ms.
+/// The clients ask so often that a new node's turn comes within some 15 ms.
 const CLIENTS: usize = 8;
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -42,7 +43,7 @@ pub(crate) fn run(effort: &Effort, lab: &Lab, table: &mut Table) {
     );
 }
 
-/// Nodes stand there and were announced before.
+/// The nodes run and were announced before the balancer starts.
 pub(crate) fn balancer(effort: &Effort, lab: &Lab, table: &mut Table) {
     let runs = effort.of(20, 5);
     let front = lab.pi("front");
@@ -61,7 +62,7 @@ pub(crate) fn balancer(effort: &Effort, lab: &Lab, table: &mut Table) {
             assert!(began.elapsed() < lab::PATIENCE, "the balancer does not start");
         }
         healthy.push(began.elapsed().as_secs_f64() * 1e3);
-        // It is held until there is a node.
+        // The request is held until there is a node.
         let is_served = lab.get(&lb.url()).is_ok_and(|answer| answer.status == 200);
         failures += u64::from(!is_served);
         served.push(began.elapsed().as_secs_f64());

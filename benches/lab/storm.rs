@@ -1,9 +1,9 @@
-//! Fifty nodes come within one second, and go within one second, under clients that go on asking three
-//! others too.
+//! Fifty nodes come within one second, and go within one second, while clients go on asking these
+//! and three others.
 //!
-//! The clients ask at a fixed rate, half of what they reach, and a wait counts from when a request was
-//! due. A quiet window stands before each storm, with as many nodes as the storm begins with, so that a
-//! storm is compared with its neighbour.
+//! The clients ask at a fixed rate, half of the highest they reach, and a wait counts from the time
+//! at which the request was due. A quiet window with the same number of nodes precedes each storm,
+//! so that a storm is compared with its neighbour.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ const CLIENTS: usize = 64;
 
 const WINDOW_SECONDS: u64 = 5;
 
-/// Within a window, so that the clients all ask when the storm begins.
+/// The start of the storm within its window: by then all clients ask.
 const BEFORE: Duration = Duration::from_millis(500);
 
-/// Between two windows: the connections of the one before are closed by then.
+/// The pause between two windows: by then the connections of the one before are closed.
 const CLOSE: Duration = Duration::from_millis(300);
 
 /// The nodes that are there all the time.
@@ -36,7 +36,7 @@ struct Scene {
     rate: f64,
 }
 
-/// The windows of one kind, one a round, and how long each storm took.
+/// The windows of one kind, one a round, and the length of each storm.
 #[derive(Default)]
 struct Windows {
     loads: Vec<Load>,
@@ -95,7 +95,8 @@ impl Windows {
         pause(CLOSE);
     }
 
-    /// It ends for the balancer when it has logged this of each that comes or goes.
+    /// The log line by which the storm ends for the balancer, once for each node that comes or
+    /// goes.
     fn add_storm(&mut self, scene: &Scene, event: &str, begin: impl FnOnce()) {
         let before = scene.lb.log_lines_with(event);
         let mut took_s = 0.0;
@@ -110,7 +111,7 @@ impl Windows {
         self.took_s.push(took_s);
     }
 
-    /// A storm has a quiet neighbour in each round.
+    /// Each storm has a quiet neighbour in the same round.
     fn tell(&self, what: &str, quiet: Option<&Self>, table: &mut Table) {
         let answers: u64 = self.loads.iter().map(|load| load.answers).sum();
         let errors: u64 = self.loads.iter().flat_map(|load| load.errors.values()).sum();

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// The rows so far, and what could not be measured.
+/// The rows so far, and the figures that could not be measured.
 pub(crate) struct Table {
     title: String,
     rows: Vec<[String; 4]>,
     notes: Vec<String>,
 }
 
-/// The widths of the columns: with their frames 100 characters.
+/// The widths of the columns: 100 characters with their frames.
 const WIDTHS: [usize; 4] = [36, 9, 34, 12];
 
 const HEADS: [&str; 4] = ["figure", "bar", "seen", "failed"];
@@ -19,12 +19,12 @@ impl Table {
         Self { title, rows: Vec::new(), notes: Vec::new() }
     }
 
-    /// Adds a figure: what it is, what was asked, what was seen, and the requests that failed.
+    /// Adds a figure: its name, its bar, its value, and the requests that failed.
     pub(crate) fn row(&mut self, figure: &str, bar: &str, seen: String, failed: String) {
         self.rows.push([figure.to_owned(), bar.to_owned(), seen, failed]);
     }
 
-    /// Says below the table what is missing from it.
+    /// Adds a line below the table about a missing figure.
     pub(crate) fn note(&mut self, note: &str) {
         self.notes.push(note.to_owned());
     }
@@ -52,7 +52,7 @@ fn line(f: &mut fmt::Formatter<'_>, cells: [&str; 4]) -> fmt::Result {
     f.write_str("|\n")
 }
 
-/// How many of how many failed, as the last column shows it.
+/// The failed requests among all, as the last column shows them.
 pub(crate) fn failed(failed: u64, all: u64) -> String {
     let all = if all < 100_000 { all.to_string() } else { format!("{} k", all / 1000) };
     format!("{failed} of {all}")

@@ -1,8 +1,8 @@
-//! How a balancer's workers share its clients, and what few clients wait for where they share badly.
-//! With `--binary`, also how those of another build do.
+//! The distribution of a balancer's clients over its workers, and the waits of few clients where it
+//! is bad. `--binary` adds another build.
 //!
-//! Which worker has a connection is told by the kernel: a worker waits for its connections with an epoll
-//! of its own, and `/proc` lists what is in it.
+//! The kernel knows which worker has a connection: a worker waits for its connections with its own
+//! epoll, and `/proc` lists the members of each.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ struct Build {
     lb: Balancer,
 }
 
-/// What was seen of one build with so many clients.
+/// The result for one build with this many clients.
 #[derive(Default)]
 struct Seen {
     fewest: Vec<f64>,
@@ -51,7 +51,7 @@ pub(crate) fn run(effort: &Effort, lab: &Lab, table: &mut Table) {
         for clients in CLIENTS {
             compare(effort, &lab.client(), &builds, workers, clients, table);
         }
-        // Idle ones would go on checking nodes while the next are measured.
+        // Idle balancers would check nodes while the next build is measured.
         builds.iter().for_each(|build| build.lb.kill9());
     }
 }
@@ -64,7 +64,7 @@ fn start(pi: &Pi, workers: usize, binary: Option<&str>) -> Balancer {
     }
 }
 
-/// The builds take turns, each time with connections of their own.
+/// Measures the builds in turns, each time with its own connections.
 fn compare(
     effort: &Effort,
     phone: &Pi,
@@ -113,19 +113,19 @@ impl Seen {
     }
 }
 
-/// How many connections of clients each worker has.
+/// The number of clients' connections for each worker.
 fn connections(lb: &Balancer) -> Vec<usize> {
     let states = states(&lb.proc("net/tcp*"), lb.endpoint().port());
-    // A connection to a node may end meanwhile; no matter.
+    // A connection to a node may end meanwhile; that does not matter.
     let all = lb.proc("fdinfo/* || true");
     let of_file = |file: &str| {
         let inodes = file.lines().filter(|line| line.starts_with("tfd:")).filter_map(inode);
         let ours: Vec<_> = inodes.filter_map(|inode| states.get_key_value(&inode)).collect();
-        // What has a listener is a worker's; the others have no clients.
+        // An epoll with a listener belongs to a worker; the others have no clients.
         let (listener, _) = ours.iter().find(|(_, state)| *state == LISTEN)?;
         Some((*listener, ours.iter().filter(|(_, state)| *state == ESTABLISHED).count()))
     };
-    // A worker has its epoll open more than once, and its listener for itself.
+    // A worker has its epoll open more than once, but its listener for itself.
     let by_listener: BTreeMap<_, _> = all.split("pos:\t").filter_map(of_file).collect();
     by_listener.into_values().collect()
 }
@@ -141,7 +141,7 @@ fn states(tables: &str, port: u16) -> BTreeMap<u64, String> {
     tables.lines().filter_map(of_line).collect()
 }
 
-/// Of a socket in an epoll: `proc_pid_fdinfo(5)`.
+/// The members of an epoll: `proc_pid_fdinfo(5)`.
 fn inode(line: &str) -> Option<u64> {
     let (_, rest) = line.split_once("ino:")?;
     u64::from_str_radix(rest.split_whitespace().next()?, 16).ok()

@@ -1,4 +1,5 @@
-//! The decisions: which node, whether again, and what a new view of the cluster costs.
+//! The decisions: the choice of a node, the repetition of a request, and the cost of a new view of
+//! the cluster.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use picluster::retry::{self, Attempt, Failure, RetryPolicy, Safety};
 
 use crate::sample;
 
-/// The most that a cluster has.
+/// The largest number of nodes in a cluster.
 const NODES: u64 = 256;
 
 fn members(count: u64, share: impl Fn(u64) -> Share) -> Vec<Member> {
@@ -24,7 +25,7 @@ fn members(count: u64, share: impl Fn(u64) -> Share) -> Vec<Member> {
     (0..count).map(member).collect()
 }
 
-/// With the counting of what is in flight, and the end of it.
+/// Includes the counting of the request in flight, and its end.
 #[divan::bench(args = [1, 3, NODES])]
 fn pick(bencher: Bencher<'_, '_>, nodes: u64) {
     let (publisher, watch) = pool::channel();
@@ -33,7 +34,7 @@ fn pick(bencher: Bencher<'_, '_>, nodes: u64) {
     bencher.bench_local(|| picker::pick(black_box(&pool), &[]).unwrap().member().epoch);
 }
 
-/// While some are in slow start.
+/// A pick while some members are in slow start.
 #[divan::bench(args = [3, NODES])]
 fn pick_by_weight(bencher: Bencher<'_, '_>, nodes: u64) {
     let (publisher, watch) = pool::channel();
@@ -43,21 +44,22 @@ fn pick_by_weight(bencher: Bencher<'_, '_>, nodes: u64) {
     bencher.bench_local(|| picker::pick(black_box(&pool), &[]).unwrap().member().epoch);
 }
 
-/// Which application a request is for: the first and the last of so many, each with its own host.
+/// The application of a request: the first and the last of many, each with its own host.
 #[divan::bench(args = [1, 50])]
 fn route_by_host(bencher: Bencher<'_, '_>, services: u64) {
     let offer = |n: u64| Offer { hosts: vec![format!("app-{n}.local")], ..Offer::default() };
     bench_route(bencher, services, offer, "app-49.local:80", "/index.html");
 }
 
-/// The same by the path alone.
+/// The application of a request by its path alone.
 #[divan::bench(args = [1, 50])]
 fn route_by_path(bencher: Bencher<'_, '_>, services: u64) {
     let offer = |n: u64| Offer { path: format!("/app-{n}"), ..Offer::default() };
     bench_route(bencher, services, offer, "picluster.local", "/app-1/index.html");
 }
 
-/// One service takes everything if there is one, and the last takes what no other does.
+/// A single service takes everything; otherwise the last one takes the requests that no other
+/// takes.
 fn bench_route(
     bencher: Bencher<'_, '_>,
     services: u64,
@@ -79,7 +81,7 @@ fn bench_route(
     });
 }
 
-/// By the other policies, for a key that is another each time.
+/// The other policies, with a different key each time.
 #[divan::bench(args = [3, NODES])]
 fn choose_least_requests(bencher: Bencher<'_, '_>, nodes: u64) {
     choose(bencher, "least-requests", nodes);
@@ -131,7 +133,7 @@ fn retry_decision(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| retry::decide(black_box(&attempt), black_box(&policy)));
 }
 
-/// What the discovery task pays for a change; a worker pays for one `Arc`.
+/// The cost of a change for the discovery task; a worker pays for one `Arc`.
 #[divan::bench(args = [3, NODES])]
 fn publish(bencher: Bencher<'_, '_>, nodes: u64) {
     let (publisher, _watch) = pool::channel();

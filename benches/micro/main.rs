@@ -1,7 +1,7 @@
-//! What the steps of a request cost of one core: `cargo bench --bench micro`.
+//! The cost of the steps of a request on one core: `cargo bench --bench micro`.
 //!
-//! Each figure is the time of one step; the column of allocations stays empty while nothing is
-//! allocated. For a figure that repeats exactly see `benches/instructions`.
+//! Each figure is the time of one step. The column of allocations stays empty while nothing is
+//! allocated. `benches/instructions` has figures that repeat exactly.
 
 #![expect(clippy::unwrap_used, reason = "a bench ends by panicking")]
 

@@ -1,10 +1,10 @@
-//! One Pi with cheap nodes, and all the balancers before them.
+//! One Pi with cheap nodes, and all the balancers in front of them.
 //!
-//! All of it runs on one Pi, so that every byte goes over its loopback interface. The nodes are ports
-//! of one nginx, which is no picluster node: the balancer under test finds them as it finds any foreign
-//! device, by mDNS, from other Pis that speak for them. It is the real program with every feature
-//! that is on by default, probes, mDNS and admin port included. Who is not asked costs next to nothing
-//! meanwhile: a check of each node a second.
+//! Everything runs on one Pi, so that every byte goes over its loopback interface. The nodes are
+//! ports of one nginx, which is no picluster node. The balancer under test finds them by mDNS, as
+//! it finds any foreign device: other Pis announce them. It is the real program with every feature
+//! that is on by default, including probes, mDNS and the admin port. A balancer without requests
+//! costs next to nothing meanwhile: one check of each node a second.
 
 use std::time::Duration;
 
@@ -16,12 +16,14 @@ use crate::wrk;
 
 const FIRST_PORT: u16 = 9001;
 
-/// How often nodes are announced until all are known, and then: their records live two minutes.
+/// The interval of the announcements until all nodes are known, and the later one: their records
+/// live two minutes.
 const ANNOUNCE_EVERY_MS: u64 = 2_000;
 const REMIND_EVERY_MS: u64 = 40_000;
 
-/// All nodes have one address, and picluster takes so many new ones of an address in a second. The
-/// others it would take when mDNS repeats them, which is less and less often.
+/// The nodes announced at once. All nodes have one address, and picluster takes only this many new
+/// ones of an address in a second. It would take the others when mDNS repeats them, at growing
+/// intervals.
 const TOGETHER: usize = 30;
 const BETWEEN: Duration = Duration::from_secs(1);
 
@@ -34,7 +36,7 @@ pub(crate) struct Ground {
     scene: Scene,
 }
 
-/// A balancer, and where clients ask it.
+/// A balancer and its address for clients.
 pub(crate) struct Rival {
     pub(crate) product: Product,
     pub(crate) processes: Vec<Process>,
@@ -43,7 +45,7 @@ pub(crate) struct Rival {
 }
 
 impl Rival {
-    /// Of all its processes.
+    /// The processor time of all its processes.
     pub(crate) fn resident_mib(&self) -> f64 {
         self.processes.iter().map(|process| process.resident_kib() as f64 / 1024.0).sum()
     }
@@ -80,8 +82,8 @@ impl Ground {
         ground
     }
 
-    /// How many connections the nodes have accepted so far, those of the checks included; nothing
-    /// where they are not nginx.
+    /// The number of connections that the nodes have accepted so far, including those of checks;
+    /// `None` if the nodes are not nginx.
     pub(crate) fn accepted(&self, lab: &Lab) -> Option<u64> {
         if self.scene.echo {
             return None;
@@ -92,8 +94,8 @@ impl Ground {
         counts.split_whitespace().next().and_then(|count| count.parse().ok())
     }
 
-    /// Proves that a rival does the work the comparison is about: it serves, sets the fields,
-    /// shares the requests evenly among the nodes, and logs them where it shall.
+    /// Checks that a rival does the work that is compared: it serves, sets the fields, divides the
+    /// requests evenly among the nodes, and logs them where it has to.
     fn check(&self, lab: &Lab, rival: &Rival) {
         let name = rival.product.name();
         let url = format!("http://{}", rival.server);
@@ -112,7 +114,7 @@ impl Ground {
             let port: u16 = said[0].parse().expect("nginx's port");
             asked[usize::from(port - FIRST_PORT)] += 1;
         }
-        // A thread has a rotation of its own in some, and a check may come between.
+        // In some balancers each thread has its own rotation, and a check may come between.
         let is_even = asked.iter().all(|count| (2..=6).contains(count));
         assert!(is_even || self.scene.threads > 1, "{name} shares unevenly: {asked:?}");
         let large = lab.get(&format!("{url}/1mib")).expect("it serves");
@@ -139,14 +141,14 @@ fn start_nginx(pi: &Pi, ports: &[u16]) {
     pi.start(&["nginx", "-e", "stderr", "-c", "/run/nodes.conf"]);
 }
 
-/// Makes the nodes known, some at a time, and keeps them so at the pace of real ones.
+/// Announces the nodes, a few at a time, and later at the pace of real nodes.
 fn announce(lab: &Lab, pi: &Pi, ours: &Process, ports: &[u16]) {
     let lb = Balancer::from(ours.clone());
     let packet = |port: &u16| Advert::new(&format!("nginx{port}"), pi.address(), *port).packet();
     let mut known = 0;
     for (n, ports) in ports.chunks(TOGETHER).enumerate() {
         let packets: Vec<_> = ports.iter().map(packet).collect();
-        // A program that shouts has its Pi's mDNS port for itself.
+        // A program that shouts holds its Pi's mDNS port alone.
         let speaker = lab.pi(&format!("shelf{n}"));
         let shout =
             |every_ms| speaker.attack(&Program::Shout { packets: packets.clone(), every_ms });

@@ -1,5 +1,5 @@
-//! picluster beside HAProxy, nginx and Caddy: the same nodes, the same added fields, the same number of
-//! threads, turn by turn on one machine.
+//! picluster beside HAProxy, nginx and Caddy: the same nodes, the same added fields, the same
+//! number of threads, in turns on one machine.
 //!
 //! ```text
 //! cargo bench --bench versus                          all, under an hour
@@ -11,13 +11,13 @@
 //! cargo bench --bench versus -- --markdown docs/PERFORMANCE.md   puts the tables into that file
 //! ```
 //!
-//! docs/PERFORMANCE.md tells the method. Everything runs in the network namespaces of the integration
-//! tests' lab (`tests/it/lab.rs`); no privileges are needed. The Debian packages are `haproxy`, `nginx`,
-//! `caddy` and `wrk`: without `nginx` or `wrk` nothing is measured, the others are left out where they
-//! are missing.
+//! docs/PERFORMANCE.md describes the method. Everything runs in the network namespaces of the
+//! integration tests' lab (`tests/it/lab.rs`) and needs no privileges. The Debian packages are
+//! `haproxy`, `nginx`, `caddy` and `wrk`. Without `nginx` or `wrk` nothing is measured; the others
+//! are left out where they are missing.
 //!
-//! Run it on a machine that does nothing else. Whether it does is seen by a control, and where that is
-//! not steady no ratio is printed.
+//! Run it on a machine that does nothing else. A control shows whether the machine is steady; if it
+//! is not, no ratio is printed.
 
 #[path = "../../tests/it"]
 mod it {
@@ -99,13 +99,13 @@ fn main() -> ExitCode {
     All::measure(&options).tell(&options)
 }
 
-/// All that was measured.
+/// All measurements.
 struct All {
     run: Run,
     began: Instant,
     results: Vec<Results>,
     kept: Vec<Kept>,
-    /// What could not be measured, a sentence each.
+    /// The measurements that were not possible, one sentence each.
     gaps: Vec<String>,
     is_complete: bool,
 }
@@ -144,7 +144,8 @@ impl All {
         lab::say(&format!("{:4} s: {}", self.began.elapsed().as_secs(), workload.title));
     }
 
-    /// Runs what needs a scene. If that fails it leaves a line, and the others are still measured.
+    /// Runs the measurements of one scene. If that fails, it leaves a line, and the others are
+    /// still measured.
     fn within(&mut self, scene: Scene, name: &str, run: impl FnOnce(&mut Self, &Lab, &Ground)) {
         let Some(lab) = Lab::new(name) else { return };
         let mut products: Vec<_> = PRODUCTS.into_iter().filter(|p| p.is_installed()).collect();
@@ -152,7 +153,7 @@ impl All {
             self.gaps.push("picluster with an access log, which this build has not.".to_owned());
             products.retain(|product| *product != Product::Picluster);
         }
-        // The lab ends within, so that it sees the panic and shows the programs' logs.
+        // The lab ends inside, so that it sees the panic and prints the programs' logs.
         let run = || {
             let lab = lab;
             run(self, &lab, &Ground::start(&lab, scene, &products));
@@ -169,7 +170,7 @@ impl All {
     fn tell(&self, options: &Options) -> ExitCode {
         let tables = tables::all(&self.results, &self.kept, &self.gaps);
         let text = format!("{}\n\n{tables}", self.run);
-        // Whoever closed the other end wants no table.
+        // If the other end is closed, nobody wants the table.
         let _ = write!(std::io::stdout(), "\n{text}");
         let written =
             options.markdown.as_ref().map_or(Ok(()), |path| report::put_into(path, &text));

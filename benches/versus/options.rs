@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use crate::workload::Workload;
 
 pub(crate) struct Options {
-    /// Only workloads whose name holds one of these; all when there is none.
+    /// Only workloads whose name contains one of these; all if there is none.
     words: Vec<String>,
     pub(crate) rounds: usize,
-    /// How long one turn of one balancer is.
+    /// The length of one turn of one balancer.
     pub(crate) seconds: u64,
     /// True if every turn is kept as data.
     pub(crate) keep: bool,
-    /// The file that gets the tables.
+    /// The file for the tables.
     pub(crate) markdown: Option<PathBuf>,
 }
 
@@ -23,7 +23,7 @@ impl Options {
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
-                // Cargo says so itself.
+                // Cargo adds this argument itself.
                 "--bench" => {}
                 "--quick" => (options.rounds, options.seconds) = (3, 1),
                 "--rounds" => {

@@ -1,5 +1,5 @@
-//! The balancers that are compared. Each is configured as somebody would who wants speed and has read
-//! the manual, and sets the same fields; the configurations are the files in `configs`.
+//! The compared balancers. Each is configured as a person does who wants speed and has read the
+//! manual, and sets the same fields. The configurations are the files in `configs`.
 
 use std::process::Command;
 
@@ -12,15 +12,15 @@ pub(crate) enum Product {
     Nginx,
     Caddy,
     Picluster,
-    /// HAProxy as a copier of bytes, to see how steady the machine is.
+    /// HAProxy as a copier of bytes, to show how steady the machine is.
     Control,
 }
 
-/// The order of the tables.
+/// The balancers in the order of the tables.
 pub(crate) const PRODUCTS: [Product; 5] =
     [Product::HaProxy, Product::Nginx, Product::Caddy, Product::Picluster, Product::Control];
 
-/// Clients at once that the others are told to expect; picluster's own limit by default is as high.
+/// The number of clients in the configurations of the others. picluster's default limit is as high.
 const CLIENTS_MAX: &str = "9000";
 
 impl Product {
@@ -43,7 +43,7 @@ impl Product {
         }
     }
 
-    /// Its name, and the first number of what it says of itself.
+    /// Its name, and the first number of its version.
     pub(crate) fn version(self) -> String {
         let words: &[&str] = match self {
             Self::HaProxy | Self::Control => &["/usr/sbin/haproxy", "-v"],
@@ -68,12 +68,12 @@ impl Product {
         }
     }
 
-    /// Where its access log goes, if it writes one: into memory, as all of the Pi's `/run`.
+    /// The file of its access log, if it writes one. It lies in memory, as all of the Pi's `/run`.
     pub(crate) fn access_log(self) -> String {
         format!("/run/access.{}", self.name().to_lowercase())
     }
 
-    /// Starts it on a Pi before nodes that serve at these ports of the same Pi.
+    /// Starts it on a Pi in front of nodes at these ports of the same Pi.
     pub(crate) fn start(self, pi: &Pi, scene: Scene, nodes: &[u16]) -> Vec<Process> {
         let server = |line: &str, port: &u16| {
             line.replace("@to", &format!("{}:{port}", pi.address()))
@@ -108,7 +108,7 @@ impl Product {
                 let log = logged("/run/access.nginx", "off");
                 let line = "        server @to;\n";
                 write(pi, "nginx.conf", &fill(include_str!("configs/nginx.conf"), line, log));
-                // Its workers are processes, and here each is one without a master.
+                // Its workers are processes. Here each is one without a master.
                 let worker = |_| pi.start(&["nginx", "-e", "stderr", "-c", "/run/nginx.conf"]);
                 (0..scene.threads).map(worker).collect()
             }
@@ -126,10 +126,11 @@ impl Product {
     }
 }
 
-/// The balancer under test, with all that is on by default.
+/// The balancer under test, with all features that are on by default.
 fn ours(pi: &Pi, scene: Scene) -> Balancer {
     let threads = scene.threads.to_string();
-    // As many as the others are told: those of the turn before may not have left yet.
+    // As many as in the others' configurations: the clients of the turn before may not have left
+    // yet.
     let lb = pi.lb().args(&["--workers", &threads, "--max-connections", "20000"]);
     if scene.access_log {
         let script = format!("exec > {}", Product::Picluster.access_log());

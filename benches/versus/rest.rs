@@ -1,4 +1,5 @@
-//! Memory: after the start, and with thousands of clients that keep their connections and say nothing.
+//! Memory: after the start, and with thousands of clients that keep their connections and send
+//! nothing.
 
 use serde::Serialize;
 
@@ -9,7 +10,7 @@ use crate::product::Product;
 
 pub(crate) const CLIENTS: usize = 5_000;
 
-/// What one balancer keeps.
+/// The memory of one balancer.
 #[derive(Serialize)]
 pub(crate) struct Kept {
     pub(crate) product: &'static str,
@@ -18,7 +19,7 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// What one client adds.
+    /// The memory that one client adds.
     pub(crate) fn client_kib(&self) -> f64 {
         (self.with_clients_mib - self.idle_mib) * 1024.0 / CLIENTS as f64
     }

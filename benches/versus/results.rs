@@ -1,4 +1,4 @@
-//! What the turns of a workload say together.
+//! The figures that the turns of a workload give together.
 
 use crate::load::Errors;
 use crate::product::{PRODUCTS, Product};
@@ -14,11 +14,11 @@ pub(crate) struct Results {
     pub(crate) turns: Vec<Turn>,
 }
 
-/// Of one figure, one product against HAProxy, by rounds.
+/// One figure of one product, divided by HAProxy's, by rounds.
 pub(crate) type Ratio = Option<Spread>;
 
 impl Results {
-    /// Those who were measured, in the order of the tables.
+    /// The measured products, in the order of the tables.
     pub(crate) fn products(&self) -> impl Iterator<Item = Product> {
         PRODUCTS
             .into_iter()
@@ -52,8 +52,9 @@ impl Results {
         (all, errors)
     }
 
-    /// How far the control's cost moved: from the first to the ninth decile of the rounds, as a share
-    /// of their median. A single spoilt round is forgiven, the median of the others forgives it too.
+    /// The movement of the control's cost: from the first to the ninth decile of the rounds, as a
+    /// share of their median. One spoilt round does not count, because it does not move the median
+    /// of the others either.
     pub(crate) fn control_spread(&self) -> Option<f64> {
         self.of(Product::Control).next()?;
         let costs = self.spread(Product::Control, Turn::cpu_us);
@@ -64,7 +65,7 @@ impl Results {
         self.control_spread().is_some_and(|spread| spread <= CONTROL_SPREAD_MAX)
     }
 
-    /// Nothing where the machine was not steady or there is no HAProxy.
+    /// The ratio; `None` if the machine was not steady or there is no HAProxy.
     pub(crate) fn ratio(&self, product: Product, figure: fn(&Turn) -> f64) -> Ratio {
         let theirs: Vec<_> = self.of(Product::HaProxy).collect();
         let of_round = |turn: &Turn| {
@@ -85,7 +86,7 @@ impl Turn {
         self.saturated.p99_ms
     }
 
-    /// A figure of the fixed rate; the control is never asked for one.
+    /// A figure at the fixed rate, which the control does not have.
     fn paced(&self, figure: fn(&Paced) -> f64) -> f64 {
         self.paced.as_ref().map(figure).unwrap_or_default()
     }

@@ -1,5 +1,5 @@
-//! Runs that are kept as data: a line of JSON for the run, one for each balancer's memory, and one for
-//! each turn. Several runs of one day follow each other in one file.
+//! Runs that are kept as data: a line of JSON for the run, one for each balancer's memory, and one
+//! for each turn. Several runs of one day follow each other in one file.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -15,11 +15,11 @@ use crate::report;
 use crate::rest::Kept;
 use crate::results::Results;
 
-/// What a run was made of, on what, and when.
+/// The settings, the machine and the time of a run.
 #[derive(Serialize)]
 pub(crate) struct Run {
     date: String,
-    /// With the load of its start.
+    /// The machine, with its load at the start.
     machine: String,
     versions: Vec<String>,
     rounds: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// One that begins now.
+    /// A run that begins now.
     pub(crate) fn new(options: &Options) -> Self {
         let compared = PRODUCTS.into_iter().filter(|product| *product != Product::Control);
         Self {
@@ -45,7 +45,7 @@ impl Run {
         self.minutes = began.elapsed().as_secs().div_ceil(60);
     }
 
-    /// Adds it to the file of its day.
+    /// Adds the run to the file of its day.
     pub(crate) fn keep(&self, results: &[Results], kept: &[Kept]) -> Result<()> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/versus/runs");
         std::fs::create_dir_all(&folder)?;

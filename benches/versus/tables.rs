@@ -8,7 +8,7 @@ use crate::rest::{CLIENTS, Kept};
 use crate::results::{Ratio, Results};
 use crate::turn::Turn;
 
-/// All of them, first what most want to know.
+/// All tables; the first one is what most readers want.
 pub(crate) fn all(results: &[Results], kept: &[Kept], gaps: &[String]) -> String {
     let mut text = String::new();
     for gap in gaps {

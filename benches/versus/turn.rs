@@ -1,4 +1,4 @@
-//! One turn of one balancer: what it did in it, and what that cost.
+//! One turn of one balancer: its throughput and its cost.
 
 use std::time::Duration;
 
@@ -19,11 +19,12 @@ use crate::wrk;
 /// Long enough to open the connections to the nodes and to fill the caches.
 const WARM_UP_SECONDS: u64 = 1;
 
-/// The fixed rate, as a share of what was reached.
+/// The fixed rate, as a share of the reached one.
 const SHARE: f64 = 0.5;
 
-/// The clients' connections are closed by then, on both sides. That belongs to the cost, and thousands
-/// of old ones would count beside thousands of new ones in the limits of the balancers.
+/// The clients' connections are closed on both sides after this. That belongs to the cost. Also, in
+/// the limits of the balancers thousands of old connections would count beside thousands of new
+/// ones.
 const CLOSE: Duration = Duration::from_millis(300);
 
 #[derive(Serialize)]
@@ -32,24 +33,24 @@ pub(crate) struct Turn {
     #[serde(serialize_with = "name")]
     pub(crate) product: Product,
     pub(crate) round: usize,
-    /// Processor time of a request at saturation.
+    /// The processor time of a request at saturation.
     pub(crate) user_us: f64,
     pub(crate) sys_us: f64,
-    /// In the middle of it.
+    /// The resident memory in the middle of the turn.
     pub(crate) resident_mib: f64,
-    /// Connections to the nodes that were made in it: a balancer that does not keep them pays for
-    /// that, and the comparison would be one of settings.
+    /// The connections to the nodes that were made in the turn. A balancer that does not keep them
+    /// pays for that, and the comparison would be one of settings.
     pub(crate) connects: Option<u64>,
     pub(crate) saturated: Load,
-    /// The control has none.
+    /// `None` for the control.
     pub(crate) paced: Option<Paced>,
 }
 
-/// At a fixed rate.
+/// The result at a fixed rate.
 #[derive(Serialize)]
 pub(crate) struct Paced {
     pub(crate) asked_per_second: f64,
-    /// Processor time of a request.
+    /// The processor time of a request.
     pub(crate) cpu_us: f64,
     pub(crate) met: Load,
 }
@@ -59,7 +60,7 @@ fn name<S: serde::Serializer>(product: &Product, serializer: S) -> Result<S::Ok,
 }
 
 /// All turns of a workload. The balancers take turns, and the order changes from round to round, so
-/// that whatever else the machine does meets all of them.
+/// that other work of the machine affects all of them.
 pub(crate) fn take_all(
     lab: &Lab,
     ground: &Ground,
@@ -93,7 +94,7 @@ pub(crate) fn take_all(
     turns
 }
 
-/// Who comes after whom in a round.
+/// The order of the balancers in a round.
 fn order(round: usize, count: usize) -> Vec<usize> {
     let mut order: Vec<_> = (0..count).collect();
     order.rotate_left(round % count);
@@ -103,8 +104,8 @@ fn order(round: usize, count: usize) -> Vec<usize> {
     order
 }
 
-/// The fixed rate: half of what the slowest reached, so that it is the same for all. Caddy would make
-/// it that of a machine with nothing to do, so it gets half of its own.
+/// The fixed rate: half of the slowest balancer's throughput, so that it is the same for all. Caddy
+/// would lower it to that of an idle machine, so Caddy gets half of its own throughput.
 fn rate(product: Product, turns: &[Turn]) -> f64 {
     let reached = |product| {
         let of_product = turns.iter().filter(|turn| turn.product == product);
@@ -166,7 +167,7 @@ fn saturate(
     run(ground, rival, &argv, seconds, wrk::read)
 }
 
-/// Runs clients; gives what they met, what it cost, and the memory that was resident meanwhile.
+/// Runs clients. Returns their outcomes, the cost, and the resident memory meanwhile.
 fn run(
     ground: &Ground,
     rival: &Rival,

@@ -1,33 +1,33 @@
-//! What is asked of the balancers, by how many, and before which nodes.
+//! The workloads: the requests, the number of clients, and the nodes.
 
 use crate::asks::{Asks, Size};
 
-/// One course of requests.
+/// One series of requests.
 pub(crate) struct Workload {
-    /// A word on the command line picks those whose name holds it.
+    /// The name. A word on the command line selects the workloads whose name contains it.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) asks: Asks,
     pub(crate) clients: usize,
     pub(crate) scene: Scene,
-    /// Caddy costs several times as much as the others; to see that once or twice is enough.
+    /// Caddy costs several times as much as the others; once or twice is enough to show that.
     pub(crate) with_caddy: bool,
 }
 
-/// What the balancers stand before, and how they are set. Workloads of one scene share its programs.
+/// The programs of a workload and their settings. Workloads of one scene share them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scene {
     pub(crate) nodes: usize,
-    /// Of each balancer.
+    /// The threads of each balancer.
     pub(crate) threads: usize,
     pub(crate) access_log: bool,
-    /// The nodes echo what comes through a WebSocket, and are not nginx.
+    /// True if the nodes echo through WebSockets; then they are not nginx.
     pub(crate) echo: bool,
 }
 
 const PLAIN: Scene = Scene { nodes: 3, threads: 1, access_log: false, echo: false };
 
-/// A GET of 13 bytes by 64 clients, from which the others differ in one thing or two.
+/// A GET of 13 bytes by 64 clients. The others differ from it in one point or two.
 const GET: Workload = Workload {
     name: "get-64",
     title: "GET, 13 bytes, 64 clients",
@@ -37,7 +37,7 @@ const GET: Workload = Workload {
     with_caddy: false,
 };
 
-/// Those of one scene stand together.
+/// The workloads of one scene stand together.
 pub(crate) const WORKLOADS: [Workload; 13] = [
     Workload { with_caddy: true, ..GET },
     Workload { name: "get-512", title: "GET, 13 bytes, 512 clients", clients: 512, ..GET },
@@ -61,7 +61,7 @@ pub(crate) const WORKLOADS: [Workload; 13] = [
         ..GET
     },
     Workload { name: "post", title: "POST, 64 KiB, 64 clients", asks: Asks::Post, ..GET },
-    // The last of its scene, because memory that was needed once is not always given back.
+    // The last of its scene, because a program does not always give memory back.
     Workload { name: "get-4096", title: "GET, 13 bytes, 4,096 clients", clients: 4096, ..GET },
     Workload {
         name: "websocket",
@@ -103,11 +103,12 @@ pub(crate) const WORKLOADS: [Workload; 13] = [
     },
 ];
 
-/// The scene in which memory is looked at, before any load.
+/// The scene for the measurement of memory, before any load.
 pub(crate) const AT_REST: Scene = PLAIN;
 
 impl Workload {
-    /// How much longer its turns are: connecting thousands of clients must not be most of a turn.
+    /// The factor for the length of its turns: connecting thousands of clients must not be most of
+    /// a turn.
     pub(crate) fn length(&self) -> u64 {
         if self.clients > 1_000 { 3 } else { 1 }
     }

@@ -1,11 +1,13 @@
-//! `wrk`, the load at saturation: one request at a time on each connection, as fast as they are answered.
+//! `wrk`, the load at saturation: one request at a time on each connection, each as fast as the
+//! answers come.
 
 use crate::asks::Asks;
 use crate::lab::Pi;
 use crate::load::Load;
 use crate::product::write;
 
-/// Says at the end in one line what was met, times in microseconds, and then the errors by their kinds.
+/// A script that prints one line at the end: the outcome, with times in microseconds, and the
+/// errors by kind.
 const SCRIPT: &str = r#"
 function done(summary, latency)
     local p = function(percent) return latency:percentile(percent) end
@@ -17,7 +19,7 @@ end
 
 const POST: &str = "wrk.method = \"POST\"\nwrk.body = string.rep(\"x\", 65536)\n";
 
-/// Puts its two scripts where it runs.
+/// Puts the two scripts into the Pi's `/run`.
 pub(crate) fn prepare(client: &Pi) {
     write(client, "get.lua", SCRIPT);
     write(client, "post.lua", &format!("{POST}{SCRIPT}"));
@@ -37,7 +39,7 @@ pub(crate) fn argv(server: &str, asks: Asks, clients: usize, seconds: u64) -> Ve
     argv.into_iter().map(str::to_owned).collect()
 }
 
-/// What it wrote.
+/// The line that it wrote.
 pub(crate) fn read(text: &str) -> Option<Load> {
     let line = text.lines().find_map(|line| line.strip_prefix("@wrk "))?;
     let numbers: Vec<f64> = line.split(' ').filter_map(|number| number.parse().ok()).collect();
