@@ -1,5 +1,5 @@
-//! The chunked coding: any pieces give the same data and the same end, and what is written is read
-//! back.
+//! The chunked coding: any pieces give the same data and the same end, and the reader reads back
+//! what the writer writes.
 
 use picluster::h1::{Body, Framing, Refusal, append_chunk_size};
 
@@ -14,18 +14,18 @@ pub fn check(bytes: &[u8]) {
     }
     let Ok(read) = whole else { return };
     if read.whole {
-        // What follows a body is the next message's.
+        // The bytes behind a body belong to the next message.
         let more = [bytes, b"0\r\n\r\n"].concat();
         assert_eq!(said::body(Framing::Chunked, &more).as_ref(), Ok(&read));
-        // Cut short anywhere it is never whole.
+        // A body that is cut short anywhere is never complete.
         let short = said::body(Framing::Chunked, &bytes[..read.consumed - 1]);
         assert!(short.is_ok_and(|short| !short.whole));
     }
     assert_read_back(&read.data);
 }
 
-/// The same body in pieces, and the data as the wire has it: what `advance` lets through and what
-/// `decode` takes apart must be the same bytes.
+/// Reads the same body in pieces, and compares the data as it is on the wire: the bytes that
+/// `advance` passes and those that `decode` returns must be the same.
 fn in_pieces(bytes: &[u8], ends: &[usize]) -> Result<said::Read, Refusal> {
     let (mut body, mut twin) = (Body::new(Framing::Chunked), Body::new(Framing::Chunked));
     let (mut data, mut at) = (Vec::new(), 0);
@@ -42,7 +42,7 @@ fn in_pieces(bytes: &[u8], ends: &[usize]) -> Result<said::Read, Refusal> {
     Ok(said::Read { consumed: at, data, whole: body.eof().is_ok() })
 }
 
-/// Writes data in chunks and reads it.
+/// Writes data in chunks and reads it back.
 fn assert_read_back(data: &[u8]) {
     let mut wire = Vec::new();
     for chunk in data.chunks(13) {

@@ -1,16 +1,16 @@
-//! Our reading against those of hyper and of a plain httparse: what we take, they must take, with
-//! the same method, target, fields and body, both as it came and as we would send it on. We may
-//! refuse more than they do.
+//! Our reading against those of hyper and of a plain httparse. They must accept every message that
+//! we accept, with the same method, target, fields and body, both as it came and as we would
+//! forward it. We may refuse more than they do.
 //!
 //! # Known differences
 //!
-//! All there are; each is left out of the comparison as narrowly as it can be.
+//! This list is complete. Each difference is left out of the comparison as narrowly as possible.
 //!
 //! 1. hyper keeps a target in its `Uri` type, which refuses some visible bytes that browsers send
 //!    as they are. Such a request is not compared ([`hyper_refuses_target`]).
-//! 2. `OPTIONS http://host` stands for `OPTIONS *` (RFC 9112 3.2.4). hyper leaves it as it came.
+//! 2. `OPTIONS http://host` stands for `OPTIONS *` (RFC 9112 3.2.4). hyper leaves it unchanged.
 //! 3. hyper bounds chunk extensions and trailers at 16 KiB, we at 64 KiB. The inputs are shorter.
-//! 4. A 101 ends HTTP/1: what follows it is not compared.
+//! 4. A 101 ends HTTP/1: the bytes after it are not compared.
 
 use hyper::Uri;
 use picluster::h1::{RequestHead, ResponseHead, Slots, parse_request, parse_response};
@@ -19,7 +19,7 @@ use picluster::proxy::headers::{Added, AnswerForm, Forwarding, write_answer, wri
 use super::hyper_view::{self, View};
 use super::said::{self, Pairs};
 
-/// The interim answers before a final one that are followed here.
+/// The number of interim answers before a final one that are followed here.
 const INTERIM_MAX: usize = 10;
 
 /// Reads `bytes` as an answer if they begin like one, else as a request.
@@ -62,7 +62,7 @@ fn check_request(bytes: &[u8]) {
     assert_eq!(view.body, expected);
 }
 
-/// The head that is sent on, read by a plain httparse.
+/// Reads the forwarded head with a plain httparse.
 fn parsed_request(sent: &[u8], head: &RequestHead<'_>) -> Pairs {
     let mut headers = [httparse::EMPTY_HEADER; 128];
     let mut parsed = httparse::Request::new(&mut headers);
@@ -80,14 +80,14 @@ fn whole_target(head: &RequestHead<'_>) -> String {
     format!("{slash}{}", head.target)
 }
 
-/// The target as it came: what stands between the first two spaces.
+/// The target as it came: the text between the first two spaces.
 fn bytes_of_target(bytes: &[u8]) -> String {
     let target = bytes.split(|&b| b == b' ').nth(1).unwrap_or_default();
     String::from_utf8_lossy(target).into_owned()
 }
 
 fn hyper_refuses_target(target: &str) -> bool {
-    // Like the slash that we write before it.
+    // The slash that we write before it.
     let target = if target.starts_with('?') { format!("/{target}") } else { target.to_owned() };
     target.parse::<Uri>().is_err()
 }
@@ -122,7 +122,7 @@ fn check_response(bytes: &[u8], head_request: bool) {
         let mut sent = Vec::new();
         write_answer(&head, form, &mut sent);
         let fields = parsed_response(&sent, &head);
-        // A client of HTTP/1.0 gets the data alone.
+        // A client of HTTP/1.0 gets only the data.
         sent.extend_from_slice(if http10 { &body.data } else { &behind[..body.consumed] });
         let view = hyper_view::response(&sent, head_request).expect("hyper takes what is sent on");
         assert_eq!(view.status, head.status);
@@ -133,7 +133,7 @@ fn check_response(bytes: &[u8], head_request: bool) {
     }
 }
 
-/// Where the head of the final answer begins.
+/// The beginning of the final answer's head.
 fn final_head(bytes: &[u8], head_request: bool) -> Option<usize> {
     let mut start = 0;
     for _ in 0..INTERIM_MAX {
@@ -147,7 +147,7 @@ fn final_head(bytes: &[u8], head_request: bool) -> Option<usize> {
     None
 }
 
-/// The head that is sent on, read by a plain httparse.
+/// Reads the forwarded head with a plain httparse.
 fn parsed_response(sent: &[u8], head: &ResponseHead<'_>) -> Pairs {
     let mut headers = [httparse::EMPTY_HEADER; 128];
     let mut parsed = httparse::Response::new(&mut headers);

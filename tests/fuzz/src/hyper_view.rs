@@ -1,5 +1,5 @@
-//! The same bytes as hyper reads them: its server for requests, its client for answers. Both are
-//! driven in memory and in one thread: what hyper reads is always there, so nothing has to wait.
+//! The same bytes as hyper reads them: its server for requests, its client for answers. Both run in
+//! memory and in one thread. All bytes are there from the start, so nothing has to wait.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -15,26 +15,29 @@ use hyper::{Request, Response};
 
 use super::said::{Pairs, pairs};
 
-/// How often hyper is asked to go on. It needs a few turns; one that waits for ever has stopped.
+/// The number of times that hyper is polled. It needs a few; after this many it has stopped for
+/// ever.
 const TURNS_MAX: usize = 1000;
 
-/// The fields hyper takes. It stops at 100, as we do; a head of 100 that goes on has ours too.
+/// The number of fields that hyper accepts. It stops at 100, as we do. A forwarded head of 100
+/// fields has ours too.
 const FIELDS_MAX: usize = 128;
 
-/// A message as hyper understood it.
+/// A message as hyper understands it.
 #[derive(Debug)]
 pub(crate) struct View {
-    /// Of a request.
+    /// The method and the target of a request.
     pub(crate) method: String,
     pub(crate) target: String,
-    /// Of an answer.
+    /// The status of an answer.
     pub(crate) status: u16,
     pub(crate) fields: Pairs,
-    /// `None` if it did not come to its end.
+    /// The body; `None` if it did not come to its end.
     pub(crate) body: Option<Vec<u8>>,
 }
 
-/// The request at the start of `bytes`, after which the connection ends; `None` if it is refused.
+/// The request at the start of `bytes`, after which the connection ends; `None` if hyper refuses
+/// it.
 pub(crate) fn request(bytes: &[u8]) -> Option<View> {
     let view = RefCell::new(None);
     let service = service_fn(async |request: Request<Incoming>| {
@@ -58,7 +61,7 @@ pub(crate) fn request(bytes: &[u8]) -> Option<View> {
     view.take()
 }
 
-/// The final answer in `bytes`, after which the connection ends; `None` if it is refused.
+/// The final answer in `bytes`, after which the connection ends; `None` if hyper refuses it.
 pub(crate) fn response(bytes: &[u8], head_request: bool) -> Option<View> {
     let wire = Wire { input: bytes.to_owned(), at: 0, open: false };
     let mut cx = Context::from_waker(Waker::noop());
@@ -89,11 +92,11 @@ pub(crate) fn response(bytes: &[u8], head_request: bool) -> Option<View> {
     None
 }
 
-/// The peer of hyper: sends its input and then the end, and takes whatever comes.
+/// The peer of hyper: it sends its input and then the end, and accepts all bytes.
 struct Wire {
     input: Vec<u8>,
     at: usize,
-    /// True if it may be read from yet: an answer comes after its request.
+    /// True if hyper may read from it already: an answer comes after its request.
     open: bool,
 }
 

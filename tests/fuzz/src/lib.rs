@@ -1,7 +1,7 @@
-//! What must hold of the HTTP/1 codec for any bytes whatever, one function a fuzz target.
+//! The rules of the HTTP/1 codec for any bytes, one function for each fuzz target.
 //!
-//! They panic where it does not. The fuzzer calls them with bytes of its own making, and the
-//! integration tests with those that are kept in `corpus`.
+//! The functions panic where a rule is broken. The fuzzer calls them with bytes of its own making,
+//! and the integration tests call them with the bytes in `corpus`.
 
 pub mod chunked;
 pub mod differential;

@@ -1,8 +1,8 @@
-//! Ways to cut an input in pieces. They follow from the bytes, so a crash is the same when it is
-//! replayed, and a corpus file is plain HTTP.
+//! Ways to cut an input into pieces. They follow from the bytes, so that a replayed crash is the
+//! same crash, and a corpus file is plain HTTP.
 
-/// The ends of the pieces, rising, the last of them at the end of `bytes`: all at once, byte by
-/// byte, and twice by chance.
+/// The ends of the pieces, in rising order; the last is the end of `bytes`. There are four ways:
+/// all at once, byte by byte, and twice by chance.
 pub(crate) fn cuts(bytes: &[u8]) -> [Vec<usize>; 4] {
     let all = bytes.len();
     let mut chance = seed(bytes);
@@ -21,7 +21,7 @@ pub(crate) fn cuts(bytes: &[u8]) -> [Vec<usize>; 4] {
     [vec![all], (1..=all).collect(), by_chance(7), by_chance(90)]
 }
 
-/// FNV-1a; never 0, which xorshift would not leave.
+/// FNV-1a. It is never 0, because xorshift would stay there.
 fn seed(bytes: &[u8]) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325_u64;
     bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))

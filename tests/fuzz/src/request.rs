@@ -1,5 +1,5 @@
-//! A request's head: any pieces give the same head, its bounds hold, and what is written is read
-//! back.
+//! A request's head: any pieces give the same head, its bounds hold, and the reader reads back what
+//! the writer writes.
 
 use picluster::config::{HEAD_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 use picluster::h1::{
@@ -9,13 +9,13 @@ use picluster::h1::{
 use super::pieces::cuts;
 use super::said::{self, Pairs};
 
-/// The empty lines that may come before a head.
+/// The number of empty lines that may come before a head.
 const SKIPPED_BYTES_MAX: usize = 4;
 
 /// Reads `bytes` as a request's head.
 pub fn check(bytes: &[u8]) {
     let whole = read(bytes);
-    // What is wrong in a line shows at the latest when the line ends.
+    // An error in a line shows at the end of the line at the latest.
     let ended = [bytes, b"\n"].concat();
     let expected = read(&ended);
     for ends in cuts(&ended) {
@@ -98,11 +98,11 @@ fn assert_bounds(head: &Head, bytes: usize) {
     assert!(head.framing != Framing::Close, "a request cannot end with its connection");
 }
 
-/// Writes a head on, as a proxy that adds nothing would.
+/// Writes a head as a proxy that adds nothing would forward it.
 fn write(head: &Head) -> Vec<u8> {
     let mut out = Vec::new();
     append_request_line(&mut out, &head.method, &head.target);
-    // A host that was not given cannot be written as none.
+    // A missing host cannot be written.
     append_field(&mut out, "Host", head.host.as_deref().unwrap_or("pi").as_bytes());
     for (name, value) in &head.forwarded {
         append_field(&mut out, name, value);

@@ -1,5 +1,5 @@
-//! A response's head: any pieces give the same head, its bounds hold, and what is written is read
-//! back.
+//! A response's head: any pieces give the same head, its bounds hold, and the reader reads back
+//! what the writer writes.
 
 use picluster::config::{HEAD_BYTES_MAX, HEADERS_MAX};
 use picluster::h1::{
@@ -10,7 +10,7 @@ use picluster::h1::{
 use super::pieces::cuts;
 use super::said::{self, Pairs};
 
-/// Reads `bytes` as a response's head: of one to a HEAD, and of one to another method.
+/// Reads `bytes` as a response's head, once to a HEAD and once to another method.
 pub fn check(bytes: &[u8]) {
     let (plain, bodiless) = (check_one(bytes, false), check_one(bytes, true));
     let Some((plain, bodiless)) = plain.zip(bodiless) else { return };
@@ -23,7 +23,7 @@ pub fn check(bytes: &[u8]) {
 
 fn check_one(bytes: &[u8], head_request: bool) -> Option<Head> {
     let whole = read(bytes, 0, head_request);
-    // What is wrong in a line shows at the latest when the line ends.
+    // An error in a line shows at the end of the line at the latest.
     let ended = [bytes, b"\n"].concat();
     let expected = read(&ended, 0, head_request);
     for ends in cuts(&ended) {
@@ -100,7 +100,7 @@ fn assert_bounds(head: &Head, bytes: usize) {
     assert!(head.status != 101 || head.upgrade.is_some());
 }
 
-/// Writes a head on, as a proxy that adds nothing would.
+/// Writes a head as a proxy that adds nothing would forward it.
 fn write(head: &Head) -> Vec<u8> {
     let mut out = Vec::new();
     append_status_line(&mut out, head.status, &head.reason);

@@ -1,4 +1,4 @@
-//! What a message says, in a form that outlives its bytes and can be compared.
+//! The content of a message, in a form that outlives its bytes and can be compared.
 
 use picluster::h1::{Body, Field, Fields, Framing, Refusal};
 
@@ -17,19 +17,19 @@ pub(crate) fn end_to_end(fields: &Fields<'_>) -> Pairs {
     pairs(fields.end_to_end().map(|Field { name, value, .. }| (name, value)))
 }
 
-/// The same without the order of fields that have different names, which means nothing
-/// (RFC 9110 5.3), and without the case of names.
+/// The same fields without the order of different names, which has no meaning (RFC 9110 5.3), and
+/// without the case of names.
 pub(crate) fn sorted(mut pairs: Pairs) -> Pairs {
     for (name, _) in &mut pairs {
         name.make_ascii_lowercase();
     }
-    // Stable: fields of one name keep their order.
+    // The sort is stable: fields of one name keep their order.
     pairs.sort_by(|a, b| a.0.cmp(&b.0));
     pairs
 }
 
-/// A name is a token (RFC 9110 5.6.2), a value has no space around it and no control byte but HTAB
-/// (RFC 9110 5.5).
+/// Checks that a name is a token (RFC 9110 5.6.2), and that a value has no space around it and no
+/// control byte but HTAB (RFC 9110 5.5).
 pub(crate) fn assert_fields(pairs: &Pairs) {
     for (name, value) in pairs {
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
@@ -45,7 +45,8 @@ pub(crate) struct Read {
     /// Its bytes on the wire.
     pub(crate) consumed: usize,
     pub(crate) data: Vec<u8>,
-    /// True if it came to its end; a connection that ends counts as one where that is its framing.
+    /// True if it came to its end. A connection that ends counts as the end where that is the
+    /// framing.
     pub(crate) whole: bool,
 }
 
