@@ -1,5 +1,5 @@
-//! Measures the codec: one head, or 1 KiB of a chunked body. "Rewrite" reads a head and writes it
-//! as the balancer forwards it.
+//! The codec: one head, or 1 KiB of a chunked body. "Rewrite" reads a head and writes it as the
+//! balancer forwards it.
 
 use std::hint::black_box;
 
@@ -63,7 +63,7 @@ fn answer_rewrite(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Reads 1 KiB of data in chunks of this size.
+/// 1 KiB of data in chunks of this size.
 #[divan::bench(args = [16, 128, 1024])]
 fn chunked_kibibyte(bencher: Bencher<'_, '_>, chunk: usize) {
     let mut wire = Vec::new();
@@ -80,7 +80,7 @@ fn chunked_kibibyte(bencher: Bencher<'_, '_>, chunk: usize) {
     });
 }
 
-/// Refuses a request, which must cost no more than accepting one.
+/// A refused head costs no more than an accepted one.
 #[divan::bench(args = ["two framings", "space before a colon", "control byte", "second host"])]
 fn request_refuse(bencher: Bencher<'_, '_>, fault: &str) {
     let field = match fault {

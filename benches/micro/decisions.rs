@@ -1,5 +1,5 @@
-//! Measures the decisions: the choice of a node, the choice to try again, and the publication of a
-//! new view of the cluster.
+//! The decisions: the choice of a node, the repetition of a request, and the cost of a new view of
+//! the cluster.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -7,42 +7,25 @@ use std::time::Duration;
 
 use divan::Bencher;
 use picluster::cluster::balance::Balance;
-use picluster::cluster::health::Health;
-use picluster::cluster::node::{Node, NodeId, Offer, Source};
+use picluster::cluster::node::Offer;
 use picluster::cluster::picker::{self, Criteria};
 use picluster::cluster::pool::{self, Member, Share};
 use picluster::cluster::retry::{self, Attempt, Failure, RetryPolicy, Safety};
 
-/// The most nodes that a cluster has.
+use crate::sample;
+
+/// The largest number of nodes in a cluster.
 const NODES: u64 = 256;
 
 fn members(count: u64, share: impl Fn(u64) -> Share) -> Vec<Member> {
-    let member = |epoch| Member {
-        node: Node {
-            id: NodeId::new(&format!("node{epoch}")).unwrap(),
-            name: format!("raspberrypi-{epoch}"),
-            hostname: "raspberrypi".to_owned(),
-            endpoint: ([10, 0, (epoch / 250) as u8, (epoch % 250) as u8], 8080).into(),
-            boot: None,
-            source: Source::Mdns,
-            offer: Arc::default(),
-        },
-        health: Health::Up,
-        why: "answered the last probe".to_owned(),
-        since: Duration::ZERO,
-        advertised: true,
-        last_resort: false,
-        silent: false,
-        left_silent: None,
-        share: share(epoch),
-        epoch,
-        counters: Arc::default(),
-        pi: Arc::default(),
+    let member = |epoch: u64| {
+        let endpoint = ([10, 0, (epoch / 250) as u8, (epoch % 250) as u8], 8080).into();
+        Member { share: share(epoch), ..sample::member(epoch, endpoint) }
     };
     (0..count).map(member).collect()
 }
 
-/// Includes counting the request as in flight, and the end of that.
+/// Includes the counting of the request in flight, and its end.
 #[divan::bench(args = [1, 3, NODES])]
 fn pick(bencher: Bencher<'_, '_>, nodes: u64) {
     let (publisher, watch) = pool::channel();
@@ -51,7 +34,7 @@ fn pick(bencher: Bencher<'_, '_>, nodes: u64) {
     bencher.bench_local(|| picker::pick(black_box(&pool), &[]).unwrap().member().epoch);
 }
 
-/// Picks while some nodes are in slow start.
+/// A pick while some members are in slow start.
 #[divan::bench(args = [3, NODES])]
 fn pick_by_weight(bencher: Bencher<'_, '_>, nodes: u64) {
     let (publisher, watch) = pool::channel();
@@ -61,23 +44,22 @@ fn pick_by_weight(bencher: Bencher<'_, '_>, nodes: u64) {
     bencher.bench_local(|| picker::pick(black_box(&pool), &[]).unwrap().member().epoch);
 }
 
-/// Finds the application of a request: the first and the last of this number, each with its own
-/// host.
+/// The application of a request: the first and the last of many, each with its own host.
 #[divan::bench(args = [1, 50])]
 fn route_by_host(bencher: Bencher<'_, '_>, services: u64) {
     let offer = |n: u64| Offer { hosts: vec![format!("app-{n}.local")], ..Offer::default() };
     bench_route(bencher, services, offer, "app-49.local:80", "/index.html");
 }
 
-/// Finds the application by the path alone.
+/// The application of a request by its path alone.
 #[divan::bench(args = [1, 50])]
 fn route_by_path(bencher: Bencher<'_, '_>, services: u64) {
     let offer = |n: u64| Offer { path: format!("/app-{n}"), ..Offer::default() };
     bench_route(bencher, services, offer, "picluster.local", "/app-1/index.html");
 }
 
-/// Measures the route table. A single service takes everything, and the last of several takes the
-/// requests that no other takes.
+/// A single service takes everything; otherwise the last one takes the requests that no other
+/// takes.
 fn bench_route(
     bencher: Bencher<'_, '_>,
     services: u64,
@@ -99,7 +81,7 @@ fn bench_route(
     });
 }
 
-/// Picks by another policy, with another key each time.
+/// The other policies, with a different key each time.
 #[divan::bench(args = [3, NODES])]
 fn choose_least_requests(bencher: Bencher<'_, '_>, nodes: u64) {
     choose(bencher, "least-requests", nodes);
@@ -151,7 +133,7 @@ fn retry_decision(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| retry::decide(black_box(&attempt), black_box(&policy)));
 }
 
-/// Measures the cost of a change for the discovery task; a worker pays for one `Arc`.
+/// The cost of a change for the discovery task; a worker pays for one `Arc`.
 #[divan::bench(args = [3, NODES])]
 fn publish(bencher: Bencher<'_, '_>, nodes: u64) {
     let (publisher, _watch) = pool::channel();

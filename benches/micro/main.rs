@@ -1,7 +1,7 @@
-//! Measures the cost of the steps of a request on one core: `cargo bench --bench micro`.
+//! The cost of the steps of a request on one core: `cargo bench --bench micro`.
 //!
-//! Each figure is the time of one step; the column of allocations stays empty while nothing is
-//! allocated. For figures that repeat exactly, see `benches/instructions`.
+//! Each figure is the time of one step. The column of allocations stays empty while nothing is
+//! allocated. `benches/instructions` has figures that repeat exactly.
 
 #![expect(clippy::unwrap_used, reason = "a bench ends by panicking")]
 
@@ -9,6 +9,8 @@ use divan::AllocProfiler;
 
 mod codec;
 mod decisions;
+#[path = "../../tests/it/sample.rs"]
+mod sample;
 #[path = "../common/typical.rs"]
 mod typical;
 

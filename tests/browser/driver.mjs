@@ -1,5 +1,5 @@
-// A browser that is spoken with: each line of stdin is a JSON string of code, which is run; its value,
-// or its error, goes out as a line. The tests are in tests/it/page.rs.
+// Drives a browser: each line of stdin is a JSON string with code to run. The value of the code, or its
+// error, is written as one line. The tests are in tests/it/page.rs.
 
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
@@ -8,13 +8,13 @@ import axe from 'axe-core';
 const AsyncFunction = Object.getPrototypeOf(async () => {}).constructor;
 const emit = value => process.stdout.write(`@lab ${JSON.stringify(value)}\n`);
 
-// In a container the sandbox cannot be had, and its shared memory is small.
+// In a container there is no sandbox, and the shared memory is small.
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM,
   args: ['--no-sandbox', '--disable-dev-shm-usage'],
 });
 
-// Outlives a line: the code keeps its page here.
+// This outlives a line: the code keeps its page here.
 const the = {
   requests: new Set(),
   errors: [],

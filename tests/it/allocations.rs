@@ -1,4 +1,4 @@
-//! Heads are read and written without an allocation once the buffer for writing is there.
+//! The codec reads and writes heads without an allocation once its buffer for writing exists.
 
 use allocation_counter::measure;
 use picluster::http1::{Body, Framing, Slots, parse_request, parse_response};
@@ -8,7 +8,7 @@ use picluster::proxy::headers::{Added, AnswerForm, Forwarding, write_answer, wri
 mod typical;
 use typical::{ANSWER, REQUEST};
 
-/// Heads read and written to see whether each of them costs something.
+/// The heads that are read and written; each of them could cost an allocation.
 const ROUNDS: u64 = 1000;
 
 #[test]
@@ -53,7 +53,7 @@ fn a_chunked_body_is_followed_and_a_bad_head_refused_without_allocation() {
     });
 }
 
-/// The first round may make room in the buffer; that it does so shows that the counter counts.
+/// The first round may make room in the buffer. That it does shows that the counter counts.
 fn assert_allocates_nothing(mut round: impl FnMut(&mut Vec<u8>)) {
     let mut out = Vec::new();
     let first = measure(|| round(&mut out));

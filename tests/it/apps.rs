@@ -1,5 +1,5 @@
-//! Applications behind nodes: real ones, started by picluster or by somebody else, and how they come,
-//! die and go.
+//! Applications behind nodes: real ones, started by picluster or by others, and how they come, die
+//! and go.
 
 mod unwell;
 
@@ -14,7 +14,7 @@ use std::{env, fs, process};
 
 use crate::lab::{Lab, PATIENCE, Pi, Process, wait_until};
 
-/// An application that answers every path, and ends as a crash does when it is asked for `/die`.
+/// An application that answers every path. A request for `/die` ends it as a crash does.
 struct Kind {
     tool: &'static str,
     file: &'static str,
@@ -80,7 +80,7 @@ ThreadingHTTPServer(('', int(os.environ['PORT'])), Handler).serve_forever()
     },
 ];
 
-/// A folder of a test's own. Goes when dropped.
+/// A folder for one test. Dropping it removes it.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -103,7 +103,7 @@ impl Drop for Folder {
     }
 }
 
-/// Asks an application itself to die.
+/// Asks an application to die.
 fn die(lab: &Lab, node: &Process) {
     let _ = lab.get(&format!("http://{}/die", node.endpoint()));
 }
@@ -175,7 +175,7 @@ fn an_application_run_by_others_is_out_while_down_with_its_reason_shown() {
     assert!(["ada", "bob"].contains(&&*lab.get(&lb.url()).unwrap().body));
 
     let load = lab.load(&lb, 4);
-    // Its orphans live on, so that its end is not to be waited for.
+    // Its orphans live on, so the test does not wait for its end.
     servers[0].signal("KILL");
     lb.wait_until_out(&nodes[0], PATIENCE);
     let health = format!("http://{}:8080/.picluster/health", pis[0].address());
@@ -189,13 +189,13 @@ fn an_application_run_by_others_is_out_while_down_with_its_reason_shown() {
     let _again = serve(&pis[0]);
     lb.wait_until_up(&nodes[0], PATIENCE);
     load.wait_for_new_answer_of(&lb.name_of(&nodes[0]));
-    // Its end is picluster's alone.
+    // Only picluster ends.
     assert_eq!(nodes[1].sigterm().0.code, 0);
     assert!(servers[1].is_running());
     load.stop_with_no_failure();
 }
 
-/// The file of README.md by which Avahi announces any web server.
+/// The file in README.md with which Avahi announces any web server.
 fn avahi_service() -> String {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let (_, example) = readme.split_once("```xml\n").expect("an example");
@@ -285,7 +285,7 @@ fn a_command_that_keeps_ending_is_out_and_reports_its_next_start() {
     let script = format!("[ -e {fails} ] && exit 3; exec python3 {file}");
     let ada = lab.pi("ada").web().served_at(3000).args(&["--", "sh", "-c", &script]).start();
     lab.pi("bob").web().start();
-    // It never served, so nobody hears of it.
+    // It never served, so no other machine hears of it.
     let eve = lab.pi("eve").web().args(&["--", "sh", "-c", "exit 4"]).start();
     lb.wait_for_nodes(2);
     let load = lab.load(&lb, 4);
@@ -309,7 +309,7 @@ fn a_command_that_keeps_ending_is_out_and_reports_its_next_start() {
     load.stop_with_no_failure();
 }
 
-/// Answers 500 once it was asked to break.
+/// An application that answers 500 after a request for `/break`.
 const BREAKS: &str = "
 import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -342,7 +342,7 @@ fn an_application_that_answers_500_is_out_with_its_reason_until_it_heals() {
     lab.pi("bob").web().start();
     lb.wait_for_nodes(2);
     let ask = |path: &str| lab.get(&format!("http://{}{path}", ada.endpoint()));
-    // Nobody asks for anything, so that only picluster can notice.
+    // No client asks for anything, so only picluster itself can notice.
     for _ in 0..5 {
         ask("/break").unwrap();
         let took = lb.wait_until_out(&ada, PATIENCE);
@@ -368,7 +368,8 @@ fn an_application_on_loopback_alone_is_not_served_and_gets_an_advice() {
     }
     let lb = lab.lb();
     let ada = lab.pi("ada");
-    ada.start(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "3000"]);
+    let serve = ["python3", "-u", "-m", "http.server", "--bind", "127.0.0.1", "3000"];
+    ada.start(&serve).wait_for_log("Serving HTTP on 127.0.0.1");
     let node = ada.web().served_at(3000).args(&["--app", ":3000"]).start();
     lb.wait_for("the reason", PATIENCE, |nodes| {
         nodes.iter().any(|node| node.why.contains("add --front") && !node.is_up())
@@ -433,7 +434,7 @@ fn with_sticky_a_session_of_php_stays_at_the_pi_that_began_it() {
     for count in 2..=20 {
         assert_eq!(asks("ken"), format!("{home} {count}"));
     }
-    // It leaves, so its clients begin anew, at the other one.
+    // The node leaves, so its clients begin anew at the other one.
     let (leaves, stays) = if home == "ada" { (&nodes[0], "bob") } else { (&nodes[1], "ada") };
     assert_eq!(leaves.sigterm().0.code, 0);
     for count in 1..=3 {
@@ -472,14 +473,14 @@ fn two_applications_on_three_pis_are_two_services_of_three_nodes() {
         assert_eq!(answers.len(), 3, "{answers:?}");
         assert!(answers.iter().all(|(said, _)| said == body), "{answers:?}");
     }
-    // An application that dies is its own service's trouble.
+    // A dying application affects only its own service.
     die(&lab, &nodes[0]);
     lb.wait_until_out(&nodes[0], PATIENCE);
     assert!((0..6).all(|_| ask("picluster.local", "shop").0 == "python"));
     lb.wait_until_up(&nodes[0], PATIENCE);
 }
 
-/// The commands in docs/recipes.md, line by line, without what stands outside of its blocks.
+/// The commands in docs/recipes.md, line by line, without the text outside of the code blocks.
 fn recipes() -> Vec<String> {
     let text = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/recipes.md");
     let text = fs::read_to_string(text).unwrap();
@@ -515,7 +516,8 @@ fn the_loop_of_the_recipes_updates_all_nodes_without_a_failed_get() {
     let lb = lab.lb();
     let mut nodes = ["ada", "bob", "eve"].map(|name| lab.pi(name).web().named().start());
     lb.wait_for_nodes(3);
-    // ssh, for the loop: tells the test which machine it would log in to, and waits for it.
+    // The loop's `ssh`: it reports to the test which machine the loop would log in to, and waits
+    // for it.
     let folder = Folder::new("update");
     let ssh = "#!/bin/sh
         echo \"$1\" >\"$(dirname \"$0\")/asked.new\" && cd \"$(dirname \"$0\")\" && mv asked.new asked
@@ -564,7 +566,7 @@ fn node_with(flags: &[&str], args: &[&str]) -> Child {
         .unwrap()
 }
 
-/// How many processes with exactly these words there are.
+/// The number of processes with exactly these words.
 fn count(words: &str) -> usize {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
@@ -580,7 +582,7 @@ fn runs(words: &str) -> bool {
 fn nothing_of_a_command_outlives_a_picluster_that_was_killed() {
     let span = |n: u32| format!("{}.{n}", 90_000 + process::id());
     let (own, group, stray) = (span(1), span(2), span(3));
-    // One in the group, one that has left it and whose parent has ended.
+    // One process is in the group. Another has left it, and its parent has ended.
     let script = format!("sleep {group} & (setsid sleep {stray} &) ; exec sleep {own}");
     let mut node = node(&["sh", "-c", &script]);
     let all = [own, group, stray].map(|span| format!("sleep {span}"));
@@ -703,7 +705,7 @@ fn the_commands_see_and_drain_a_node_whatever_it_serves() {
     assert!(lab.client().type_in("status").0.contains("all is well"));
     load.stop_with_no_failure();
     lb.process().kill9();
-    // Without a balancer the nodes are asked themselves, where picluster answers.
+    // Without a balancer the nodes are asked themselves, at picluster's own port.
     wait_until("the nodes speak for themselves", || {
         lab.client().type_in("nodes").0.matches("+ up").count() == 3
     });

@@ -1,6 +1,6 @@
 //! Bad input of every kind: each has a defined behaviour, and a sentence in the log that names the
-//! cause and the fix. Nothing panics (the lab looks for that in every log), nothing restarts in a
-//! loop.
+//! cause and the fix. Nothing panics (the lab searches every log for that), and nothing restarts in
+//! a loop.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::lab::{
     Advert, Balancer, Lab, Manner, Node, PATIENCE, Pi, Process, Program, pause, wait_until,
 };
 
-/// How soon a fault that keeps a machine from being found must be in the log.
+/// The time within which the log must name a fault that hides a machine from the others.
 const LOUD_WITHIN: Duration = Duration::from_secs(5);
 
 fn is_up(lb: &Balancer, id: &str) -> bool {
@@ -88,7 +88,7 @@ fn a_second_balancer_serves_and_takes_over_the_name_at_the_goodbye() {
 
 // Advertisements.
 
-/// Says this instead of what was said before, until the lab ends.
+/// Advertises this and nothing else, until the lab ends.
 fn advertise(lab: &Lab, txt: &[&str]) -> Process {
     let mut advert = Advert::new("gnome", lab.pi("nas").address(), 9000);
     advert.txt = txt.iter().map(ToString::to_string).collect();
@@ -113,7 +113,7 @@ fn a_bad_txt_record_is_reported_and_not_taken_until_it_is_corrected() {
         lb.wait_for_log(told);
         assert!(lb.nodes().is_empty(), "{:#?}", lb.nodes());
         bad.kill9();
-        // Of a flood of bad advertisements one a second is told.
+        // Of many bad advertisements one a second is reported.
         pause(Duration::from_secs(1));
     }
     assert!(lb.log_lines_with("correct its txt record") >= 3, "it must name the fix");
@@ -171,7 +171,7 @@ fn services_that_speak_no_http_or_nothing_or_only_fail_cost_no_request() {
         lb.wait_for_log(why);
     }
     assert!(lb.log_lines_with("check the program and the port that are advertised") >= 2);
-    // One that at least answers is better than none: its answer is the client's.
+    // A node that at least answers is better than none: the client gets its answer.
     let only = lab.get(&lb.url()).expect("an answer");
     assert_eq!((only.status, only.body.as_str()), (500, "odd\n"), "{only:?}");
 
@@ -211,7 +211,7 @@ fn a_held_mdns_port_is_reported_and_waited_for() {
         program.wait_for_log_within("udp port 5353 is held by", LOUD_WITHIN);
         assert!(program.log_lines_with("ss -ulpn sport = 5353") > 0, "it must name the fix");
     }
-    // Both serve all the same.
+    // Both serve nevertheless.
     let direct = lab.get(&format!("http://{}/", node.endpoint())).expect("an answer");
     assert_eq!(direct.body, "raspberrypi\n");
     assert_eq!(lab.get(&lb.url()).expect("an answer").status, 503);
@@ -232,6 +232,7 @@ fn a_stop_while_the_mdns_port_is_held_is_not_held_up() {
     node.wait_for_log("udp port 5353 is held by");
     let (exit, took) = node.sigterm();
     assert_eq!(exit.code, 0);
+    // The goodbye takes 2 s and the drain 5 s at most, which nobody uses here.
     assert!(took < Duration::from_secs(6), "{took:?}");
 }
 
@@ -363,7 +364,7 @@ fn a_port_that_cannot_be_had_exits_69_and_names_the_owner_and_the_fix() {
     if !lab.has("setpriv") {
         return;
     }
-    // Root of the lab, but without the capability.
+    // The lab's root, but without the capability.
     let mut unprivileged = vec!["setpriv", "--bounding-set=-net_bind_service"];
     unprivileged.push("--inh-caps=-net_bind_service");
     let program = env!("CARGO_BIN_EXE_picluster");
@@ -388,7 +389,7 @@ fn with_its_output_closed_or_full_each_program_goes_on_and_ends_as_asked() {
         let demo = pi("demo").demo().after(output).start();
         lb.wait_until_up(&node, PATIENCE);
         assert_eq!(lab.get(&lb.url()).expect("an answer").body, "raspberrypi\n");
-        // Its two children and itself, until all have ended.
+        // The demo runs until its two children and itself have ended.
         assert!(demo.is_running());
         for program in [&*lb, &node, &demo] {
             let (exit, took) = program.sigterm();
@@ -402,7 +403,7 @@ fn with_its_output_closed_or_full_each_program_goes_on_and_ends_as_asked() {
 fn a_signal_at_any_time_ends_and_a_second_one_ends_at_once() {
     let Some(lab) = Lab::new("signals") else { return };
     let pi = lab.pi("front");
-    // At the start, as soon as there is a process.
+    // The signal comes as soon as there is a process.
     for _ in 0..3 {
         for program in [pi.web().start(), pi.lb().start().process()] {
             let (exit, took) = program.sigterm();
@@ -421,9 +422,11 @@ fn a_signal_at_any_time_ends_and_a_second_one_ends_at_once() {
     node.wait_for_log("serving");
     node.signal("INT");
     node.wait_for_log("stopping; a second signal ends at once");
-    // A person is slower than a terminal that sends it twice.
+    // A person is slower than a terminal that sends the signal twice.
     pause(Duration::from_millis(400));
     node.signal("INT");
+    // The promise is "at once". The program waits for nothing between this signal and its exit, so a
+    // second is enough for the few instructions on a busy machine too.
     assert_eq!(node.wait_exit(Duration::from_secs(1)).code, 1);
     assert_eq!(node.log_lines_with("second signal, ending at once"), 1);
 }
@@ -475,7 +478,7 @@ fn silent_connections_cost_a_node_neither_its_health_nor_a_request() {
     let ada = lab.pi("ada").web().start();
     lb.wait_until_up(&ada, PATIENCE);
     let load = lab.load(&lb, 8);
-    // More than it holds at once.
+    // More connections than it holds at once.
     for _ in 0..2 {
         let silence = Program::Silence { server: ada.endpoint(), connections: 700 };
         lab.client().attack(&silence).wait_for_log("all are connected");
@@ -504,6 +507,7 @@ fn a_balancer_with_few_files_says_so_and_serves_as_many_clients_as_it_can() {
     let before = lb.cpu();
     load.wait_for_more(200);
     let spent = lb.cpu() - before;
+    // CPU time, to which a busy machine adds nothing. 200 answers need a tenth of this.
     assert!(spent < Duration::from_secs(2), "a busy loop: {spent:?}");
     assert_eq!(lb.log_lines_with("can be accepted"), 0, "it never comes to that");
     load.stop_with_no_failure();

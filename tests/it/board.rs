@@ -1,10 +1,10 @@
-//! A Pi whose firmware holds it back, from the kernel's files to the rotation.
+//! A Pi that its firmware throttles, from the kernel's files to the rotation.
 
 use std::collections::BTreeMap;
 
 use crate::lab::{Lab, PATIENCE};
 
-/// The files of a Pi 4 with a weak supply, in place of this machine's own.
+/// The files of a Pi 4 with a weak supply; they replace this machine's own.
 const WEAK: &str = r"
     mkdir -p /run/platform/soc/soc:firmware /run/cpu/cpufreq/policy0
     echo 50005 >/run/platform/soc/soc:firmware/get_throttled

@@ -1,8 +1,9 @@
-//! Three machines flashed from one card, booted for real: systemd, Avahi, our units as they are
-//! shipped, each machine in a network namespace of its own on one LAN.
+//! Three machines from one card, booted for real: systemd, Avahi, our units as they are shipped.
+//! Each machine has its own network namespace on one LAN.
 //!
-//! `systemd-nspawn` boots them, from a root that `debootstrap` makes once and that stays as it was. It
-//! has to be the machine's root who does: a container in a user namespace starts no units like ours.
+//! `systemd-nspawn` boots them from a root that `debootstrap` makes once and that no machine
+//! changes. It needs the machine's own root user: a container in a user namespace cannot start
+//! units like ours.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,13 +14,13 @@ use serde_json::Value;
 
 use crate::lab::{Shell, is_installed, pause, say, unavailable};
 
-/// A machine that boots beside two others has some work to do; one that hangs is ended after 10 s.
+/// A machine that boots beside two others takes a while. systemd ends a hung program after 10 s.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long nobody may listen while a balancer is restarted.
+/// The longest time without a listener while a balancer restarts.
 const REFUSED_MAX: Duration = Duration::from_secs(5);
 
-/// After that their control groups are left as they are.
+/// The longest wait for the end of their control groups; after it the groups stay.
 const GROUPS_END: Duration = Duration::from_secs(10);
 
 const PIS: [&str; 3] = ["1", "2", "3"];
@@ -28,8 +29,8 @@ const TOOLS: [&str; 6] = ["systemd-nspawn", "debootstrap", "curl", "ip", "nsente
 
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,avahi-daemon,libnss-mdns,iproute2,curl";
 
-/// A LAN of three. All that is used lies under `/run`, so that `/tmp` can be the machines' own:
-/// whatever ends them, nothing stays there.
+/// A LAN of three. All files lie under `/run`, so that `/tmp` can be the machines' own. So nothing
+/// stays behind there, whatever ends the machines.
 const SETUP: &str = r#"
     mount -t proc proc /proc
     mkdir -p /run
@@ -76,8 +77,8 @@ const BOOT: &str = r#"
         echo $! >/run/pi$n.pid
     done"#;
 
-/// Each GET over a connection of its own, by a client that never asks twice: a line with when it
-/// ended, its status and curl's exit code.
+/// A client that GETs over a new connection each time and repeats nothing. It writes one line for
+/// each: the time of its end, its status and curl's exit code.
 const LOAD: &str = r#"
     set +e
     while [ ! -e /run/enough ]
@@ -86,7 +87,7 @@ const LOAD: &str = r#"
         echo "$(date +%s%3N) $status $?"
     done </dev/null >/run/load 2>&1 &"#;
 
-/// The three, running. Ends them all when dropped.
+/// The three machines, running. Dropping this ends them all.
 struct Site(Shell);
 
 #[test]
@@ -121,8 +122,8 @@ fn three_machines_from_one_card_outlive_stops_kills_and_hangs() {
     assert!(log.contains("Watchdog timeout"), "{log}");
     load.stop(|answers| assert!(answers.iter().all(Answer::is_good), "{answers:#?}"));
 
-    // A balancer is one address: while it starts again, nobody listens there. Whoever was let in is
-    // answered.
+    // A balancer is one address: while it restarts, nobody listens there. Every accepted connection
+    // gets its answer.
     let load = site.load();
     site.on("1", "systemctl restart picluster-lb");
     site.wait_for_nodes(3);
@@ -144,7 +145,7 @@ fn three_machines_from_one_card_outlive_stops_kills_and_hangs() {
 }
 
 impl Site {
-    /// Boots them and waits until each is up, or says why that cannot be done here.
+    /// Boots the machines and waits until each is up, or reports why that cannot be done here.
     fn boot() -> Option<Self> {
         match Self::try_boot() {
             Ok(site) => Some(site),
@@ -170,7 +171,8 @@ impl Site {
         site.0.run(&BOOT.replace("@group", &group()));
         let began = Instant::now();
         for pi in PIS {
-            // `degraded`: a unit failed that is none of ours; a container has no hardware to set up.
+            // `degraded` means that a unit failed which is none of ours: a container has no
+            // hardware to set up.
             while !["running", "degraded"].contains(&site.state(pi).trim()) {
                 let ended = site.0.run(&format!("kill -0 $(cat /run/pi{pi}.pid) || echo ended"));
                 if ended.contains("ended") || began.elapsed() > PATIENCE {
@@ -188,7 +190,8 @@ impl Site {
         self.on(pi, "systemctl is-system-running 2>/dev/null || true")
     }
 
-    /// Runs a script on a machine; it must succeed. Empty while the machine has not begun.
+    /// Runs a script on a machine; it must succeed. The output is empty while the machine has not
+    /// begun.
     fn on(&self, pi: &str, script: &str) -> String {
         self.0.run(&format!(
             "pid=$(cat /run/pi{pi}.pid)
@@ -197,13 +200,13 @@ impl Site {
         ))
     }
 
-    /// What the balancer knows, if it answers.
+    /// The balancer's document of nodes, if it answers.
     fn nodes(&self) -> Option<Value> {
         let asked = self.0.run("curl -s -m 2 http://10.77.0.1:7070/api/v1/nodes || true");
         serde_json::from_str(&asked).ok()
     }
 
-    /// Waits until exactly so many nodes are up and none is in another state; gives their names.
+    /// Waits until exactly `count` nodes are known and all are up. Returns their names.
     fn wait_for_nodes(&self, count: usize) -> Vec<String> {
         let mut names = Vec::new();
         self.wait_until(&format!("{count} nodes are up"), || {
@@ -216,7 +219,7 @@ impl Site {
         names
     }
 
-    /// Waits until systemd has started a machine's node again so many times, and all nodes are up.
+    /// Waits until systemd has restarted a machine's node this many times, and all nodes are up.
     fn wait_for_restart(&self, pi: &str, restarts: u32) {
         let again = || self.restarts(pi, "picluster-web") == restarts;
         self.wait_until(&format!("restart {restarts} of the node on {pi}"), again);
@@ -249,7 +252,7 @@ impl Site {
 }
 
 impl Drop for Site {
-    /// Their groups stay while they end, which is after our shell.
+    /// The control groups stay until the machines have ended, which is after our shell.
     fn drop(&mut self) {
         self.0.close();
         let began = Instant::now();
@@ -263,22 +266,22 @@ impl Drop for Site {
     }
 }
 
-/// Where the machines' control groups are: two machines in one would take each other's processes for
-/// their own.
+/// The name of the machines' control groups. Two machines in one group would take each other's
+/// processes for their own.
 fn group() -> String {
     format!("picluster-boot-{}", std::process::id())
 }
 
-/// One in each hierarchy; which of them there are depends on the machine.
+/// The paths of the groups, one in each hierarchy; the machine decides which hierarchies exist.
 fn groups() -> impl Iterator<Item = PathBuf> {
     let hierarchies = ["", "systemd", "unified"];
     hierarchies.map(|name| Path::new("/sys/fs/cgroup").join(name).join(group())).into_iter()
 }
 
-/// A client that goes on asking.
+/// A client that asks all the time.
 struct Load<'a>(&'a Site);
 
-/// What one GET got.
+/// The outcome of one GET.
 #[derive(Debug)]
 struct Answer {
     at_ms: u64,
@@ -291,14 +294,14 @@ impl Answer {
         self.status == 200
     }
 
-    /// Nobody listened.
+    /// Returns whether nobody listened.
     fn is_refused(&self) -> bool {
         self.exit == 7
     }
 }
 
 impl Load<'_> {
-    /// Ends it after some more GETs, and looks at all.
+    /// Ends the client after some more GETs, and passes all outcomes to `look`.
     fn stop(self, look: impl FnOnce(&[Answer])) {
         let answers = || -> Vec<Answer> {
             let lines = self.0.0.run("cat /run/load");
@@ -327,7 +330,7 @@ fn answer(line: &str) -> Option<Answer> {
     })
 }
 
-/// From the last good answer before a refusal to the first one after it.
+/// The time from the last good answer before a refusal to the first good one after it.
 fn refused_for(answers: &[Answer]) -> Duration {
     let Some(first) = answers.iter().position(Answer::is_refused) else { return Duration::ZERO };
     let last = answers.iter().rposition(Answer::is_refused).unwrap_or(first);
@@ -336,8 +339,8 @@ fn refused_for(answers: &[Answer]) -> Duration {
     Duration::from_millis(ended - began)
 }
 
-/// The machines' root: of this machine's own release, because the binary was linked here. Made once; no
-/// machine writes to it.
+/// The root of the machines. It has this machine's own release, because the binary was linked here.
+/// It is made once, and no machine writes to it.
 fn root() -> Result<PathBuf, String> {
     let os = fs::read_to_string("/etc/os-release").map_err(|error| error.to_string())?;
     let release = os.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
@@ -358,7 +361,7 @@ fn root() -> Result<PathBuf, String> {
         let said = String::from_utf8_lossy(&made.stdout).into_owned();
         return Err(format!("debootstrap: {}", said.trim().lines().last().unwrap_or_default()));
     }
-    // As after flashing one card three times.
+    // The same in all three, as after flashing one card three times.
     let one_card =
         [("hostname", "raspberrypi\n"), ("machine-id", "0123456789abcdef0123456789abcdef\n")];
     for (file, text) in one_card {

@@ -1,4 +1,4 @@
-//! The built binary as its user meets it: exit codes, and what goes to which stream.
+//! The built binary as its user meets it: its exit codes, and its output on each stream.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::lab::wait_until;
 
-/// The binary, with no `PICLUSTER_*` variable.
+/// The binary without any `PICLUSTER_*` variable.
 fn picluster() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_picluster"));
     for (name, _) in std::env::vars_os() {
@@ -17,7 +17,7 @@ fn picluster() -> Command {
     command
 }
 
-/// Runs the binary with no `PICLUSTER_*` variable but those given.
+/// Runs the binary with these `PICLUSTER_*` variables only.
 fn run(args: &[&str], vars: &[(&str, &str)]) -> Output {
     picluster().args(args).envs(vars.iter().copied()).output().expect("the binary starts")
 }
@@ -102,7 +102,7 @@ fn the_access_log_goes_to_stdout_and_its_last_line_comes_before_the_end() {
     client.read_to_string(&mut answer).expect("it answers");
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     drop(balancer.stdin.take());
-    // What is not read any more must not stop it.
+    // Output that nobody reads any more must not stop it.
     log.for_each(drop);
     let output = balancer.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0));
@@ -115,7 +115,7 @@ fn the_access_log_goes_to_stdout_and_its_last_line_comes_before_the_end() {
 #[test]
 fn a_log_that_nobody_reads_holds_up_neither_the_program_nor_its_end() {
     let (unread, mut pipe) = std::io::pipe().expect("there are files");
-    // pipe(7): as much as it holds.
+    // The capacity of a pipe, see pipe(7).
     pipe.write_all(&vec![b'x'; 64 * 1024]).expect("it has room");
     let mut node = picluster()
         .args(["web", "--loopback", "--exit-with-stdin", "--drain", "0s"])

@@ -1,5 +1,5 @@
-//! The end of listening as clients meet it that connect all the time: whoever is connected is
-//! answered.
+//! The end of listening, for clients that connect all the time: every connected client gets an
+//! answer.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -84,7 +84,7 @@ fn a_stopped_node_or_balancer_resets_no_client_that_connects_each_time() {
     }
 }
 
-/// Answers one request a connection.
+/// Answers one request on each connection.
 struct Greeter;
 
 impl Handler for Greeter {
@@ -100,7 +100,7 @@ impl Handler for Greeter {
     }
 }
 
-/// Clients connect and send a POST at once, over both families, while the end begins; each goes on
+/// Clients connect and at once send a POST, over both families, while the end begins. Each goes on
 /// until it cannot connect any more.
 fn none_is_reset(port: u16, begin_the_end: impl FnOnce()) {
     let hosts = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
@@ -127,7 +127,7 @@ fn none_is_reset(port: u16, begin_the_end: impl FnOnce()) {
     assert_eq!(reset.into_inner(), 0);
 }
 
-/// A connect that gets no answer is taken for a refused one: it will be.
+/// A connect without an answer counts as refused: the listener is gone or will be.
 fn post(addr: SocketAddr) -> Result<(), ErrorKind> {
     let connected = TcpStream::connect_timeout(&addr, Duration::from_millis(500));
     let mut stream = connected.map_err(|error| match error.kind() {

@@ -1,5 +1,5 @@
-//! The commands that are typed: what they see from any machine, whom they may order about, and that
-//! nobody who asks the balancer notices a drain.
+//! The typed commands: what they show on any machine, which programs they may control, and that no
+//! client of the balancer notices a drain.
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,14 @@ use crate::lab::{Balancer, Lab, PATIENCE, Pi, Process, now_ms, wait_until};
 
 const PICLUSTER: &str = env!("CARGO_BIN_EXE_picluster");
 
-/// Out of the rotation of this balancer: the bar is 200 ms; here several labs share one small machine.
+/// The time until a node is out of the rotation of this balancer: the bar is 200 ms; here several
+/// labs share one small machine.
 const DRAINED_HERE_MAX_MS: u64 = 1_500;
 
-/// Out of the rotation of every balancer: the bar is 1.5 s.
+/// The time until a node is out of the rotation of every balancer: the bar is 1.5 s.
 const DRAINED_MAX_MS: u64 = 4_000;
 
-/// Bounded, whatever the network does.
+/// The longest run of a command, whatever the network does.
 const ANSWER_MAX: Duration = Duration::from_secs(8);
 
 fn two_nodes(lab: &Lab) -> (Balancer, Process, String) {
@@ -233,6 +234,6 @@ fn nobody_from_elsewhere_and_no_other_page_may_drain() {
     lb.wait_for_nodes(2);
     assert_eq!(post(&front, &near, "Origin: http://127.0.0.1:7070"), "200\n");
     assert!(lb.node(&ada).is_some_and(|node| node.why == "drained here"));
-    // Through the balancer nobody reaches a node's own path.
+    // Nobody reaches a node's private path through the balancer.
     assert_eq!(post(&front, &format!("{}.picluster/drain", lb.url()), "X: y"), "404\n");
 }

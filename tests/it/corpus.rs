@@ -1,8 +1,8 @@
-//! The corpus of exact cases (`tests/corpus`) against the real balancer in front of a node that
-//! writes down what it gets. Each case is sent at once, byte by byte, and cut at a random place.
+//! The corpus of exact cases (`tests/corpus`) against the real balancer, in front of a node that
+//! records all bytes. Each case is sent at once, byte by byte, and cut at a random place.
 //!
-//! What arrives at the node is judged by a reader that shares no code with the balancer's, so that
-//! one mistake cannot be made twice.
+//! A reader that shares no code with the balancer's judges the bytes at the node, so that nobody
+//! makes one mistake twice.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -24,20 +24,20 @@ pub(crate) mod reader;
 /// Balancers with a node each that work side by side. They wait more than they work.
 const BENCHES: usize = 8;
 
-/// Pieces a long case is sent in at the most.
+/// The most pieces into which a long case is cut.
 const PIECES_MAX: usize = 2_000;
 
-/// How bytes are sent.
+/// The way in which bytes are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Manner {
     #[default]
     AtOnce,
     ByteByByte,
-    /// In two pieces, the first of this many thousandths.
+    /// In two pieces; the first has this many thousandths of the bytes.
     Halves(usize),
 }
 
-/// Sends all that is taken: a refusal may come before the end.
+/// Sends until the other side takes no more: a refusal may come before the end.
 pub(crate) fn write_in(stream: &mut TcpStream, bytes: &[u8], manner: Manner) {
     let piece = match manner {
         Manner::AtOnce => bytes.len(),
@@ -49,7 +49,7 @@ pub(crate) fn write_in(stream: &mut TcpStream, bytes: &[u8], manner: Manner) {
             return;
         }
         match manner {
-            // Long enough for the first piece to be read by itself, as a rule.
+            // Long enough that the first piece is read separately, as a rule.
             Manner::Halves(_) if at == 0 => pause(Duration::from_millis(1)),
             Manner::Halves(_) => {}
             _ => thread::yield_now(),
@@ -102,8 +102,8 @@ fn the_corpus_is_consistent_and_large_enough() {
     }
 }
 
-/// The whole requests that some bytes consist of. What follows an accepted offer to switch is not
-/// HTTP; it belongs to the last.
+/// The whole requests in some bytes. After an accepted offer to switch, the bytes are no HTTP; they
+/// belong to the last request.
 pub(crate) fn requests(mut bytes: &[u8]) -> Result<Vec<&[u8]>, String> {
     let mut requests = Vec::new();
     while !bytes.is_empty() {
@@ -153,10 +153,10 @@ impl Bench {
     }
 }
 
-/// How a connection ended: properly or with a reset.
+/// The end of a connection: proper or a reset.
 pub(crate) type End = Result<(), io::ErrorKind>;
 
-/// Sends a case's bytes on a connection of its own and reads to its end.
+/// Sends the bytes of a case on its own connection and reads until the end.
 pub(crate) fn exchange(
     lb: &TestBalancer,
     case: &Case,
@@ -167,7 +167,7 @@ pub(crate) fn exchange(
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     write_in(&mut stream, &case.sent, manner);
-    // A connection that the balancer has to end must end without this.
+    // The balancer must end a connection without this, if it has to end it.
     if !case.close || case.at_end {
         let _ = stream.shutdown(Shutdown::Write);
     }
@@ -181,7 +181,7 @@ pub(crate) fn exchange(
     }
 }
 
-/// Whether the nth final answer of a case answers a HEAD.
+/// Returns whether the nth final answer of a case answers a HEAD.
 pub(crate) fn answers_head(case: &Case) -> impl Fn(usize) -> bool {
     let forwarded = requests(&case.arrives).unwrap_or_default();
     let mut heads: Vec<_> = forwarded.iter().map(|request| request.starts_with(b"HEAD ")).collect();
@@ -215,7 +215,7 @@ fn judge_client(case: &Case, got: &[u8], end: &End) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the last answer began as it should and the client can see that it is not whole.
+/// Returns whether the last answer began as it should, and the client can see that it is incomplete.
 fn is_cut(case: &Case, got: &[u8], end: &End) -> bool {
     let line = case.statuses.last().map(|status| format!("HTTP/1.1 {status} "));
     let begun =
@@ -227,7 +227,7 @@ fn is_cut(case: &Case, got: &[u8], end: &End) -> bool {
 fn judge_node(case: &Case, came: &[Vec<u8>]) -> Result<(), String> {
     let mut whole = Vec::new();
     for (at, bytes) in came.iter().enumerate() {
-        // A request may be given up before all of its head was sent.
+        // The balancer may give up a request before all of its head was sent.
         let may_be_unfinished = case.unfinished && at + 1 == came.len();
         let bare = match reader::without_ours(bytes) {
             Err(_) if may_be_unfinished => continue,
@@ -250,7 +250,7 @@ fn judge_node(case: &Case, came: &[Vec<u8>]) -> Result<(), String> {
     }
 }
 
-/// Bytes as the corpus writes them, the middle of long ones left out.
+/// Bytes in the notation of the corpus, without the middle of long ones.
 pub(crate) fn shown(bytes: &[u8]) -> String {
     match bytes {
         [start @ .., _, _, _] if start.len() > 1500 => {

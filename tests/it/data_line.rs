@@ -1,5 +1,5 @@
-//! The data line as clients and nodes meet it: real workers on a free port, a pool published by
-//! hand, and raw connections on both sides that are held to exact bytes.
+//! The data line as clients and nodes meet it: real workers on a free port, a pool that the test
+//! publishes, and raw connections on both sides whose bytes are compared exactly.
 
 mod access;
 mod balancer;

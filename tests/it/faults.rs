@@ -1,7 +1,8 @@
-//! What each way to fail costs: the quick and certain rows of `benches/faults`, without their times.
+//! The cost of each way to fail: the quick and certain rows of `benches/faults`, without their
+//! times.
 //!
-//! Three nodes, a balancer, clients that never repeat a request by themselves, and on each node's
-//! cable a recorder that sees which requests arrive twice.
+//! There are three nodes, a balancer, clients that never repeat a request by themselves, and on
+//! each node's cable a recorder that sees whether a request arrives twice.
 
 mod company;
 #[expect(dead_code, reason = "some rows take too long for a test; the benchmark has all")]
@@ -19,7 +20,7 @@ use fault::Fault;
 use ground::Ground;
 use trial::{Clients, Met, Spans};
 
-/// Long enough for two missed probes, and for as many good ones afterwards.
+/// Long enough for two missed probes, and afterwards for two good ones.
 const SPANS: Spans = Spans {
     before: Duration::from_millis(300),
     sick: Duration::from_millis(2_500),
@@ -62,7 +63,7 @@ fn none_failed(met: &Met) {
     assert_eq!(met.report.failed, 0, "{}: {:#?}", met.clients.method, met.report);
 }
 
-/// A request that may not be repeated is answered with a 502, and each client meets that once.
+/// A request that may not be repeated is answered with a 502, and each client meets at most one.
 #[track_caller]
 fn one_502_a_client_at_most(met: &Met) {
     let reasons = met.report.reasons.keys();

@@ -1,4 +1,4 @@
-//! What the fuzz targets check, for the inputs that are kept: seeds, and what the fuzzer found.
+//! The checks of the fuzz targets, for the kept inputs: seeds, and inputs that the fuzzer found.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The lab itself: what the scenarios rely on.
+//! The lab itself: the properties that the scenarios rely on.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -177,7 +177,7 @@ fn avahi_hears_another_avahi_our_forged_packets_and_their_goodbye() {
     forger.wait_for_log("shouted");
     wait_until("both", || bob.avahi_browse("_picluster._tcp") == ["forged", "printer"]);
     forger.kill9();
-    // Each goodbye leaves the record another second, so they must come further apart.
+    // Each goodbye leaves the record one more second, so they must come further apart.
     let goodbye = Program::Shout { packets: vec![goodbye("forged")], every_ms: 3_000 };
     lab.pi("mallory").attack(&goodbye);
     wait_until("one of them", || bob.avahi_browse("_picluster._tcp") == ["printer"]);
@@ -204,7 +204,7 @@ fn a_killed_test_process_leaves_nothing_behind() {
     });
 }
 
-/// Whether a process of this PID namespace is left.
+/// Returns whether a process of this PID namespace is left.
 fn somebody_is_in(namespace: Option<&Path>) -> bool {
     let processes = std::fs::read_dir("/proc").expect("Linux").flatten();
     let mut namespaces = processes.map(|p| std::fs::read_link(p.path().join("ns/pid")).ok());

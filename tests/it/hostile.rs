@@ -1,11 +1,11 @@
-//! A LAN on which somebody lies.
+//! A LAN with a machine that lies.
 
 use std::time::Duration;
 
 use crate::lab::{Advert, Balancer, Dials, Lab, Load, Program, goodbye};
 
-/// Addresses no request may go to, though somebody advertises them: loopback, unspecified,
-/// multicast, a cloud's metadata service, a docker bridge, and networks that are not this LAN.
+/// Addresses that no request may go to, although somebody advertises them: loopback, unspecified,
+/// multicast, a cloud's metadata service, a docker bridge, and networks other than this LAN.
 pub(crate) const BAD_ADDRESSES: [&str; 7] = [
     "127.0.0.1",
     "0.0.0.0",
@@ -23,7 +23,7 @@ fn bad_addresses_and_forged_goodbyes_change_nothing() {
     let dials = count_bad_dials(&lab, &lb);
     let mut packets: Vec<_> = bad_adverts(&lb).iter().map(Advert::packet).collect();
     packets.extend(lb.nodes().iter().map(|node| goodbye(&format!("pc-{}", node.id))));
-    // Each goodbye leaves a record another second, so they come further apart than that.
+    // Each goodbye leaves a record one more second, so they come further apart than that.
     let attack = Program::Shout { packets, every_ms: 1_500 };
     let attacker = lab.pi("mallory").attack(&attack);
     attacker.wait_for_log("shouted");
@@ -33,7 +33,7 @@ fn bad_addresses_and_forged_goodbyes_change_nothing() {
     unharmed(load, &dials);
 }
 
-/// A balancer, its three nodes, and clients that all three have answered.
+/// A balancer, its three nodes, and clients that have had answers of all three.
 pub(crate) fn three_nodes_under_load(lab: &Lab) -> (Balancer, Load) {
     let lb = lab.lb();
     for name in ["ada", "bob", "eve"] {
@@ -45,7 +45,7 @@ pub(crate) fn three_nodes_under_load(lab: &Lab) -> (Balancer, Load) {
     (lb, load)
 }
 
-/// Each bad address as a foreign device, and the balancer's own listener as one.
+/// Each bad address as a foreign device, and the balancer's own listener as another.
 pub(crate) fn bad_adverts(lb: &Balancer) -> Vec<Advert> {
     let bad = BAD_ADDRESSES.iter().enumerate().map(|(n, address)| {
         Advert::new(&format!("bad-{n}"), address.parse().expect("an address"), 80)
@@ -53,7 +53,7 @@ pub(crate) fn bad_adverts(lb: &Balancer) -> Vec<Advert> {
     bad.chain([Advert::new("bad-self", lb.pi().address(), 80)]).collect()
 }
 
-/// Counts the connections to the bad addresses from now on; none are counted without `nft`.
+/// Counts the connections to the bad addresses from now on. Without `nft` it counts none.
 pub(crate) fn count_bad_dials(lab: &Lab, lb: &Balancer) -> Vec<(String, Dials)> {
     if !lab.has("nft") {
         return Vec::new();
@@ -67,7 +67,7 @@ pub(crate) fn count_bad_dials(lab: &Lab, lb: &Balancer) -> Vec<(String, Dials)> 
     addresses.map(count).collect()
 }
 
-/// No request failed, none went to somebody else, and no bad address was dialled.
+/// No request failed, none went to a fourth node, and nobody connected to a bad address.
 pub(crate) fn unharmed(load: Load, dials: &[(String, Dials)]) {
     let report = load.stop_with_no_failure();
     assert_eq!(report.nodes.len(), 3, "{report:?}");

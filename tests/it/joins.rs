@@ -1,4 +1,5 @@
-//! How nodes come: at once, in a crowd of clones, late, moved, and which ones do not.
+//! The ways in which nodes come: at once, in a crowd of clones, late, moved; and the nodes that do
+//! not.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +12,7 @@ const JOIN_MAX: Duration = Duration::from_secs(3);
 
 #[test]
 fn a_node_serves_within_three_seconds_of_its_start() {
-    let Some(lab) = Lab::under_load("join") else { return };
+    let Some(lab) = Lab::busy("join") else { return };
     let lb = lab.lb();
     lab.pi("first").web().start();
     lb.wait_for_nodes(1);
@@ -30,7 +31,7 @@ fn a_node_serves_within_three_seconds_of_its_start() {
 
 #[test]
 fn twenty_clones_of_one_card_started_at_once_are_twenty_nodes() {
-    let Some(lab) = Lab::under_load("clones") else { return };
+    let Some(lab) = Lab::busy("clones") else { return };
     let lb = lab.lb();
     let pis: Vec<_> = (1..=20).map(|n| lab.pi(&format!("pi{n}"))).collect();
     lb.wait_until_it_answers();
@@ -50,7 +51,7 @@ fn twenty_clones_of_one_card_started_at_once_are_twenty_nodes() {
     lab.figure("20 started to all 20 serving", format!("{took:?}"), "3 s");
     assert!(took <= Duration::from_secs(6), "{took:?}");
 
-    // The early clients were told that there is no node; from here on nobody is.
+    // The early clients got a 503, because there was no node. From here on no client does.
     early.stop();
     let load = lab.load(&lb, 4);
     load.wait_for_answers(500);
@@ -79,8 +80,9 @@ fn a_node_with_a_new_address_is_served_there_and_never_at_the_old_one() {
     load.wait_for_new_answer_of(&name);
 
     if lab.has("nft") {
-        // The old address belongs to nobody now; whoever dials it would wait in vain. A probe may still
-        // look there once or twice while mDNS has the record; of the requests a third would.
+        // The old address belongs to nobody now, and a connection to it would wait for nothing. A
+        // probe may still go there once or twice while mDNS has the record; of the requests a third
+        // would.
         let dials = lb.pi().count_dials(&format!("{old}/32"));
         load.wait_for_more(1_000);
         let dialled = dials.count();
@@ -97,7 +99,7 @@ fn a_node_started_before_the_network_joins_when_it_comes() {
     ada.lose_address();
     let node = ada.web().start();
     let lb = front.lb().start();
-    // Somebody else comes and is served meanwhile: enough time for ada to have given up.
+    // Another node joins and serves meanwhile: enough time for ada to have given up.
     lab.pi("bob").web().start();
     lb.wait_for_nodes(1);
     assert!(node.is_running(), "it must not end because the network is missing");
@@ -211,14 +213,14 @@ fn a_node_whose_port_is_taken_exits_69_and_advertises_nothing() {
     assert_eq!(node.wait_exit(PATIENCE).code, 69);
     assert!(node.log_lines_with("--listen") > 0, "it must name the fix");
 
-    // Another node is heard, so ada would have been.
+    // Another node is heard, so ada would have been heard too.
     let bob = lab.pi("bob").web().start();
     ears.wait_for_log(&format!("heard {}", bob.pi().address()));
     assert_eq!(ears.log_lines_with(&format!("heard {}:", ada.address())), 0);
 }
 
-/// A listener on one address is advertised with that address alone: on a loopback one it is a node
-/// for the balancer of its own machine, and for no other.
+/// A listener on one address is advertised with that address alone. On a loopback address it is a
+/// node for the balancer of its own machine, and for no other.
 #[test]
 fn a_node_on_a_loopback_address_is_found_on_its_own_machine_alone() {
     let Some(lab) = Lab::new("own") else { return };
@@ -239,8 +241,8 @@ fn a_node_on_a_loopback_address_is_found_on_its_own_machine_alone() {
     assert_eq!(endpoints(&far), [listen]);
 }
 
-/// Its id and its address are the same, and after a crash there is no goodbye: what it says of its
-/// cluster counts.
+/// Its id and its address stay the same, and after a crash there is no goodbye. So the cluster in
+/// its health answer counts.
 #[test]
 fn a_node_that_comes_back_in_another_cluster_is_let_go() {
     let Some(lab) = Lab::new("moved-on") else { return };

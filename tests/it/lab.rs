@@ -1,18 +1,18 @@
-//! A LAN on one machine: Pis as network namespaces on one bridge, real programs in them.
+//! A LAN on one machine: each Pi is a network namespace on one bridge, with real programs in it.
 //!
-//! A scenario reads as a sentence: `lab.pi("ada").web().start()`. To add one: a test in the file of
-//! its theme that begins with `let Some(lab) = Lab::new("word") else { return };`, waits for events
-//! (`lb.wait_for_nodes(3)`, `load.wait_until(..)`) and shows what it measured by [`Lab::figure`].
-//! A failing test prints the end of every program's log.
+//! A scenario reads as a sentence: `lab.pi("ada").web().start()`. A new scenario is a test in the
+//! file of its theme. It begins with `let Some(lab) = Lab::new("word") else { return };`, waits for
+//! events (`lb.wait_for_nodes(3)`, `load.wait_until(..)`) and prints its measurements with
+//! [`Lab::figure`]. A failing test prints the end of every program's log.
 //!
-//! Everything works as root and as
-//! an ordinary user, through one user namespace a lab; iproute2, `hostname` and util-linux are all
-//! it needs. Where namespaces are forbidden, [`Lab::new`] says so in one visible line and the test
-//! ends; with `CI` set it fails instead, so that a pipeline cannot pass by testing nothing.
+//! The lab works for root and for an ordinary user, because each lab has a user namespace. It needs
+//! only iproute2, `hostname` and util-linux. Where namespaces are forbidden, [`Lab::new`] prints
+//! one visible line and the test ends. With `CI` set the test fails instead, so that a pipeline
+//! cannot pass by testing nothing.
 //!
 //! Nothing stays behind, even when the test process is killed: all programs live in one PID
-//! namespace whose first process is a shell that reads our commands from a pipe. When the pipe
-//! closes the shell ends, and the kernel ends the rest. No file is written outside the lab's own
+//! namespace, and its first process is a shell that reads our commands from a pipe. When the pipe
+//! closes, the shell ends, and the kernel ends the rest. The lab writes no file outside its own
 //! `/run`.
 
 mod avahi;
@@ -50,20 +50,21 @@ pub(crate) use turns::{Need, Turn};
 
 use courier::Courier;
 
-/// How long a scenario waits for what must come before it fails.
+/// The longest wait of a scenario for an event that must come; after it the scenario fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What a program logs that had to give up a name of its own on the network.
+/// The log line of a program that had to give up its own name on the network.
 pub(crate) const RENAMED: &str = "another machine answers for our mdns name";
 
-/// One LAN, `10.77.0.0/24`, with its Pis and their programs. Ends them all when dropped.
+/// One LAN, `10.77.0.0/24`, with its Pis and their programs. Dropping it ends all of them.
 pub(crate) struct Lab {
     site: Arc<Site>,
     /// Held until all programs are gone, because the next lab waits for it.
     _turn: Turn,
 }
 
-/// What a lab's Pis and programs share. Holds none of them, so that there is no circle.
+/// The state that a lab's Pis and programs share. It owns neither, so there is no circle of
+/// references.
 pub(crate) struct Site {
     name: String,
     began: Instant,
@@ -74,22 +75,22 @@ pub(crate) struct Site {
 }
 
 impl Lab {
-    /// A new LAN for a scenario that mostly waits; `None` where the machine allows no LAN.
+    /// Opens a new LAN for a scenario that mostly waits; `None` where the machine allows no LAN.
     pub(crate) fn new(name: &str) -> Option<Self> {
         Self::open(name, Need::Little)
     }
 
-    /// A new LAN for a scenario with a few clients that ask all the time.
+    /// Opens a new LAN for a scenario with a few clients that ask all the time.
     pub(crate) fn under_load(name: &str) -> Option<Self> {
         Self::open(name, Need::HalfACore)
     }
 
-    /// A new LAN for a scenario with a crowd of clients or of nodes.
+    /// Opens a new LAN for a scenario with a crowd of clients or of nodes.
     pub(crate) fn busy(name: &str) -> Option<Self> {
         Self::open(name, Need::Core)
     }
 
-    /// A new LAN for a scenario that takes minutes and mostly waits.
+    /// Opens a new LAN for a scenario that takes minutes and mostly waits.
     pub(crate) fn slow(name: &str) -> Option<Self> {
         Self::open(name, Need::Minutes)
     }
@@ -114,37 +115,37 @@ impl Lab {
         Some(Self { site: Arc::new(site), _turn: turn })
     }
 
-    /// The Pi of this name, plugged in and with an address; the same one each time.
+    /// The Pi of this name, plugged in and with an address. The same name returns the same Pi.
     pub(crate) fn pi(&self, name: &str) -> Pi {
         self.site.pi(name)
     }
 
-    /// The machine on the LAN that clients use; no picluster on it.
+    /// The machine on the LAN that the clients use. No picluster runs on it.
     pub(crate) fn client(&self) -> Pi {
         self.site.client()
     }
 
-    /// A balancer with its ordinary settings on the Pi `front`.
+    /// Starts a balancer with its default settings on the Pi `front`.
     pub(crate) fn lb(&self) -> Balancer {
         self.pi("front").lb().start()
     }
 
-    /// Clients on the client's machine that GET from a balancer, each over a kept connection.
+    /// Starts clients on the client's machine. Each GETs from the balancer over a kept connection.
     pub(crate) fn load(&self, lb: &Balancer, clients: usize) -> Load {
         self.client().load(&lb.url()).clients(clients).start()
     }
 
-    /// One request from the client's machine over a connection of its own.
+    /// Sends one request from the client's machine over a connection of its own.
     pub(crate) fn get(&self, url: &str) -> Result<Answer, String> {
         self.site.get(url, &[])
     }
 
-    /// The same with headers.
+    /// Sends one request with these headers.
     pub(crate) fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, String> {
         self.site.get(url, headers)
     }
 
-    /// Whether a tool is installed. If not, says so; with `CI` set that is a failure.
+    /// Returns whether a tool is installed. If not, this prints a line; with `CI` set it is a failure.
     pub(crate) fn has(&self, tool: &str) -> bool {
         let has = is_installed(tool);
         if !has {
@@ -154,27 +155,28 @@ impl Lab {
         has
     }
 
-    /// Whether all these tools are installed.
+    /// Returns whether all these tools are installed; see [`Lab::has`].
     pub(crate) fn has_all(&self, tools: &[&str]) -> bool {
         tools.iter().all(|tool| self.has(tool))
     }
 
-    /// Loses this share of all mDNS packets at the bridge, each copy for itself. Needs `nft`.
+    /// Drops this percentage of all mDNS packets at the bridge, each copy separately. Needs `nft`.
     pub(crate) fn lose_mdns(&self, percent: u32) {
         self.filter(&[&format!("udp dport 5353 numgen random mod 100 < {percent} drop")]);
     }
 
-    /// No mDNS packet passes the bridge any more, whoever it is meant for. Needs `nft`.
+    /// Drops every mDNS packet at the bridge, multicast and unicast. Needs `nft`.
     pub(crate) fn kill_mdns(&self) {
         self.filter(&["udp dport 5353 drop"]);
     }
 
-    /// The end of all that was done to packets at the bridge.
+    /// Removes all packet filters at the bridge.
     pub(crate) fn lose_nothing(&self) {
         self.filter(&[]);
     }
 
-    /// No multicast passes the bridge any more, as on many a Wi-Fi; unicast does. Needs `nft`.
+    /// Drops every multicast packet at the bridge, as many a Wi-Fi does; unicast passes. Needs
+    /// `nft`.
     pub(crate) fn kill_multicast(&self) {
         self.filter(&["ip daddr 224.0.0.0/4 drop", "ip6 daddr ff02::fb drop"]);
     }
@@ -185,18 +187,18 @@ impl Lab {
             nft flush chain bridge lab forward\n"
             .to_owned();
         for rule in rules {
-            // Quoted: a `<` is nft's, not the shell's.
+            // Quoted, because `<` belongs to nft and not to the shell.
             script += &format!("nft add rule bridge lab forward '{rule}'\n");
         }
         self.site.shell.run(&script);
     }
 
-    /// The process whose end is the lab's end.
+    /// The PID of the process whose end ends the lab.
     pub(crate) fn holder(&self) -> u32 {
         self.site.shell.holder()
     }
 
-    /// Prints a measured figure beside its bar, visible in a passing run too.
+    /// Prints a measured figure beside its bar; also a passing run shows the line.
     pub(crate) fn figure(&self, what: &str, value: impl Display, bar: &str) {
         say(&format!("lab {}: {what} {value} (bar: {bar})", self.site.name));
     }
@@ -236,37 +238,38 @@ impl Site {
     }
 }
 
-/// A failed scenario must not fail the others through a poisoned lock.
+/// Locks a mutex. A failed scenario must not fail the others through a poisoned lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a binary that uses the lab calls before all else (as a test, if it has a test harness): runs
-/// the lab's program this process was started as. `false` when it was started by somebody else.
+/// Runs the program of the lab that this process was started as, and returns `false` if it was
+/// started as none. A binary that uses the lab calls this first; a binary with a test harness calls
+/// it from a test.
 pub(crate) fn run_program() -> bool {
     inside::run_if_asked()
 }
 
-/// Says that something could not be checked here; with `CI` set that is a failure.
+/// Prints that something cannot be checked here; with `CI` set that is a failure.
 pub(crate) fn unavailable(line: &str) {
     assert!(std::env::var_os("CI").is_none(), "{line}; in CI that is a failure");
     say(line);
 }
 
-/// One line that `cargo test` shows although the test passes: written past its capture, which
-/// holds back the print macros only.
+/// Prints one line that `cargo test` shows even if the test passes. It bypasses the capture, which
+/// holds back only the print macros.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Between two looks at something that sends no event (an HTTP API), and where a span of time is
-/// itself what a scenario is about. All other waits are for events.
+/// Sleeps: between two looks at something that sends no event (an HTTP API), or where a span of
+/// time is itself the subject of a scenario. Every other wait is for an event.
 #[expect(clippy::disallowed_methods, reason = "a thread of a test, not a worker")]
 pub(crate) fn pause(span: Duration) {
     std::thread::sleep(span);
 }
 
-/// Waits for what sends no event.
+/// Waits until a condition holds that sends no event.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
@@ -276,7 +279,7 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Milliseconds of the clock that all namespaces share.
+/// Milliseconds on the clock that all namespaces share.
 pub(crate) fn now_ms() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)

@@ -1,16 +1,17 @@
-//! How nodes go, and that nobody who asks the balancer notices.
+//! The ways in which nodes go; no client of the balancer notices.
 
 use std::time::Duration;
 
 use crate::lab::{Balancer, Lab, Load, Process, say};
 
-/// Out of the rotation: the bar is 2 s; here several labs share one small machine.
+/// The time until a node is out of the rotation: the bar is 2 s; here several labs share one small
+/// machine.
 const OUT_MAX: Duration = Duration::from_secs(4);
 
-/// Back in the rotation: the bar is 5 s.
+/// The time until a node is back in the rotation: the bar is 5 s.
 const BACK_MAX: Duration = Duration::from_secs(7);
 
-/// The longest a GET may wait: the bar is 1 s.
+/// The longest wait of a GET: the bar is 1 s.
 const WAIT_MAX_MS: u64 = 3_000;
 
 /// A balancer with three nodes, all of which have answered the 32 clients that GET.
@@ -97,7 +98,7 @@ fn a_frozen_node_costs_no_get_and_is_back_within_five_seconds() {
     lost_and_back(&lab, cluster, || ada.freeze(), || ada.thaw());
 }
 
-/// The node goes without a word, and comes back.
+/// Takes the node away without a goodbye, and brings it back.
 fn lost_and_back(lab: &Lab, cluster: Cluster, lose: impl FnOnce(), come_back: impl FnOnce()) {
     let Cluster { lb, ada, ada_name, gets } = cluster;
     lose();

@@ -29,6 +29,7 @@ mod page;
 mod real_servers;
 mod release;
 mod routes;
+mod sample;
 mod service;
 mod simulation;
 mod slow;

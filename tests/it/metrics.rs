@@ -1,4 +1,4 @@
-//! What is told to Prometheus, before Prometheus itself and before a parser of its makers.
+//! The metrics, read by Prometheus itself and by a parser of its makers.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::lab::{Lab, Pi, Process, is_installed, unavailable, wait_until};
 
-/// What `docs/METRICS.md` tells people to write, with less patience.
+/// The configuration that `docs/METRICS.md` recommends, with shorter intervals.
 const CONFIG: &str = r#"
 global:
   scrape_interval: 1s
@@ -22,7 +22,7 @@ scrape_configs:
         refresh_interval: 1s
 "#;
 
-/// Reads each form by the parser for it, and prints the families with how many samples they have.
+/// Reads each form with its parser, and prints the families with their numbers of samples.
 const PARSER: &str = "
 import sys
 from prometheus_client.openmetrics import parser as openmetrics
@@ -32,19 +32,19 @@ for family in read(sys.stdin.read()):
     print(family.name.removesuffix('_total'), family.type, len(family.samples))
 ";
 
-/// The interpreter that Debian's modules belong to.
+/// The interpreter with Debian's modules.
 const PYTHON: &str = "/usr/bin/python3";
 
 const OPENMETRICS: (&str, &str) = ("accept", "application/openmetrics-text; version=1.0.0");
 
-/// Prometheus on a Pi of its own.
+/// Prometheus on its own Pi.
 struct Prometheus<'a> {
     lab: &'a Lab,
     pi: Pi,
 }
 
 impl<'a> Prometheus<'a> {
-    /// `None` where it is not installed.
+    /// `None` where Prometheus is not installed.
     fn start(lab: &'a Lab, balancer: &str) -> Option<Self> {
         if !lab.has("prometheus") {
             return None;
@@ -64,7 +64,7 @@ impl<'a> Prometheus<'a> {
         serde_json::from_str(&answer.expect("Prometheus answers").body).expect("it is JSON")
     }
 
-    /// Where it scrapes without an error, sorted.
+    /// The targets that it scrapes without an error, sorted.
     fn scraped(&self) -> Vec<String> {
         let targets = self.ask("targets");
         let active = targets["data"]["activeTargets"].as_array().expect("a list");
@@ -77,7 +77,7 @@ impl<'a> Prometheus<'a> {
         up
     }
 
-    /// What a query gives now; Prometheus must understand it.
+    /// The present result of a query; Prometheus must understand the query.
     fn query(&self, query: &str) -> Vec<Value> {
         let escaped =
             query.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02x}"));
@@ -96,7 +96,7 @@ impl<'a> Prometheus<'a> {
     }
 }
 
-/// The first query of each panel of our dashboard, over spans that a short test fills.
+/// The first query of each panel of our dashboard, over spans that a short test can fill.
 fn dashboard() -> Vec<(String, String)> {
     let dashboard: Value = serde_json::from_str(include_str!("../../docs/grafana.json")).unwrap();
     let panels = dashboard["panels"].as_array().expect("a list");
@@ -108,7 +108,7 @@ fn dashboard() -> Vec<(String, String)> {
     panels.iter().filter_map(first).collect()
 }
 
-/// Where a node tells its metrics.
+/// The URL of a node's metrics.
 fn metrics_of(node: &Process) -> String {
     format!("http://{}/.picluster/metrics", node.endpoint())
 }
@@ -133,7 +133,7 @@ fn prometheus_knows_one_balancer_and_finds_the_nodes() {
     prometheus.wait_for("sum(picluster_node_requests_total)", 10.0);
     prometheus.wait_for("sum(picluster_node_response_seconds_count)", 10.0);
     prometheus.wait_for("sum(picluster_web_requests_total)", 10.0);
-    // The same words for the same node on both sides.
+    // Both sides use the same labels for the same node.
     let both = "count(picluster_node_up * on(id, node) group_left() picluster_web_draining)";
     prometheus.wait_for(both, 2.0);
     for (title, query) in dashboard() {
@@ -144,7 +144,7 @@ fn prometheus_knows_one_balancer_and_finds_the_nodes() {
         assert!(shows || may_be_empty.contains(&title.as_str()), "{title}: {query}");
     }
 
-    // One that comes is found, and one that goes leaves no series behind.
+    // A node that comes is found, and one that goes leaves no series behind.
     let eve = lab.pi("eve").web().start();
     wait_until("eve to be scraped", || prometheus.scraped().contains(&metrics_of(&eve)));
     prometheus.wait_for("count(picluster_node_up)", 3.0);
@@ -171,7 +171,8 @@ fn the_parsers_of_prometheus_read_every_line() {
             let families = fed(&[PYTHON, "-c", PARSER, "openmetrics"], openmetrics);
             let lines = families.lines().count();
             assert!(lines >= 15, "{families}");
-            // One scrape came after the other: the same families, not the same numbers.
+            // One scrape came after the other, so the families are the same and the numbers are
+            // not.
             assert_eq!(fed(&[PYTHON, "-c", PARSER, "text"], text), families);
         }
     }
@@ -182,7 +183,7 @@ fn the_parsers_of_prometheus_read_every_line() {
     }
 }
 
-/// Whether the parser is installed; says so if not.
+/// Returns whether the parser is installed. If not, this prints a line.
 fn can_parse() -> bool {
     let import = Command::new(PYTHON).args(["-c", "import prometheus_client"]).output();
     let can = is_installed("python3") && import.is_ok_and(|import| import.status.success());
@@ -192,7 +193,7 @@ fn can_parse() -> bool {
     can
 }
 
-/// What a tool says that reads this; it must be content with it.
+/// The output of a tool that reads this input; the tool must succeed.
 fn fed(argv: &[&str], input: &str) -> String {
     let mut tool = Command::new(argv[0])
         .args(&argv[1..])

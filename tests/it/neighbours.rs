@@ -1,4 +1,4 @@
-//! Beside Avahi, the responder that most Pis already run.
+//! picluster beside Avahi, the responder that most Pis already run.
 
 use crate::lab::{Lab, PATIENCE, Process, say, wait_until};
 
@@ -13,7 +13,7 @@ fn avahi_browse_lists_exactly_our_nodes_whoever_started_first() {
     let (ada, bob, nas) =
         (lab.pi("ada"), lab.pi("bob").hostname("bob"), lab.pi("nas").hostname("nas"));
     let lb = lab.pi("front").hostname("front").lb().start();
-    // Avahi came first on ada, second on bob, and on the NAS there is nothing else.
+    // Avahi started first on ada and second on bob. On the NAS there is nothing else.
     ada.avahi();
     ada.web().start();
     bob.web().start();
@@ -43,7 +43,8 @@ fn a_node_outlives_a_restart_of_the_avahi_beside_it() {
     let (exit, _) = avahi.sigterm();
     assert_eq!(exit.code, 0);
     avahi.restart().wait_for_log("Server startup complete");
-    // A node that comes after the restart is found, so what was said meanwhile has been heard.
+    // A node that comes after the restart is found, so the balancer has heard all that was said
+    // before.
     lab.pi("bob").web().start();
     lb.wait_for_nodes(2);
     wait_until("Avahi to see both", || ada.avahi_browse("_picluster._tcp").len() == 2);
@@ -65,7 +66,7 @@ fn a_service_published_by_avahi_is_found_and_served() {
     say(&format!("lab foreign: it is called {}", node.name));
     assert_eq!(answer.node(), Some(node.name.as_str()), "ours replaces what the device says");
 
-    // It says goodbye and answers on: the goodbye was forged or lost, so it is kept.
+    // It says goodbye and still answers: the goodbye was forged or lost, so the node is kept.
     published.sigterm();
     let load = lab.client().load(&lb.url()).start();
     load.wait_for_answers(500);

@@ -1,7 +1,7 @@
-//! The pages as people meet them: a real browser before a real cluster, and 200 watchers.
+//! The pages as people meet them: a real browser in front of a real cluster, and 200 watchers.
 //!
-//! Pictures of all that is looked at are kept under `target/screenshots`; `docs/page.png` is one of
-//! them, made small.
+//! The tests keep pictures of all pages under `target/screenshots`; `docs/page.png` is one of them
+//! at a smaller size.
 
 mod browser;
 mod gallery;
@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 use crate::lab::{Lab, PATIENCE, Process, wait_until};
 use browser::Browser;
 
-/// Once the balancer knows it; the bar is 1 s, the rest is a busy machine's.
+/// The time from the balancer's knowledge to the page. The bar is 1 s; the rest is for a busy
+/// machine.
 const SEEN_MAX: Duration = Duration::from_secs(3);
 
-/// Of 200 watchers, in the balancer's resident memory.
+/// The most that 200 watchers may add to the balancer's resident memory.
 const WATCHERS_KIB_MAX: u64 = 10 * 1024;
 
 fn phone() -> Value {
@@ -74,7 +75,7 @@ fn tiles_join_leave_and_drain_before_ones_eyes() {
     browser.photograph("faults-1280-light");
     load.stop();
     browser.assert_in_order(&lb.admin(""));
-    // Elsewhere than on the balancer's machine nothing can be done.
+    // The page offers its buttons on the balancer's machine alone.
     assert_eq!(browser.run("return await page.locator('button').count()"), 0);
 }
 
@@ -116,7 +117,7 @@ fn without_a_script_the_table_is_there() {
     let Some(browser) = Browser::on(&lab.client()) else { return };
     browser.open(&lb.admin("/"), &json!({ "javaScriptEnabled": false }));
     lab.pi("ada").web().named().start();
-    // It asks again by itself.
+    // The page reloads itself.
     browser.run("await page.locator('tr.up').waitFor()");
     assert!(browser.text("#nodes").contains("ada"));
     assert_eq!(browser.run("return await page.locator('button:visible').count()"), 0);
@@ -140,8 +141,8 @@ fn the_empty_page_turns_into_the_app_by_itself() {
     browser.open(&lb.url(), &json!({ "colorScheme": "dark" }));
     before(&browser);
     browser.photograph("teach-1280-dark");
-    // A form that was sent to the empty cluster is not sent again.
-    // From a blank page, which does not look for nodes and so leaves the form where it is.
+    // A form that was sent to the empty cluster is not sent again. It is sent from a blank page,
+    // which does not look for nodes and so leaves the form where it is.
     browser.run(
         "const url = page.url(); await page.goto('about:blank'); \
          await page.setContent(`<form method=post action=${url}><button>go`); \
@@ -163,7 +164,7 @@ fn the_empty_page_turns_into_the_app_by_itself() {
     browser.open(&lb.url(), &phone());
     browser.photograph("node-360-light");
     assert_eq!(browser.run("return await the.barriers()"), json!([]));
-    // Without a script the meta element does it, if not as soon.
+    // Without a script the meta element does it, though later.
     ada.sigterm();
     lb.process().sigterm();
     lb.process().restart();
@@ -192,7 +193,7 @@ fn two_hundred_watchers_cost_less_than_ten_megabytes() {
     let before = lb.resident_kib();
     let admin = lb.admin("").trim_start_matches("http://").parse().expect("an address");
     let _watchers = lab.client().watch(admin, 200);
-    // The first document, some of those that follow, and changes in between.
+    // The watchers receive the first document, some later ones, and changes in between.
     let told = load.wait_until("time to pass", |_| true).ok;
     pis[0].unplug();
     load.wait_until("a few seconds", |report| report.ok > told + 1500);

@@ -1,9 +1,10 @@
-//! The corpus with real servers behind the balancer: what it passes on as one request is one to
-//! them too, and as many answers come back. Slow tier; each server is a package of Debian.
+//! The corpus with real servers behind the balancer: each request that the balancer passes on is
+//! one request for them too, and the same number of answers comes back. This is of the slow tier;
+//! each server is a package of Debian.
 //!
-//! Every server writes down each request it has read. After each case a fence is asked for, through
-//! the balancer and over whatever connection it has kept: what a case left behind on that
-//! connection would be read before it, or with it.
+//! Every server records each request that it has read. After each case the test requests a fence,
+//! through the balancer and over whatever connection it has kept. The server would read the remains
+//! of a case on that connection before the fence, or with it.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -54,7 +55,7 @@ fn php_reads_what_was_forwarded_and_no_request_more() {
     run_corpus(server::php);
 }
 
-/// PHP's server sets aside what a length says before it comes, and ends when that is too much.
+/// PHP's server reserves memory for an announced length, and ends if that is too much.
 const PHP_DIES_OF: [&str; 3] =
     ["chunked/half-of-largest", "chunked/largest-size", "content-length/huge-and-short"];
 
@@ -64,7 +65,7 @@ fn run_corpus(start: fn() -> Option<Server>) {
     let lb = TestBalancer::to(server.addr, |setup| setup.limits = Limits::default());
     let mut bench = Bench { server, lb, fences: 0, read: 0, owed: VecDeque::new() };
     bench.fence().expect("the server answers");
-    // Where the node's answer is the point, a real server has none to give.
+    // A real server cannot give the node's answer, where this is the subject.
     let mut cases = case::all();
     cases.retain(|case| case.node_answer.is_none());
     if bench.server.name == "php" {
@@ -91,10 +92,11 @@ fn run_corpus(start: fn() -> Option<Server>) {
     assert!(seen * 10 >= forwarded * 7, "only {seen} of {forwarded} requests were taken");
 }
 
-/// How many cases later a request may still be noted.
+/// The number of cases after which a request may still appear in the log.
 const LATE_CASES_MAX: usize = 5;
 
-/// What the node may read of a case: the requests that were forwarded, and the one that was begun.
+/// The requests of a case that the node may read: those that were forwarded, and the one that was
+/// begun.
 fn begun(case: &Case) -> Result<Vec<String>, String> {
     let mut requests = corpus::requests(&case.arrives)?;
     if case.unfinished {
@@ -103,7 +105,7 @@ fn begun(case: &Case) -> Result<Vec<String>, String> {
     Ok(requests.iter().map(|request| first_words(&String::from_utf8_lossy(request))).collect())
 }
 
-/// The method and the beginning of the target, up to what some server writes in another way.
+/// The method and the beginning of the target, up to the part that some servers write differently.
 /// gunicorn writes all methods in capitals.
 fn first_words(line: &str) -> String {
     let plain = line.split(['"', '\\', '\r']).next().unwrap_or_default();
@@ -116,24 +118,24 @@ struct Bench {
     server: Server,
     lb: TestBalancer,
     fences: usize,
-    /// Requests read from the server's log so far.
+    /// The number of requests read from the server's log so far.
     read: usize,
-    /// The requests of the last few cases that were not in the log yet: a server that answers
-    /// before it has read a body, or is left in the middle of one, notes that after the fence.
+    /// The requests of the last few cases that were not in the log yet. A server that answers
+    /// before it has read a body, or is left in the middle of one, records that after the fence.
     owed: VecDeque<Vec<String>>,
 }
 
 impl Bench {
-    /// How many requests were forwarded and how many of them the server has read.
+    /// Returns how many requests were forwarded, and how many of them the server has read.
     fn run(&mut self, case: &Case) -> Result<(usize, usize), String> {
         let forwarded = corpus::requests(&case.arrives)?.len();
         let exchange = corpus::exchange(&self.lb, case, Manner::AtOnce);
-        // After this nothing more can be said of the server.
+        // After this the server's log shows nothing more.
         let seen = self.fence().unwrap_or_else(|wrong| panic!("{}: {wrong}", case.name));
         self.owed.push_back(begun(case)?);
         self.owed.drain(..self.owed.len().saturating_sub(LATE_CASES_MAX));
         for line in &seen {
-            // lighttpd leaves out the method or the target of what it refuses.
+            // lighttpd omits the method or the target of a refused request.
             let is_it = |due: &String| {
                 due == line
                     || line.starts_with(' ')
@@ -153,7 +155,7 @@ impl Bench {
         let answers = answers.map_err(|wrong| format!("{wrong} in {}", shown(&got)))?;
         let count = answers.iter().filter(|answer| answer.status >= 200).count();
         let expected = case.statuses.iter().filter(|status| **status >= 200).count();
-        // An answer that comes before a long body has gone up ends the client's connection.
+        // An answer that comes before the end of a long body ends the client's connection.
         let early = case.sent.len() > 16 * 1024 && answers.last().is_some_and(|last| last.close);
         if count != expected && !(early && count < expected) {
             return Err(format!("{count} answers instead of {expected}: {}", shown(&got)));
@@ -161,8 +163,8 @@ impl Bench {
         Ok((forwarded, seen.len().min(forwarded)))
     }
 
-    /// Asks for something that no case asks for, waits until the server has it in its log, and
-    /// gives the requests that came before it.
+    /// Requests a target of no case and waits until the server has it in its log. Returns the
+    /// requests before it.
     fn fence(&mut self) -> Result<Vec<String>, String> {
         self.fences += 1;
         let target = format!("/fence-{}-", self.fences);

@@ -1,4 +1,4 @@
-//! What systemd is told, by a socket that stands for it.
+//! The messages to systemd, received by a socket in its place.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,14 +14,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::PATIENCE;
 
-/// A program that was started as a service, and what it tells.
+/// A program that was started as a service, and the socket that receives its messages.
 struct Service {
     program: Child,
     manager: UnixDatagram,
 }
 
 impl Service {
-    /// Its watchdog would end it after two silent seconds.
+    /// Starts a service. Its watchdog would end it after two silent seconds.
     fn start(args: &[&str]) -> Self {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
@@ -42,7 +42,7 @@ impl Service {
         Self { program, manager }
     }
 
-    /// The next word, if one comes within this time.
+    /// The next message, if one comes within this time.
     fn hears(&self, within: Duration) -> Option<String> {
         let mut word = [0; 512];
         self.manager.set_read_timeout(Some(within)).unwrap();
@@ -50,7 +50,7 @@ impl Service {
         Some(String::from_utf8(word[..length].to_vec()).unwrap())
     }
 
-    /// Waits for a word that begins so.
+    /// Waits for a message that begins like this.
     #[track_caller]
     fn hears_of(&self, beginning: &str) -> String {
         let until = Instant::now() + PATIENCE;
@@ -69,18 +69,19 @@ impl Service {
         kill_process(pid, signal).unwrap();
     }
 
-    /// What is told from READY to the end, with a hang in between.
+    /// Checks the messages from READY to the end, with a hang in between.
     fn lives(mut self, status: [&str; 2]) {
         assert_eq!(self.hears(PATIENCE).as_deref(), Some("READY=1"));
         let told = self.hears_of("STATUS=");
         assert!(told.starts_with(status[0]) && told.ends_with(status[1]), "{told}");
         self.hears_of("WATCHDOG=1");
         self.signal(Signal::STOP);
-        // The words that were under way.
+        // The messages that were under way.
         let began = Instant::now();
         while self.hears(Duration::from_millis(700)).is_some() {
             assert!(began.elapsed() < PATIENCE, "a stopped program goes on to speak");
         }
+        // The watchdog's time. A stopped program cannot speak, however busy the machine is.
         assert_eq!(self.hears(Duration::from_secs(2)), None, "a hung program feeds no watchdog");
         self.signal(Signal::CONT);
         self.hears_of("WATCHDOG=1");
@@ -153,7 +154,7 @@ fn a_balancer_tells_systemd_that_it_serves_how_it_is_and_that_it_stops() {
     Service::start(&[&args[..], &ports].concat()).lives(["STATUS=0 nodes up", "; 0 req/s"]);
 }
 
-/// A unit names its role.
+/// A unit names its role itself.
 const NOT_IN_THE_FILE: [&str; 1] = ["PICLUSTER_ROLE"];
 
 #[test]

@@ -1,9 +1,10 @@
 //! The table of nodes, run through thousands of bad days in virtual time, each from a seed.
 //!
-//! A [`World`] holds the truth: machines that start, drain, stop, crash, answer with errors, break off, move
-//! and are cloned, clients that ask, and a network that loses, delays and forges. After every step the table's view is held against the
-//! truth. A failure prints its seed; `PICLUSTER_SIM_SEED=n` replays it alone and tells every step,
-//! and `PICLUSTER_SIM_SEEDS=n` runs so many.
+//! A [`World`] holds the truth: machines that start, drain, stop, crash, answer with errors, break
+//! off, move and are cloned; clients that ask; and a network that loses, delays and forges. After
+//! every step the table's view is compared with the truth. A failure prints its seed.
+//! `PICLUSTER_SIM_SEED=n` replays this day alone and prints every step, and `PICLUSTER_SIM_SEEDS=n`
+//! runs n days.
 
 #![expect(clippy::print_stderr, reason = "a failing seed has to be told")]
 
@@ -19,8 +20,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use self::world::World;
 use crate::lab::{Need, Turn};
 
-/// The days of every run. Each takes an eighth of a second of a core, which the other tests need too;
-/// the rest of 5,000 are of the slow tier.
+/// The days of every run. Each takes an eighth of a second of a core, which the other tests need
+/// too. The rest of 5,000 days is of the slow tier.
 const DAYS: u64 = 300;
 
 #[test]
@@ -55,7 +56,7 @@ fn number(name: &str) -> Option<u64> {
     env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// On two threads, as a Pi has at least.
+/// Runs the days on two threads, because a Pi has at least two cores.
 fn run_all(seeds: Range<u64>) {
     let _turn = Turn::wait(Need::Core);
     let half = |first| {

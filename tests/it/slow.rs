@@ -1,5 +1,5 @@
-//! The slow tier: what shows only after minutes. All of it waits rather than works, so it runs
-//! side by side: `cargo test --test it -- --ignored --test-threads=6`.
+//! The slow tier: faults that show only after minutes. These tests wait rather than compute, so
+//! they run side by side: `cargo test --test it -- --ignored --test-threads=6`.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use crate::hostile::{bad_adverts, count_bad_dials, three_nodes_under_load, unharmed};
 use crate::lab::{Advert, Balancer, Lab, Load, Process, Program, RENAMED};
 
-/// A load that is felt for minutes beside five other labs.
+/// A load that other labs do not feel: five more run beside it for minutes.
 fn light_load(lab: &Lab, lb: &Balancer) -> Load {
     lab.client().load(&lb.url()).clients(4).pausing(Duration::from_millis(50)).start()
 }
 
-/// How long a node may take back after two and a half minutes; the bar is 5 s.
+/// The longest return of a node after two and a half minutes; the bar is 5 s.
 const BACK_MAX: Duration = Duration::from_secs(8);
 
 #[test]
@@ -50,7 +50,7 @@ fn a_silent_partition_past_the_records_ttl_heals() {
     let kim = lab.pi("kim");
     ada.pi().partition();
     kim.partition();
-    // The balancer has never heard of this one.
+    // The balancer has never heard of this node.
     let unknown = kim.web().start();
     lb.wait_until_out(&ada, BACK_MAX);
     load.keep_on(Duration::from_secs(150));
@@ -125,8 +125,8 @@ fn no_node_leaves_in_ten_minutes_of_thirty_percent_loss() {
     let load = light_load(&lab, &lb);
     for _ in 0..120 {
         load.keep_on(Duration::from_secs(5));
-        // Unicast is whole, so none is down either; but twenty nodes on two cores that something else
-        // keeps busy may miss a probe, which is not what this is about.
+        // Unicast passes, so no node goes down for the loss. But twenty nodes on two busy cores may
+        // miss a probe, which is not the subject of this test.
         assert_eq!(lb.nodes().len(), 20, "{:#?}", lb.nodes());
     }
     for gone in ["node left", "node forgotten", RENAMED] {
@@ -148,7 +148,7 @@ fn a_flood_of_new_instances_loses_no_node_and_fills_no_memory() {
     let (lb, load) = three_nodes_under_load(&lab);
     let dials = count_bad_dials(&lab, &lb);
     let before = lb.resident_kib();
-    // Half of them on the LAN where nobody is, half at bad addresses.
+    // Half of them are on the LAN at addresses of nobody, half at bad addresses.
     let mut adverts = bad_adverts(&lb);
     adverts.extend((60..68).map(|n| Advert::new("rogue", [10, 77, 0, n].into(), 80)));
     let flood = lab.pi("mallory").attack(&Program::Flood { per_second: 2_000, adverts });
@@ -162,9 +162,9 @@ fn a_flood_of_new_instances_loses_no_node_and_fills_no_memory() {
     lab.figure("resident KiB before and at most", format!("{before}, {highest}"), "bounded");
     assert!(highest < before + 64 * 1024, "{before} KiB grew to {highest} KiB");
 
-    // A node that comes in the flood is not locked out for ever, and a goodbye gets through. Which of
-    // its words is heard among 2,000 a second is chance (22 and 164 s were seen): after two minutes the
-    // flood ends, and then the next one has to do.
+    // A node that comes during the flood is not locked out for ever, and a goodbye gets through.
+    // Chance decides which of 2,000 packets a second is heard (22 s and 164 s were seen). So the
+    // flood ends after two minutes, and then the next announcement has to be enough.
     let late = lab.pi("late").web().start();
     let since = Instant::now();
     let joined = || lb.node(&late).is_some_and(|node| node.is_up());

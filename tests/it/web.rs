@@ -198,7 +198,7 @@ async fn a_stop_is_announced_before_the_port_closes_and_loses_nothing() {
 
     let (head, body) = get(ada.addr, "GET /.picluster/health", "").await;
     assert!(head.starts_with("http/1.1 503") && body.contains("\"draining\""), "{head}{body}");
-    // New and kept connections are still served, told that it ends, and closed after.
+    // New and kept connections are still served, get the news of the end, and are closed after it.
     let (head, body) = ask(&mut idle, "GET /", "").await;
     assert_eq!(body, "ada\n");
     for line in ["http/1.1 200", "connection: close", "x-picluster-state: draining"] {
@@ -261,7 +261,7 @@ async fn a_head_that_is_longer_than_any_is_refused_before_it_is_whole() {
         sent += line.len();
     }
     let mut answer = Vec::new();
-    // What was sent too much may reset it behind the answer.
+    // Superfluous bytes may reset the connection behind the answer.
     let _ = stream.read_to_end(&mut answer).await;
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
@@ -270,7 +270,7 @@ async fn a_head_that_is_longer_than_any_is_refused_before_it_is_whole() {
     assert_eq!(ask(&mut other, "GET /", "").await.1, "ada\n");
 }
 
-/// Removes a folder, or a link, of this name at the end, also of a test that fails.
+/// Removes a folder or a link of this name at the end, also if the test fails.
 struct Gone(&'static str);
 
 impl Drop for Gone {
@@ -344,7 +344,7 @@ async fn a_folder_is_served_with_types_ranges_and_tags() {
     assert!(head.contains("location: ./sub/?a=1\r"), "{head}");
     let mut stream = TcpStream::connect(ada.addr).await.unwrap();
     for method in ["POST", "PUT", "DELETE"] {
-        // Its body was read, so that the connection goes on.
+        // The node read the body, so the connection goes on.
         let head =
             format!("{method} /ten.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -415,7 +415,7 @@ async fn a_folder_that_is_a_link_shows_what_the_link_leads_to_now() {
 
 const BIG_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Asks for the big file; the connection, after the head was read.
+/// Requests the big file. Returns the connection after its head was read.
 async fn big(addr: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(b"GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
@@ -438,13 +438,14 @@ async fn a_file_that_changes_while_it_is_sent_never_ends_as_another_length() {
         }
         bytes
     };
-    // Replaced, as an editor and rsync do it: the old one is sent to its end.
+    // The file is replaced, as editors and rsync do it: the old one is sent to its end.
     let stream = big(ada.addr).await;
     std::fs::write(place("changing").join("other"), "short").unwrap();
     std::fs::rename(place("changing").join("other"), &path).unwrap();
     assert_eq!(received(stream).await, BIG_BYTES);
     assert_eq!(get(ada.addr, "GET /big", "").await.1, "short");
-    // Longer: what was promised. Shorter: the connection breaks, so that nobody takes it for whole.
+    // A longer file is sent with the promised length. A shorter one breaks the connection, so that
+    // nobody takes it for whole.
     let file = std::fs::File::create(&path).unwrap();
     file.set_len(BIG_BYTES).unwrap();
     let stream = big(ada.addr).await;
@@ -492,7 +493,7 @@ async fn big_files_that_nobody_takes_cost_a_piece_each() {
     assert!(more < 100 * 48, "{more} KiB");
 }
 
-/// A node in front of an application that is one connection at a time of the test's own.
+/// A node in front of an application that the test plays, one connection at a time.
 async fn front() -> (Ada, tokio::net::TcpListener) {
     let app = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let serves = Serves::App(AppConfig {
@@ -506,7 +507,7 @@ async fn front() -> (Ada, tokio::net::TcpListener) {
     (start(&WebConfig { serves, ..config("127.0.0.1:0") }), app)
 }
 
-/// The next connection over which something is said, and the head that came over it.
+/// The next connection with a request, and the head of that request.
 async fn heard(app: &tokio::net::TcpListener) -> (TcpStream, String) {
     loop {
         let accepted = timeout(PATIENCE, app.accept()).await;
@@ -515,7 +516,7 @@ async fn heard(app: &tokio::net::TcpListener) -> (TcpStream, String) {
         while !head.ends_with(b"\r\n\r\n") {
             match stream.read_u8().await {
                 Ok(byte) => head.push(byte),
-                // Somebody looked whether it listens.
+                // The node looked whether the application listens.
                 Err(_) => break,
             }
         }
@@ -546,7 +547,7 @@ async fn a_front_passes_requests_on_and_answers_back_without_what_is_of_one_hop(
     let answer = b"HTTP/1.1 201 Made\r\nX-App: 1\r\nKeep-Alive: timeout=5\r\nTransfer-Encoding: chunked\r\n\r\n";
     stream.write_all(answer).await.unwrap();
     stream.write_all(b"3\r\none\r\n").await.unwrap();
-    // The beginning is there before the end was sent.
+    // The beginning arrives before the end is sent.
     let got = read_until(&mut client, "one\r\n").await;
     assert!(
         got.starts_with("HTTP/1.1 201") && got.contains("x-app: 1") && !got.contains("keep-alive")
@@ -615,11 +616,11 @@ async fn a_front_says_that_nobody_is_behind_it_and_keeps_its_own_paths() {
     assert!(head.contains("x-picluster-state: app-down\r"), "{head}");
     assert!(body.starts_with("the application on this node takes no connection"), "{body}");
     assert!(get(ada.addr, "GET /.picluster/x", "").await.0.starts_with("http/1.1 404"));
-    // From then on its health says so too.
+    // From then on its health answer says so too.
     assert!(get(ada.addr, "GET /.picluster/health", "").await.1.contains("app-down"));
 }
 
-/// A POST as a program of this machine sends it; the head of the answer and its body.
+/// A POST from a program of this machine. Returns the head and the body of the answer.
 async fn post(addr: SocketAddr, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let request = format!(

@@ -1,8 +1,8 @@
-"""Speaks for a server that knows nothing of picluster: `announce.py CLUSTER PORT`.
+"""Announces a server that knows nothing of picluster: `announce.py CLUSTER PORT`.
 
-The balancer is told by mDNS, on loopback, of a node that takes requests at PORT and answers for its
-health elsewhere (the TXT key `ctl`). That elsewhere is here. So the server at PORT sees what
-clients sent and nothing else, and needs no word of picluster.
+By mDNS on loopback, the balancer hears of a node that takes requests at PORT and answers for its
+health at another port (the TXT key `ctl`). This program serves that other port. So the server at
+PORT receives only the requests of clients, and need not know picluster.
 """
 
 import http.server
@@ -37,7 +37,7 @@ def main(cluster, port):
 
 
 def serve_health(document):
-    """Answers every GET with this document; returns the port."""
+    """Answers every GET with this document. Returns the port."""
     body = json.dumps(document).encode()
 
     class Health(http.server.BaseHTTPRequestHandler):

@@ -1,7 +1,7 @@
 """Runs the Autobahn WebSocket cases: `autobahn.py WAY PORT RESULTS DETAILS`.
 
-kosoku is a runner of the Autobahn test suite's own case files. Each group of cases becomes a line
-of RESULTS; each case, with the close codes of both sides, a line of DETAILS.
+kosoku runs the Autobahn test suite's own case files. Each group of cases becomes a line of RESULTS.
+Each case, with the close codes of both sides, becomes a line of DETAILS.
 """
 
 import asyncio

@@ -1,8 +1,9 @@
-"""Compares what clients told: `compare.py WAY DIRECT OTHER`; both directories hold CLIENT/EXCHANGE.
+"""Compares the reports of clients: `compare.py WAY DIRECT OTHER`. Both directories hold
+CLIENT/EXCHANGE.
 
-Byte for byte, after this was taken out on both sides, because it may differ by the rules of HTTP:
-the port that was asked; fields that belong to one connection; fields a balancer adds; and the case
-of field names, which gets a line of its own. Prints lines of results, and the differences on stderr.
+The comparison is byte for byte, without the parts that may differ by the rules of HTTP: the port of
+the request, fields that belong to one connection, fields that a balancer adds, and the case of field
+names, which gets a line of its own. Prints lines of results, and the differences on stderr.
 """
 
 import difflib

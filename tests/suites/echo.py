@@ -1,4 +1,4 @@
-"""A WebSocket server that sends back what it gets: `echo.py PORT`. The node of the Autobahn cases."""
+"""A WebSocket server that echoes every message: `echo.py PORT`. It is the node of the Autobahn cases."""
 
 import asyncio
 import sys
@@ -16,7 +16,7 @@ async def echo(connection):
 
 
 async def main(port):
-    # The cases send messages of up to 16 MiB and want no ping that they did not ask for.
+    # The cases send messages of up to 16 MiB and expect no ping that they did not ask for.
     options = {"max_size": None, "ping_interval": None, "compression": "deflate"}
     async with serve(echo, "127.0.0.1", port, **options) as server:
         await server.serve_forever()

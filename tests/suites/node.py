@@ -1,7 +1,8 @@
-"""The node of the clients' suite: `node.py PORT`. Everything it says depends on the request alone.
+"""The node of the clients' suite: `node.py PORT`. Its answers depend only on the request.
 
-Most answers tell what arrived: the request line, the fields in their order, the length and the hash
-of the body. So a difference in what a client gets shows a difference in either direction.
+Most answers describe the request as it arrived: the request line, the fields in their order, the
+length and the hash of the body. So a difference in a client's answer shows a difference in either
+direction.
 """
 
 import gzip
@@ -10,7 +11,7 @@ import http.server
 import re
 import sys
 
-# What belongs to one connection or is a balancer's to add (vtc/duties looks at it).
+# Fields that belong to one connection, or that a balancer adds (vtc/duties checks them).
 UNTOLD = re.compile(
     "connection|keep-alive|te|transfer-encoding|via|x-forwarded-.*|x-real-ip|forwarded|x-request-id", re.IGNORECASE
 )
@@ -32,14 +33,14 @@ class Node(http.server.BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = answer
 
     def get_echo(self, body):
-        """What arrived, end to end."""
+        """The end-to-end parts of the request."""
         fields = [field for field in self.headers.items() if not UNTOLD.fullmatch(field[0])]
         lines = [f"{self.command} {self.path}", *(f"{name}: {value}" for name, value in fields)]
         lines += [f"body: {len(body)} {hashlib.sha256(body).hexdigest()}", ""]
         self.send(200, "\n".join(lines).encode(), [("Content-Type", "text/plain")])
 
     def get_fields(self, _):
-        """Fields whose order, case and number count."""
+        """Fields whose order, case and number matter."""
         cookies = [("Set-Cookie", f"c{n}={n}; Path=/") for n in range(20)]
         odd = [("x-lower", "1"), ("X-UPPER", "2"), ("X-Twice", "a"), ("X-Between", ""), ("X-Twice", "b")]
         self.send(200, b"fields\n", cookies + odd)
@@ -69,7 +70,7 @@ class Node(http.server.BaseHTTPRequestHandler):
         self.send(200, bytes(i % 251 for i in range(1 << 20)), [("ETag", '"large"')])
 
     def get_chunked(self, _):
-        """Chunks and trailers; to HTTP/1.0 the bytes and the end of the connection."""
+        """Chunks and trailers. An HTTP/1.0 client gets the bytes and the end of the connection."""
         if self.request_version == "HTTP/1.0":
             self.close_connection = True
             return self.send(200, b"hello, world\n", [("Connection", "close")], length=False)
@@ -94,7 +95,7 @@ class Node(http.server.BaseHTTPRequestHandler):
         self.send(204, b"", [], length=False)
 
     def get_big(self, body):
-        """A large field each way."""
+        """A large field in each direction."""
         self.send(200, b"big\n", [("X-Big", "b" * 6000), ("X-Came", str(len(self.headers.get("X-Big", ""))))])
 
     def get_nothing(self, _):
@@ -114,7 +115,7 @@ class Node(http.server.BaseHTTPRequestHandler):
         return body
 
     def handle_expect_100(self):
-        return True  # `body` says it, once it is known that the body is wanted.
+        return True  # `body` sends the 100, once it is known that the body is wanted.
 
     def send(self, status, body, fields, length=True):
         self.head(status, fields + ([("Content-Length", str(len(body)))] if length else []))

@@ -1,8 +1,8 @@
-"""A polite client, and the memory of whom it asks: `polite.py PORT SECONDS PID`.
+"""A polite client, and the memory of the asked process: `polite.py PORT SECONDS PID`.
 
-It sends a GET every 10 ms, on a new and on a kept connection in turn, one at a time. What it prints
-are columns: requests, of these answered as they should be, median and 99th percentile in ms, then
-the process's (with its children's) resident memory now and at its peak in MiB.
+It sends a GET every 10 ms, one at a time, on a new and on a kept connection in turn. It prints
+columns: the requests, the correct answers among them, the median and the 99th percentile in ms, and
+the resident memory of the process with its children, now and at its peak, in MiB.
 """
 
 import http.client
@@ -28,7 +28,7 @@ def ask_for(port, seconds):
     began = due = time.monotonic()
     while (now := time.monotonic()) < began + seconds:
         time.sleep(max(0, due - now))
-        # A late one is sent at once, and the next is due as if it had been in time.
+        # A late request is sent at once, and the next is due as if this one had been in time.
         due += EVERY
         new = len(times) % 2 == 0
         start = time.monotonic()
@@ -57,7 +57,7 @@ def family(pid):
 
 
 def resident(pid, key):
-    """In MiB; /proc gives it in KiB."""
+    """A value in MiB; /proc reports it in KiB."""
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(key + ":"):
             return int(line.split()[1]) / 1024

@@ -1,6 +1,6 @@
-"""Makes the tables: `table.py DIRECTORY` reads its *.tsv and writes markdown to stdout.
+"""Prints the tables: `table.py DIRECTORY` reads the *.tsv there and writes Markdown to stdout.
 
-A line of results is: suite, group, way, passed, failed. slow.tsv has columns of its own; see
+A line of results has suite, group, way, passed and failed. slow.tsv has its own columns; see
 `polite.py`.
 """
 

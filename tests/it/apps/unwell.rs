@@ -1,4 +1,4 @@
-//! Applications that never work: who is told, and what.
+//! Applications that never work: the log and the balancer show why.
 
 use std::process::Command;
 
@@ -37,7 +37,7 @@ fn a_command_that_never_works_is_listed_and_one_that_never_listens_is_not() {
         node.wait_for_log(why);
     }
     assert_eq!(ada.log_lines_with("takes no requests"), 1, "{}", ada.output());
-    // Dan's is somebody else's, who may start it at any time.
+    // Dan's application belongs to somebody else, who may start it at any time.
     assert_eq!(lb.nodes().len(), 3, "{:?}", lb.nodes());
     lab.get(&format!("http://{}/mend", ada.endpoint())).unwrap();
     lb.wait_until_up(&ada, PATIENCE);

@@ -1,43 +1,45 @@
-//! The cases as they stand in `tests/corpus/*.http`. The format is described in its README.md.
+//! The cases in `tests/corpus/*.http`. Its README.md describes the format.
 
 use std::path::Path;
 use std::{fs, iter};
 
-/// What a client sends where a case is about the answer.
+/// The client's request in cases about the answer.
 const PLAIN_GET: &[u8] = b"GET / HTTP/1.1\r\nHost: pi\r\n\r\n";
 
-/// One exchange and what must come of it.
+/// One exchange and its expected outcome.
 #[derive(Debug, Default)]
 pub(crate) struct Case {
     /// The file's name and the id: `chunked/size-with-sign`.
     pub(crate) name: String,
-    /// Where it comes from, and why the verdict is what it is.
+    /// The origin of the case, and the reason for the verdict.
     pub(crate) source: String,
-    /// What the client sends.
+    /// The bytes of the client.
     pub(crate) sent: Vec<u8>,
-    /// What the node answers to each request, if it is not the usual `ok`. Then it ends its side.
+    /// The bytes with which the node answers each request, instead of the usual `ok`. Then it ends
+    /// its side.
     pub(crate) node_answer: Option<Vec<u8>>,
-    /// What arrives at the node, without the fields that are the balancer's own.
+    /// The bytes that arrive at the node, without the balancer's own fields.
     pub(crate) arrives: Vec<u8>,
-    /// What the client gets, byte for byte, where that is the point.
+    /// The bytes that the client receives, where they are the subject.
     pub(crate) gets: Option<Vec<u8>>,
-    /// The statuses the client gets, interim ones included.
+    /// The statuses that the client receives, including interim ones.
     pub(crate) statuses: Vec<u16>,
-    /// The last answer says `Connection: close`, and the connection ends after it by itself.
+    /// True if the last answer says `Connection: close` and the connection then ends by itself.
     pub(crate) close: bool,
-    /// The last request may have been begun at the node and is unfinished there.
+    /// True if the last request may have begun at the node and is unfinished there.
     pub(crate) unfinished: bool,
-    /// What was sent only becomes wrong by the end of it.
+    /// True if the bytes become wrong only at their end.
     pub(crate) at_end: bool,
-    /// The last answer ends visibly short.
+    /// True if the last answer ends visibly short.
     pub(crate) cut: bool,
-    /// The node's answer is wrong: a 502 if its head had not gone down, else it is cut.
+    /// True if the node's answer is wrong: the result is a 502 if its head had not gone down, else
+    /// a cut.
     pub(crate) broken: bool,
-    /// Each request is sent to a node twice: the first time it died without a word.
+    /// True if each request is sent to a node twice, because the first node died without a word.
     pub(crate) twice: bool,
 }
 
-/// All cases of all files, in the order of their names.
+/// All cases of all files, ordered by name.
 pub(crate) fn all() -> Vec<Case> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let entries = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
@@ -73,7 +75,7 @@ fn parse(theme: &str, text: &str) -> Result<Vec<Case>, String> {
     cases.into_iter().map(Raw::finish).collect()
 }
 
-/// A case while its lines are read.
+/// A case during the reading of its lines.
 #[derive(Default)]
 struct Raw {
     case: Case,
@@ -142,14 +144,15 @@ impl Raw {
             None if same || is_plain => case.sent.clone(),
             None => Vec::new(),
         };
-        // What the balancer refuses for the client's fault ends the connection.
+        // A refusal for the client's fault ends the connection.
         let refused = matches!(case.statuses.last(), Some(400..=499 | 505 | 508));
         case.close |= refused && case.node_answer.is_none();
         Ok(case)
     }
 }
 
-/// Appends the bytes that a line stands for: `\r \n \t \s \\`, `\xHH`, and `\(3:ab)` for `ababab`.
+/// Appends the bytes of a line: `\r
+///  \t \s \\`, `\xHH`, and `\(3:ab)` for `ababab`.
 fn unescape(text: &str, out: &mut Vec<u8>) -> Result<(), String> {
     let mut rest = text;
     while let Some((plain, escaped)) = rest.split_once('\\') {

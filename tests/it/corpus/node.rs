@@ -1,4 +1,4 @@
-//! A node that writes down every byte it gets.
+//! A node that records every byte that it receives.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,26 +11,26 @@ use super::reader::{self, Read};
 use super::{Manner, write_in};
 use crate::data_line::PATIENCE;
 
-/// What ends a series of connections: one that says this and nothing else.
+/// The last connection of a series sends this and nothing else.
 const FENCE: &[u8] = b"fence";
 
-/// How often it is asked whether a case is over, on a connection that the balancer may keep.
+/// The interval of the check whether a case is over, on a connection that the balancer may keep.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// What the node does with the requests of a case.
+/// The behaviour of the node in a case.
 #[derive(Clone, Default)]
 pub(super) struct Script {
-    /// What it says instead of `ok`.
+    /// The bytes of its answer, instead of `ok`.
     pub(super) answer: Option<Vec<u8>>,
     pub(super) manner: Manner,
 }
 
-/// Serves one connection after the other: each ends with its answer, so that what came on it is one
-/// request and all there is of it.
+/// Serves one connection after the other. Each ends with its answer, so that its bytes are one
+/// request and all of it.
 pub(super) struct Node {
     pub(super) addr: SocketAddr,
     script: Arc<Mutex<Script>>,
-    /// The client of the present case has come to its end.
+    /// True if the client of the present case has come to its end.
     over: Arc<AtomicBool>,
     came: mpsc::Receiver<Vec<u8>>,
 }
@@ -59,7 +59,7 @@ impl Node {
         *self.script.lock().unwrap() = script;
     }
 
-    /// What came on each connection since the last time. Whoever has connected by now is heard to
+    /// The bytes of each connection since the last call. All who have connected by now are read to
     /// the end: connections are taken in their order, and the fence comes last.
     pub(super) fn came(&self) -> Vec<Vec<u8>> {
         self.over.store(true, Ordering::Relaxed);
@@ -69,7 +69,7 @@ impl Node {
     }
 }
 
-/// Everything that comes on a connection. The first request is answered when it is whole.
+/// Reads everything that comes on a connection. Answers the first request when it is whole.
 fn record(mut stream: TcpStream, script: &Script, over: &AtomicBool) -> Vec<u8> {
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -77,7 +77,8 @@ fn record(mut stream: TcpStream, script: &Script, over: &AtomicBool) -> Vec<u8> 
     let mut buffer = [0; 16 * 1024];
     let began = Instant::now();
     loop {
-        // Asked before the last look, so that nothing is missed that was sent before the end.
+        // This is read before the last look, so that nothing is missed that was sent before the
+        // end.
         let is_over = over.load(Ordering::Relaxed);
         let n = match stream.read(&mut buffer) {
             Ok(n @ 1..) => n,

@@ -1,18 +1,19 @@
 //! A second reader of HTTP/1 messages, which shares no code with the balancer's. It is slow, simple
-//! and stricter than any recipient has to be: a message it takes is one to everybody.
+//! and stricter than any recipient has to be: every recipient takes a message that this reader
+//! takes.
 
 use std::borrow::Cow;
 
-/// What some bytes are.
+/// The result of reading some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read {
     /// A whole message of this many bytes.
     Whole(usize),
-    /// The beginning of one.
+    /// The beginning of a message.
     Unfinished,
 }
 
-/// A head and where it ends.
+/// A head and its end.
 struct Head<'b> {
     line: Cow<'b, str>,
     fields: Vec<(&'b str, &'b [u8])>,
@@ -25,9 +26,9 @@ impl Head<'_> {
         named.map(|(_, value)| *value).collect()
     }
 
-    /// The one framing there is: `Some(None)` is chunked.
+    /// The only framing of the message; `Some(None)` is chunked.
     fn framing(&self) -> Result<Option<Option<usize>>, String> {
-        // To CGI and its heirs `_` is `-`.
+        // CGI and its heirs read `_` as `-`.
         let folded = |name: &str| name.replace('_', "-").to_ascii_lowercase();
         for (name, _) in self.fields.iter().filter(|(name, _)| name.contains('_')) {
             if matches!(&*folded(name), "content-length" | "transfer-encoding") {
@@ -46,7 +47,7 @@ impl Head<'_> {
     }
 }
 
-/// Reads the request at the beginning of `bytes`, as a node gets it.
+/// Reads the request at the beginning of `bytes`, as a node receives it.
 pub(crate) fn request(bytes: &[u8]) -> Result<Read, String> {
     let Some(head) = head(bytes)? else { return Ok(Read::Unfinished) };
     let parts: Vec<_> = head.line.split(' ').collect();
@@ -68,14 +69,14 @@ pub(crate) fn request(bytes: &[u8]) -> Result<Read, String> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// It says that the connection ends.
+    /// True if it says that the connection ends.
     pub(crate) close: bool,
-    /// Its body came to its end.
+    /// True if its body came to its end.
     pub(crate) whole: bool,
 }
 
-/// Reads all the answers a client got until its connection ended. `is_head` says of the nth final
-/// answer whether it answers a HEAD.
+/// Reads all answers that a client received until its connection ended. `is_head` returns whether
+/// the nth final answer answers a HEAD.
 pub(crate) fn answers(
     mut bytes: &[u8],
     is_head: impl Fn(usize) -> bool,
@@ -97,7 +98,7 @@ pub(crate) fn answers(
         answers.push(Answer { status, close, whole: len != Read::Unfinished });
         finals += usize::from(status >= 200);
         match len {
-            // What follows is another protocol.
+            // The rest is another protocol.
             Read::Whole(_) if status == 101 => break,
             Read::Whole(len) => bytes = &bytes[len..],
             Read::Unfinished => break,
@@ -115,7 +116,7 @@ fn head(bytes: &[u8]) -> Result<Option<Head<'_>>, String> {
         lines.push(&rest[..at]);
         rest = &rest[at + 2..];
     }
-    // A reason may be beyond ASCII; a request line that is has no valid target.
+    // A reason may contain bytes beyond ASCII. A request line with such bytes has no valid target.
     let line = String::from_utf8_lossy(lines[0]);
     if line.bytes().any(|b| b.is_ascii_control()) {
         return Err(format!("a control byte in the first line: {line:?}"));
@@ -124,7 +125,7 @@ fn head(bytes: &[u8]) -> Result<Option<Head<'_>>, String> {
     Ok(Some(Head { line, fields, len: end + 4 }))
 }
 
-/// A field line without its end: its name and its value.
+/// Splits a field line without its end into name and value.
 fn field(line: &[u8]) -> Result<(&str, &[u8]), String> {
     let bad = || format!("a bad field line: {:?}", String::from_utf8_lossy(line));
     let colon = line.iter().position(|&b| b == b':').ok_or_else(bad)?;
@@ -139,7 +140,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(legal)
 }
 
-/// Where the body behind the head ends; `None` is chunked.
+/// The end of the body behind the head; `None` is chunked.
 fn body(bytes: &[u8], head: &Head<'_>, framing: Option<usize>) -> Result<Read, String> {
     let body = &bytes[head.len..];
     let len = match framing {
@@ -149,7 +150,7 @@ fn body(bytes: &[u8], head: &Head<'_>, framing: Option<usize>) -> Result<Read, S
     Ok(len.map_or(Read::Unfinished, |len| Read::Whole(head.len + len)))
 }
 
-/// The bytes a chunked body takes, chunk lines and trailers included.
+/// The length of a chunked body in bytes, with chunk lines and trailers.
 fn chunked(body: &[u8]) -> Result<Option<usize>, String> {
     let mut at = 0;
     loop {
@@ -184,7 +185,7 @@ fn chunked(body: &[u8]) -> Result<Option<usize>, String> {
     }
 }
 
-/// The next line without its CR LF, if it is whole. A CR or LF anywhere else is wrong.
+/// The next line without its CR LF, if it is whole. A CR or LF anywhere else is an error.
 fn line(bytes: &[u8]) -> Result<Option<&[u8]>, String> {
     match bytes.iter().position(|b| matches!(b, b'\r' | b'\n')) {
         Some(at) if bytes[at..].starts_with(b"\r\n") => Ok(Some(&bytes[..at])),
@@ -194,8 +195,8 @@ fn line(bytes: &[u8]) -> Result<Option<&[u8]>, String> {
     }
 }
 
-/// Takes the balancer's own fields out of the head at the beginning of `bytes`. Those that every
-/// request has must be there exactly once, with what the balancer knows.
+/// Removes the balancer's own fields from the head at the beginning of `bytes`. The fields of every
+/// request must be there exactly once, with the values that the balancer knows.
 pub(crate) fn without_ours(bytes: &[u8]) -> Result<Vec<u8>, String> {
     const EXACTLY_ONE: [&str; 2] = ["x-forwarded-for: 127.0.0.1", "x-forwarded-proto: http"];
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
@@ -211,7 +212,7 @@ pub(crate) fn without_ours(bytes: &[u8]) -> Result<Vec<u8>, String> {
             "x-forwarded-host" => 2,
             "forwarded" => 3,
             "x-request-id" => 4,
-            // The client's own stay, before ours.
+            // The client's own values stay, before ours.
             "via" if text.ends_with(" front") => {
                 vias += 1;
                 continue;

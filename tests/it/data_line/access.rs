@@ -11,7 +11,7 @@ use super::balancer::{GET, POST, Setup, TestBalancer, answer, answer_of, wait_un
 use super::wire::{PATIENCE, ScriptedNode, Wire};
 use crate::lab::wait_until;
 
-/// Where lines go, page by page.
+/// The target of the log, page by page.
 struct Pages(SyncSender<Vec<u8>>);
 
 impl Write for Pages {
@@ -50,7 +50,7 @@ impl Logged {
         parsed(&self.pages.recv_timeout(PATIENCE).expect("a line comes"))
     }
 
-    /// All lines that were not read yet, once the balancer has ended.
+    /// All lines that were not read yet. Waits for the end of the balancer.
     fn end(self) -> Vec<Value> {
         self.end_after(PATIENCE)
     }
@@ -72,7 +72,7 @@ fn parsed(page: &[u8]) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Holds the one line to this: method and target, status, bytes, node, attempts, cause.
+/// Checks the only line: method and target, status, bytes, node, attempts, cause.
 #[track_caller]
 fn assert_one(lines: &[Value], expected: Value) {
     let names = ["method", "target", "status", "bytes", "node", "attempts", "cause"];
@@ -97,7 +97,7 @@ fn an_answered_request_is_logged_with_its_node_and_its_times() {
     node.send(answer("hello"));
     client.expect_head("HTTP/1.1 103 ");
     client.expect(answer_of("ada", "hello"));
-    // It does not wait for the end.
+    // The line does not wait for the end of the connection.
     let lines = logged.next();
     assert_one(&lines, serde_json::json!(["GET", "/a?b=\"c", 200, 5, "ada", 1, null]));
     let line = &lines[0];
@@ -193,7 +193,8 @@ fn an_answer_that_breaks_off_has_its_status_its_bytes_and_its_cause() {
 
 #[test]
 fn a_client_that_left_is_logged_wherever_its_request_was() {
-    // While it waited for the answer; in the middle of the answer; in the middle of its head.
+    // The client leaves while it waits for the answer, in the middle of the answer, and in the
+    // middle of its head.
     let ada = ScriptedNode::new("ada");
     let logged = Logged::before(&[&ada]);
     let (client, mut node) = logged.lb.send(&ada, GET);
@@ -225,7 +226,7 @@ fn a_held_request_is_counted_and_its_wait_is_logged() {
     let mut client = logged.lb.client();
     client.send(GET);
     wait_until("it is held", || logged.lb.held() == 1);
-    // Woken in vain, it still waits.
+    // It is woken for a node that is down, so it goes on waiting.
     logged.lb.publish([ada.down()]);
     logged.lb.publish([ada.up()]);
     client.expect(answer_of("ada", "ada"));

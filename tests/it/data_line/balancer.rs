@@ -1,4 +1,4 @@
-//! The balancer under test, without discovery: what it knows of nodes is published by hand.
+//! The balancer under test, without discovery: the test publishes the nodes that it knows.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -19,10 +19,11 @@ use picluster::server::buffer::Memory;
 use picluster::server::{ConnectionLimits, Phase, Workers};
 use tokio::sync::{mpsc, watch};
 
-use super::wire::{ANY_ID, PATIENCE, ScriptedNode, Wire, member};
+use super::wire::{ANY_ID, PATIENCE, ScriptedNode, Wire};
 use crate::lab::wait_until;
+use crate::sample;
 
-/// What a test may want otherwise.
+/// The settings that a test may change.
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(super) hold: Duration,
@@ -32,9 +33,9 @@ pub(crate) struct Setup {
     pub(super) inflight_max: Option<u32>,
     pub(super) sticky: bool,
     pub(super) trusted_proxies: TrustedProxies,
-    /// How long ago the balancer started.
+    /// The time since the start of the balancer.
     pub(super) age: Duration,
-    /// Where the access log goes, as JSON.
+    /// The target of the access log, which is JSON.
     pub(super) access_log: Option<Box<dyn Write + Send>>,
 }
 
@@ -49,7 +50,7 @@ pub(crate) struct TestBalancer {
 }
 
 impl TestBalancer {
-    /// With these nodes, all up.
+    /// A balancer with these nodes, all up.
     pub(super) fn before(nodes: &[&ScriptedNode]) -> Self {
         Self::with(nodes, |_| {})
     }
@@ -58,14 +59,14 @@ impl TestBalancer {
         Self::before_members(nodes.iter().map(|node| node.up()).collect(), change)
     }
 
-    /// With one node that is any server.
+    /// A balancer with one node, which is any server.
     pub(crate) fn to(addr: SocketAddr, change: impl FnOnce(&mut Setup)) -> Self {
-        Self::before_members(vec![member("node", 1, addr, &Arc::default())], change)
+        Self::before_members(vec![sample::member(1, addr)], change)
     }
 
     fn before_members(members: Vec<Member>, change: impl FnOnce(&mut Setup)) -> Self {
         let mut setup = Setup {
-            // A test that stalls keeps its connections.
+            // A test that stalls must not lose its connections.
             limits: Limits { upstream_idle: PATIENCE, ..Limits::default() },
             hold: Duration::from_millis(300),
             workers: 1,
@@ -103,7 +104,7 @@ impl TestBalancer {
         let (publisher, pool) = pool::channel();
         let balance = Balance::parse(setup.balance).unwrap();
         let publisher = publisher.balancing(balance, setup.inflight_max);
-        // Before the workers start, so that none serves without having seen it.
+        // The pool is published before the workers start, so that no worker serves without it.
         if !members.is_empty() {
             publisher.publish(members, setup.age);
         }
@@ -134,7 +135,7 @@ impl TestBalancer {
         wait_until("all workers see the new pool", || before.strong_count() == 0);
     }
 
-    /// Since the balancer started: the clock of what is published.
+    /// The time since the start of the balancer: the clock of the pool.
     pub(super) fn now(&self) -> Duration {
         self.settings.started.elapsed()
     }
@@ -147,8 +148,8 @@ impl TestBalancer {
         Wire::connect(self.addr)
     }
 
-    /// A client that sends this over a new connection, and the connection over which `node` gets
-    /// it. Nothing was read from either.
+    /// Sends a request over a new connection. Returns the client's end of it, and the connection
+    /// over which `node` receives it. Nothing has been read from either.
     #[track_caller]
     pub(super) fn send(&self, node: &ScriptedNode, request: impl AsRef<[u8]>) -> (Wire, Wire) {
         let mut client = self.client();
@@ -161,7 +162,8 @@ impl TestBalancer {
         Wire::connect_from(host, self.addr)
     }
 
-    /// What an ordinary client gets for one request on a connection of its own: head and body.
+    /// The answer to one request on its own connection, as an ordinary client gets it: head and
+    /// body.
     #[track_caller]
     pub(super) fn ask(&self, request: impl AsRef<[u8]>) -> String {
         let mut client = self.client();
@@ -172,33 +174,33 @@ impl TestBalancer {
         String::from_utf8(answer).unwrap()
     }
 
-    /// Waits until traffic tells this of the node.
+    /// Waits until the traffic has reported this outcome of the node.
     pub(super) fn wait_until_told(&mut self, node: &ScriptedNode, outcome: Outcome) {
         wait_until("traffic's word", || self.told(node).contains(&outcome));
     }
 
-    /// Requests that failed for the cluster's fault.
+    /// The number of requests that failed because of the cluster.
     pub(super) fn failed(&self) -> u64 {
         self.counts().requests_failed.get()
     }
 
-    /// What went wrong, by cause.
+    /// The counters of failures, by cause.
     pub(super) fn counts(&self) -> &Counts {
         &self.settings.counts
     }
 
-    /// What buffers have grown by.
+    /// The bytes by which buffers have grown.
     pub(super) fn grown_bytes(&self) -> usize {
         self.settings.memory.grown_bytes()
     }
 
-    /// Requests that wait for a node.
+    /// The number of requests that wait for a node.
     pub(super) fn held(&self) -> usize {
         self.settings.held.load(Ordering::Relaxed)
     }
 
-    /// What traffic has told of this node since the last time. A machine that stalls may add a
-    /// `Silent` to it anywhere.
+    /// The outcomes that traffic has reported of this node since the last call. A machine that
+    /// stalls may add a `Silent` anywhere.
     pub(super) fn told(&mut self, node: &ScriptedNode) -> Vec<Outcome> {
         self.told_of(node.epoch())
     }
@@ -241,7 +243,7 @@ pub(super) fn wait_until_free(node: &ScriptedNode) {
 pub(super) const GET: &str = "GET / HTTP/1.1\r\nHost: pi\r\n\r\n";
 pub(super) const POST: &str = "POST / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\n\r\nhello";
 
-/// The request of this line and these fields as a node gets it.
+/// The request with this line and these fields, as a node receives it.
 pub(super) fn forwarded(line: &str, fields: &str) -> String {
     format!(
         "{line} HTTP/1.1\r\nHost: pi\r\n{fields}X-Forwarded-For: 127.0.0.1\r\n\
@@ -250,12 +252,12 @@ pub(super) fn forwarded(line: &str, fields: &str) -> String {
     )
 }
 
-/// [`GET`] as a node gets it.
+/// [`GET`] as a node receives it.
 pub(super) fn forwarded_get() -> String {
     forwarded("GET /", "")
 }
 
-/// An answer of a node, and the same as the client gets it from a node of this name.
+/// An answer as a node sends it. [`answer_of`] is the same answer as the client receives it.
 pub(super) fn answer(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }

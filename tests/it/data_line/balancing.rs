@@ -1,5 +1,5 @@
-//! Which node by another policy than turns, clients that stick to theirs, and nodes that have as much
-//! as they may.
+//! Other policies than round-robin, clients that stick to their node, and nodes with as many
+//! requests as they may have.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn a_client_stays_with_the_node_that_answered_it_first() {
         assert_eq!(node_of(&again), node_of(&first));
         assert_eq!(cookie_of(&again), None, "it has it already");
     }
-    // Others go round as ever.
+    // Other clients go round as before.
     let names: std::collections::BTreeSet<_> =
         (0..3).map(|_| node_of(&lb.ask(GET)).to_owned()).collect();
     assert_eq!(names.len(), 3);
@@ -171,7 +171,7 @@ fn a_slow_node_is_spared_by_the_policies_that_look() {
     }
 }
 
-/// An answer after which the node's connection ends, so that the next request comes over a new one.
+/// An answer that ends the node's connection, so that the next request comes over a new one.
 fn last_answer(body: &str) -> String {
     answer(body).replacen("\r\n", "\r\nConnection: close\r\n", 1)
 }
@@ -281,7 +281,7 @@ fn a_client_that_sticks_waits_for_its_own_node_and_holds_up_no_other() {
     wait_until("one waits", || lb.held() == 1);
     any.send(GET);
     wait_until("both wait", || lb.held() == 2);
-    // The first in line has no use for what is free now, and shows it to the next.
+    // The first waiter has no use for the free room, and passes it to the next.
     at_bob.send(last_answer("1"));
     at_bobs.expect_head("HTTP/1.1 200 OK\r\n");
     let mut at_bob = bob.accept();

@@ -1,18 +1,18 @@
-//! More bytes than anybody may hold, sent and compared as they go.
+//! Bodies larger than anybody may hold, sent and compared piece by piece.
 
 use std::io::{Read, Write};
 use std::time::Duration;
 
 use super::wire::Wire;
 
-/// After so many bytes they repeat: a prime, so that a piece of any power of two that is missing,
-/// repeated or moved shows.
+/// The pattern repeats after this many bytes. It is a prime, so that the loss, repetition or move
+/// of a piece of any power of two shows.
 const PERIOD: usize = 251;
 
-/// A number of whole periods, so that one block follows the other.
+/// Whole periods, so that one block continues the other.
 const BLOCK: usize = 256 * PERIOD;
 
-/// Bytes of the pattern, from its beginning.
+/// The first `len` bytes of the pattern.
 pub(super) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at % PERIOD) as u8).collect()
 }
@@ -29,7 +29,7 @@ impl Wire {
         }
     }
 
-    /// The next bytes are the first `len` of the pattern.
+    /// Checks that the next bytes are the first `len` of the pattern.
     #[track_caller]
     pub(super) fn expect_pattern(&mut self, len: usize) {
         let block = pattern(BLOCK + PERIOD);
@@ -45,8 +45,8 @@ impl Wire {
         }
     }
 
-    /// Sends the pattern until nothing is taken for a while or ever again, or `most` bytes went. Gives
-    /// the number of bytes that went.
+    /// Sends the pattern until the other side takes nothing for a while or ever again, or until
+    /// `most` bytes are sent. Returns the number of bytes sent.
     pub(super) fn send_pattern_until_stuck(&mut self, most: usize) -> usize {
         let stuck_after = Duration::from_millis(300);
         let before = self.0.write_timeout().unwrap();

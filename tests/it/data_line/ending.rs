@@ -1,4 +1,4 @@
-//! How many connections there may be, and how they end.
+//! The number of connections, and their end.
 
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,7 @@ fn an_idle_connection_has_a_moment_for_its_last_request_and_is_closed() {
     late.expect_end();
     idle.expect_end();
     lb.join();
+    // The moment is shorter than a second; without it the end would take all of LONG.
     assert!(began.elapsed() < LONG / 6);
 }
 
@@ -91,6 +92,7 @@ fn a_connection_that_never_asked_for_anything_does_not_delay_the_end() {
     let began = Instant::now();
     silent.expect_end();
     lb.join();
+    // The moment is shorter than a second; a wait for the silent client would take all of LONG.
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 

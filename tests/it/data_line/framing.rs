@@ -1,4 +1,4 @@
-//! Where messages begin and end, and what becomes of the connection behind them.
+//! The beginning and the end of messages, and the fate of their connection.
 
 use super::balancer::{GET, POST, answer, answer_of, forwarded, forwarded_get, one, one_with};
 
@@ -59,7 +59,8 @@ fn bodies_pass_byte_for_byte_in_any_pieces() {
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
-/// What a node that means it has sent nothing of is kept; one that may still send a body is not.
+/// The connection of a node that has sent nothing beyond the head is kept. If the node may still
+/// send a body, it is not.
 #[test]
 fn answers_that_have_no_body_end_with_their_head() {
     let cases = [
@@ -83,7 +84,7 @@ fn answers_that_have_no_body_end_with_their_head() {
             "HTTP/1.1 304 \r\nContent-Length: 5\r\n",
             true,
         ),
-        // What nobody needs an intermediary may remove (RFC 9112 section 6.1).
+        // An intermediary may remove a field that nobody needs (RFC 9112 section 6.1).
         (HEAD, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", "HTTP/1.1 200 OK\r\n", false),
         (GET, "HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n", "HTTP/1.1 204 No\r\n", false),
         (GET, "HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\n", "HTTP/1.1 304 No\r\n", true),

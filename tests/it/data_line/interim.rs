@@ -1,4 +1,4 @@
-//! What comes before, instead of, or in the middle of an answer.
+//! Messages that come before, instead of, or in the middle of an answer.
 
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ fn a_client_that_waits_for_its_100_may_get_a_slow_final_answer_instead() {
     node.head();
     node.send("HTTP/1.1 200 OK\r\n\r\n");
     client.expect_head("HTTP/1.1 200 OK\r\n");
-    // A node that is told of an end takes it for its client's.
+    // A node that sees an end would take it for its client's.
     node.expect_silence(8 * SHORT);
     node.send("all");
     drop(node);
@@ -201,7 +201,7 @@ fn a_client_that_reads_only_after_all_of_its_body_finds_the_early_answer() {
         let (mut client, mut node) = lb.send(&ada, put);
         node.head();
         node.send(format!("HTTP/1.1 {line}\r\nContent-Length: 2\r\n\r\nno"));
-        // The node's connection ends with the answer, whatever still comes.
+        // The node's connection ends with the answer, whatever else comes.
         node.expect_end();
         client.send(vec![b'0'; 200_000]);
         let head = client.expect_head(&format!("HTTP/1.1 {line}\r\n"));

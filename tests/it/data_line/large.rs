@@ -1,4 +1,4 @@
-//! Bodies that nobody could hold: they pass whole, at any speed, and wait where they are not read.
+//! Bodies that nobody could hold: they pass whole at any speed, and wait while nobody reads.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ fn a_large_chunked_body_passes_up_and_its_answer_keeps_the_client() {
     client.expect(answer_of("ada", "1") + &answer_of("ada", "2"));
 }
 
-/// One piece of a body, and the fields of a body of so many of them.
+/// One piece of a body, and the fields of a body of `count` pieces.
 fn pieces(chunked: bool, count: usize, len: usize) -> (Vec<u8>, String, &'static [u8]) {
     let data = pattern(len);
     if chunked {
@@ -84,7 +84,8 @@ fn pieces(chunked: bool, count: usize, len: usize) -> (Vec<u8>, String, &'static
     }
 }
 
-/// Passes a body of so many pieces up or down, each sent by `send` and compared as it comes.
+/// Passes a body of `count` pieces up or down. Each piece is sent by `send` and compared on
+/// arrival.
 fn pass(limits: &Limits, up: bool, chunked: bool, (count, len): (usize, usize), pause: Duration) {
     let (ada, lb) = one_with(|setup| setup.limits = limits.clone());
     let (piece, fields, end) = pieces(chunked, count, len);
@@ -145,7 +146,7 @@ fn no_clock_runs_on_a_body_that_is_slow() {
         tunnel: limit,
         ..Limits::default()
     };
-    // Longer than any of them.
+    // Longer than any of these limits.
     let (count, pause) = (40, limit / 20);
     thread::scope(|scope| {
         for (up, chunked) in WAYS {
@@ -160,7 +161,7 @@ fn a_client_that_reads_slowly_takes_bytes_all_the_while() {
     let limit = Duration::from_secs(2);
     let (ada, lb) = one_with(|setup| setup.limits.send = limit);
     let mut client = lb.client();
-    // Small, so that the sender soon hears of what was read.
+    // The buffer is small, so that the sender soon hears of what was read.
     SockRef::from(&client.0).set_recv_buffer_size(64 << 10).unwrap();
     client.send(GET);
     let mut node = ada.accept();
@@ -168,7 +169,8 @@ fn a_client_that_reads_slowly_takes_bytes_all_the_while() {
     node.send("HTTP/1.1 200 OK\r\n\r\n");
     let sent = node.send_pattern_until_stuck(MUCH);
     client.expect_head("HTTP/1.1 200 OK\r\n");
-    // Less than a third of what the kernel may hold for one socket goes within the limit.
+    // Within the limit the client reads less than a third of what the kernel may hold for one
+    // socket.
     let (mut parts, part) = (0, 251 * 256);
     let began = Instant::now();
     while began.elapsed() < 4 * limit {
@@ -224,8 +226,8 @@ fn a_node_that_takes_nothing_of_a_body_for_half_a_minute_is_given_up() {
     assert_eq!(lb.failed(), 1);
 }
 
-/// The kernel's buffer has room for a while after the runtime calls it full. That a part of an answer
-/// still fits there is no sign of life.
+/// The kernel's buffer has room for a while after the runtime has reported it full. That a part of
+/// an answer still fits is no sign of life.
 #[test]
 fn a_client_that_reads_nothing_of_a_large_answer_is_left_after_its_time() {
     let limit = Duration::from_millis(500);

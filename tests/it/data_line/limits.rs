@@ -1,5 +1,5 @@
-//! Too many connections, of one client or of all together: who is told what, who makes room, and
-//! that others see nothing of it.
+//! Too many connections, of one client or of all together: the refusals, the connections that make
+//! room, and the others, which see nothing of it.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::lab::wait_until;
 
 const SHORT: Duration = Duration::from_millis(200);
 
-/// A connection that was served once and now waits for its next request.
+/// A connection that was served once and waits for its next request.
 fn idle(lb: &TestBalancer, node: &str, host: u8) -> Wire {
     let mut client = lb.client_at(host);
     served(&mut client, node);
@@ -108,7 +108,7 @@ fn an_unfinished_head_makes_room_when_nobody_is_idle_and_gets_a_408() {
     served(&mut lb.client(), "ada");
     assert!(began.elapsed() >= Duration::from_millis(500), "a fresh head has a moment");
     slow[0].expect_head("HTTP/1.1 408 Request Timeout\r\n");
-    // The place went to one who left it: the second one has its own still.
+    // The place went to a newcomer that has left again, so the second one still has its own.
     slow[1].send(&GET[9..]);
     slow[1].expect(answer_of("ada", "ada"));
 }
@@ -165,7 +165,7 @@ fn a_limited_number_of_newcomers_waits_for_a_place() {
     busy.send(GET);
     let _node = ada.accept();
     let newcomers: Vec<_> = (0..100).map(|_| lb.client()).collect();
-    // The first ones wait, and those beyond are told at once.
+    // The first ones wait, and the others are refused at once.
     let mut last = newcomers.into_iter().next_back().expect("there are a hundred");
     last.expect_head("HTTP/1.1 503 ");
 }
@@ -178,7 +178,7 @@ fn room_is_made_by_whichever_worker_has_an_idle_connection() {
         setup.hold = Duration::from_secs(10);
         setup.workers = 4;
     });
-    // Each pair makes the one before it go, wherever the kernel has put them.
+    // Each pair makes the one before it go, on whichever worker the kernel has put them.
     let began = Instant::now();
     for _ in 0..40 {
         let _clients = [idle(&lb, "ada", 1), idle(&lb, "ada", 2)];
@@ -205,7 +205,7 @@ fn a_flood_of_refused_connections_disturbs_nobody() {
 #[test]
 fn a_limited_number_of_large_heads_is_held_and_their_memory_comes_back() {
     let ada = ScriptedNode::greeter("ada");
-    // Each takes 48 KiB more than an ordinary one.
+    // Each takes 48 KiB more than an ordinary head.
     let lb = TestBalancer::with(&[&ada], |setup| setup.limits.grown_bytes = 100 * 1024);
     let large = format!("GET / HTTP/1.1\r\nHost: pi\r\nA: {}\r\n", "a".repeat(40 * 1024));
     let mut held = [lb.client(), lb.client()];
@@ -266,7 +266,7 @@ fn a_client_that_stalls_and_reads_on_gets_every_byte() {
         });
         client.expect_head("HTTP/1.1 200 OK\r\n");
         client.expect(&body[..1000]);
-        // Longer than it takes to be called stalled; what is in the kernel's buffers is less.
+        // Longer than the time after which it counts as stalled. The kernel's buffers hold less.
         crate::lab::pause(Duration::from_millis(1500));
         client.expect(&body[1000..]);
     });

@@ -1,5 +1,5 @@
-//! Each limit in time against each state of a connection: a limit ends the state in which somebody
-//! owes what it is about, and no other.
+//! Each limit in time against each state of a connection. A limit ends the state in which somebody
+//! owes what the limit is about, and no other state.
 
 use std::thread;
 use std::time::Duration;
@@ -34,7 +34,7 @@ const ALL: [Limit; 8] = [
 
 const SHORT: Duration = Duration::from_millis(500);
 
-/// This limit short and all others long.
+/// Limits of which this one is short and all others are long.
 fn limits(short: Limit) -> Limits {
     let of = |limit| if limit == short { SHORT } else { 6 * PATIENCE };
     Limits {
@@ -51,17 +51,18 @@ fn limits(short: Limit) -> Limits {
     }
 }
 
-/// Leads a connection into a state: the client's end and the node's.
+/// Leads a connection into a state. Returns the client's end and the node's.
 type Begin = fn(&ScriptedNode, &TestBalancer) -> (Wire, Wire);
 
-/// Leads a connection into a state by `begin`. With one of these limits short, what `ended` expects
-/// comes to pass by itself; with any other short, nothing does, and then `go_on` ends it well.
+/// Checks a state that `begin` leads to. If one of the limits `its` is short, the state ends by
+/// itself as `ended` expects. If any other limit is short, nothing happens, and `go_on` ends the
+/// state well.
 fn only(its: &[Limit], begin: Begin, ended: fn(&mut Wire), go_on: fn(&mut Wire, &mut Wire)) {
     let run = |short| {
         let (ada, lb) = one_with(|setup| setup.limits = limits(short));
         let (mut client, mut node) = begin(&ada, &lb);
         if its.contains(&short) {
-            // Before anything is read: that may be what is owed.
+            // This comes before anything is read, because reading may be what is owed.
             wait_until_free(&ada);
             ended(&mut client);
         } else {
@@ -71,14 +72,14 @@ fn only(its: &[Limit], begin: Begin, ended: fn(&mut Wire), go_on: fn(&mut Wire, 
     };
     thread::scope(|scope| {
         for short in ALL {
-            // Its name is what a failure shows.
+            // A failure shows the name of its thread.
             let thread = thread::Builder::new().name(format!("{short:?} is short"));
             thread.spawn_scoped(scope, move || run(short)).unwrap();
         }
     });
 }
 
-/// One request was answered, and of another so much has come.
+/// One request is answered, and `next` is the beginning of another.
 fn after_one(ada: &ScriptedNode, lb: &TestBalancer, next: &str) -> (Wire, Wire) {
     let (mut client, mut node) = lb.send(ada, format!("{GET}{next}"));
     node.head();
@@ -229,7 +230,7 @@ fn a_silent_tunnel_is_ended_by_its_limit_alone() {
         |client, node| {
             client.send("ping");
             node.expect("ping");
-            // Ending one direction leaves the other as it is.
+            // The end of one direction leaves the other direction open.
             client.finish();
             node.expect_end();
             node.send("pong");

@@ -1,4 +1,4 @@
-//! What is not forwarded, and what is changed on its way.
+//! Requests that are not forwarded, and fields that change on their way.
 
 use super::balancer::{GET, answer, forwarded, one};
 use super::wire::ANY_ID;

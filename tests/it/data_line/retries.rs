@@ -1,4 +1,4 @@
-//! What is sent again, to whom, and what never is.
+//! Requests that are sent again: to which node, and which never are.
 
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -15,14 +15,14 @@ use super::wire::{ScriptedNode, Wire};
 
 const DELETE: &str = "DELETE / HTTP/1.1\r\nHost: pi\r\n\r\n";
 
-/// A front whose next pick is the first of these two, by name.
+/// A balancer that picks the first of these two next; the order is by name.
 fn two() -> (ScriptedNode, ScriptedNode, TestBalancer) {
     let (ada, bob) = (ScriptedNode::new("ada"), ScriptedNode::new("bob"));
     let lb = TestBalancer::before(&[&ada, &bob]);
     (ada, bob, lb)
 }
 
-/// A connection to `node` that is kept, after one request of this client.
+/// A kept connection to `node`, after one request of this client.
 fn keep(client: &mut Wire, node: &ScriptedNode) -> Wire {
     client.send(GET);
     let mut kept = node.accept();
@@ -66,7 +66,7 @@ fn a_request_the_application_has_not_seen_goes_elsewhere_safe_or_not() {
     second.send(answer("1"));
     client.expect(answer_of("bob", "1"));
     assert_eq!(lb.told(&ada).last(), Some(&Outcome::Refused));
-    // Over a kept connection as well.
+    // The same over a kept connection.
     let mut kept = keep(&mut client, &ada);
     client.send(GET);
     second.expect(forwarded_get());
@@ -160,7 +160,7 @@ fn a_request_that_kills_is_cleared_only_by_the_fall_of_all_and_only_once() {
     let nodes = ["ada", "bob", "cyd", "dan"].map(ScriptedNode::new);
     let [ada, bob, cyd, dan] = &nodes;
     let lb = TestBalancer::before(&nodes.each_ref());
-    // Another such request has killed cyd. Later than that, dan would have nothing to fear.
+    // Another such request has killed cyd. Not all have fallen, so dan must not get this one.
     let mut client = lb.client();
     client.send(GET);
     for node in [ada, bob] {
@@ -169,7 +169,7 @@ fn a_request_that_kills_is_cleared_only_by_the_fall_of_all_and_only_once() {
     lb.publish([ada.down(), bob.down(), refuses(cyd, lb.now()), dan.up()]);
     client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
     dan.expect_nobody();
-    // All have fallen, and one of them without having seen it, but not now.
+    // All have fallen. One of them never saw the request, but it fell earlier.
     lb.publish([ada.up(), bob.up()]);
     let mut client = lb.client();
     client.send(GET);
@@ -195,7 +195,7 @@ fn a_request_that_kills_is_cleared_only_by_the_fall_of_all_and_only_once() {
     dan.expect_nobody();
 }
 
-/// The node as it is shown since then: nobody listens there.
+/// A node at which nobody has listened since then.
 fn refuses(node: &ScriptedNode, since: Duration) -> Member {
     Member { health: Health::Ejected, since, ..node.down() }
 }
@@ -361,7 +361,7 @@ fn two_kept_connections_that_are_about_to_be_closed_do_not_fail_a_get() {
         client.expect_head("HTTP/1.1 200 OK\r\n");
     }
     one.send(GET);
-    // Whichever is used, it dies with the request in it; the other one would as well.
+    // Each kept connection dies with the next request in it, whichever is used.
     thread::scope(|scope| {
         for node in kept {
             scope.spawn(|| drop_at_the_next_byte(node));

@@ -1,4 +1,4 @@
-//! Whose turn it is.
+//! The order in which nodes get requests.
 
 use std::sync::atomic::Ordering;
 
@@ -69,7 +69,7 @@ fn a_node_on_trial_gets_one_request_at_a_time_with_a_reported_answer() {
     for _ in 0..4 {
         assert_eq!(lb.ask(GET), answer_of("bob", "bob"));
     }
-    // The head is enough: its body may take an hour.
+    // The head is enough: the body may take an hour.
     node.send("HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n");
     client.expect_head("HTTP/1.1 404 Not Found\r\n");
     lb.wait_until_told(&ada, Outcome::Answered);
@@ -88,7 +88,7 @@ fn a_trial_is_never_made_with_what_could_not_be_sent_again() {
     let lb = TestBalancer::before(&[&ada, &bob]);
     lb.publish([ada.on_trial(), bob.up()]);
     assert_eq!(lb.ask(POST), answer_of("bob", "bob"));
-    // Its body has not come whole.
+    // The body is not complete yet.
     let mut client = lb.client();
     client.send("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\r\n\r\nhel");
     client.expect_head("HTTP/1.1 200 OK\r\n");
@@ -151,7 +151,7 @@ fn a_suspect_keeps_what_it_was_sent_while_nobody_else_serves() {
     client.send(GET);
     let mut node = ada.accept();
     node.head();
-    // Long enough to be in doubt.
+    // Long enough for a doubt.
     client.expect_silence(std::time::Duration::from_millis(500));
     lb.publish([ada.suspect(), bob.up()]);
     client.expect(answer_of("bob", "bob"));

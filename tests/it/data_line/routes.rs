@@ -1,4 +1,4 @@
-//! Several applications: which requests each gets, and what it sees of them.
+//! Several applications: the requests of each, and their form.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn get(host: &str, target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")
 }
 
-/// Before nothing: its nodes are published later.
+/// A balancer without nodes; they are published later.
 fn lb() -> TestBalancer {
     TestBalancer::before(&[])
 }
@@ -131,7 +131,7 @@ fn a_request_for_no_route_gets_the_list_of_routes_in_the_form_it_wants() {
     client.expect_head("HTTP/1.1 404 Not Found\r\n");
     client.expect("404 Not Found: no application of this network takes this address\n");
     client.expect("What this network serves:\n  blog.local  (blog)\n");
-    // The connection stays.
+    // The connection stays open.
     client.send(get("blog.local", "/"));
     client.expect(answer_of("ada", "ada"));
     client.send("GET / HTTP/1.1\r\nHost: pi:8000\r\nAccept: text/html\r\n\r\n");
@@ -153,7 +153,7 @@ fn a_service_without_a_usable_node_waits_and_says_so_and_the_others_go_on() {
     let lb = lb();
     let blog = || bob.serving(offer("blog", &["blog.local"], "/"));
     lb.publish([ada.up(), blog()]);
-    // Down, then gone: its route is not handed to who takes the rest.
+    // The node is down, then gone: its route does not fall to the service that takes the rest.
     let down = Member { health: Health::Down, ..blog() };
     for members in [vec![ada.up(), down], vec![ada.up()]] {
         lb.publish(members);

@@ -1,4 +1,4 @@
-//! Proxies of the user's own in front of the balancer: whose word about the client counts.
+//! Proxies of the user in front of the balancer: the ones whose word about the client counts.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use picluster::cluster::config::TrustedProxies;
 use super::balancer::{GET, TestBalancer, answer};
 use super::wire::ScriptedNode;
 
-/// A balancer that believes loopback, and what its node gets for these bytes.
+/// A balancer that trusts loopback, and the bytes that its node receives for these.
 fn believing(proxy_protocol: bool, ada: &ScriptedNode) -> TestBalancer {
     TestBalancer::with(&[ada], |setup| {
         let networks = vec!["127.0.0.0/8".parse().unwrap()];
@@ -16,7 +16,7 @@ fn believing(proxy_protocol: bool, ada: &ScriptedNode) -> TestBalancer {
     })
 }
 
-/// Version 2, its family and protocol, and what follows.
+/// A header of version 2 with this family and protocol, and the bytes that follow.
 fn version_2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
     let len = u16::try_from(rest.len()).unwrap().to_be_bytes();
     [b"\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &len, rest].concat()
@@ -91,7 +91,7 @@ fn the_proxy_protocol_says_who_the_client_is() {
     }
 }
 
-/// What the proxy passes on is its client's, also where that is not known, or is at an address of
+/// The request belongs to the proxy's client, also if the client is unknown or has the address of
 /// another proxy.
 #[test]
 fn a_client_behind_the_proxy_protocol_is_believed_nothing() {

@@ -1,4 +1,4 @@
-//! After a 101 two sides speak as if nothing were between them.
+//! After a 101 both sides speak as if nothing were between them.
 
 use std::time::Duration;
 
@@ -133,7 +133,7 @@ fn a_tunnel_side_that_does_not_read_stops_the_other_and_loses_nothing() {
     let most = 64 << 20;
     let soon = Duration::from_millis(100);
     for by_client in [true, false] {
-        // Whoever lets the other wait in a tunnel is not late with anything but the tunnel's limit.
+        // In a tunnel no limit but the tunnel's own ends a side that lets the other wait.
         let (ada, lb) = one_with(|setup| {
             (setup.limits.send, setup.limits.body, setup.limits.answer_body) = (soon, soon, soon);
             (setup.limits.head, setup.limits.keep_alive) = (soon, soon);
@@ -143,7 +143,7 @@ fn a_tunnel_side_that_does_not_read_stops_the_other_and_loses_nothing() {
         let sent = from.send_pattern_until_stuck(most);
         println!("taken before it stopped: {sent} bytes, by the client: {by_client}");
         assert!(sent < most / 2, "{sent} bytes were taken that nobody reads");
-        // The way back is open all the while.
+        // The way back stays open all the time.
         to.send("stop");
         from.expect("stop");
         to.expect_pattern(sent);
@@ -193,7 +193,7 @@ fn a_websocket_echoes_after_ten_minutes_of_silence() {
     );
     let head = client.expect_head("HTTP/1.1 101 Switching Protocols\r\n");
     assert!(head.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
-    // A masked "Hello" and the same back (RFC 6455 section 5.7).
+    // A masked "Hello" and the same text back (RFC 6455 section 5.7).
     let (masked, plain) = (b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", b"\x81\x05Hello");
     for silence in [Duration::ZERO, Duration::from_secs(600)] {
         crate::lab::pause(silence);

@@ -1,4 +1,4 @@
-//! How long is waited, for whom, and what is said then.
+//! Waits: their lengths, whom they are for, and the answer at their end.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -187,7 +187,7 @@ fn an_answers_head_that_comes_by_drops_is_late_as_a_whole() {
     let (ada, lb) = one_with(|setup| setup.limits.answer = 10 * SHORT);
     let (mut client, mut node) = lb.send(&ada, GET);
     node.head();
-    // Never silent for as long as it may be, and whole in the end.
+    // It is never silent for the whole limit, and complete in the end.
     for piece in answer("").as_bytes().chunks(4) {
         node.send_what_is_taken(piece);
         crate::lab::pause(3 * SHORT);
@@ -238,7 +238,8 @@ fn an_idle_client_is_closed_without_a_word() {
 fn a_client_that_knows_of_the_end_is_not_waited_for() {
     let ada = ScriptedNode::greeter("ada");
     let lb = TestBalancer::with(&[&ada], |setup| setup.limits.connections = 1);
-    // There is room for one: each is let in when the one before it is gone, not when it has closed.
+    // There is room for one client. Each is let in when the one before it is served, not when it
+    // has closed.
     let began = Instant::now();
     let clients: Vec<_> = (0..8)
         .map(|_| {

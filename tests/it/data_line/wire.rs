@@ -1,4 +1,4 @@
-//! One end of a raw connection, and a node that does what its test says.
+//! One end of a raw connection, and a node that does only what its test says.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,14 +8,16 @@ use std::thread;
 use std::time::Duration;
 
 use picluster::cluster::health::Health;
-use picluster::cluster::node::{Node, NodeId, Offer, Source};
+use picluster::cluster::node::Offer;
 use picluster::cluster::pool::{Counters, Member, Share};
 use socket2::{Domain, SockRef, Socket, Type};
 
-/// Longer than anything takes on a loaded machine, so that a test fails and does not hang.
+use crate::sample;
+
+/// Longer than anything takes on a busy machine, so that a test fails and does not hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How a test writes the one field of a request that differs each time.
+/// The one field of a request that differs each time, as tests write it.
 pub(super) const ANY_ID: &str = "X-Request-Id: 00000000000000000000000000000000\r\n";
 
 /// One end of a connection.
@@ -26,7 +28,7 @@ impl Wire {
         Self::new(TcpStream::connect(addr).unwrap())
     }
 
-    /// From another address of this machine: 127.0.0.`host`.
+    /// Connects from another address of this machine: 127.0.0.`host`.
     pub(super) fn connect_from(host: u8, addr: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, host], 0)).into()).unwrap();
@@ -45,7 +47,7 @@ impl Wire {
         self.0.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// In one segment, or each byte in a segment of its own.
+    /// Sends all in one segment, or each byte in its own segment.
     pub(super) fn send_in_pieces(&mut self, bytes: impl AsRef<[u8]>, bytewise: bool) {
         let bytes = bytes.as_ref();
         for piece in bytes.chunks(if bytewise { 1 } else { bytes.len() }) {
@@ -53,7 +55,7 @@ impl Wire {
         }
     }
 
-    /// The first bytes of what comes for this request.
+    /// Sends a request and returns the first bytes of the answer.
     pub(super) fn ask_for_one_answer(mut self, request: &str) -> String {
         self.send_what_is_taken(request);
         let mut first = [0; 1024];
@@ -66,7 +68,7 @@ impl Wire {
         let _ = self.0.write_all(bytes.as_ref());
     }
 
-    /// The next bytes are these.
+    /// Checks that the next bytes are these.
     #[track_caller]
     pub(super) fn expect(&mut self, expected: impl AsRef<[u8]>) {
         let expected = expected.as_ref();
@@ -83,7 +85,7 @@ impl Wire {
         assert!(came[..len] == *expected, "{:?} is not {:?}", text(&came[..len]), text(expected));
     }
 
-    /// The next head, its empty line included.
+    /// The next head, with its empty line.
     #[track_caller]
     pub(super) fn head(&mut self) -> String {
         let mut head = Vec::new();
@@ -97,7 +99,7 @@ impl Wire {
         String::from_utf8(head).unwrap()
     }
 
-    /// The next head begins like this.
+    /// Checks that the next head begins like this.
     #[track_caller]
     pub(super) fn expect_head(&mut self, start: &str) -> String {
         let head = self.head();
@@ -105,7 +107,7 @@ impl Wire {
         head
     }
 
-    /// Nothing more comes, and that is said properly.
+    /// Checks that nothing more comes and that the end is a proper one.
     #[track_caller]
     pub(super) fn expect_end(&mut self) {
         let (rest, end) = self.rest();
@@ -117,14 +119,14 @@ impl Wire {
         self.0.read(&mut [0])
     }
 
-    /// These bytes come, and then the end.
+    /// Checks that these bytes come, and then the end.
     #[track_caller]
     pub(super) fn expect_then_end(mut self, expected: impl AsRef<[u8]>) {
         self.expect(expected);
         self.expect_end();
     }
 
-    /// What still comes, and whether it ends properly or with a reset.
+    /// The remaining bytes, and whether the connection ends properly or with a reset.
     pub(super) fn rest(&mut self) -> (Vec<u8>, io::Result<()>) {
         let mut rest = Vec::new();
         let end = self.0.read_to_end(&mut rest).map(drop);
@@ -134,7 +136,7 @@ impl Wire {
         (rest, end)
     }
 
-    /// Nothing comes for this long.
+    /// Checks that nothing comes for this long.
     #[track_caller]
     pub(super) fn expect_silence(&mut self, span: Duration) {
         self.0.set_read_timeout(Some(span)).unwrap();
@@ -144,22 +146,22 @@ impl Wire {
         assert!(silent, "{came:?}");
     }
 
-    /// Half-closes: nothing more is sent.
+    /// Half-closes the connection: nothing more is sent.
     pub(super) fn finish(&mut self) {
         self.0.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Ends with a reset.
+    /// Ends the connection with a reset.
     pub(super) fn reset(self) {
         SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
-    /// A second handle, to send and receive at once.
+    /// A second handle, to send and receive at the same time.
     pub(super) fn twin(&self) -> Self {
         Self(self.0.try_clone().unwrap())
     }
 
-    /// Reads one head after the other and answers each with `answer`, to the end.
+    /// Reads one head after the other and answers each with `answer`, until the end.
     fn answer_all(mut self, answer: &str) {
         let mut head = Vec::new();
         let mut byte = [0];
@@ -175,7 +177,7 @@ impl Wire {
     }
 }
 
-/// Every 32 hexadecimal digits of an id as zeros.
+/// Replaces the 32 hexadecimal digits of every id by zeros.
 fn without_id(mut bytes: Vec<u8>) -> Vec<u8> {
     let (name, any) = ANY_ID.as_bytes().split_at(14);
     let digits = any.len() - 2;
@@ -213,7 +215,7 @@ impl ScriptedNode {
         Self { name, epoch, listener, counters: Arc::default() }
     }
 
-    /// A node whose kernel completes no connection: its queue is full.
+    /// A node whose kernel completes no connection, because its queue is full.
     pub(super) fn unreachable(name: &'static str) -> (Self, Wire) {
         let node = Self::new(name);
         rustix::net::listen(&node.listener, 0).unwrap();
@@ -221,7 +223,7 @@ impl ScriptedNode {
         (node, filler)
     }
 
-    /// A node that serves by itself: each request is answered with the node's name.
+    /// A node that serves by itself: it answers each request with its name.
     pub(super) fn greeter(name: &'static str) -> Self {
         let node = Self::new(name);
         let listener = node.listener.try_clone().unwrap();
@@ -239,13 +241,13 @@ impl ScriptedNode {
         self.listener.local_addr().unwrap()
     }
 
-    /// The next connection made to it.
+    /// The next connection to this node.
     #[track_caller]
     pub(super) fn accept(&self) -> Wire {
         Wire::new(self.listener.accept().expect("a connection comes").0)
     }
 
-    /// Nobody waits to be accepted.
+    /// Checks that no connection waits to be accepted.
     #[track_caller]
     pub(super) fn expect_nobody(&self) {
         self.listener.set_nonblocking(true).unwrap();
@@ -255,10 +257,12 @@ impl ScriptedNode {
     }
 
     pub(super) fn up(&self) -> Member {
-        member(self.name, self.epoch, self.addr(), &self.counters)
+        let mut member = sample::member(self.epoch, self.addr());
+        self.name.clone_into(&mut member.node.name);
+        Member { counters: Arc::clone(&self.counters), ..member }
     }
 
-    /// Up, and one of the nodes of an application.
+    /// Up, and a node of an application.
     pub(super) fn serving(&self, offer: Offer) -> Member {
         let mut member = self.up();
         member.node.offer = Arc::new(offer);
@@ -277,7 +281,7 @@ impl ScriptedNode {
         Member { health: Health::Suspect, silent: true, last_resort: true, ..self.up() }
     }
 
-    /// It has fallen, and is back for one request at a time.
+    /// It has fallen, and gets one request at a time.
     pub(super) fn on_trial(&self) -> Member {
         Member { share: Share::Trial(Arc::default()), ..self.up() }
     }
@@ -288,35 +292,5 @@ impl ScriptedNode {
 
     pub(super) fn epoch(&self) -> u64 {
         self.epoch
-    }
-}
-
-pub(super) fn member(
-    name: &str,
-    epoch: u64,
-    endpoint: SocketAddr,
-    counters: &Arc<Counters>,
-) -> Member {
-    Member {
-        node: Node {
-            id: NodeId::new(&format!("node{epoch}")).unwrap(),
-            name: name.to_owned(),
-            hostname: "raspberrypi".to_owned(),
-            endpoint,
-            boot: None,
-            source: Source::Mdns,
-            offer: Arc::default(),
-        },
-        health: Health::Up,
-        why: String::new(),
-        since: Duration::ZERO,
-        advertised: true,
-        last_resort: false,
-        silent: false,
-        left_silent: None,
-        share: Share::WHOLE,
-        epoch,
-        counters: Arc::clone(counters),
-        pi: Arc::default(),
     }
 }

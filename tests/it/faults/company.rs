@@ -5,27 +5,28 @@ use std::time::Duration;
 use super::ground::NAMES;
 use crate::lab::{Balancer, Fickle, Lab, Load, Process, Report, Tunnels, now_ms};
 
-/// How many tunnels are open.
+/// The number of open tunnels.
 pub(crate) const TUNNELS: usize = 8;
 
-/// All of it, running.
+/// The cluster with all its programs running.
 pub(crate) struct Company {
     pub(crate) lb: Balancer,
     /// Ordinary nodes.
     pub(crate) nodes: Vec<Process>,
-    /// What its clients do.
+    /// Its clients, by kind.
     pub(crate) loads: Vec<(&'static str, Load)>,
-    /// Through the balancer to kim, who stays.
+    /// The tunnels through the balancer to kim, who stays.
     pub(crate) tunnels: Tunnels,
-    /// The tunnels end with her.
+    /// The node of the tunnels: they end when it is dropped.
     pub(crate) kim: Fickle,
 }
 
-/// What the balancer's stop cost.
+/// The cost of the balancer's stop.
 pub(crate) struct Stopped {
-    /// Of each kind of clients; what was refused is not counted, because nobody accepted it.
+    /// One report for each kind of clients. Refused connections are not counted, because nobody
+    /// accepted them.
     pub(crate) reports: Vec<(&'static str, Report)>,
-    /// How long the first tunnel to end stayed open.
+    /// The time that the first tunnel to end stayed open.
     pub(crate) tunnels: Duration,
     pub(crate) echoes: u64,
     pub(crate) exit_code: i32,
@@ -33,7 +34,8 @@ pub(crate) struct Stopped {
 }
 
 impl Company {
-    /// The tunnels are there before the ordinary nodes, which know nothing of tunnels.
+    /// Starts the cluster. The tunnels open before the ordinary nodes start, because these know no
+    /// tunnels.
     pub(crate) fn start(lab: &Lab, lb_args: &[&str]) -> Self {
         let lb = lab.pi("front").lb().args(lb_args).start();
         let kim = lab.pi("kim").fickle();
@@ -46,7 +48,7 @@ impl Company {
         Self { lb, nodes, loads, tunnels, kim }
     }
 
-    /// Stops the balancer, and counts what its clients met.
+    /// Stops the balancer, and counts the outcomes of its clients.
     pub(crate) fn stop_the_balancer(self) -> Stopped {
         let Self { lb, loads, tunnels, kim: _kim, .. } = self;
         let asked_ms = now_ms();

@@ -1,49 +1,50 @@
-//! What can go wrong with a node, and how it is made to go wrong and to be well again.
+//! The faults of a node: how each strikes and how it is mended.
 
 use std::time::Duration;
 
 use super::ground::{Ground, Node};
 use crate::lab::Mood;
 
-/// A way to fail. It hits one of three nodes, unless it says otherwise.
+/// A way to fail. It hits one of three nodes, unless its description says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The process is killed: the kernel resets its connections and refuses new ones.
     Kill,
-    /// The cable is pulled: no carrier, and nothing comes from there any more.
+    /// The cable is pulled: no carrier, and nothing comes from this node any more.
     Cable,
     /// A switch forwards nothing to the node; the carrier stays.
     Drop,
-    /// The process is stopped: the kernel still acknowledges what it is sent.
+    /// The process is stopped: the kernel still acknowledges incoming data.
     Freeze,
-    /// It is asked to end, and comes back later.
+    /// The process is asked to end, and comes back later.
     Term,
-    /// It is asked to end and started again at once.
+    /// The process is asked to end and is started again at once.
     Restart,
-    /// It resets each connection once it has read the head of a request; its health is good.
+    /// The node resets each connection after the head of a request; its health answers are good.
     Resets,
-    /// The same, and its health answers are reset as well.
+    /// The node resets each connection after the head, also of health requests.
     ResetsWholly,
-    /// It resets the connection in the middle of an answer's body; its health is good.
+    /// The node resets the connection in the middle of an answer's body; its health answers are
+    /// good.
     ResetsInBody,
-    /// It sends half of an answer's head and closes; its health is good.
+    /// The node sends half of an answer's head and closes; its health answers are good.
     HalfHead,
-    /// It accepts and says nothing, to requests for its health neither.
+    /// The node accepts and sends nothing, also no health answer.
     Mute,
-    /// It answers everything with a 500; its health is good.
+    /// The node answers everything with a 500; its health answers are good.
     Storm,
-    /// All three do.
+    /// All three nodes answer everything with a 500.
     StormOfAll,
-    /// It answers after 2 s; its health answers come at once.
+    /// The node answers after 2 s; its health answers come at once.
     Slow,
-    /// It has another address from one moment to the next.
+    /// The node moves to another address from one moment to the next.
     Moved,
     /// UDP port 5353 is dropped on the whole LAN.
     NoMulticast,
 }
 
 impl Fault {
-    /// What the report calls it.
+    /// The name in the report.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Kill => "kill -9",
@@ -65,7 +66,7 @@ impl Fault {
         }
     }
 
-    /// What a node must be told to do, where it is not the machine or the process that fails.
+    /// The mood of the fault, if the node misbehaves and not its machine or its process.
     fn mood(self) -> Option<Mood> {
         match self {
             Self::Resets | Self::ResetsWholly => Some(Mood::Resets),
@@ -78,12 +79,12 @@ impl Fault {
         }
     }
 
-    /// Whether it takes nodes that can be told what to do, in place of `picluster web`.
+    /// Returns whether the fault needs nodes with moods instead of `picluster web`.
     pub(crate) fn is_a_mood(self) -> bool {
         self.mood().is_some()
     }
 
-    /// How long it lasts, if it ends by being mended.
+    /// The time from the fault to its mending, which is zero if the fault mends itself.
     pub(crate) fn lasts(self, span: Duration) -> Duration {
         match self {
             Self::Restart | Self::Moved => Duration::ZERO,
@@ -91,7 +92,7 @@ impl Fault {
         }
     }
 
-    /// Makes it so.
+    /// Makes the fault strike.
     pub(crate) fn strike(self, ground: &mut Ground<'_>) {
         if let Some(mood) = self.mood() {
             let hit = if self == Self::StormOfAll { 3 } else { 1 };
@@ -110,7 +111,7 @@ impl Fault {
         }
     }
 
-    /// Makes all well again.
+    /// Mends the fault.
     pub(crate) fn mend(self, ground: &mut Ground<'_>) {
         if self.is_a_mood() {
             return ground.nodes.iter_mut().for_each(|node| node.turns(Mood::Well, false));

@@ -1,23 +1,23 @@
-//! The ground of all trials: three nodes called ada, bob and eve, a balancer before them, and a
-//! recorder on each node's cable. The faults hit ada.
+//! The ground of all trials: three nodes called ada, bob and eve, a balancer in front of them, and
+//! a recorder on each node's cable. The faults hit ada.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::lab::{Arrival, Balancer, Fickle, Lab, Mood, Process, Recorder, wait_until};
 
-/// The nodes; each serves its name.
+/// The nodes. Each serves its name.
 pub(crate) const NAMES: [&str; 3] = ["ada", "bob", "eve"];
 
-/// Requests by method and id, and each one's arrivals.
+/// Requests by method and id, with the arrivals of each.
 pub(crate) type Arrivals = BTreeMap<(String, String), Vec<String>>;
 
 pub(crate) struct Ground<'a> {
     pub(crate) lab: &'a Lab,
     pub(crate) nodes: Vec<Node>,
-    /// What clients ask.
+    /// The URL for the clients.
     pub(crate) url: String,
-    /// `None` when another program balances.
+    /// `None` if another program balances.
     pub(crate) lb: Option<Balancer>,
     recorders: Vec<Recorder>,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Ground<'a> {
 pub(crate) enum Node {
     /// `picluster web`.
     Web(Process),
-    /// One that does what it is told.
+    /// A node with moods.
     Fickle(Fickle),
 }
 
@@ -47,7 +47,7 @@ impl Node {
 }
 
 impl<'a> Ground<'a> {
-    /// `picluster lb` before three nodes it has found.
+    /// `picluster lb` in front of three nodes that it has found.
     pub(crate) fn of_picluster(lab: &'a Lab, fickle: bool) -> Self {
         let lb = lab.lb();
         let nodes = nodes(lab, fickle);
@@ -55,7 +55,8 @@ impl<'a> Ground<'a> {
         Self { lab, nodes, url: lb.url(), lb: Some(lb), recorders: recorders(lab) }
     }
 
-    /// Another balancer; `start` is given the addresses of three nodes and gives where it listens.
+    /// Another balancer. `start` gets the addresses of three nodes and returns the balancer's
+    /// address.
     pub(crate) fn of_another(
         lab: &'a Lab,
         start: impl FnOnce(&Lab, &[SocketAddr]) -> SocketAddr,
@@ -67,15 +68,15 @@ impl<'a> Ground<'a> {
         Self { lab, nodes, url, lb: None, recorders: recorders(lab) }
     }
 
-    /// Whether the balancer would give a request to this endpoint; unknown of other programs.
+    /// Returns whether the balancer would send a request to this endpoint; `None` for other programs.
     pub(crate) fn is_in_rotation(&self, endpoint: SocketAddr) -> Option<bool> {
         let nodes = self.lb.as_ref()?.nodes();
         let endpoint = endpoint.to_string();
-        // The API itself may be late.
+        // The API itself may answer late.
         (!nodes.is_empty()).then(|| nodes.iter().any(|n| n.endpoint == endpoint && n.is_up()))
     }
 
-    /// What arrived at the nodes since the start, by method and id: where each time.
+    /// Ends the recording. Returns the arrivals since the start, by method and id.
     pub(crate) fn stop_recording(&mut self) -> Arrivals {
         let mut arrivals = Arrivals::new();
         for (name, recorder) in NAMES.into_iter().zip(self.recorders.drain(..)) {

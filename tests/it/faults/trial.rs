@@ -1,4 +1,4 @@
-//! One trial: clients ask, a fault strikes, it is mended, and all is counted.
+//! One trial: clients ask, a fault strikes, it is mended, and everything is counted.
 
 use std::time::{Duration, Instant};
 
@@ -6,56 +6,56 @@ use super::fault::Fault;
 use super::ground::{Arrivals, Ground};
 use crate::lab::{Failure, Load, Report, now_ms, pause};
 
-/// Some clients of one kind, who all have what they want from a node at once.
+/// Some clients of one kind; a node answers their requests at once.
 #[derive(Clone, Copy)]
 pub(crate) struct Clients {
     pub(crate) method: &'static str,
-    /// A new connection for each request, in place of a kept one.
+    /// True if each request has a new connection instead of a kept one.
     pub(crate) anew: bool,
     pub(crate) count: usize,
-    /// Between an answer and the next request.
+    /// The pause between an answer and the next request.
     pub(crate) pause: Duration,
 }
 
-/// How long its parts take.
+/// The lengths of the parts of a trial.
 #[derive(Clone, Copy)]
 pub(crate) struct Spans {
-    /// All is well.
+    /// The time before the fault, in which all is well.
     pub(crate) before: Duration,
-    /// From the fault to its mending.
+    /// The time from the fault to its mending.
     pub(crate) sick: Duration,
     /// The longest wait for the first answer of the mended node; after that it counts as lost.
     pub(crate) back_max: Duration,
-    /// From the first answer of the mended node to the end.
+    /// The time from the first answer of the mended node to the end.
     pub(crate) after: Duration,
 }
 
-/// What one group of clients met.
+/// The outcome for one group of clients.
 pub(crate) struct Met {
     pub(crate) clients: Clients,
     pub(crate) report: Report,
-    /// When the fault had struck, by [`now_ms`].
+    /// The time when the fault had struck, by [`now_ms`].
     pub(crate) struck_ms: u64,
-    /// From the fault until the balancer gave the node no more requests, if it did.
+    /// The time from the fault until the balancer sent the node no more requests, if that happened.
     pub(crate) out: Option<Duration>,
-    /// From the mending until the node answered these clients again, if it does.
+    /// The time from the mending until the node answered these clients again, if that happened.
     pub(crate) back: Option<Duration>,
-    /// Requests that arrived at the nodes more than once, and where.
+    /// The requests that arrived at the nodes more than once, with the places of arrival.
     pub(crate) twice: Vec<String>,
-    /// Answered requests whose arrival was missed, so that more may have come twice.
+    /// The number of answered requests whose arrival was missed; some of these may have come twice.
     pub(crate) unseen: u64,
 }
 
-/// Between two looks.
+/// The pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 impl Clients {
-    /// The clients of the matrix.
+    /// The clients of the benchmark's matrix.
     pub(crate) fn new(method: &'static str, anew: bool) -> Self {
         Self { method, anew, count: 32, pause: Duration::from_millis(10) }
     }
 
-    /// Starts them, and waits until each node has answered them.
+    /// Starts the clients, and waits until each node has answered them.
     pub(crate) fn start(self, ground: &Ground<'_>) -> Load {
         let load = ground.lab.client().load(&ground.url).clients(self.count).pausing(self.pause);
         let load = load.expecting_names();
@@ -71,7 +71,7 @@ impl Clients {
     }
 }
 
-/// Runs one to its end. Each group of clients has a report of its own.
+/// Runs a trial to its end. Each group of clients gets its own report.
 pub(crate) fn run(
     mut ground: Ground<'_>,
     fault: Fault,
@@ -109,7 +109,7 @@ pub(crate) fn run(
     met.collect()
 }
 
-/// Waits for an answer that ada gives from now on; says how long that took.
+/// Waits for an answer that ada gives from now on. Returns how long that took.
 fn wait_for_ada(load: &Load, from_ms: u64, back_max: Duration) -> Option<Duration> {
     let began = Instant::now();
     while began.elapsed() < back_max {
@@ -122,8 +122,8 @@ fn wait_for_ada(load: &Load, from_ms: u64, back_max: Duration) -> Option<Duratio
     None
 }
 
-/// Which requests of these clients' method arrived more than once, and how many answered ones were
-/// not seen to arrive. Groups of one method share these numbers.
+/// Returns the requests of these clients' method that arrived more than once, and the number of
+/// answered ones that were not seen to arrive. Groups of one method share these numbers.
 fn compare(
     arrived: &Arrivals,
     clients: &Clients,
@@ -139,7 +139,7 @@ fn compare(
 }
 
 impl Met {
-    /// Where to look when something was missed; times are from the fault on.
+    /// A summary that helps to explain a miss; times count from the fault.
     pub(crate) fn story(&self) -> String {
         let after = |ms: u64| (i128::from(ms) - i128::from(self.struck_ms)) as f64 / 1e3;
         let Report { worst_ms, worst_began_ms, stall_ms, reasons, failures, .. } = &self.report;
@@ -161,17 +161,17 @@ impl Met {
         )
     }
 
-    /// The most failures that one client met.
+    /// The largest number of failures that one client met.
     pub(crate) fn most_of_a_client(&self) -> u64 {
         self.report.by_client.values().copied().max().unwrap_or(0)
     }
 
-    /// The longest that a client waited for a failure, among those that are told one by one.
+    /// The longest wait for a failure, among the failures that are reported in full.
     pub(crate) fn slowest_failure_ms(&self) -> u64 {
         self.report.failures.iter().map(|failure| failure.waited_ms).max().unwrap_or(0)
     }
 
-    /// The failures of requests that were sent when the fault had struck already.
+    /// The failures of requests that were sent after the fault had struck.
     pub(crate) fn sent_after_the_fault(&self) -> impl Iterator<Item = &Failure> {
         self.report.failures.iter().filter(|failure| failure.began_ms > self.struck_ms)
     }

@@ -1,8 +1,8 @@
-//! The real Avahi on a Pi: its daemon (with a D-Bus of its own) and its tools.
+//! The real Avahi on a Pi: its daemon (with its own D-Bus) and its tools.
 
 use super::{Pi, Process};
 
-/// Everybody may do everything: there is nobody else on this bus.
+/// Allows everything to everyone: nobody else is on this bus.
 const BUS: &str = r#"<busconfig><type>system</type>
 <listen>unix:path=/run/dbus/system_bus_socket</listen>
 <policy context="default">
@@ -13,12 +13,12 @@ const BUS: &str = r#"<busconfig><type>system</type>
 const DAEMON: &str = "[server]\nuse-ipv4=yes\nuse-ipv6=yes\n[publish]\npublish-workstation=no\n";
 
 impl Pi {
-    /// Starts avahi-daemon; it is ready when this returns. Killed and started again by hand.
+    /// Starts avahi-daemon; it is ready when this returns. The test kills it and starts it again.
     pub(crate) fn avahi(&self) -> Process {
         self.avahi_with("")
     }
 
-    /// The same with one file of services.
+    /// Starts avahi-daemon with one file of services.
     pub(crate) fn avahi_with(&self, services: &str) -> Process {
         self.on_lan(&format!(
             "mkdir -p /run/pi/@pi/dbus /run/pi/@pi/avahi-daemon /run/pi/@pi/services
@@ -37,7 +37,7 @@ impl Pi {
         daemon
     }
 
-    /// The instance labels Avahi resolves under a type, each once, sorted.
+    /// The instance labels that Avahi resolves under a type, each once, sorted.
     pub(crate) fn avahi_browse(&self, service: &str) -> Vec<String> {
         let listing = self.run(&["avahi-browse", "-rpt", service]);
         let resolved = listing.lines().filter(|line| line.starts_with('='));
@@ -48,7 +48,7 @@ impl Pi {
         labels
     }
 
-    /// Publishes a service by `avahi-publish`, which withdraws it when it is killed.
+    /// Publishes a service with `avahi-publish`, which withdraws it when it is killed.
     pub(crate) fn avahi_publish(
         &self,
         label: &str,

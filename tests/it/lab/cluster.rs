@@ -1,4 +1,4 @@
-//! Our own programs on Pis, and the cluster as a balancer's API tells it.
+//! Our own programs on Pis, and the cluster as the balancer's API reports it.
 
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::process::Spec;
 use super::{PATIENCE, Pi, Process, pause, wait_until};
 
-/// A `picluster` command line that is still being written.
+/// A `picluster` command line before its start.
 pub(crate) struct Start<P> {
     pi: Pi,
     spec: Spec,
@@ -22,7 +22,7 @@ pub(crate) struct Balancer {
     process: Process,
 }
 
-/// One node of `/api/v1/nodes`.
+/// One node in the answer of `/api/v1/nodes`.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Node {
     pub(crate) id: String,
@@ -50,38 +50,38 @@ impl<P: From<Process>> Start<P> {
         self
     }
 
-    /// Calls it like its Pi.
+    /// Gives the node the name of its Pi.
     pub(crate) fn named(self) -> Self {
         let name = self.pi.name().to_owned();
         self.args(&["--name", &name])
     }
 
-    /// Puts it in another cluster, by the environment.
+    /// Puts it in another cluster by an environment variable.
     pub(crate) fn cluster(mut self, cluster: &str) -> Self {
         self.spec.env.push(("PICLUSTER_CLUSTER".to_owned(), cluster.to_owned()));
         self
     }
 
-    /// Requests go to an application on this port.
+    /// Sends its requests to an application on this port.
     pub(crate) fn served_at(mut self, port: u16) -> Self {
         self.spec.port = port;
         self
     }
 
-    /// Sets a variable of its environment.
+    /// Sets an environment variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.spec.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Starts it from a shell that runs this script first, in the program's own namespaces.
+    /// Starts it from a shell that runs this script first, in the namespaces of the program.
     pub(crate) fn after(mut self, script: &str) -> Self {
         let script = format!("{script}\nexec \"$@\"");
         self.spec.argv.splice(0..0, ["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()]);
         self
     }
 
-    /// Starts it; does not wait for anything.
+    /// Starts it and waits for nothing.
     pub(crate) fn start(self) -> P {
         Process::start(&self.pi, self.spec).into()
     }
@@ -107,12 +107,12 @@ impl Balancer {
         self.process.clone()
     }
 
-    /// Where clients go.
+    /// The URL for clients.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/", self.endpoint())
     }
 
-    /// A path on the admin port.
+    /// The URL of a path on the admin port.
     pub(crate) fn admin(&self, path: &str) -> String {
         format!("http://{}{path}", SocketAddr::new(self.pi().ip(), 7070))
     }
@@ -123,7 +123,7 @@ impl Balancer {
         wait_until("the balancer's admin port", answers);
     }
 
-    /// All nodes it knows; none while the API does not answer.
+    /// All nodes that the balancer knows; none while the API does not answer.
     pub(crate) fn nodes(&self) -> Vec<Node> {
         let answer = self.pi().site().get(&self.admin("/api/v1/nodes"), &[]);
         let Ok(answer) = answer else { return Vec::new() };
@@ -131,7 +131,7 @@ impl Balancer {
         nodes.unwrap_or_else(|error| panic!("/api/v1/nodes: {error}: {}", answer.body)).nodes
     }
 
-    /// How many of these it has counted.
+    /// The value of one of the balancer's counters.
     pub(crate) fn count(&self, table: &str, word: &str) -> u64 {
         let answer = self.pi().site().get(&self.admin("/api/v1/counts"), &[]);
         let answer = answer.expect("the admin port answers");
@@ -145,13 +145,13 @@ impl Balancer {
         self.nodes().into_iter().find(|node| node.endpoint == endpoint)
     }
 
-    /// The name under which a program answers, once it is up.
+    /// The name of a program in the cluster. Waits until the program is up.
     pub(crate) fn name_of(&self, program: &Process) -> String {
         self.wait_until_up(program, PATIENCE);
         self.node(program).expect("it is up").name
     }
 
-    /// Waits until exactly so many nodes are up and none is in another state.
+    /// Waits until exactly `count` nodes are known and all of them are up.
     pub(crate) fn wait_for_nodes(&self, count: usize) -> Vec<Node> {
         self.wait_for(&format!("{count} nodes, all up"), PATIENCE, |nodes| {
             nodes.len() == count && nodes.iter().all(Node::is_up)
@@ -159,7 +159,7 @@ impl Balancer {
         self.nodes()
     }
 
-    /// Waits until a program's present endpoint is up; says how long that took.
+    /// Waits until a program's present endpoint is up. Returns how long that took.
     pub(crate) fn wait_until_up(&self, program: &Process, within: Duration) -> Duration {
         let endpoint = program.endpoint().to_string();
         self.wait_for(&format!("{endpoint} up"), within, |nodes| {
@@ -167,7 +167,7 @@ impl Balancer {
         })
     }
 
-    /// Waits until a program's present endpoint takes no request; says how long that took.
+    /// Waits until a program's present endpoint takes no requests. Returns how long that took.
     pub(crate) fn wait_until_out(&self, program: &Process, within: Duration) -> Duration {
         let endpoint = program.endpoint().to_string();
         self.wait_for(&format!("{endpoint} out of the rotation"), within, |nodes| {
@@ -175,7 +175,7 @@ impl Balancer {
         })
     }
 
-    /// Waits until its nodes are so.
+    /// Waits until the list of nodes fulfils a condition. Returns how long that took.
     pub(crate) fn wait_for(
         &self,
         what: &str,
@@ -195,7 +195,7 @@ impl Balancer {
 }
 
 impl Node {
-    /// Whether it takes requests.
+    /// Returns whether the node takes requests.
     pub(crate) fn is_up(&self) -> bool {
         self.state == "up"
     }

@@ -1,5 +1,5 @@
-//! Single requests from the client's machine: one helper that lives as long as the lab, because a
-//! process for each request would cost more than the request.
+//! Single requests from the client's machine. One helper sends all of them and lives as long as the
+//! lab, because a process for each request would cost more than the request.
 
 use std::io::Write as _;
 use std::sync::Mutex;
@@ -41,7 +41,7 @@ impl Courier {
     }
 }
 
-/// The helper's side.
+/// The program of the helper.
 pub(super) fn run() {
     for line in std::io::stdin().lines() {
         let Ok(line) = line else { return };

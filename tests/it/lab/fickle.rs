@@ -1,6 +1,6 @@
-//! A node that is well until it is told otherwise. To a balancer it is a picluster node: it announces
-//! an id and answers for its health. Its mood says what it does with requests, and whether its
-//! health suffers too.
+//! A node that behaves well until it gets another order. A balancer takes it for a picluster node:
+//! it announces an id and answers health requests. Its mood decides how it treats requests, and
+//! whether its health answers suffer too.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -14,28 +14,28 @@ use super::inside::{self, Program};
 use super::mdns::{self, Advert};
 use super::{Pi, Process, lock, pause};
 
-/// How often it announces itself.
+/// The interval of its announcements.
 const ANNOUNCE_EVERY_MS: u64 = 1_000;
 
-/// The path a balancer asks for the health of a picluster node.
+/// The path at which a balancer asks a picluster node for its health.
 const HEALTH_PATH: &str = "/.picluster/health";
 
 /// A request for this path ends the whole program at once.
 pub(crate) const DEATH_PATH: &str = "/death";
 
-/// Enough that the first half of an answer is on its way before the reset overtakes it.
+/// Long enough to send the first half of an answer before the reset overtakes it.
 const HALF_TIME: Duration = Duration::from_millis(20);
 
-/// A running one.
+/// A running fickle node.
 pub(crate) struct Fickle {
     pub(crate) process: Process,
     orders: std::process::ChildStdin,
 }
 
-/// What it does.
+/// The behaviour of a fickle node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Mood {
-    /// It answers with its name, and makes a tunnel that echoes of a request to upgrade.
+    /// It answers with its name, and answers an upgrade with a tunnel that echoes.
     Well,
     /// It reads the head of a request and resets the connection.
     Resets,
@@ -43,23 +43,23 @@ pub(crate) enum Mood {
     ResetsInBody,
     /// It sends half of the answer's head and closes.
     HalfHead,
-    /// It reads, and says nothing until its mood changes; then it closes.
+    /// It reads and sends nothing until its mood changes; then it closes.
     Mute,
     /// It answers with this status.
     Status(u16),
-    /// It answers after so many milliseconds.
+    /// It answers after this many milliseconds.
     Slow(u64),
 }
 
-/// What a node of the lab is told.
+/// An order to a fickle node.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Order {
     mood: Mood,
-    /// Its health answers are of that mood as well.
+    /// True if its health answers have this mood too.
     health_too: bool,
 }
 
-/// What its threads share.
+/// The state that its threads share.
 struct Soul {
     name: String,
     order: Mutex<Order>,
@@ -67,7 +67,7 @@ struct Soul {
 }
 
 impl Pi {
-    /// A fickle node on port 8080, called like its Pi; it listens when this returns.
+    /// Starts a fickle node on port 8080 with the name of its Pi; it listens when this returns.
     pub(crate) fn fickle(&self) -> Fickle {
         let program = Program::Fickle { name: self.name().to_owned(), address: self.address() };
         let (process, (orders, _)) = self.served_helper(&program, 8080);
@@ -77,12 +77,12 @@ impl Pi {
 }
 
 impl Fickle {
-    /// From now on it treats requests so.
+    /// From now on it treats requests with this mood.
     pub(crate) fn turns(&mut self, mood: Mood) {
         self.order(Order { mood, health_too: false });
     }
 
-    /// From now on it treats requests so, and those for its health as well.
+    /// From now on it treats requests and health requests with this mood.
     pub(crate) fn turns_wholly(&mut self, mood: Mood) {
         self.order(Order { mood, health_too: true });
     }
@@ -98,7 +98,7 @@ fn told(mood: Mood) -> String {
     format!("is now {mood:?}")
 }
 
-/// The helper's side.
+/// The program of the helper.
 pub(super) fn run(name: &str, address: Ipv4Addr) {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)).expect("the port is free");
     let order = Order { mood: Mood::Well, health_too: false };
@@ -123,7 +123,7 @@ pub(super) fn run(name: &str, address: Ipv4Addr) {
     }
 }
 
-/// What of a request's head matters.
+/// The parts of a request's head that matter here.
 struct Head {
     path: String,
     length: u64,
@@ -155,7 +155,7 @@ impl Soul {
         Ok(())
     }
 
-    /// Answers by its mood; says whether the connection goes on.
+    /// Answers according to the mood. Returns whether the connection goes on.
     fn answer(&self, mut stream: &TcpStream, mood: Mood, body: &str) -> std::io::Result<bool> {
         let status = if let Mood::Status(status) = mood { status } else { 200 };
         let answer = format!(
@@ -217,7 +217,7 @@ fn read_head(requests: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Hea
     }
 }
 
-/// A lingering time of zero makes the close a reset.
+/// Resets the connection: a linger time of zero turns the close into a reset.
 fn reset(stream: &TcpStream) -> std::io::Result<()> {
     SockRef::from(stream).set_linger(Some(Duration::ZERO))
 }

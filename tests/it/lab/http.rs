@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The header by which a request is known again where it arrives.
+/// The header by which a recorder recognises a request.
 pub(super) const TEST_ID: &str = "X-Test-Id";
 
 /// One kept connection.
 pub(super) struct Connection {
     stream: TcpStream,
     host: String,
-    /// Bytes read and not yet used.
+    /// Bytes that were read and not yet used.
     rest: Vec<u8>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Answer {
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
-    /// Whether the connection can be used again.
+    /// True if the connection can be used again.
     pub(crate) keep: bool,
 }
 
@@ -34,7 +34,7 @@ impl Answer {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Which node gave it.
+    /// The name of the node that gave it.
     pub(crate) fn node(&self) -> Option<&str> {
         self.header("x-picluster-node")
     }
@@ -157,7 +157,7 @@ impl Connection {
     }
 }
 
-/// `http://a.b.c.d:port/path` as its server and path; port 80 may be left out.
+/// Splits `http://a.b.c.d:port/path` into server and path; port 80 may be left out.
 pub(super) fn split(url: &str) -> (SocketAddr, &str) {
     let rest = url.strip_prefix("http://").expect("the lab speaks http only");
     let (server, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -165,7 +165,7 @@ pub(super) fn split(url: &str) -> (SocketAddr, &str) {
     (server.expect("the lab has no DNS"), if path.is_empty() { "/" } else { path })
 }
 
-/// What went wrong, as a word for a histogram.
+/// The cause of an error, as a short key for a histogram.
 pub(super) fn reason(error: &Error) -> String {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => "no answer in time".to_owned(),

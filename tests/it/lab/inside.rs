@@ -1,6 +1,6 @@
-//! The lab's own programs. The test process cannot enter a namespace (it has threads), so this
-//! binary is started again inside one, to run a single "test" that is none. A binary without a test
-//! harness (a benchmark) asks [`run_if_asked`] first thing instead.
+//! The lab's own programs. The test process cannot enter a namespace, because it has threads. So
+//! this binary is started again inside the namespace and runs a single "test" that is none. A
+//! binary without a test harness (a benchmark) calls [`run_if_asked`] first instead.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
@@ -12,54 +12,54 @@ use super::mdns::{self, Advert};
 use super::process::Spec;
 use super::{Lab, courier, fickle, load, pause, recorder, tunnels};
 
-/// Which program to be, as JSON.
+/// The environment variable with the program, as JSON.
 const VARIABLE: &str = "PICLUSTER_LAB_PROGRAM";
 
-/// What this binary can be inside a lab, or instead of one.
+/// The programs that this binary can be, inside a lab or instead of one.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Program {
     /// Clients that ask over and over.
     Load(load::Spec),
-    /// Single requests, one a line of stdin.
+    /// Single requests; each line of stdin orders one.
     Courier,
     /// A web server that knows nothing of picluster.
     Greeter { port: u16, text: String },
-    /// Sends the same packets every so many milliseconds.
+    /// Sends the same packets at an interval.
     Shout { packets: Vec<Vec<u8>>, every_ms: u64 },
     /// Sends new instances, each once.
     Flood { per_second: u32, adverts: Vec<Advert> },
-    /// Counts mDNS answers that name our service, one line of log each.
+    /// Counts mDNS answers that name our service; each is one line of log.
     Ears,
     /// A server that is no good web server.
     Odd { port: u16, manner: Manner },
-    /// Has UDP 5353 for itself alone.
+    /// Holds UDP 5353 alone.
     Hold5353,
-    /// Connections on which nothing is ever said.
+    /// Connections on which nobody ever says anything.
     Silence { server: std::net::SocketAddr, connections: usize },
     /// Clients that watch a balancer's events.
     Watchers { admin: std::net::SocketAddr, count: usize },
-    /// Notes which requests arrive at its Pi.
+    /// Records the requests that arrive at its Pi.
     Record,
-    /// A node that is well until it is told otherwise.
+    /// A node that behaves well until it gets another order.
     Fickle { name: String, address: Ipv4Addr },
-    /// Clients with a tunnel each.
+    /// Clients with one tunnel each.
     Tunnels { server: std::net::SocketAddr, count: usize },
     /// Builds a lab and waits to be killed.
     Victim,
 }
 
-/// What is odd about a server.
+/// The oddity of a server.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) enum Manner {
-    /// It speaks first, and not HTTP.
+    /// It speaks first, and it does not speak HTTP.
     Banner,
-    /// It accepts and says nothing.
+    /// It accepts and sends nothing.
     Mute,
     /// It answers with this status.
     Status(u16),
-    /// It answers after so many milliseconds.
+    /// It answers after this many milliseconds.
     Slow(u64),
-    /// It answers as the picluster node of this id, which is not the one that was asked for.
+    /// It answers as the picluster node of this id, which is not the requested one.
     Node(String),
 }
 
@@ -69,7 +69,7 @@ fn a_program_of_the_lab() {
     super::run_program();
 }
 
-/// Runs the program this process was started as; `false` when it was started as none.
+/// Runs the program that this process was started as; returns `false` if it was started as none.
 pub(super) fn run_if_asked() -> bool {
     let Ok(program) = std::env::var(VARIABLE) else { return false };
     match serde_json::from_str(&program).expect("the lab writes JSON") {
@@ -91,7 +91,7 @@ pub(super) fn run_if_asked() -> bool {
     true
 }
 
-/// The command line that makes this binary a program of the lab.
+/// The command line that turns this binary into a program of the lab.
 pub(super) fn spec(program: &Program) -> Spec {
     let json = serde_json::to_string(program).expect("programs are JSON");
     let binary = std::env::current_exe().expect("the test binary has a path");
@@ -101,7 +101,7 @@ pub(super) fn spec(program: &Program) -> Spec {
     Spec { argv, env: vec![(VARIABLE.to_owned(), json)], port: 0 }
 }
 
-/// The same outside of any lab.
+/// The same command line outside of any lab.
 pub(crate) fn command(program: &Program) -> std::process::Command {
     let spec = spec(program);
     let mut command = std::process::Command::new(&spec.argv[0]);
@@ -109,7 +109,7 @@ pub(crate) fn command(program: &Program) -> std::process::Command {
     command
 }
 
-/// Answers the lab with a line. A lab that is gone wants no answer.
+/// Answers the lab with one line. If the lab is gone, nobody needs the answer.
 pub(super) fn emit(value: &impl Serialize) {
     let json = serde_json::to_string(value).expect("reports are JSON");
     let _ = writeln!(std::io::stdout().lock(), "@lab {json}");
@@ -145,7 +145,7 @@ fn be_odd(port: u16, manner: &Manner) {
         match manner.clone() {
             Manner::Banner => {
                 let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n");
-                // And hangs up once it has heard that the other side speaks something else.
+                // It hangs up once it has heard that the other side speaks something else.
                 std::thread::spawn(move || stream.read(&mut [0; 1024]));
             }
             Manner::Mute => mute.push(stream),
@@ -173,7 +173,7 @@ fn odd_answer(manner: &Manner) -> String {
 }
 
 fn hold_5353() {
-    // The standard library's sockets share no port.
+    // The standard library's sockets do not share their port.
     let _held = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 5353)).expect("nobody else is here");
     log("5353 is held");
     loop {
@@ -237,7 +237,7 @@ fn wait_to_be_killed() {
     wait_for_end_of_stdin();
 }
 
-/// A line of log.
+/// Writes a line of log.
 pub(super) fn log(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,9 +1,8 @@
-//! Clients that ask over and over and keep count.
+//! Clients that send request after request and count the outcomes.
 //!
-//! They are honest rather than kind: nothing is tried again. An answer below 500 is a served
-//! request; everything else, a reset of a kept connection before any byte included, is a failure,
-//! though a browser would hide it. Each request has an `X-Test-Id` of its own, by which a
-//! [`super::Recorder`] knows it again.
+//! They are strict: they repeat nothing. An answer below 500 is a served request. Everything else
+//! is a failure, also the reset of a kept connection before any byte, which a browser would hide.
+//! Each request has its own `X-Test-Id`, by which a [`super::Recorder`] recognises it.
 
 mod clients;
 
@@ -19,10 +18,11 @@ use super::{PATIENCE, Pi, lock, now_ms, pause};
 
 pub(super) use clients::run;
 
-/// A client that hears nothing for so long gives up: longer than any limit of the balancer here.
+/// A client that hears nothing for this long gives up. It is longer than every limit of the
+/// balancer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the clients do.
+/// The behaviour of the clients.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Spec {
     url: String,
@@ -30,24 +30,24 @@ pub(crate) struct Spec {
     clients: usize,
     pause: Duration,
     body_bytes: usize,
-    /// A connection serves one request.
+    /// Each connection serves one request.
     anew: bool,
-    /// An answer's body has to be the name of its node.
+    /// The body of each answer must be the name of its node.
     names: bool,
 }
 
-/// What they met so far.
+/// The outcomes so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) ok: u64,
     pub(crate) failed: u64,
-    /// The longest wait for an answer or a failure, the connect included.
+    /// The longest wait for an answer or a failure, from the start of the connect.
     pub(crate) worst_ms: u64,
-    /// When that request was sent, by [`now_ms`].
+    /// The send time of that request, by [`now_ms`].
     pub(crate) worst_began_ms: u64,
-    /// The most that the end of a short sleep was late: what a busy machine adds by itself.
+    /// The longest delay at the end of a short sleep: the machine's own share in a long wait.
     pub(crate) stall_ms: u64,
-    /// Answers by how long they were waited for, in milliseconds.
+    /// Answers by waiting time in milliseconds.
     pub(crate) waits_ms: BTreeMap<u64, u64>,
     /// Failures by reason.
     pub(crate) reasons: BTreeMap<String, u64>,
@@ -55,7 +55,7 @@ pub(crate) struct Report {
     pub(crate) nodes: BTreeMap<String, Answers>,
     /// Failures by client.
     pub(crate) by_client: BTreeMap<usize, u64>,
-    /// The first failures, one by one.
+    /// The first failures, in full.
     pub(crate) failures: Vec<Failure>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Report {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Failure {
     pub(crate) client: usize,
-    /// When it was sent, by [`now_ms`].
+    /// The send time, by [`now_ms`].
     pub(crate) began_ms: u64,
     pub(crate) waited_ms: u64,
     pub(crate) reason: String,
@@ -73,18 +73,18 @@ pub(crate) struct Failure {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Answers {
     pub(crate) count: u64,
-    /// When the first and the last came, by [`now_ms`].
+    /// The times of the first and the last answer, by [`now_ms`].
     pub(crate) first_ms: u64,
     pub(crate) last_ms: u64,
 }
 
-/// A load that is still being described: 8 clients that GET every 10 ms.
+/// A load before its start: 8 clients that GET every 10 ms.
 pub(crate) struct LoadStart {
     pi: Pi,
     spec: Spec,
 }
 
-/// A load that runs.
+/// A running load.
 pub(crate) struct Load {
     newest: Arc<Newest>,
     stop: std::process::ChildStdin,
@@ -110,38 +110,38 @@ impl LoadStart {
         Self { pi: pi.clone(), spec }
     }
 
-    /// So many clients, each with a kept connection.
+    /// Sets the number of clients; each has a kept connection.
     pub(crate) fn clients(mut self, clients: usize) -> Self {
         self.spec.clients = clients;
         self
     }
 
-    /// Each with a body of so many bytes, by this method.
+    /// Sets the method and the length of each body.
     pub(crate) fn sending(mut self, method: &str, body_bytes: usize) -> Self {
         method.clone_into(&mut self.spec.method);
         self.spec.body_bytes = body_bytes;
         self
     }
 
-    /// So long between an answer and the next request.
+    /// Sets the pause between an answer and the next request.
     pub(crate) fn pausing(mut self, pause: Duration) -> Self {
         self.spec.pause = pause;
         self
     }
 
-    /// Each request over a connection of its own, ended by the client as browsers do.
+    /// Opens a new connection for each request; the client closes it, as browsers do.
     pub(crate) fn connecting_anew(mut self) -> Self {
         self.spec.anew = true;
         self
     }
 
-    /// Each answer's body has to be the name of the node that its head names.
+    /// Requires that each answer's body is the name of the node in its head.
     pub(crate) fn expecting_names(mut self) -> Self {
         self.spec.names = true;
         self
     }
 
-    /// Starts it, and waits until each client has had an answer or a failure on average.
+    /// Starts the load. Waits until there are as many answers and failures as clients.
     pub(crate) fn start(self) -> Load {
         let clients = self.spec.clients as u64;
         let (_, (stop, lines)): (_, Pipes) = self.pi.helper(&Program::Load(self.spec));
@@ -168,7 +168,7 @@ impl Load {
         lock(&self.newest.report).0.clone()
     }
 
-    /// Waits until a report is so.
+    /// Waits until a report fulfils a condition.
     pub(crate) fn wait_until(&self, what: &str, mut holds: impl FnMut(&Report) -> bool) -> Report {
         let deadline = Instant::now() + PATIENCE;
         let mut newest = lock(&self.newest.report);
@@ -200,25 +200,25 @@ impl Load {
         self.wait_until(&what, |report| report.nodes.len() == count)
     }
 
-    /// Waits for a node's first answer; says when it came.
+    /// Waits for a node's first answer. Returns its time.
     pub(crate) fn wait_for_answer_of(&self, node: &str) -> u64 {
         let what = format!("an answer of {node}");
         self.wait_until(&what, |report| report.nodes.contains_key(node)).nodes[node].first_ms
     }
 
-    /// Waits for an answer a node gives from now on; says when it came.
+    /// Waits for an answer that a node gives from now on. Returns its time.
     pub(crate) fn wait_for_new_answer_of(&self, node: &str) -> u64 {
         let from = now_ms();
         let new = |report: &Report| report.nodes.get(node).is_some_and(|n| n.last_ms > from);
         self.wait_until(&format!("a new answer of {node}"), new).nodes[node].last_ms
     }
 
-    /// Goes on for a time: where the question is what happens within it.
+    /// Lets the load run for a span of time: where the question is what happens within it.
     pub(crate) fn keep_on(&self, span: Duration) {
         pause(span);
     }
 
-    /// Lets each client finish its request, then gives the whole count.
+    /// Lets each client finish its request, then returns the whole count.
     pub(crate) fn stop(self) -> Report {
         drop(self.stop);
         let newest = lock(&self.newest.report);
@@ -230,7 +230,7 @@ impl Load {
         newest.0.clone()
     }
 
-    /// The same, and none may have failed.
+    /// Stops the load; no request may have failed.
     #[track_caller]
     pub(crate) fn stop_with_no_failure(self) -> Report {
         let report = self.stop();

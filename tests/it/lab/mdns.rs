@@ -1,4 +1,5 @@
-//! mDNS packets as no honest responder sends them, written by hand so that nothing checks them.
+//! mDNS packets that no honest responder sends. They are written byte by byte, so that no library
+//! checks them.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ const CACHE_FLUSH: u16 = 0x8001;
 /// One advertised instance.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Advert {
-    /// Its label and that of its host.
+    /// The label of the instance and of its host.
     pub(crate) label: String,
     pub(crate) address: Ipv4Addr,
     pub(crate) port: u16,
@@ -28,12 +29,12 @@ pub(crate) struct Advert {
 }
 
 impl Advert {
-    /// An instance that calls itself a node of the default cluster.
+    /// An instance that claims to be a node of the default cluster.
     pub(crate) fn new(label: &str, address: Ipv4Addr, port: u16) -> Self {
         Self { label: label.to_owned(), address, port, txt: vec!["v=1".to_owned()] }
     }
 
-    /// Its four records in one packet.
+    /// The four records of the instance in one packet.
     pub(crate) fn packet(&self) -> Vec<u8> {
         let instance = instance(&self.label);
         let host = name(&[&self.label, "local"]);
@@ -47,12 +48,12 @@ impl Advert {
     }
 }
 
-/// "The instance of this label is gone", whoever says it.
+/// A goodbye for the instance of this label, whoever sends it.
 pub(crate) fn goodbye(label: &str) -> Vec<u8> {
     response(&[record(&name(&SERVICE), PTR, IN, 0, &instance(label))])
 }
 
-/// The program [`inside::Program::Shout`].
+/// The program [`inside::Program::Shout`]: sends all packets at an interval.
 pub(super) fn shout(packets: &[Vec<u8>], every_ms: u64) {
     let socket = socket();
     loop {
@@ -71,7 +72,7 @@ pub(super) fn flood(per_second: u32, adverts: &[Advert]) {
     for (sent, advert) in (0_u32..).zip(adverts.iter().cycle()) {
         let mut advert = Advert { label: format!("{}-{sent}", advert.label), ..advert.clone() };
         if sent % 2 == 1 {
-            // Half of them call themselves picluster nodes, the others are foreign devices.
+            // Half of them claim to be picluster nodes, the others are foreign devices.
             advert.txt.push(format!("id={}", advert.label));
         }
         let _ = socket.send_to(&advert.packet(), GROUP);
@@ -101,7 +102,7 @@ pub(super) fn listen() {
     }
 }
 
-/// From port 5353, as RFC 6762, section 6 demands of answers.
+/// Sends from port 5353, as RFC 6762, section 6 demands of answers.
 fn socket() -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, GROUP.1)).expect("nobody else is here");
     socket.set_multicast_ttl_v4(255).expect("a socket option");

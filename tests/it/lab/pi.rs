@@ -1,4 +1,4 @@
-//! One Pi: a network namespace with its cable, its addresses, its hostname and its own `/run`.
+//! One Pi: a network namespace with its cable, addresses, hostname and its own `/run`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::Command;
@@ -10,7 +10,7 @@ use super::load::LoadStart;
 use super::process::{Pipes, Process, Spec};
 use super::{PATIENCE, Site, lock, process};
 
-/// A Pi; clones mean the same one.
+/// A Pi; clones are the same Pi.
 #[derive(Clone)]
 pub(crate) struct Pi {
     site: Arc<Site>,
@@ -63,24 +63,24 @@ impl Pi {
         self.site.shell.command(&self.state.name, &hostname, argv)
     }
 
-    /// The scenario's word for it; the Pi does not know it.
+    /// The name in the scenario; the Pi itself does not know it.
     pub(crate) fn name(&self) -> &str {
         &self.state.name
     }
 
-    /// Its present (or last) IPv4 address.
+    /// Its present IPv4 address, or its last one.
     pub(crate) fn address(&self) -> Ipv4Addr {
         lock(&self.state.changing).address
     }
 
-    /// Where it is reached: the IPv4 address, or the unique local IPv6 address where there is none.
+    /// The address for clients: IPv4, or the unique local IPv6 address where there is no IPv4.
     pub(crate) fn ip(&self) -> IpAddr {
         let changing = lock(&self.state.changing);
         let ula = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, self.state.number.into());
         if changing.has_ipv4 { changing.address.into() } else { ula.into() }
     }
 
-    /// Gives its programs started from now on another hostname than `raspberrypi`.
+    /// Sets the hostname for the programs that start from now on; the default is `raspberrypi`.
     pub(crate) fn hostname(self, hostname: &str) -> Self {
         lock(&self.state.changing).hostname = hostname.to_owned();
         self
@@ -101,33 +101,33 @@ impl Pi {
         Start::new(self, "demo", 0)
     }
 
-    /// Clients on this Pi that ask a URL over and over.
+    /// Clients on this Pi that GET a URL over and over.
     pub(crate) fn load(&self, url: &str) -> LoadStart {
         LoadStart::new(self, url)
     }
 
-    /// A small web server that is not ours; it serves when this returns.
+    /// Starts a small web server that is not ours; it serves when this returns.
     pub(crate) fn greeter(&self, port: u16, text: &str) -> Process {
         let greeter = self.program(&Program::Greeter { port, text: text.to_owned() }, port);
         greeter.wait_for_log("greeter listens");
         greeter
     }
 
-    /// A server that is no good web server; it listens when this returns.
+    /// Starts a server that is no good web server; it listens when this returns.
     pub(crate) fn odd_server(&self, port: u16, manner: Manner) -> Process {
         let odd = self.program(&Program::Odd { port, manner }, port);
         odd.wait_for_log("odd server listens");
         odd
     }
 
-    /// A program that has UDP 5353 for itself alone; it has when this returns.
+    /// Starts a program that holds UDP 5353 alone; it does when this returns.
     pub(crate) fn hold_5353(&self) -> Process {
         let holder = self.program(&Program::Hold5353, 0);
         holder.wait_for_log("5353 is held");
         holder
     }
 
-    /// So many watchers of a balancer's events, none of which ever looks away; all have been told
+    /// Starts `count` watchers of a balancer's events, which read all the time. Each has received
     /// something when this returns.
     pub(crate) fn watch(&self, admin: SocketAddr, count: usize) -> Process {
         let watchers = self.program(&Program::Watchers { admin, count }, 0);
@@ -135,7 +135,7 @@ impl Pi {
         watchers
     }
 
-    /// Sends mDNS packets as no honest responder would, until the lab ends.
+    /// Sends mDNS packets that no honest responder would send, until the lab ends.
     pub(crate) fn attack(&self, attack: &Program) -> Process {
         self.program(attack, 0)
     }
@@ -144,22 +144,22 @@ impl Pi {
         Process::start(self, Spec { port, ..inside::spec(program) })
     }
 
-    /// A helper of the lab that is spoken with.
+    /// Starts a helper of the lab that takes orders.
     pub(super) fn helper(&self, program: &Program) -> (Process, Pipes) {
         Process::start_piped(self, inside::spec(program))
     }
 
-    /// The same for one that serves a port.
+    /// Starts a helper that takes orders and serves a port.
     pub(super) fn served_helper(&self, program: &Program, port: u16) -> (Process, Pipes) {
         Process::start_piped(self, Spec { port, ..inside::spec(program) })
     }
 
-    /// Runs a tool to its end; gives what it wrote.
+    /// Runs a tool to its end. Returns its output.
     pub(crate) fn run(&self, argv: &[&str]) -> String {
         self.start(argv).output()
     }
 
-    /// Types a `picluster` command; gives what it wrote to both streams, and its exit code.
+    /// Types a `picluster` command. Returns its output on both streams and its exit code.
     pub(crate) fn type_in(&self, line: &str) -> (String, i32) {
         let words = [env!("CARGO_BIN_EXE_picluster")].into_iter().chain(line.split(' '));
         let typed = self.start(&words.collect::<Vec<_>>());
@@ -185,7 +185,7 @@ impl Pi {
         Process::start_piped(self, Spec { argv, env, port: 0 })
     }
 
-    /// Pulls the cable: no carrier, addresses stay, as in the first seconds on a real Pi.
+    /// Pulls the cable: no carrier, but the addresses stay, as in the first seconds on a real Pi.
     pub(crate) fn unplug(&self) {
         self.on_lan("ip link set @v down");
     }
@@ -195,29 +195,29 @@ impl Pi {
         self.on_lan("ip link set @v up");
     }
 
-    /// A switch that silently forwards nothing: the carrier stays.
+    /// Makes the switch forward nothing, without a word: the carrier stays.
     pub(crate) fn partition(&self) {
         self.on_lan("ip link set @v nomaster");
     }
 
-    /// The end of [`Pi::partition`].
+    /// Ends [`Pi::partition`].
     pub(crate) fn heal(&self) {
         self.on_lan("ip link set @v master lan");
     }
 
-    /// DHCP hands out another address.
+    /// Moves to another address, as DHCP does it.
     pub(crate) fn move_to_new_address(&self) {
         self.lose_address();
         lock(&self.state.changing).address = lan(self.state.number + 100);
         self.take_address();
     }
 
-    /// The lease ends.
+    /// Removes the IPv4 address, as at the end of a lease.
     pub(crate) fn lose_address(&self) {
         self.on_lan("ip -n @pi -4 addr flush dev eth0");
     }
 
-    /// DHCP answers.
+    /// Takes the present IPv4 address, as after an answer of DHCP.
     pub(crate) fn take_address(&self) {
         let address = self.address();
         self.on_lan(&format!(
@@ -226,7 +226,7 @@ impl Pi {
         ));
     }
 
-    /// Docker's bridge, with the same address on every machine that has one.
+    /// Adds Docker's bridge, with the same address on every machine that has one.
     pub(crate) fn add_docker0(&self) {
         self.on_lan(
             "ip -n @pi link add docker0 type bridge
@@ -238,7 +238,7 @@ impl Pi {
         );
     }
 
-    /// A second interface on the same LAN, `10.77.0.<number + 50>`.
+    /// Adds a second interface on the same LAN, `10.77.0.<number + 50>`.
     pub(crate) fn add_wlan0(&self) {
         let address = lan(self.state.number + 50);
         self.on_lan(&format!(
@@ -249,7 +249,8 @@ impl Pi {
         ));
     }
 
-    /// A LAN without IPv4: `fd77::<number>/64` and the link-local address that every interface has.
+    /// Makes it a Pi of a LAN without IPv4: `fd77::<number>/64` and the link-local address of every
+    /// interface.
     pub(crate) fn with_ipv6_only(self) -> Self {
         self.lose_address();
         lock(&self.state.changing).has_ipv4 = false;
@@ -258,18 +259,18 @@ impl Pi {
         self
     }
 
-    /// Nothing but the address every interface gives itself.
+    /// Leaves it only the link-local address that every interface gives itself.
     pub(crate) fn with_link_local_only(self) -> Self {
         self.lose_address();
         self
     }
 
-    /// No interface is up, not even loopback.
+    /// Takes all interfaces down, also loopback.
     pub(crate) fn all_interfaces_down(&self) {
         self.on_lan("ip -n @pi link set eth0 down\nip -n @pi link set lo down");
     }
 
-    /// The end of [`Pi::all_interfaces_down`]; a default route must be given anew.
+    /// Ends [`Pi::all_interfaces_down`]. The default route was lost and is set again.
     pub(crate) fn all_interfaces_up(&self) {
         self.on_lan(
             "ip -n @pi link set lo up
@@ -278,12 +279,12 @@ impl Pi {
         );
     }
 
-    /// Only the loopback interface goes.
+    /// Takes only the loopback interface down.
     pub(crate) fn loopback_down(&self) {
         self.on_lan("ip -n @pi link set lo down");
     }
 
-    /// The adapter that was `eth0` is called so from now on.
+    /// Renames the adapter `eth0`.
     pub(crate) fn rename_eth0(&self, name: &str) {
         let address = self.address();
         self.on_lan(&format!(
@@ -295,7 +296,7 @@ impl Pi {
         ));
     }
 
-    /// A kernel that uses no IPv6 on any interface.
+    /// Disables IPv6 on all interfaces.
     pub(crate) fn without_ipv6(self) -> Self {
         self.on_lan(
             "ip netns exec @pi sh -c 'for f in /proc/sys/net/ipv6/conf/*/disable_ipv6
@@ -304,7 +305,8 @@ impl Pi {
         self
     }
 
-    /// Counts from now on the connections it opens to these addresses (`a.b.c.d/n`). Needs `nft`.
+    /// Counts the connections that it opens to these addresses (`a.b.c.d/n`) from now on. Needs
+    /// `nft`.
     pub(crate) fn count_dials(&self, to: &str) -> Dials {
         let counter = format!("to_{}", to.replace(['.', '/'], "_"));
         self.on_lan(&format!(
@@ -317,7 +319,7 @@ impl Pi {
         Dials { pi: self.clone(), counter }
     }
 
-    /// Runs a script on the bridge's side; `@pi`, `@v` and `@n` are the Pi's namespace, bridge port
+    /// Runs a script on the bridge's side. `@pi`, `@v` and `@n` are the Pi's namespace, bridge port
     /// and number.
     pub(super) fn on_lan(&self, script: &str) -> String {
         self.site.shell.run(&self.state.fill(script))
@@ -325,7 +327,7 @@ impl Pi {
 }
 
 impl Dials {
-    /// How many so far.
+    /// The count so far.
     pub(crate) fn count(&self) -> u64 {
         let listing = self
             .pi
@@ -342,7 +344,8 @@ impl State {
         Self { name: name.to_owned(), number, changing: Mutex::new(changing) }
     }
 
-    /// No duplicate address detection for IPv6: a second's delay in each scenario, and no news.
+    /// Switches off duplicate address detection for IPv6: it would delay each scenario by a second
+    /// and show nothing.
     fn script(&self) -> String {
         self.fill(&format!(
             "mkdir /run/pi/@pi
@@ -368,7 +371,8 @@ impl State {
     }
 }
 
-/// 1 to 50: the higher ones are second interfaces, new addresses, the client and the router.
+/// Returns a number from 1 to 50. Higher numbers are second interfaces, new addresses, the client
+/// and the router.
 fn next_number(pis: &[Arc<State>]) -> u8 {
     let highest = pis.iter().map(|pi| pi.number).filter(|number| *number <= 50).max();
     let number = highest.unwrap_or(0) + 1;

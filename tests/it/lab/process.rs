@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use super::{PATIENCE, Pi, lock, now_ms};
 
-/// Lines kept of a program's log, the newest.
+/// The newest lines of a program's log that are kept.
 const LOG_LINES_MAX: usize = 20_000;
 
-/// Lines shown of each program's log when a scenario fails.
+/// The last lines of each program's log that a failing scenario prints.
 const TAIL_LINES: usize = 40;
 
-/// A running program; clones mean the same one. It runs until the lab ends, kept or not.
+/// A running program; clones are the same program. It runs until the lab ends, whether this is kept
+/// or not.
 #[derive(Clone)]
 pub(crate) struct Process {
     pi: Pi,
@@ -23,25 +24,25 @@ pub(crate) struct Process {
     state: Arc<State>,
 }
 
-/// What to run, so that it can be run again.
+/// The command line, kept so that the program can be started again.
 #[derive(Clone, Default)]
 pub(super) struct Spec {
     pub(super) argv: Vec<String>,
     pub(super) env: Vec<(String, String)>,
-    /// The port it serves, if it does.
+    /// The port it serves, or 0.
     pub(super) port: u16,
 }
 
-/// How a program ended.
+/// The end of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exit {
     /// The exit code, or 128 and the signal.
     pub(crate) code: i32,
-    /// When.
+    /// The time of the end.
     pub(crate) at: Instant,
 }
 
-/// What is known of one run. Written by the threads that read its output and wait for its end.
+/// The knowledge of one run. The threads that read its output and wait for its end write it.
 pub(super) struct State {
     title: String,
     seen: Mutex<Seen>,
@@ -56,16 +57,17 @@ struct Seen {
     exit: Option<Exit>,
 }
 
-/// A helper's two pipes: it ends when the first is dropped, and answers in lines on the second.
+/// The two pipes of a helper. It ends when the first is dropped, and answers in lines on the
+/// second.
 pub(crate) type Pipes = (ChildStdin, mpsc::Receiver<String>);
 
 impl Process {
-    /// Starts a program; does not wait for anything.
+    /// Starts a program and waits for nothing.
     pub(super) fn start(pi: &Pi, spec: Spec) -> Self {
         Self::spawn(pi, Arc::new(spec), false).0
     }
 
-    /// Starts a program that is spoken with.
+    /// Starts a program that takes orders.
     pub(super) fn start_piped(pi: &Pi, spec: Spec) -> (Self, Pipes) {
         let (process, pipes) = Self::spawn(pi, Arc::new(spec), true);
         (process, pipes.expect("asked for"))
@@ -96,7 +98,7 @@ impl Process {
         std::thread::spawn(move || {
             let code = child.wait().ok().and_then(|status| status.code()).unwrap_or(-1);
             let exit = Exit { code, at: Instant::now() };
-            // Its end is told after its last words.
+            // Its last words are in the log before its end is reported.
             let _ = readers.map(std::thread::JoinHandle::join);
             lock(&waiting.seen).exit = Some(exit);
             waiting.changed.notify_all();
@@ -110,23 +112,23 @@ impl Process {
         &self.pi
     }
 
-    /// Where it serves now: the Pi's present address and its port.
+    /// Its present endpoint: the Pi's present address and its port.
     pub(crate) fn endpoint(&self) -> SocketAddr {
         SocketAddr::new(self.pi.ip(), self.spec.port)
     }
 
-    /// When it was started, on the clock that load reports use.
+    /// Its start time, on the clock of load reports.
     pub(crate) fn started_ms(&self) -> u64 {
         self.state.started_ms
     }
 
-    /// Power cut: SIGKILL, and it is gone when this returns.
+    /// Kills it with SIGKILL, as a power cut does; it is gone when this returns.
     pub(crate) fn kill9(&self) {
         self.signal("KILL");
         self.wait_exit(PATIENCE);
     }
 
-    /// Asks it to end, and waits; also says how long it took.
+    /// Asks it to end and waits for the end. Returns also how long that took.
     pub(crate) fn sigterm(&self) -> (Exit, Duration) {
         let asked = Instant::now();
         self.signal("TERM");
@@ -134,23 +136,23 @@ impl Process {
         (exit, exit.at.saturating_duration_since(asked))
     }
 
-    /// SIGSTOP: it holds its connections and answers nothing.
+    /// Sends SIGSTOP: it keeps its connections and answers nothing.
     pub(crate) fn freeze(&self) {
         self.signal("STOP");
     }
 
-    /// The end of [`Process::freeze`].
+    /// Ends [`Process::freeze`].
     pub(crate) fn thaw(&self) {
         self.signal("CONT");
     }
 
-    /// The same program started again, after its end.
+    /// Starts the same program again after its end.
     pub(crate) fn restart(&self) -> Self {
         self.wait_exit(PATIENCE);
         Self::spawn(&self.pi, Arc::clone(&self.spec), false).0
     }
 
-    /// Sends it a signal: `HUP`, `INT`..
+    /// Sends it a signal: `HUP`, `INT` and so on.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.wait_for("its PID", PATIENCE, |seen| seen.pid);
         self.pi.site().shell.run(&format!("kill -{name} {pid}"));
@@ -161,20 +163,21 @@ impl Process {
         self.wait_for("its end", within, |seen| seen.exit)
     }
 
-    /// Whether it still runs.
+    /// Returns whether it still runs.
     pub(crate) fn is_running(&self) -> bool {
         lock(&self.state.seen).exit.is_none()
     }
 
-    /// How many lines of its log contain a text.
+    /// The number of lines of its log that contain a text.
     pub(crate) fn log_lines_with(&self, text: &str) -> usize {
         lock(&self.state.seen).log.iter().filter(|(_, line)| line.contains(text)).count()
     }
 
-    /// The CPU time it has used so far.
+    /// The CPU time that it has used so far.
     pub(crate) fn cpu(&self) -> Duration {
         let stat = self.proc("stat");
-        // After the command's name in parentheses; utime and stime are the 12th and 13th of the rest.
+        // The fields after the command's name in parentheses: utime and stime are the 12th and
+        // 13th.
         let rest = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
         let times = rest.split_whitespace().skip(11).take(2);
         let ticks: u64 = times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
@@ -182,13 +185,13 @@ impl Process {
         Duration::from_millis(ticks * 10)
     }
 
-    /// What the kernel tells of it: a file of its `/proc` directory, or several by a glob.
+    /// A file of its `/proc` directory, or several by a glob.
     pub(crate) fn proc(&self, file: &str) -> String {
         let pid = self.wait_for("its PID", PATIENCE, |seen| seen.pid);
         self.pi.site().shell.run(&format!("cat /proc/{pid}/{file}"))
     }
 
-    /// Its resident memory.
+    /// Its resident memory in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         let status = self.proc("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -196,19 +199,19 @@ impl Process {
         kib.unwrap_or_else(|| panic!("no VmRSS of {}", self.state.title))
     }
 
-    /// All it wrote, once it has ended.
+    /// All its output. Waits for its end.
     pub(crate) fn output(&self) -> String {
         self.wait_exit(PATIENCE);
         let seen = lock(&self.state.seen);
         seen.log.iter().fold(String::new(), |text, (_, line)| text + line + "\n")
     }
 
-    /// Waits for a line of its log.
+    /// Waits for a line of its log with this text.
     pub(crate) fn wait_for_log(&self, text: &str) {
         self.wait_for_log_within(text, PATIENCE);
     }
 
-    /// Waits for a line of its log that must come soon.
+    /// Waits for a line of its log that must come within a time.
     pub(crate) fn wait_for_log_within(&self, text: &str, within: Duration) {
         self.wait_for(text, within, |seen| {
             seen.log.iter().any(|(_, line)| line.contains(text)).then_some(())
@@ -239,7 +242,7 @@ impl Process {
 }
 
 impl State {
-    /// Reads one of the two outputs until its end, into the log or to whom it is meant for.
+    /// Reads one of the two outputs until its end, into the log or into a channel.
     fn follow(
         self: &Arc<Self>,
         output: impl Read + Send + 'static,
@@ -258,7 +261,7 @@ impl State {
 
     fn take(&self, line: &str, to: Option<&mpsc::Sender<String>>) {
         if let Some(to) = to {
-            // Who no longer listens has what it wanted.
+            // A receiver that is gone has all that it wanted.
             let _ = line.strip_prefix("@lab ").map(|line| to.send(line.to_owned()));
             return;
         }
@@ -274,14 +277,14 @@ impl State {
         self.changed.notify_all();
     }
 
-    /// The first line that tells of a panic; programs of ours log it by this word.
+    /// The first log line of a panic; our programs log it with this word.
     pub(super) fn panic(&self) -> Option<String> {
         let seen = lock(&self.seen);
         let line = seen.log.iter().find(|(_, line)| line.contains("panicked"));
         line.map(|(_, line)| format!("{}: {line}", self.title))
     }
 
-    /// Shows the end of the log; `cargo test` prints it below the failure.
+    /// Prints the end of the log; `cargo test` shows it below the failure.
     #[expect(clippy::print_stderr, reason = "captured by the test it belongs to")]
     pub(super) fn print_tail(&self, began: Instant) {
         let seen = lock(&self.seen);

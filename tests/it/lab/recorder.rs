@@ -1,7 +1,7 @@
-//! Which requests arrive at a Pi, seen on its cable and not told by its programs.
+//! The requests that arrive at a Pi, seen on its cable and not by its programs.
 //!
-//! It is stricter than what a program could tell of itself: a request that came and was never read,
-//! because the program was frozen or killed, counts as one that may have been executed.
+//! This is stricter than a program's own report: a request that came and was never read, because
+//! the program was frozen or killed, counts as one that may have been executed.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -17,19 +17,19 @@ use super::inside::{self, Program};
 use super::process::Pipes;
 use super::{Pi, now_ms};
 
-/// What `recv(2)` of a packet socket is asked for: IPv4 that came in, in network byte order.
+/// The protocol number for a packet socket: incoming IPv4. It is passed in network byte order.
 const ETH_P_IP: u16 = 0x0800;
 
-/// More than any head of a test.
+/// Longer than any head in a test.
 const SNAP_BYTES: usize = 2048;
 
-/// A second of large uploads, should the machine be busy; the kernel may grant less.
+/// Holds a second of large uploads on a busy machine; the kernel may grant less.
 const BUFFER_BYTES: usize = 8 << 20;
 
-/// How often an idle recorder looks whether it is to end.
+/// The interval at which an idle recorder checks whether it has to end.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Notes the requests that arrive at a Pi from now on.
+/// Records the requests that arrive at a Pi from now on.
 pub(crate) struct Recorder {
     pipes: Pipes,
 }
@@ -40,24 +40,25 @@ pub(crate) struct Arrival {
     pub(crate) method: String,
     /// Its `X-Test-Id`.
     pub(crate) id: String,
-    /// When, by [`now_ms`].
+    /// The arrival time, by [`now_ms`].
     pub(crate) at_ms: u64,
-    /// Over which connection: its other end's port, and where in it.
+    /// The connection: the port of its other end, and the position in it.
     pub(crate) place: Place,
 }
 
-/// Where a segment lies, by source port and sequence number: a repeated one is no second request.
+/// The position of a segment, by source port and sequence number: a repeated segment is no second
+/// request.
 type Place = (u16, u32);
 
 impl Recorder {
-    /// Starts; it notes what comes once this returns.
+    /// Starts the recorder; it records all that comes after this returns.
     pub(crate) fn start(pi: &Pi) -> Self {
         let (process, pipes) = pi.helper(&Program::Record);
         process.wait_for_log("recorder listens");
         Self { pipes }
     }
 
-    /// All that arrived, in no particular order.
+    /// Ends the recorder. Returns all arrivals, in no particular order.
     pub(crate) fn stop(self) -> Vec<Arrival> {
         drop(self.pipes.0);
         let line = self.pipes.1.recv().expect("the recorder ends with its list");
@@ -65,7 +66,7 @@ impl Recorder {
     }
 }
 
-/// The helper's side.
+/// The program of the helper.
 pub(super) fn run() {
     let protocol = Protocol::from(i32::from(ETH_P_IP.to_be()));
     let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol)).expect("root of the lab");
@@ -98,8 +99,8 @@ pub(super) fn run() {
     inside::emit(&arrivals.into_values().collect::<Vec<_>>());
 }
 
-/// The Pi's own addresses. A switch that has just lost a port floods what is meant for it to all
-/// others, and their cards drop it; a packet socket sees it.
+/// The Pi's own addresses. A switch that has just lost a port floods the packets for it to all
+/// other ports. Network cards drop them, but a packet socket sees them.
 fn addresses() -> Vec<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     interfaces.iter().map(if_addrs::Interface::ip).collect()

@@ -1,5 +1,5 @@
-//! The lab's first process: a shell in new user, network, mount and PID namespaces that obeys a
-//! pipe. It ends with the pipe, and all the lab's programs end with it.
+//! The lab's first process: a shell in new user, network, mount and PID namespaces that takes
+//! commands from a pipe. It ends with the pipe, and all programs of the lab end with it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
@@ -11,10 +11,10 @@ use super::lock;
 /// Debian keeps `ip`, `nft` and `avahi-daemon` out of an ordinary user's path.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A fresh `/sys`, or every namespace would show the host's interfaces; a `/run` of our own, for
-/// `ip netns` and the daemons; one machine id for all, as on Pis flashed from one card; no name
-/// server, so that a look-up fails at once and not after the host's time-out; and Avahi's user is
-/// root, because this user namespace has no other.
+/// The set-up has a fresh `/sys`, because every namespace would show the host's interfaces without
+/// it; its own `/run`, for `ip netns` and the daemons; one machine id for all, as on Pis flashed
+/// from one card; no name server, so that a look-up fails at once and not after the host's
+/// time-out; and root as Avahi's user, because this user namespace has no other user.
 const SETUP: &str = "
     mount -t proc proc /proc
     mount -t sysfs sysfs /sys
@@ -32,7 +32,7 @@ const SETUP: &str = "
     ip link set lan up
     command -v hostname nsenter";
 
-/// Makes a Pi of what `ip netns exec` gives: its hostname, its `/run`; and tells the PID first. The
+/// Completes a Pi after `ip netns exec`: its hostname, its `/run`. It reports the PID first. The
 /// outer shell stays as the parent, because `nsenter` stops itself when its child is stopped.
 const PI: &str = r#"
     hostname "$1" && mount --bind "/run/pi/$2" /run || exit 97
@@ -56,7 +56,8 @@ impl Shell {
         Self::open_as(&["--user", "--map-root-user"], SETUP)
     }
 
-    /// One whose root is the machine's own, and which sets up this in place of a lab.
+    /// Opens a shell whose root is the machine's own root, and which runs this set-up instead of a
+    /// lab's.
     pub(crate) fn of_root(setup: &str) -> Result<Self, String> {
         Self::open_as(&[], setup)
     }
@@ -91,7 +92,7 @@ impl Shell {
         self.holder
     }
 
-    /// Runs a script as the lab's root, on the bridge's side; it must succeed.
+    /// Runs a script as the lab's root, on the bridge's side; the script must succeed.
     pub(crate) fn run(&self, script: &str) -> String {
         let mut conversation = lock(&self.conversation);
         let conversation = conversation.as_mut().expect("the lab is open");
@@ -101,7 +102,7 @@ impl Shell {
         }
     }
 
-    /// A program on a Pi. The child is `nsenter`; it ends as the program does.
+    /// The command for a program on a Pi. The child is `nsenter`; it ends as the program does.
     pub(super) fn command(&self, pi: &str, hostname: &str, argv: &[String]) -> Command {
         let ns = |option: &str, file: &str| format!("--{option}=/proc/{}/ns/{file}", self.holder);
         let mut command = Command::new("nsenter");
@@ -116,8 +117,8 @@ impl Shell {
         command
     }
 
-    /// Ends the lab: its first process is killed, and the kernel ends and reaps all others before
-    /// that one counts as gone.
+    /// Ends the lab. Its first process is killed, and the kernel ends and reaps all others before
+    /// that process counts as gone.
     pub(crate) fn close(&self) {
         if let Some(mut conversation) = lock(&self.conversation).take() {
             let _ = conversation.child.kill();
@@ -146,7 +147,7 @@ impl Conversation {
         }
     }
 
-    /// Why the lab could not be set up, as one line.
+    /// The reason why the lab could not be set up, as one line.
     fn last_words(mut self, answer: &str) -> String {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -159,7 +160,7 @@ impl Conversation {
     }
 }
 
-/// Whether a tool is there.
+/// Returns whether a tool is installed.
 pub(crate) fn is_installed(tool: &str) -> bool {
     PATH.split(':').any(|dir| Path::new(dir).join(tool).exists())
 }

@@ -1,5 +1,5 @@
-//! Clients with an open tunnel each (a WebSocket, as far as a balancer can tell), through which
-//! something is said and must be echoed all the time.
+//! Clients with one open tunnel each, which a balancer takes for a WebSocket. Each client sends a
+//! word again and again and expects its echo.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,29 +12,29 @@ use super::inside::{self, Program};
 use super::process::Pipes;
 use super::{Pi, now_ms, pause};
 
-/// Between two words.
+/// The pause between two words.
 const SAY_EVERY: Duration = Duration::from_millis(50);
 
-/// An echo that takes longer is none.
+/// An echo that takes longer counts as none.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 const WORD: &[u8] = b"marco";
 
-/// Tunnels that are open until they are stopped, or broken.
+/// Tunnels that stay open until they are stopped, or break.
 pub(crate) struct Tunnels {
     pipes: Pipes,
 }
 
-/// What became of one.
+/// The outcome of one tunnel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Tunnel {
     pub(crate) echoes: u64,
-    /// When it broke, by [`now_ms`], if it did.
+    /// The time at which it broke, by [`now_ms`], if it did.
     pub(crate) broke_ms: Option<u64>,
 }
 
 impl Pi {
-    /// Opens so many tunnels to a server; all are open when this returns.
+    /// Opens `count` tunnels to a server; all are open when this returns.
     pub(crate) fn tunnels(&self, server: SocketAddr, count: usize) -> Tunnels {
         let (process, pipes) = self.helper(&Program::Tunnels { server, count });
         process.wait_for_log("all tunnels are open");
@@ -43,7 +43,7 @@ impl Pi {
 }
 
 impl Tunnels {
-    /// Ends them, and tells of each.
+    /// Ends the tunnels. Returns the outcome of each.
     pub(crate) fn stop(self) -> Vec<Tunnel> {
         drop(self.pipes.0);
         let line = self.pipes.1.recv().expect("the tunnels end with a report");
@@ -51,7 +51,7 @@ impl Tunnels {
     }
 }
 
-/// The helper's side.
+/// The program of the helper.
 pub(super) fn run(server: SocketAddr, count: usize) {
     let open: Vec<_> = (0..count).map(|_| open(server).expect("a tunnel")).collect();
     inside::log("all tunnels are open");
@@ -79,7 +79,7 @@ fn open(server: SocketAddr) -> std::io::Result<TcpStream> {
     answer.read_line(&mut status)?;
     assert!(status.starts_with("HTTP/1.1 101 "), "{status}");
     let mut line = status;
-    // Nothing is echoed before something was said, so nothing of it is read here.
+    // The node echoes nothing before a client has sent something, so none of it is read here.
     while line.trim_end() != "" {
         line.clear();
         answer.read_line(&mut line)?;

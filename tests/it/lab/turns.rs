@@ -1,19 +1,20 @@
-//! How many labs run at once. A scenario mostly waits (for a probe, a goodbye, a program that
-//! starts), so several run side by side. But it also measures times, so all of them together must
-//! not need more of the machine than it has.
+//! The limit on how many labs run at once. A scenario mostly waits: for a probe, a goodbye, a
+//! program that starts. So several run side by side. But a scenario also measures times, so all of
+//! them together must not need more of the machine than it has.
 
 use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
 
 use super::lock;
 
-/// Parts into which a core is divided. Measured: a lab in which nobody asks needs a tenth to a quarter
-/// of a core, one with four clients a third to a half, one with a crowd a whole one and more.
+/// The parts into which a core is divided. Measured: a lab without clients needs a tenth to a
+/// quarter of a core, one with four clients a third to a half, one with a crowd a whole core and
+/// more.
 const PARTS_OF_A_CORE: u32 = 4;
 
-/// Labs of the slow tier at once: they wait for minutes and do little else.
+/// The labs of the slow tier that run at once. They wait for minutes and do little else.
 const SLOW_LABS_MAX: u32 = 6;
 
-/// What a lab, or a test that computes, needs of the machine.
+/// The part of the machine that a lab, or a test that computes, needs.
 #[derive(Clone, Copy)]
 pub(crate) enum Need {
     /// It mostly waits.
@@ -27,8 +28,8 @@ pub(crate) enum Need {
     Minutes,
 }
 
-/// A tier's share of the machine, handed out in the order in which it was asked for: without the
-/// order, a lab that needs much would wait until those that need little are all over.
+/// The part of the machine for one tier, handed out in the order of the requests. Without this
+/// order, a lab that needs much would wait until all that need little are over.
 struct Turns {
     state: Mutex<State>,
     changed: Condvar,
@@ -90,7 +91,7 @@ impl Turns {
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         state.free -= parts;
         state.called += 1;
-        // The next in the queue may fit in beside this one.
+        // The next test in the queue may fit in beside this one.
         self.changed.notify_all();
     }
 }

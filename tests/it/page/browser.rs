@@ -1,5 +1,5 @@
-//! A real browser: headless Chromium, led by `tests/browser/driver.mjs`. What that needs of npm is
-//! put beside a copy of it in the target directory, once.
+//! A real browser: headless Chromium, driven by `tests/browser/driver.mjs`. The packages that this
+//! driver needs from npm are installed once, beside a copy of it in the target directory.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,27 +12,27 @@ use serde_json::{Value, json};
 
 use crate::lab::{PATH, Pi, Pipes, is_installed, unavailable};
 
-/// The command that has to be there, and Debian's package.
+/// The commands that must be installed, with Debian's packages.
 const TOOLS: [(&str, &str); 3] = [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")];
 
-/// A cold start of a browser on a busy machine.
+/// Long enough for the cold start of a browser on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Browser {
     pipes: Mutex<Pipes>,
-    /// Present outside of a lab, which ends what runs in it.
+    /// Present outside of a lab only; a lab ends its programs itself.
     child: Option<Child>,
 }
 
 impl Browser {
-    /// A browser on a Pi of a lab; `None`, said aloud, where there is none.
+    /// Starts a browser on a Pi of a lab. `None`, with a printed line, where there is no browser.
     pub(super) fn on(pi: &Pi) -> Option<Self> {
         let driver = driver()?;
         let (_, pipes) = pi.start_spoken_with(&argv(driver), &ENVIRONMENT);
         Some(Self::ready(pipes, None))
     }
 
-    /// A browser on this machine.
+    /// Starts a browser on this machine.
     pub(super) fn here() -> Option<Self> {
         let argv = argv(driver()?);
         let mut child = Command::new(argv[0])
@@ -47,7 +47,7 @@ impl Browser {
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                // Who no longer listens has what it wanted.
+                // A receiver that is gone has all that it wanted.
                 let _ = line.strip_prefix("@lab ").map(|line| sender.send(line.to_owned()));
             }
         });
@@ -59,8 +59,8 @@ impl Browser {
         Self { pipes: Mutex::new(pipes), child }
     }
 
-    /// Runs a piece of script in the driver; it must succeed. `page` is the page of Playwright that
-    /// was opened last, `the` what the driver offers.
+    /// Runs a piece of script in the driver; it must succeed. `page` is Playwright's page that was
+    /// opened last, and `the` holds the functions of the driver.
     #[track_caller]
     pub(super) fn run(&self, script: &str) -> Value {
         let mut pipes = self.pipes.lock().expect("one test, one browser");
@@ -71,7 +71,8 @@ impl Browser {
         answer["value"].take()
     }
 
-    /// Opens a page in a new tab that knows nothing of those before; the options are Playwright's.
+    /// Opens a page in a new tab that shares nothing with earlier tabs. The options are
+    /// Playwright's.
     #[track_caller]
     pub(super) fn open(&self, url: &str, options: &Value) {
         self.run(&format!("await the.open({}, {options})", json!(url)));
@@ -83,22 +84,22 @@ impl Browser {
         self.run(&format!("await the.until({})", json!(holds)));
     }
 
-    /// What the page has under this selector, as it is read.
+    /// The text under this selector, as a person reads it.
     #[track_caller]
     pub(super) fn text(&self, selector: &str) -> String {
         let text = self.run(&format!("return await page.innerText({})", json!(selector)));
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Keeps a picture of the whole page among the artefacts of the run.
+    /// Saves a picture of the whole page among the artefacts of the run.
     #[track_caller]
     pub(super) fn photograph(&self, name: &str) {
         let path = target().join("screenshots").join(format!("{name}.png"));
         self.run(&format!("await page.screenshot({{ path: {}, fullPage: true }})", json!(path)));
     }
 
-    /// Nothing of note in the console, nothing asked of another host, no barrier for anybody, and
-    /// nothing to scroll to at the side.
+    /// Checks that the console has nothing of note, that no other host was asked, that the page has
+    /// no barrier for anybody, and that it does not scroll sideways.
     #[track_caller]
     pub(super) fn assert_in_order(&self, origin: &str) {
         assert_eq!(self.run("return the.errors"), json!([]));
@@ -117,14 +118,14 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            // Its pipe closes only after this: it is asked to end by hand.
+            // The pipe closes only after this, so the browser is asked to end here.
             let _ = self.pipes.get_mut().map(|pipes| writeln!(pipes.0, "\"process.exit()\""));
             let _ = child.wait();
         }
     }
 }
 
-/// A lab's programs have no home, and may write to `/run` alone.
+/// Programs of a lab have no home, and may write only to `/run`.
 const ENVIRONMENT: [(&str, &str); 3] =
     [("CHROMIUM", "/usr/bin/chromium"), ("HOME", "/run"), ("TMPDIR", "/run")];
 
@@ -136,7 +137,7 @@ fn target() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the target directory")
 }
 
-/// The driver with all that it needs; `None`, said aloud, if that cannot be had.
+/// The driver with all that it needs. `None`, with a printed line, if that cannot be had.
 fn driver() -> Option<&'static Path> {
     static DRIVER: OnceLock<Option<PathBuf>> = OnceLock::new();
     DRIVER.get_or_init(|| install().map_err(|why| unavailable(&why)).ok()).as_deref()

@@ -1,6 +1,6 @@
-//! Every state, board and length of name at once, as no cluster has them: the page over a pool made by
-//! hand, in this process. Each is photographed in both colour schemes, on a phone, a screen and a
-//! projector.
+//! Every state, board and length of name at once, as no real cluster has them: the page shows a
+//! pool made by hand, in this process. It is photographed in both colour schemes, on a phone, a
+//! screen and a projector.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use picluster::admin::accept::Accept;
 use picluster::admin::serve::serve as serve_pages;
 use picluster::admin::{self, Admin, Live};
 use picluster::cluster::health::Health;
-use picluster::cluster::node::{Node, NodeId, Offer, Source};
+use picluster::cluster::node::{NodeId, Offer};
 use picluster::cluster::pi::Pi;
 use picluster::cluster::pool::{self, Member, Share};
 use picluster::os::listen;
@@ -20,8 +20,9 @@ use picluster::telemetry::journal::{Journal, JournalEntry};
 use serde_json::json;
 
 use super::browser::Browser;
+use crate::sample;
 
-/// So that there is something in the heartbeat bars.
+/// The page runs this long, so that there is something in the heartbeat bars.
 const ALIVE: Duration = Duration::from_secs(8);
 
 #[test]
@@ -56,7 +57,7 @@ fn every_state_is_distinguishable_on_every_screen() {
         browser.photograph(&format!("kiosk-1920-{scheme}"));
         browser.assert_in_order(&url);
     }
-    // It is looked at over loopback: there are buttons, and a second click is asked for.
+    // The browser comes over loopback, so there are buttons, and each wants a second click.
     browser.open(&url, &json!({}));
     browser.run("await page.route('**/drain', route => route.fulfill({ status: 409, json: { error: 'the last node' } }))");
     browser.run("await page.locator('tr[data-name=ada] button', { hasText: /^Drain$/ }).click()");
@@ -67,7 +68,7 @@ fn every_state_is_distinguishable_on_every_screen() {
     browser.run("await page.locator('tr[data-name=pi-draining] button', { hasText: /^Undrain$/ }).waitFor()");
 }
 
-/// Serves the page of a pool that lives as long as the test program.
+/// Serves the page for a pool that lives as long as the test program.
 fn serve() -> SocketAddr {
     let (publisher, pool) = pool::channel();
     let (trigger, shutdown) = shutdown::channel();
@@ -184,35 +185,26 @@ fn members(now: Duration) -> Vec<Member> {
             None,
         ),
     ];
-    let member = |(at, (name, health, why, share, pi)): (usize, (&str, _, &str, _, _))| Member {
-        node: Node {
-            id: NodeId::new(&format!("b2fkq7aaaaaa{}", char::from(b'a' + at as u8)))
-                .expect("an id"),
-            name: name.into(),
-            hostname: "raspberrypi".into(),
-            endpoint: SocketAddr::from(([10, 0, 0, at as u8 + 1], 8080)),
-            boot: None,
-            source: Source::Mdns,
-            offer: Arc::new(match name {
-                "bob" => Offer {
-                    service: "blog".into(),
-                    hosts: vec!["blog.local".into()],
-                    ..Offer::default()
-                },
-                _ => Offer::default(),
-            }),
-        },
-        health,
-        why: why.into(),
-        since: now.saturating_sub(Duration::from_secs(7 + 400 * at as u64)),
-        advertised: health != Health::Down,
-        last_resort: false,
-        silent: false,
-        left_silent: None,
-        share,
-        epoch: at as u64,
-        counters: Arc::default(),
-        pi: Arc::new(std::sync::Mutex::new(pi)),
+    let member = |(at, (name, health, why, share, pi)): (usize, (&str, _, &str, _, _))| {
+        let endpoint = SocketAddr::from(([10, 0, 0, at as u8 + 1], 8080));
+        let mut member = sample::member(at as u64, endpoint);
+        let id = format!("b2fkq7aaaaaa{}", char::from(b'a' + at as u8));
+        member.node.id = NodeId::new(&id).expect("letters and digits are legal");
+        member.node.name = name.into();
+        if name == "bob" {
+            let hosts = vec!["blog.local".into()];
+            let offer = Offer { service: "blog".into(), hosts, ..Offer::default() };
+            member.node.offer = Arc::new(offer);
+        }
+        Member {
+            health,
+            why: why.into(),
+            since: now.saturating_sub(Duration::from_secs(7 + 400 * at as u64)),
+            advertised: health != Health::Down,
+            share,
+            pi: Arc::new(std::sync::Mutex::new(pi)),
+            ..member
+        }
     };
     all.into_iter().enumerate().map(member).collect()
 }

@@ -1,4 +1,4 @@
-//! The servers: how each is started, and how it writes down what it has read.
+//! The servers: their start, and their record of the requests that they read.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::{env, fs, process};
 
 use crate::lab::{PATH, is_installed, unavailable, wait_until};
 
-/// A running server. Ends, and its files go, when dropped.
+/// A running server. Dropping it ends it and removes its files.
 pub(super) struct Server {
     pub(super) name: &'static str,
     pub(super) addr: SocketAddr,
@@ -16,7 +16,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// The requests it has read, a line each.
+    /// The requests that it has read, one per line.
     pub(super) fn requests(&self) -> Vec<String> {
         let log = fs::read(self.dir.join("log")).unwrap_or_default();
         // The last line may not be whole yet.
@@ -34,8 +34,8 @@ impl Drop for Server {
     }
 }
 
-/// Starts a server with these files in a directory of its own. `{dir}` and `{port}` stand for
-/// themselves in files and arguments.
+/// Starts a server with these files in its own directory. `{dir}` and `{port}` are replaced in
+/// files and arguments.
 fn start(name: &'static str, files: &[(&str, &str)], arguments: &[&str]) -> Option<Server> {
     if let Some(missing) = [name, "setpriv", "unshare"].into_iter().find(|tool| !is_installed(tool))
     {
@@ -44,7 +44,8 @@ fn start(name: &'static str, files: &[(&str, &str)], arguments: &[&str]) -> Opti
     }
     let dir = env::temp_dir().join(format!("picluster-{name}-{}", process::id()));
     fs::create_dir_all(&dir).unwrap();
-    // Free now; whoever takes it in the meantime makes the server end, and the test fail.
+    // The port is free now. If another program takes it meanwhile, the server ends and the test
+    // fails.
     let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let filled = |text: &str| {
         text.replace("{dir}", dir.to_str().unwrap()).replace("{port}", &addr.port().to_string())
@@ -52,15 +53,15 @@ fn start(name: &'static str, files: &[(&str, &str)], arguments: &[&str]) -> Opti
     for (file, text) in files {
         fs::write(dir.join(file), filled(text)).unwrap();
     }
-    // In a PID namespace of its own, a server ends with all its processes, and a test that is
-    // killed leaves none behind.
+    // In its own PID namespace a server ends with all its processes, and a killed test leaves none
+    // behind.
     let user: &[&str] =
         if rustix::process::geteuid().is_root() { &[] } else { &["--user", "--map-current-user"] };
     let child = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child"])
         .args(user)
-        // The namespace ends with its first process. Not the server itself: who changes its user
-        // is no longer told of its parent's end.
+        // The namespace ends with its first process. That process is not the server itself, because
+        // a process that changes its user gets no signal at its parent's end any more.
         .args(["sh", "-c", "\"$@\" & wait $!", "sh", name])
         .args(arguments.iter().map(|argument| filled(argument)))
         .env("PATH", PATH)

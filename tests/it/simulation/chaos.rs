@@ -1,4 +1,4 @@
-//! What befalls the world: stops, crashes, clones, partitions, forgeries and floods.
+//! The misfortunes of the world: stops, crashes, clones, partitions, forgeries and floods.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use picluster::cluster::node::{Boot, Change, NodeId, Sighting, Source};
 use super::world::{Next, State, World, Wrong, advertisement, ms};
 
 impl World {
-    /// One thing happens, and the next one is set.
+    /// Makes one thing happen, and schedules the next one.
     pub(super) fn chaos(&mut self) {
         let pause = ms(self.rng.u64(50..1600));
         self.after(pause, Next::Chaos);
@@ -32,7 +32,7 @@ impl World {
             }
             19 => self.announce(at),
             20 | 21 => self.err(at),
-            // The application is broken, or mended, everywhere.
+            // The application breaks, or is mended, on all nodes.
             22 => (0..self.machines.len()).for_each(|at| self.err(at)),
             _ => (0..self.rng.u8(..30)).for_each(|_| self.send(Vec::new())),
         }
@@ -52,7 +52,7 @@ impl World {
     }
 
     fn start(&mut self, at: usize) {
-        // Now and then so fast that no probe notices.
+        // Now and then it is so fast that no probe notices.
         if self.rng.bool() {
             self.machines[at].boot = Boot(self.rng.u64(..));
         }
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// Every node is withdrawn, and only then are we told whose fault it was.
+    /// Withdraws every node, and only then reports whose fault it was.
     fn own_link_drops(&mut self) {
         self.doubtful = Some(self.now);
         for instance in self.machines.iter().map(|m| m.instance.clone()).collect::<Vec<_>>() {
@@ -110,8 +110,8 @@ impl World {
         self.after(noticed, Next::Word(Change::Disturbed(Source::Mdns)));
     }
 
-    /// Somebody claims a node's id for a dead address, for another machine's, or with a health
-    /// port or path of its own.
+    /// Forges the claim to a node's id: for a dead address, for another machine's address, or with
+    /// its own health port or path.
     fn forge(&mut self, at: usize) {
         let mut sighting = self.machines[at].sighting();
         // A foreign device under another name is just another foreign device.
@@ -134,7 +134,7 @@ impl World {
     fn flood(&mut self) {
         let most = if self.rng.u8(..) < 16 { 300 } else { 40 };
         for n in 0..self.rng.u16(10..most) {
-            // Few without an id: each dead one holds a place for 2 s.
+            // Few are without an id: each dead one holds a place for 2 s.
             let id =
                 (self.rng.u8(..) > 15).then(|| NodeId::new(&format!("rogue{n}")).expect("legal"));
             let sighting = Sighting {

@@ -1,4 +1,4 @@
-//! What must hold after every step, and what must hold once the world is quiet.
+//! The rules that hold after every step, and the rules that hold once the world is quiet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -13,17 +13,17 @@ use picluster::discovery::membership::{Event, EventKind, NodeState, ProbeResult}
 
 use super::world::{Machine, State};
 
-/// A node that does not answer is not routed after this: two probes' intervals in doubt and not,
-/// their timeouts, and the second that a lost result takes to be noticed, each once.
+/// The longest time for which a silent node may be routed: two probes' intervals with and without a
+/// doubt, their timeouts, and the second in which a lost result is noticed, each once.
 const FALL_BOUND: Duration = Duration::from_millis(5000);
-/// The same for a foreign device, whose probes may take 2 s each.
+/// The same time for a foreign device, whose probes may take 2 s each.
 const FALL_BOUND_FOREIGN: Duration = Duration::from_millis(10_000);
-/// Candidates that the view may show.
+/// The number of candidates that the view may show.
 const STARTING_MAX: usize = 16;
 
 type Key = (SocketAddr, Option<u64>);
 
-/// What the checks keep of one member of the last view.
+/// The remembered properties of one member of the last view.
 #[derive(Clone, Debug)]
 struct Shown {
     id: String,
@@ -31,21 +31,22 @@ struct Shown {
     key: Key,
     health: Health,
     epoch: u64,
-    /// What it weighs in the rotation.
+    /// Its weight in the rotation.
     weight: f64,
-    /// Ejected although its probes are good.
+    /// True if it is ejected although its probes are good.
     out: bool,
     why: String,
 }
 
 impl Shown {
-    /// Whether it stands for this machine. A foreign device is known by its label alone.
+    /// Returns whether it stands for this machine. A foreign device is known by its label alone.
     fn is(&self, machine: &Machine) -> bool {
         let labelled = self.name.starts_with(&machine.instance.replace(' ', "-"));
         self.key.1 == machine.boot() && (machine.id.is_some() || labelled)
     }
 
-    /// Whether a probe of its address cannot tell it from this machine: whatever answers there
+    /// Returns whether a probe of its address cannot distinguish it from this machine: whatever answers
+    /// there passes for a foreign device.
     /// passes for a foreign device.
     fn may_be(&self, machine: &Machine) -> bool {
         match self.key.1 {
@@ -58,28 +59,29 @@ impl Shown {
 #[derive(Default)]
 pub(super) struct Checks {
     shown: Vec<Shown>,
-    /// Who has answered a good probe, ever.
+    /// The machines that have ever answered a good probe.
     proved: BTreeSet<Key>,
-    /// What each epoch stood for.
+    /// The owner of each epoch.
     epochs: BTreeMap<u64, Key>,
-    /// The counters of every node that was shown.
+    /// The counters of every node that was ever shown.
     counters: BTreeMap<*const Counters, Weak<Counters>>,
-    /// Those of the nodes that are shown now.
+    /// The counters of the nodes that are shown now.
     live: BTreeSet<*const Counters>,
-    /// Since when a routed member does not answer.
+    /// The time since which a routed member does not answer.
     dead_since: BTreeMap<Key, Duration>,
-    /// Who was routed and has answered everything since: it has to stay so.
+    /// The machines that were routed and have answered everything since: they must stay routed.
     owed: BTreeSet<Key>,
-    /// Who was up in each epoch, and since when it has weighed what it weighs, if that is known.
+    /// The machine that was up in each epoch, and the time since which its weight is the same, if
+    /// that is known.
     weighed: BTreeMap<u64, Duration>,
-    /// Who has answered a request of its trial.
+    /// The machines that have answered a request of their trial.
     passed: BTreeSet<u64>,
-    /// Who was ejected for its errors, and when.
+    /// The machines that were ejected for their errors, with the times.
     erred: BTreeMap<u64, Duration>,
 }
 
 impl Checks {
-    /// A probe's result is about to be given to the table. Says whether it is a good one.
+    /// A probe's result is about to reach the table. Returns whether it is a good one.
     pub(super) fn answered(&mut self, address: SocketAddr, result: &ProbeResult) -> bool {
         let boot = match result {
             ProbeResult::Node { boot, state: NodeState::Up, .. } => Some(boot.0),
@@ -90,14 +92,14 @@ impl Checks {
         true
     }
 
-    /// Nothing is owed to this machine until it is routed again.
+    /// From now on nothing is owed to this machine until it is routed again.
     pub(super) fn excuse(&mut self, machine: &Machine) {
         let boot = machine.boot();
         self.owed
             .retain(|key| !machine.addresses.contains(&key.0) && (boot.is_none() || key.1 != boot));
     }
 
-    /// A new view.
+    /// Takes a new view.
     pub(super) fn take(&mut self, members: &[Member], now: Duration) {
         let ids: BTreeSet<_> = members.iter().map(|member| &member.node.id).collect();
         let names: BTreeSet<_> = members.iter().map(|member| &member.node.name).collect();
@@ -126,8 +128,8 @@ impl Checks {
         self.weights_follow(&before, now);
     }
 
-    /// A pool was published, and the data line has let go of the one before. `idle`: no request is
-    /// under way.
+    /// Takes the pool after the data line has let go of the one before. `idle` means that no
+    /// request is under way.
     pub(super) fn published(&mut self, pool: &Pool, idle: bool) {
         let live = &self.live;
         self.counters.retain(|at, weak| {
@@ -135,7 +137,7 @@ impl Checks {
             assert!(!leaked, "counters outlived their node");
             live.contains(at) || weak.strong_count() > 0
         });
-        // One round, whatever the weights are, and from wherever it begins.
+        // One round of the rotation, whatever the weights are, from wherever it begins.
         let quarters = |member: &Member| match member.weight() {
             0.0 => 4 * usize::from(member.node.offer.weight),
             weight => (weight * 4.0) as usize,
@@ -162,20 +164,20 @@ impl Checks {
         assert!(member.health != Health::Suspect || !better, "{member:?} {pool:#?}");
     }
 
-    /// Traffic tells this of an epoch.
+    /// Traffic reports this outcome of an epoch.
     pub(super) fn told(&mut self, epoch: u64, outcome: Outcome) {
         if outcome == Outcome::Answered {
             self.passed.insert(epoch);
         }
     }
 
-    /// A node that is back gets its share in steps, and one that was ejected for its errors is out
-    /// for as long as it should.
+    /// A node that is back gets its share in steps, and one that was ejected for its errors stays
+    /// out for the time that it should.
     fn weights_follow(&mut self, before: &[Shown], now: Duration) {
         let with_share = |m: &&Shown| m.health == Health::Up && m.weight > 0.0;
         for member in &self.shown {
             let Some(old) = before.iter().find(|old| old.epoch == member.epoch) else {
-                // It may have moved, in the midst of a step.
+                // It may have moved in the middle of a step.
                 if member.health == Health::Up {
                     self.weighed.insert(member.epoch, Duration::ZERO);
                 }
@@ -217,7 +219,7 @@ impl Checks {
         }
     }
 
-    /// Holds the last view against the truth.
+    /// Compares the last view with the truth.
     pub(super) fn after_step(
         &mut self,
         machines: &[Machine],
@@ -251,7 +253,7 @@ impl Checks {
             assert!(seated <= real, "a clone that is none: {:?}", self.shown);
         }
         for key in &self.owed {
-            // A machine with two addresses may be used by either.
+            // A machine with two addresses may be used at either.
             let mates = machines.iter().find(|m| m.addresses.contains(&key.0));
             let kept = |m: &Shown| m.health == Health::Up || m.out;
             let kept = mates.is_some_and(|machine| {
@@ -266,7 +268,7 @@ impl Checks {
         }
     }
 
-    /// An event has to say the name that people see, unless its node is gone by now.
+    /// An event must carry the name that people see, unless its node is gone by now.
     pub(super) fn are_told_as_shown(&self, events: &[Event]) {
         let parting = |what| matches!(what, EventKind::Left | EventKind::Forgotten);
         let of_candidate = |what| matches!(what, EventKind::Refused | EventKind::Faulty);
@@ -277,7 +279,7 @@ impl Checks {
         }
     }
 
-    /// A machine that said goodbye and stopped, and could be asked while it drained.
+    /// A machine said goodbye and stopped, and could be probed while it drained.
     pub(super) fn is_gone(&self, machine: &Machine) {
         let of = |m: &&Shown| machine.addresses.contains(&m.key.0) && m.key.1 == machine.boot();
         let there = self.shown.iter().find(of);
@@ -297,7 +299,7 @@ impl Checks {
                 machine.id.is_some() && machines.iter().filter(|m| m.id == machine.id).count() > 1;
             let right = match machine.state {
                 State::Up => found.len() == 1 && (health == Some(Health::Up) || found[0].out),
-                // A clone gets a seat of its own once it serves.
+                // A clone gets its own place once it serves.
                 State::Draining | State::AppDown if cloned && health.is_none() => true,
                 State::Draining => health == Some(Health::Draining),
                 State::AppDown => health == Some(Health::Down),

@@ -1,5 +1,5 @@
-//! Requests through the published pool: picked, answered, lost and sent again as the data line does
-//! it, each outcome told to the table.
+//! Requests through the published pool. They are picked, answered, lost and sent again as the data
+//! line does it, and each outcome is reported to the table.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ pub(super) struct Sent {
 }
 
 impl World {
-    /// A client asks; the next one is set.
+    /// A client asks; the next one is scheduled.
     pub(super) fn client_asks(&mut self) {
         let pause = ms(self.rng.u64(if self.lossy { 20..250 } else { 50..1000 }));
         self.after(pause, Next::ClientAsks);
         self.send(Vec::new());
     }
 
-    /// Sends a request to a member that was not tried. What nobody takes is forgotten.
+    /// Sends a request to a member that was not tried. A request that no member takes is forgotten.
     pub(super) fn send(&mut self, tried: Vec<u64>) {
         let pool = Arc::clone(&self.pool.borrow());
         let trial = tried.is_empty().then(|| picker::pick_trial(&pool, &[])).flatten();
@@ -34,7 +34,7 @@ impl World {
         self.after(delay, Next::Answered(number));
     }
 
-    /// The time has come at which a request is answered, if it is.
+    /// The request is answered now, if it is answered at all.
     pub(super) fn answered(&mut self, number: u64) {
         let Some(sent) = self.sent.get(&number) else { return };
         let member = sent.pick.member();
@@ -59,7 +59,7 @@ impl World {
         }
     }
 
-    /// A request is unanswered for too long.
+    /// A request has been unanswered for too long.
     pub(super) fn doubt(&mut self, number: u64) {
         if let Some(sent) = self.sent.get(&number) {
             self.table.observed(sent.pick.member().epoch, Outcome::Silent, self.now);
@@ -67,8 +67,8 @@ impl World {
         }
     }
 
-    /// Nobody waits any more for a node that is known to have vanished, if there is another. That it is
-    /// known soon is for the checks of the view.
+    /// No request waits any longer for a node that is known to have vanished, if there is another.
+    /// The checks of the view ensure that this is known soon.
     pub(super) fn must_be_over(&mut self, number: u64) {
         let Some(sent) = self.sent.remove(&number) else { return };
         let (pool, epoch) = (Arc::clone(&self.pool.borrow()), sent.pick.member().epoch);
@@ -95,7 +95,7 @@ impl World {
         self.send(tried);
     }
 
-    /// What waits for a node that vanished goes elsewhere.
+    /// Requests that wait for a vanished node go elsewhere.
     pub(super) fn follow(&mut self) {
         let pool = Arc::clone(&self.pool.borrow());
         let vanished = |sent: &Sent| pool.is_silent(sent.pick.member().epoch);
@@ -106,7 +106,7 @@ impl World {
         }
     }
 
-    /// What waits for a node that is not listed any more has ended with it.
+    /// Requests that wait for a node that is not listed any more have ended with it.
     pub(super) fn end_with_their_nodes(&mut self) {
         let pool = Arc::clone(&self.pool.borrow());
         let known = |epoch| pool.members().iter().any(|member| member.epoch == epoch);

@@ -1,4 +1,4 @@
-//! The truth: machines, the network between them and the balancer, and what befalls both.
+//! The truth: the machines, the network between them and the balancer, and their misfortunes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -14,8 +14,8 @@ use picluster::discovery::membership::{Membership, NodeState, Probe, ProbeResult
 use super::checks::Checks;
 use super::traffic::Sent;
 
-/// How long things go wrong, and how long the world is quiet after it, before the view has to
-/// equal the truth.
+/// The time in which things go wrong, and the quiet time after it. Then the view has to equal the
+/// truth.
 const CHAOS: Duration = Duration::from_secs(16);
 const QUIET: Duration = Duration::from_secs(16);
 
@@ -29,7 +29,7 @@ pub(super) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// What a machine does.
+/// The state of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Up,
@@ -43,25 +43,25 @@ pub(super) enum State {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wrong {
-    /// They are answered with errors.
+    /// Its requests are answered with errors.
     Errs,
-    /// They, or their answers, break off.
+    /// Its requests, or their answers, break off.
     Breaks,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
-    /// `None`: a foreign device.
+    /// `None` for a foreign device.
     pub(super) id: Option<NodeId>,
     pub(super) instance: String,
     pub(super) name: String,
     pub(super) boot: Boot,
-    /// One, or two of a machine with cable and Wi-Fi.
+    /// One address, or two of a machine with cable and Wi-Fi.
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) state: State,
-    /// What becomes of requests although probes find nothing wrong.
+    /// The fate of its requests although probes find nothing wrong.
     pub(super) wrong: Option<Wrong>,
-    /// Changes with everything that befalls it, a lost probe included.
+    /// Changes with every misfortune, including a lost probe.
     pub(super) turn: u64,
 }
 
@@ -100,7 +100,7 @@ impl Machine {
 
 pub(super) fn advertisement(id: Option<NodeId>) -> Advertisement {
     let cluster = "default".to_owned();
-    // Some weigh more than others, each the same for good.
+    // Some weigh more than others; each weight stays the same.
     let last = id.as_ref().and_then(|id| id.as_str().bytes().last()).unwrap_or_default();
     let offer = Offer { weight: 1 + last % 3, ..Offer::default() };
     Advertisement {
@@ -114,26 +114,26 @@ pub(super) fn advertisement(id: Option<NodeId>) -> Advertisement {
     }
 }
 
-/// What is to come.
+/// An event in the future.
 #[derive(Debug)]
 pub(super) enum Next {
     Wake,
-    /// A question reaches its address.
+    /// A probe reaches its address.
     Arrive(Probe, Duration),
     Answer(ProbeTicket, SocketAddr, ProbeResult),
-    /// The moment before the table gives up a result that the prober lost.
+    /// The table gives up a result that the prober lost.
     Lose(ProbeTicket, SocketAddr),
     Word(Change),
-    /// A step of a graceful stop, unless the machine's turn has changed.
+    /// The next step of a graceful stop, unless the machine's turn has changed.
     Goodbye(usize, u64),
     Stop(usize, u64),
     MustBeGone(usize, u64),
     Chaos,
     ClientAsks,
-    /// The moment at which a request is answered, if it is.
+    /// The moment of a request's answer, if there is one.
     Answered(u64),
     Doubt(u64),
-    /// What waits for a node sees the new pool.
+    /// The requests that wait for a node see the new pool.
     Follow,
     MustBeOver(u64),
 }
@@ -142,7 +142,7 @@ pub(super) struct World {
     pub(super) now: Duration,
     pub(super) machines: Vec<Machine>,
     pub(super) table: Membership,
-    /// Tell everything: one seed is replayed.
+    /// True if every step is printed, because one seed is replayed.
     pub(super) traced: bool,
     pub(super) rng: fastrand::Rng,
     pub(super) checks: Checks,
@@ -153,15 +153,16 @@ pub(super) struct World {
     pub(super) multicast: bool,
     pub(super) unicast: bool,
     pub(super) lossy: bool,
-    /// The last time that goodbyes could not be believed.
+    /// The last time at which goodbyes were not credible.
     pub(super) doubtful: Option<Duration>,
-    /// Whose advertisement was forged under another name: the true one may not count any more.
+    /// The machines whose advertisement was forged under another name: the true one may not count
+    /// any more.
     forged: BTreeSet<NodeId>,
-    /// When the last goodbye of each instance was heard, unless its id was announced since. Not by
-    /// the id: a clone's goodbye is not its twin's.
+    /// The time of the last goodbye of each instance, unless its id was announced since. The key is
+    /// not the id, because a clone's goodbye is not its twin's.
     goodbyes: BTreeMap<String, Duration>,
-    /// What the table has heard and not heard withdrawn: while one instance of an id is announced,
-    /// a machine of that id may only have moved.
+    /// The instances that the table has heard of and whose withdrawal it has not. While one
+    /// instance of an id is announced, a machine of that id may only have moved.
     announced: BTreeSet<(NodeId, String)>,
     publisher: Publisher,
     pub(super) pool: Watch,
@@ -198,14 +199,14 @@ impl World {
         }
     }
 
-    /// One bad day, and the quiet after it.
+    /// Runs one bad day, and the quiet after it.
     pub(super) fn run(mut self) {
         let long = self.rng.u8(..) < 3;
         for _ in 0..self.rng.usize(2..=6) {
             self.new_machine();
         }
         self.after(ms(1), Next::Chaos);
-        // Now and then nobody asks for anything.
+        // On some days nobody asks for anything.
         if self.rng.u8(..) > 50 {
             self.after(ms(1), Next::ClientAsks);
         }
@@ -302,7 +303,7 @@ impl World {
         }
     }
 
-    /// Keeps in mind whose goodbye the table has heard.
+    /// Remembers whose goodbye the table has heard.
     fn note(&mut self, change: &Change) {
         match change {
             Change::Seen(_, sighting) => {
@@ -321,7 +322,7 @@ impl World {
         }
     }
 
-    /// The driver's round: what the task that owns the table does after every word.
+    /// The round of the driver: the work of the table's task after every change.
     fn turn_table(&mut self) {
         for probe in self.table.due(self.now, &mut self.rng) {
             self.in_flight.insert(probe.ticket);
@@ -377,17 +378,18 @@ impl World {
         self.after(delay, Next::Answer(probe.ticket, probe.endpoint, result));
     }
 
-    /// A bad answer, or none, from this address: nothing strict can be asked of the table about its
-    /// machine for now.
+    /// A bad answer, or none, came from this address: for now no strict rule holds for the table's
+    /// view of its machine.
     fn disturb(&mut self, address: SocketAddr, lost: bool) {
         for machine in self.machines.iter_mut().filter(|m| m.addresses.contains(&address)) {
             self.checks.excuse(machine);
-            // It may have been asked in vain in the short time in which it says that it drains.
+            // It may have been probed without an answer in the short time in which it says that it
+            // drains.
             machine.turn += u64::from(lost && machine.state == State::Draining);
         }
     }
 
-    /// mDNS says something, if it is alive.
+    /// mDNS delivers a change, if it is alive.
     pub(super) fn say(&mut self, change: Change, late_ms: u64) {
         if self.multicast {
             let delay = ms(self.rng.u64(..=late_ms));
@@ -441,7 +443,7 @@ impl World {
         self.announce(self.machines.len() - 1);
     }
 
-    /// The network heals, and mDNS says how things are.
+    /// The network heals, and mDNS reports the present state.
     fn calm(&mut self) {
         (self.multicast, self.unicast, self.lossy) = (true, true, false);
         for machine in &mut self.machines {
@@ -457,8 +459,9 @@ impl World {
                     self.say(Change::Left(Source::Mdns, instance), 3000);
                 }
                 _ => {
-                    // A flood may have used up this second's candidates, and forgeries an id's four
-                    // places until the old addresses have failed: a source repeats itself.
+                    // A flood may have used up this second's candidates. Forgeries may hold an id's
+                    // four places until the old addresses have failed. Both heal, because a source
+                    // repeats itself.
                     for second in [1, 2, 4, 8] {
                         let word = Change::Seen(Source::Mdns, self.machines[at].sighting());
                         self.after(ms(second * 1000), Next::Word(word));

@@ -1,5 +1,5 @@
 # ab, which speaks HTTP/1.0, with and without -k: `ab.sh URL DIRECTORY`. Its counts must agree;
-# `Total transferred` differs by the fields a balancer adds.
+# `Total transferred` differs by the fields that a balancer adds.
 url=$1 out=$2
 printf 'hello, world\n' >"$out/.body"
 

@@ -1,10 +1,10 @@
-# curl, and what it says of heads, bodies and connections: `curl.sh URL DIRECTORY`.
+# curl, with its report of heads, bodies and connections: `curl.sh URL DIRECTORY`.
 url=$1 out=$2
 printf 'hello, world\n' >"$out/.body"
 head -c 1048576 /dev/zero | tr '\0' 'x' >"$out/.megabyte"
 big=$(head -c 6000 /dev/zero | tr '\0' 'b')
 
-# ask NAME ARGUMENTS...: the heads of all answers, then the body, then how curl ended.
+# ask NAME ARGUMENTS...: records the heads of all answers, then the body, then curl's exit code.
 ask() {
     local name=$1
     shift

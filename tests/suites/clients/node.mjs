@@ -46,12 +46,12 @@ await ask('empty', '/empty');
 await ask('big-field', '/big', { headers: { 'X-Big': 'b'.repeat(6000) } });
 await ask('early-hints', '/hints');
 
-// Names and values in turn, as they came, become lines.
+// Turns names and values, which come in turn, into lines.
 function lines(raw) {
     return raw.flatMap((name, i) => (i % 2 ? [] : [`${name}: ${raw[i + 1]}`]));
 }
 
-// What http.request tells of an exchange: interim answers, raw fields, body, trailers.
+// The report of http.request about an exchange: interim answers, raw fields, body, trailers.
 function raw(name, path, { agent, body, trailers, ...options } = {}) {
     return new Promise((resolve) => {
         const said = [];

@@ -1,4 +1,4 @@
-//! The helper's side of a load: the clients themselves, and what they count.
+//! The program of the helper for a load: the clients themselves, and their counting.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,13 +8,13 @@ use super::super::http::{self, Answer, Connection};
 use super::super::{inside, lock, now_ms, pause};
 use super::{Failure, Report, Spec, TIMEOUT};
 
-/// Between two interim reports.
+/// The interval of interim reports.
 const REPORT_EVERY: Duration = Duration::from_millis(50);
 
-/// Failures that are told one by one. The report is written twenty times a second.
+/// The failures that are reported in full. The report is written twenty times a second.
 const FAILURES_MAX: usize = 200;
 
-/// A thread a client, until stdin ends.
+/// Runs one thread for each client until stdin ends.
 pub(crate) fn run(spec: &Spec) {
     let report = Mutex::new(Report::default());
     let stopped = AtomicBool::new(false);
@@ -66,7 +66,7 @@ fn client(number: usize, spec: &Spec, report: &Mutex<Report>, stopped: &AtomicBo
     }
 }
 
-/// What is wrong with an answer, as a word for a histogram. A balancer that fails says why.
+/// The fault of an answer, as a short key for a histogram. A balancer that fails says why.
 fn judge(spec: &Spec, answer: &Answer) -> Result<(), String> {
     let status = answer.status;
     match answer.node() {
