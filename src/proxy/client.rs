@@ -18,7 +18,7 @@ use crate::proxy::access::{CLIENT_LEFT, LogEntry};
 use crate::proxy::affinity::Affinity;
 use crate::proxy::headers::{self, Added, Forwarding, is_offered};
 use crate::proxy::linger;
-use crate::proxy::private::is_private;
+use crate::proxy::path::is_private;
 use crate::proxy::proxy_protocol::{self, ProxiedClient, ProxyHeaderError};
 use crate::proxy::reject::{Answer, Reject};
 use crate::proxy::timer::Timer;
