@@ -25,8 +25,9 @@ use crate::cluster::retry::{self, Attempt, Failure, Reason, RetryPolicy, Safety,
 use crate::http1::RequestHead;
 use crate::proxy::access::{AccessLog, CLIENT_LEFT, LogBuffer, LogEntry};
 use crate::proxy::affinity::Affinity;
-use crate::proxy::client::{Client, Next, Request, gone};
+use crate::proxy::client::{Client, Next, Request};
 use crate::proxy::headers::Forwarding;
+use crate::proxy::io::gone;
 use crate::proxy::path::{has_dot_segment, is_private};
 use crate::proxy::reject::Reject;
 use crate::proxy::relay::{AttemptError, Relayed};
@@ -41,6 +42,7 @@ mod client;
 mod download;
 pub mod headers;
 mod proxy_protocol;
+mod io;
 mod reject;
 mod relay;
 mod linger;

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::cluster::pool::Destination;
@@ -17,13 +17,13 @@ use crate::proxy::Proxy;
 use crate::proxy::access::{CLIENT_LEFT, LogEntry};
 use crate::proxy::affinity::Affinity;
 use crate::proxy::headers::{self, Added, Forwarding, is_offered};
+use crate::proxy::io::{is_quiet, write_all_within};
 use crate::proxy::linger;
 use crate::proxy::path::is_private;
 use crate::proxy::proxy_protocol::{self, ProxiedClient, ProxyHeaderError};
 use crate::proxy::reject::{Answer, Reject};
 use crate::proxy::timer::Timer;
-use crate::proxy::upload::{Upload, write_all_within};
-use crate::proxy::upstream::is_quiet;
+use crate::proxy::upload::Upload;
 use crate::server::ConnectionGuard;
 use crate::server::buffer::{Buffer, Need};
 
@@ -415,26 +415,8 @@ impl Client {
 
     /// Resets the connection, so that an answer without a length cannot be taken for a whole one.
     fn cut(self) {
-        linger::arm(&self.stream);
+        linger::reset_on_drop(&self.stream);
     }
-}
-
-/// Completes when the client went away for good: it reset the connection, or its host does not answer
-/// any more. The end of what it sends is no such sign, because a client may half-close and wait for
-/// its answer: see [`left`].
-pub(crate) async fn gone(stream: &TcpStream) {
-    // An error is told as readiness too.
-    let _ = stream.ready(Interest::ERROR).await;
-}
-
-/// Completes when the client has ended its sending and `grace` has passed since, or since this was
-/// asked. It may be waiting behind a half-close, or have gone: the end of what it sends looks the
-/// same, and one that closed says more only when it is sent something.
-pub(crate) async fn left(stream: &TcpStream, grace: Duration) {
-    // That nothing more can be read is told with this interest too, and urgent data is not asked
-    // for. Being readable would not do: the next request may lie there unread.
-    let _ = stream.ready(Interest::PRIORITY).await;
-    tokio::time::sleep(grace).await;
 }
 
 /// Whether a request may be sent twice (RFC 9110 section 9.2.2), or its sender says so.

@@ -13,9 +13,8 @@ use crate::cluster::retry::Failure;
 use crate::http1::Body;
 use crate::proxy::Proxy;
 use crate::proxy::access::LogEntry;
-use crate::proxy::client::{gone, left};
+use crate::proxy::io::{gone, left, write_all_within, write_what_fits, write_within};
 use crate::proxy::timer::Timer;
-use crate::proxy::upload::{write_all_within, write_what_fits, write_within};
 use crate::server::buffer::{Buffer, Need};
 
 /// A request that is unanswered for this long asks whether its node is still there, and its client.

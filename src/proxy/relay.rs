@@ -15,11 +15,12 @@ use crate::cluster::retry::Failure;
 use crate::http1::limits::HEAD_BYTES_MAX;
 use crate::http1::{self, Body, Framing, Slots};
 use crate::proxy::access::CLIENT_LEFT;
-use crate::proxy::client::{Client, Next, Request, gone};
+use crate::proxy::client::{Client, Next, Request};
 use crate::proxy::download::{Answer, Awaited, Download, Pending, RelayError};
 use crate::proxy::headers::{self, AnswerForm};
+use crate::proxy::io::{gone, write_all_within};
 use crate::proxy::reject::Reject;
-use crate::proxy::upload::{UploadError, write_all_within};
+use crate::proxy::upload::UploadError;
 use crate::proxy::{Proxy, linger, tunnel};
 use crate::server::buffer::{Buffer, Need};
 
@@ -327,7 +328,7 @@ impl Attempt<'_> {
         // Its end is the connection's, and one that came too early would look the same.
         let ends_with_connection = answer.until_close || answer.unchunk;
         if ends_with_connection {
-            linger::arm(&self.client.stream);
+            linger::reset_on_drop(&self.client.stream);
         }
         let relayed = if self.request.upload.is_over() {
             self.relay_down(answer).await
@@ -335,7 +336,7 @@ impl Attempt<'_> {
             Box::pin(self.relay_both_ways(answer)).await
         };
         if ends_with_connection && (relayed.is_ok() || !answer.head_sent) {
-            linger::disarm(&self.client.stream);
+            linger::close_on_drop(&self.client.stream);
         }
         relayed
     }

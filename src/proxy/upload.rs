@@ -4,11 +4,8 @@
 //! held whole and can be sent again; a longer one is let go piece by piece once it was sent, and
 //! then it cannot.
 
-use std::io;
 use std::pin::pin;
-use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
@@ -220,51 +217,5 @@ impl Upload {
             self.checked -= self.sent - self.head_len;
             self.sent = self.head_len;
         }
-    }
-}
-
-/// Writes all of `bytes`. The peer may take no byte for as long as `silence_max`.
-pub(crate) async fn write_all_within(
-    to: &mut WriteHalf<'_>,
-    timer: &mut Timer,
-    silence_max: Duration,
-    mut bytes: &[u8],
-) -> io::Result<()> {
-    while !bytes.is_empty() {
-        bytes = &bytes[write_within(to, timer, silence_max, bytes).await?..];
-    }
-    Ok(())
-}
-
-/// Writes some of `bytes`: send(2) takes at least one. The peer may take none for as long as
-/// `silence_max`.
-pub(crate) async fn write_within(
-    to: &mut WriteHalf<'_>,
-    timer: &mut Timer,
-    silence_max: Duration,
-    bytes: &[u8],
-) -> io::Result<usize> {
-    if let Some(n) = write_what_fits(to, bytes)? {
-        return Ok(n);
-    }
-    match timer.within(silence_max, pin!(to.write(bytes))).await {
-        Ok(written) => written,
-        Err(_) => write_what_fits(to, bytes)?.ok_or_else(|| io::ErrorKind::TimedOut.into()),
-    }
-}
-
-/// Writes what the kernel has room for; `None` if there is none. Linux calls a full socket writable
-/// only when a third of its buffer is free again, and that may be megabytes: a peer that takes them
-/// slowly is not silent. So where the runtime says that nothing fits, the kernel is asked. Where it
-/// said so too, any room later shows that the peer has taken something.
-pub(crate) fn write_what_fits(to: &WriteHalf<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
-    let none = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-    let written = match to.try_write(bytes) {
-        Err(error) if none(&error) => SockRef::from(to.as_ref()).send(bytes),
-        written => written,
-    };
-    match written {
-        Err(error) if none(&error) => Ok(None),
-        written => written.map(Some),
     }
 }
