@@ -135,7 +135,7 @@ pub struct Proxy {
     scratch: Scratch,
     rng: RefCell<Rng>,
     /// The worker's part of the access log.
-    desk: Option<Rc<LogBuffer>>,
+    access_log: Option<Rc<LogBuffer>>,
     /// Requests under way, and how many of them are replays.
     active: Rc<Cell<usize>>,
     replaying: Rc<Cell<usize>>,
@@ -203,7 +203,7 @@ impl Proxy {
             pool: RefCell::new(Arc::clone(&watch.borrow())),
             published: Notify::new(),
             kept: IdlePool::new(settings.kept_max),
-            desk: settings.access_log.clone().map(LogBuffer::start),
+            access_log: settings.access_log.clone().map(LogBuffer::start),
             settings,
             buffers,
             scratch: Scratch::default(),

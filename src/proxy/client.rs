@@ -167,7 +167,7 @@ impl Client {
                 }
                 return Ok(request);
             }
-            self.entry.begin(worker.desk.as_ref(), &self.forwarding);
+            self.entry.begin(worker.access_log.as_ref(), &self.forwarding);
             seen = self.inbox.len();
             if self.inbox.is_full() && !self.inbox.grow(HEAD_BYTES_MAX, Need::Must) {
                 return Err(Ended::With(Reject::NoMemory));
@@ -218,7 +218,7 @@ impl Client {
             Err(refusal) => return Err(Reject::Refused(refusal)),
         };
         let entry = &mut self.entry;
-        entry.begin(worker.desk.as_ref(), &self.forwarding);
+        entry.begin(worker.access_log.as_ref(), &self.forwarding);
         entry.asks(head.method, head.target);
         let proxies = &worker.settings.trusted_proxies;
         entry.comes_from(|| self.forwarding.named_client(&head, proxies));
@@ -330,7 +330,7 @@ impl Client {
 
     /// Answers what is no request, and ends.
     async fn refuse(&mut self, worker: &Proxy, reject: Reject) -> Next {
-        self.entry.begin(worker.desk.as_ref(), &self.forwarding);
+        self.entry.begin(worker.access_log.as_ref(), &self.forwarding);
         let is_head = self.inbox.filled().starts_with(b"HEAD ");
         self.answer(worker, reject, is_head, false, None, true).await
     }
