@@ -16,7 +16,7 @@ use crate::server::buffer::{Buffer, Need};
 
 /// How far a request's body has come. Offsets count from the first byte of the request's head,
 /// which is the first byte in the client's buffer for as long as the request runs.
-pub(crate) struct Upload {
+pub(super) struct Upload {
     body: Body,
     /// The end of the head.
     head_len: usize,
@@ -35,9 +35,20 @@ pub(crate) struct Upload {
     timer: Timer,
 }
 
+/// How far a request's body went to the present node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// All of it went, together with the head; also where there is none.
+    AtOnce,
+    /// All of it went, in several pieces.
+    InPieces,
+    /// A part of it has not gone.
+    Partly,
+}
+
 /// Why a body did not come to its end.
 #[derive(Debug)]
-pub(crate) enum UploadError {
+pub(super) enum UploadError {
     /// The client sent nothing for too long.
     ClientSilent,
     /// The client waits for a 100, and the node says nothing.
@@ -56,7 +67,7 @@ impl Upload {
     /// # Errors
     /// It is longer than `bytes_max`, as far as can be known yet, or what is already there breaks
     /// the announced framing.
-    pub(crate) fn new(
+    pub(super) fn new(
         framing: Framing,
         head_len: usize,
         inbox: &Buffer,
@@ -84,17 +95,17 @@ impl Upload {
 
     /// The client asked for a 100 before it sends its body (RFC 9110 section 10.1.1). One that sends
     /// anything of it without has not waited.
-    pub(crate) fn await_continue(&mut self) {
+    pub(super) fn await_continue(&mut self) {
         self.awaits_continue = self.checked == self.head_len;
     }
 
     /// The node said something: from now on the client owes its body.
-    pub(crate) fn heard(&mut self) {
+    pub(super) fn heard(&mut self) {
         self.awaits_continue = false;
     }
 
     /// The length of the head before the body.
-    pub(crate) fn head_len(&self) -> usize {
+    pub(super) fn head_len(&self) -> usize {
         self.head_len
     }
 
@@ -109,47 +120,51 @@ impl Upload {
     }
 
     /// Whether the whole body can be sent once more.
-    pub(crate) fn is_held(&self) -> bool {
+    pub(super) fn is_held(&self) -> bool {
         self.held
     }
 
     /// Whether all of the body went to the node.
-    pub(crate) fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.body.is_done() && self.sent == self.checked
     }
 
-    /// Whether all of the body went to the node together with the head.
-    pub(crate) fn went_at_once(&self) -> bool {
-        self.is_done() && !self.pumped
+    /// How far the body went to the node.
+    pub(super) fn progress(&self) -> Progress {
+        match (self.is_done(), self.pumped) {
+            (true, false) => Progress::AtOnce,
+            (true, true) => Progress::InPieces,
+            (false, _) => Progress::Partly,
+        }
     }
 
     /// Whether nothing more will go to the node: all went, or it takes no more.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.given_up || self.is_done()
     }
 
     /// Whether the whole body has come from the client.
-    pub(crate) fn has_come(&self) -> bool {
+    pub(super) fn has_come(&self) -> bool {
         self.body.is_done()
     }
 
     /// The bytes that wait to be sent to the node.
-    pub(crate) fn pending<'b>(&self, inbox: &'b Buffer) -> &'b [u8] {
+    pub(super) fn pending<'b>(&self, inbox: &'b Buffer) -> &'b [u8] {
         &inbox.filled()[self.sent..self.checked]
     }
 
     /// Counts `n` pending bytes as sent.
-    pub(crate) fn sent(&mut self, n: usize) {
+    pub(super) fn sent(&mut self, n: usize) {
         self.sent += n;
     }
 
     /// Stops sending to this node: it takes no more. What it answers still counts.
-    pub(crate) fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self) {
         self.given_up = true;
     }
 
     /// Begins again, for another node. Only while the body is held.
-    pub(crate) fn rewind(&mut self) {
+    pub(super) fn rewind(&mut self) {
         debug_assert!(self.held, "a body that was let go cannot be sent again");
         self.sent = self.head_len;
         self.given_up = false;
@@ -157,23 +172,21 @@ impl Upload {
     }
 
     /// The bytes of the client's buffer that this request used up.
-    pub(crate) fn used(&self) -> usize {
+    pub(super) fn used(&self) -> usize {
         self.checked
     }
 
-    /// Sends the body to its end, reading from the client as needed. `written` counts what the node
-    /// was sent.
+    /// Sends the body to its end, reading from the client as needed. The whole head went before.
     ///
     /// ## Cancel safety
     /// Every byte is counted in the same step in which it was read or sent; calling it again goes
     /// on where it was dropped.
-    pub(crate) async fn pump(
+    pub(super) async fn pump(
         &mut self,
         inbox: &mut Buffer,
         client: &mut ReadHalf<'_>,
         node: &mut WriteHalf<'_>,
         limits: &Limits,
-        written: &mut u64,
     ) -> Result<(), UploadError> {
         self.pumped = true;
         loop {
@@ -183,10 +196,7 @@ impl Upload {
                         self.give_up();
                         return Err(UploadError::Node);
                     }
-                    Ok(n) => {
-                        self.sent += n;
-                        *written += n as u64;
-                    }
+                    Ok(n) => self.sent += n,
                 }
             }
             if self.body.is_done() {
