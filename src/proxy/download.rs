@@ -9,12 +9,13 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::cluster::pool::Member;
 use crate::cluster::retry::Failure;
-use crate::http1::Body;
-use crate::proxy::Proxy;
 use crate::proxy::access::LogEntry;
-use crate::proxy::client::{gone, left};
+use crate::proxy::io::{gone, left, write_all_within, write_what_fits, write_within};
+use crate::proxy::outcome;
+use crate::proxy::request::Timing;
+use crate::proxy::response::{BodyForm, Response};
+use crate::proxy::shared::Shared;
 use crate::proxy::timer::Timer;
-use crate::proxy::upload::{write_all_within, write_what_fits, write_within};
 use crate::server::buffer::{Buffer, Need};
 
 /// The length a buffer grows to when an answer's body fills it: fewer system calls for large ones.
@@ -37,45 +38,20 @@ pub(super) enum RelayError {
     Node(Failure),
 }
 
-/// The facts of an answer whose head has come.
-pub(super) struct Answer {
-    pub(super) head_len: usize,
-    pub(super) status: u16,
-    pub(super) body: Body,
-    /// It came when the whole request had gone up.
-    pub(super) was_owed: bool,
-    /// The node sent a 1xx that is not a 101; another head follows.
-    pub(super) interim: bool,
-    /// Its head, or a part of it, went to the client.
-    pub(super) head_sent: bool,
-    pub(super) switches: bool,
-    pub(super) until_close: bool,
-    pub(super) keep_alive: bool,
-    pub(super) close_client: bool,
-    /// The body goes to the client without its chunk framing.
-    pub(super) unchunk: bool,
-    pub(super) draining: bool,
-    /// The node stands in front of an application that has seen nothing of the request, or that went away
-    /// over it.
-    pub(super) app_down: Option<Failure>,
-    pub(super) ticket: u64,
-}
-
 /// An answer on its way to the client.
 pub(super) struct Download<'a> {
-    pub(super) worker: &'a Proxy,
+    pub(super) shared: &'a Shared,
     pub(super) member: &'a Member,
     pub(super) timer: &'a mut Timer,
     pub(super) entry: &'a LogEntry,
     /// When the whole head of the request was there.
     pub(super) came: Instant,
-    /// Only the node was waited for since then.
-    pub(super) at_once: bool,
+    pub(super) timing: Timing,
     pub(super) to_client: WriteHalf<'a>,
     pub(super) from_node: ReadHalf<'a>,
     /// What came of the body and was not sent yet.
     pub(super) inbox: &'a mut Buffer,
-    pub(super) answer: &'a mut Answer,
+    pub(super) response: &'a mut Response,
     /// The request, which nobody reads while the client is waited for.
     pub(super) request: Option<&'a mut Buffer>,
     /// Bytes that the client's socket has taken at once, since it last did not.
@@ -104,26 +80,27 @@ impl Download<'_> {
     /// all of the answer, as it mostly is; else the [`rest`](Self::rest) is to follow.
     pub(super) fn begin(&mut self) -> Result<bool, RelayError> {
         self.take()?;
-        self.answer.head_sent = true;
-        self.worker.answered(self.member, self.answer.status, self.came, self.at_once);
+        self.response.head_sent = true;
+        let (status, unchunked) = (self.response.status, self.is_unchunked());
+        outcome::answer_begins(self.shared, self.member, status, self.came, self.timing);
         let Pending { head, left, plain } = &mut self.unsent;
-        let body = if self.answer.unchunk { &plain[..] } else { &self.inbox.filled()[..*left] };
-        let sent = self.worker.scratch.send(body, self.to_client.as_ref());
+        let body = if unchunked { &plain[..] } else { &self.inbox.filled()[..*left] };
+        let sent = self.shared.scratch.send(body, self.to_client.as_ref());
         let sent = sent.map_err(|_| RelayError::Client)?;
         self.entry.sent(sent.body);
         *head = sent.rest;
-        if self.answer.unchunk {
+        if unchunked {
             plain.drain(..sent.body);
         } else {
             self.inbox.consume(sent.body);
             *left -= sent.body;
         }
-        Ok(head.is_empty() && *left == 0 && plain.is_empty() && self.answer.body.is_done())
+        Ok(head.is_empty() && *left == 0 && plain.is_empty() && self.response.body.is_done())
     }
 
     /// What [`begin`](Self::begin) has left, and what comes after it.
     pub(super) async fn rest(mut self) -> Result<(), RelayError> {
-        let limits = &self.worker.settings.limits;
+        let limits = &self.shared.settings.limits;
         let head = std::mem::take(&mut self.unsent.head);
         let sent = write_all_within(&mut self.to_client, self.timer, limits.send, &head).await;
         sent.map_err(|_| RelayError::Client)?;
@@ -131,7 +108,7 @@ impl Download<'_> {
         loop {
             turn_bytes += self.unsent.left + self.unsent.plain.len();
             self.pass_on(limits.send).await.map_err(|_| RelayError::Client)?;
-            if self.answer.body.is_done() {
+            if self.response.body.is_done() {
                 return Ok(());
             }
             if turn_bytes >= TURN_BYTES {
@@ -139,7 +116,7 @@ impl Download<'_> {
                 tokio::task::yield_now().await;
             }
             let next = Awaited {
-                worker: self.worker,
+                shared: self.shared,
                 member: self.member,
                 client: self.to_client.as_ref(),
                 limit: limits.answer_body,
@@ -147,7 +124,7 @@ impl Download<'_> {
             let request = &mut self.request;
             let doubt = || request.iter_mut().for_each(|request| request.stow());
             if next.read(self.timer, &mut self.from_node, self.inbox, doubt).await? == 0 {
-                return self.answer.body.eof().map_err(|_| RelayError::Node(Failure::Died));
+                return self.response.body.eof().map_err(|_| RelayError::Node(Failure::Died));
             }
             // One that does not keep up would have more memory stand still for it.
             if self.inbox.is_full() && *self.kept_up >= BUFFER_BYTES_LARGE {
@@ -160,15 +137,16 @@ impl Download<'_> {
 
     /// Takes in what has come of the body.
     fn take(&mut self) -> Result<(), RelayError> {
+        let unchunked = self.is_unchunked();
         let came = self.inbox.filled();
         let Pending { left, plain, .. } = &mut self.unsent;
-        let advance = if self.answer.unchunk {
-            self.answer.body.decode(came, &mut |data: &[u8]| plain.extend_from_slice(data))
+        let advance = if unchunked {
+            self.response.body.decode(came, &mut |data: &[u8]| plain.extend_from_slice(data))
         } else {
-            self.answer.body.advance(came)
+            self.response.body.advance(came)
         };
         let used = advance.map_err(|_| RelayError::Node(Failure::BadAnswer))?.consumed;
-        if self.answer.unchunk {
+        if unchunked {
             self.inbox.consume(used);
             self.inbox.release();
         } else {
@@ -177,9 +155,13 @@ impl Download<'_> {
         Ok(())
     }
 
+    fn is_unchunked(&self) -> bool {
+        self.response.form == BodyForm::Unchunked
+    }
+
     /// Sends what was taken in.
     async fn pass_on(&mut self, silence_max: Duration) -> io::Result<()> {
-        if self.answer.unchunk {
+        if self.is_unchunked() {
             let plain = &self.unsent.plain;
             write_all_within(&mut self.to_client, self.timer, silence_max, plain).await?;
             self.entry.sent(plain.len());
@@ -219,7 +201,7 @@ impl Download<'_> {
 
 /// What a read waits for: the next bytes of an answer, as long as its node and its client are there.
 pub(super) struct Awaited<'a> {
-    pub(super) worker: &'a Proxy,
+    pub(super) shared: &'a Shared,
     pub(super) member: &'a Member,
     pub(super) client: &'a TcpStream,
     pub(super) limit: Duration,
@@ -242,12 +224,12 @@ impl Awaited<'_> {
             Ok(came) => came,
             Err(_) => {
                 doubt();
-                let half_closed = self.worker.settings.limits.half_closed;
+                let half_closed = self.shared.settings.limits.half_closed;
                 // Boxed, because it is rare and would make every request's future larger.
                 let mut slow = Box::pin(async {
                     tokio::select! {
                         came = read => Ok(came),
-                        () = self.worker.vanished(self.member.epoch) => {
+                        () = self.shared.vanished(self.member.epoch) => {
                             Err(RelayError::Node(Failure::Vanished))
                         }
                         () = gone(self.client) => Err(RelayError::Client),

@@ -4,13 +4,15 @@ use std::time::SystemTime;
 
 use crate::cluster::pool::Pool;
 use crate::cluster::retry::{Failure, Reason};
-use crate::http1::Refusal;
-use crate::proxy::{EmptyClusterPage, no_route_page};
+use crate::http1::{Refusal, Version};
+use crate::proxy::disposition::Disposition;
+use crate::proxy::no_route_page;
+use crate::proxy::settings::EmptyClusterPage;
 use crate::server::OverLimit;
 
 /// Why the balancer answers itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reject {
+pub(super) enum Reject {
     /// The request breaks a rule of HTTP/1 or exceeds a bound.
     Refused(Refusal),
     /// A trusted proxy did not say who its client is, as it was told to (`--proxy-protocol`).
@@ -50,7 +52,7 @@ pub(crate) enum Reject {
 
 impl Reject {
     /// The status line's code.
-    pub(crate) fn status(self) -> u16 {
+    pub(super) fn status(self) -> u16 {
         match self {
             Self::Refused(refusal) => refusal.status(),
             Self::NoProxyHeader => 400,
@@ -69,7 +71,7 @@ impl Reject {
     }
 
     /// The word for log fields and metric labels.
-    pub(crate) fn cause(self) -> &'static str {
+    pub(super) fn cause(self) -> &'static str {
         match self {
             Self::Refused(_) => "refused",
             Self::NoProxyHeader => "no_proxy_header",
@@ -92,7 +94,7 @@ impl Reject {
     }
 
     /// The sentence the client reads.
-    pub(crate) fn sentence(self) -> String {
+    pub(super) fn sentence(self) -> String {
         let text = match self {
             Self::Refused(refusal) => return refusal.to_string(),
             Self::NoProxyHeader => {
@@ -134,7 +136,7 @@ impl Reject {
     }
 
     /// The reason phrase of the status line.
-    pub(crate) fn reason(status: u16) -> &'static str {
+    pub(super) fn reason(status: u16) -> &'static str {
         match status {
             200 => "OK",
             400 => "Bad Request",
@@ -156,33 +158,32 @@ impl Reject {
         }
     }
 
-    /// Writes the whole answer: its head and, unless it answers a HEAD, its body. Gives the number of
-    /// the body's bytes.
-    pub(crate) fn write(self, answer: &Answer<'_>, out: &mut Vec<u8>) -> usize {
+    /// Writes the whole answer in a form: its head and, unless it answers a HEAD, its body. `now` is for
+    /// its `Date`; an `empty` cluster has a page of its own, and the routes listed are those of `pool`.
+    /// Returns the number of the body's bytes.
+    pub(super) fn write(
+        self,
+        form: &Form,
+        now: SystemTime,
+        empty: &EmptyClusterPage,
+        pool: &Pool,
+        out: &mut Vec<u8>,
+    ) -> usize {
         let status = self.status();
         let reason = Self::reason(status);
-        let (media, body) = match (self, answer.browser) {
-            (Self::NoNodeYet, Some(_)) => ("text/html", answer.teaching.html.clone()),
-            (Self::NoNodeYet, None) => ("text/plain", answer.teaching.text.clone()),
-            (Self::NoRoute, Some(port)) => ("text/html", no_route_page::html(answer.pool, port)),
-            (other, _) => {
-                let mut text = format!("{status} {reason}: {}\n", other.sentence());
-                if other == Self::NoRoute {
-                    text.push_str(&no_route_page::text(answer.pool));
-                }
-                ("text/plain", text)
-            }
-        };
+        let (media, body) = self.body(form, empty, pool);
         let retry = if matches!(status, 429 | 503) { "Retry-After: 1\r\n" } else { "" };
-        // RFC 9110 sections 15.5.6 and 9.3.7: a 405, and the answer to an OPTIONS, says what is
-        // taken, and anything but CONNECT is.
+        // RFC 9110 sections 15.5.6 and 9.3.7: a 405, and the answer to an OPTIONS, lists the methods
+        // that are taken, and anything but CONNECT is.
         let allow = if matches!(status, 200 | 405) { ALLOW } else { "" };
         // RFC 9110 section 6.6.1.
-        let date = httpdate::fmt_http_date(answer.now);
-        let connection = match (answer.close, answer.http10) {
-            (true, _) => "Connection: close\r\n",
-            (false, true) => "Connection: keep-alive\r\n",
-            (false, false) => "",
+        let date = httpdate::fmt_http_date(now);
+        let connection = match (form.then, form.version) {
+            (Disposition::Keep, Version::Http10) => "Connection: keep-alive\r\n",
+            (Disposition::Keep, Version::Http11) => "",
+            (Disposition::Close | Disposition::Linger | Disposition::Cut, _) => {
+                "Connection: close\r\n"
+            }
         };
         let head = format!(
             "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nContent-Type: {media}; charset=utf-8\r\n\
@@ -190,9 +191,27 @@ impl Reject {
             body.len()
         );
         out.extend_from_slice(head.as_bytes());
-        let body = if answer.head_only { "" } else { body.as_str() };
+        let body = if form.is_head { "" } else { body.as_str() };
         out.extend_from_slice(body.as_bytes());
         body.len()
+    }
+
+    /// The media type of the body, and the body.
+    fn body(self, form: &Form, empty: &EmptyClusterPage, pool: &Pool) -> (&'static str, String) {
+        match (self, &form.browser_port) {
+            (Self::NoNodeYet, Some(_)) => ("text/html", empty.html.clone()),
+            (Self::NoNodeYet, None) => ("text/plain", empty.text.clone()),
+            (Self::NoRoute, Some(port)) => ("text/html", no_route_page::html(pool, port)),
+            (other, _) => {
+                let status = self.status();
+                let reason = Self::reason(status);
+                let mut text = format!("{status} {reason}: {}\n", other.sentence());
+                if other == Self::NoRoute {
+                    text.push_str(&no_route_page::text(pool));
+                }
+                ("text/plain", text)
+            }
+        }
     }
 }
 
@@ -200,40 +219,35 @@ impl Reject {
 /// on too; which of all these a node takes, it says itself.
 const ALLOW: &str = "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH\r\n";
 
-/// The form of an answer: what the client can take and what becomes of the connection.
-pub(crate) struct Answer<'a> {
-    /// The request was a HEAD.
-    pub(crate) head_only: bool,
-    /// The client asked for HTML, at this port: `:8000`, or nothing.
-    pub(crate) browser: Option<&'a str>,
-    /// The client speaks HTTP/1.0: a kept connection must be said.
-    pub(crate) http10: bool,
-    /// The connection ends after this answer.
-    pub(crate) close: bool,
-    /// For its `Date`.
-    pub(crate) now: SystemTime,
-    /// What an empty cluster answers.
-    pub(crate) teaching: &'a EmptyClusterPage,
-    /// Whose routes are listed.
-    pub(crate) pool: &'a Pool,
+/// The form of an answer: what the client can take, and the fate of the connection.
+pub(super) struct Form {
+    /// It answers a HEAD.
+    pub(super) is_head: bool,
+    /// A client of HTTP/1.0 keeps a connection only if the answer announces it.
+    pub(super) version: Version,
+    /// The port at which a browser asked for HTML: `:8000`, or nothing.
+    pub(super) browser_port: Option<String>,
+    /// The fate of the connection after it.
+    pub(super) then: Disposition,
+}
+
+impl Form {
+    /// An answer to what is no request; the connection ends with it.
+    pub(super) fn last(is_head: bool) -> Self {
+        let (version, then) = (Version::Http11, Disposition::Linger);
+        Self { is_head, version, browser_port: None, then }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn written(reject: Reject, head_only: bool, html: bool) -> String {
+    fn written(reject: Reject, is_head: bool, html: bool) -> String {
         let mut out = Vec::new();
-        let answer = Answer {
-            head_only,
-            browser: html.then_some(""),
-            http10: false,
-            close: true,
-            now: SystemTime::UNIX_EPOCH,
-            teaching: &EmptyClusterPage { html: "<p>teach".to_owned(), text: "teach\n".to_owned() },
-            pool: &Pool::default(),
-        };
-        reject.write(&answer, &mut out);
+        let form = Form { browser_port: html.then(String::new), ..Form::last(is_head) };
+        let empty = EmptyClusterPage { html: "<p>teach".to_owned(), text: "teach\n".to_owned() };
+        reject.write(&form, SystemTime::UNIX_EPOCH, &empty, &Pool::default(), &mut out);
         String::from_utf8(out).expect("our own answers are text")
     }
 
@@ -262,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_gets_no_place_learns_when_to_come_again() {
+    fn who_gets_no_place_is_told_when_to_come_again() {
         for (over, status) in [(OverLimit::Client, 429), (OverLimit::All, 503)] {
             let text = written(Reject::OverLimit(over), false, false);
             assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");

@@ -1,4 +1,4 @@
-//! One attempt: the request goes to a node, its answer comes back.
+//! One attempt on a connection of HTTP/1: the request goes to a node, its answer comes back.
 
 use std::io;
 use std::pin::pin;
@@ -9,138 +9,120 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::cluster::health::Outcome;
-use crate::cluster::node::StickyKey;
 use crate::cluster::pool::Member;
-use crate::cluster::protocol::{ReportedState, STATE_HEADER};
 use crate::cluster::retry::Failure;
+use crate::http1::Version;
 use crate::http1::limits::HEAD_BYTES_MAX;
-use crate::http1::{self, Body, Framing, Slots};
 use crate::proxy::access::CLIENT_LEFT;
-use crate::proxy::client::{Client, Next, Request, gone};
-use crate::proxy::download::{Answer, Awaited, Download, Pending, RelayError};
-use crate::proxy::headers::{self, AnswerForm};
+use crate::proxy::conn::Conn;
+use crate::proxy::disposition::{Disposition, NodeConnection};
+use crate::proxy::download::{Awaited, Download, Pending, RelayError};
+use crate::proxy::downstream::{AttemptError, Relayed};
+use crate::proxy::io::{gone, write_all_within};
 use crate::proxy::reject::Reject;
-use crate::proxy::upload::{UploadError, write_all_within};
-use crate::proxy::{Proxy, linger, tunnel};
+use crate::proxy::request::Request;
+use crate::proxy::response::{BodyForm, Kind, Response};
+use crate::proxy::shared::Shared;
+use crate::proxy::upload::{Progress, UploadError};
+use crate::proxy::{head, linger, outcome, tunnel};
 use crate::server::buffer::{Buffer, Need};
 
 /// The most 1xx before an answer. Each begins the wait for the answer anew, because that is what a
 /// 102 is for; without a bound a node could go on for ever and never answer.
 const INTERIMS_MAX: u32 = 100;
 
-/// How an attempt ended without a whole answer.
-pub(crate) enum AttemptError {
-    /// The node's fault, and nothing of its answer went down: it may be tried elsewhere.
-    Node { failure: Failure, written: u64 },
-    /// The node's fault, after its head went down.
-    Answer(Failure),
-    /// The client's fault, with what to tell it, if it is still there.
-    Client(Option<Reject>),
-}
-
-/// How an attempt ended well: what becomes of the two connections.
-pub(crate) struct Relayed {
-    pub(crate) client: Next,
-    pub(crate) status: u16,
-    /// The node's connection can take another request.
-    pub(crate) reusable: bool,
-    /// The node says that it is about to stop.
-    pub(crate) draining: bool,
-}
-
 /// Sends the request to the node and its answer to the client.
-pub(crate) fn attempt<'a>(
-    worker: &'a Proxy,
-    client: &'a mut Client,
+pub(super) fn relay<'a>(
+    shared: &'a Shared,
+    conn: &'a mut Conn,
     request: &'a mut Request,
     node: &'a mut TcpStream,
     member: &'a Member,
 ) -> impl Future<Output = Result<Relayed, AttemptError>> {
-    let inbox = Buffer::new(&worker.buffers);
-    let mut attempt = Attempt { worker, client, request, node, member, inbox, written: 0 };
+    let inbox = Buffer::new(&shared.buffers);
+    let mut relay = Relay { shared, conn, request, node, member, inbox };
     // Not an async fn, which would hold its arguments as well.
-    async move { attempt.run().await }
+    async move { relay.run().await }
+}
+
+impl From<RelayError> for AttemptError {
+    fn from(error: RelayError) -> Self {
+        match error {
+            RelayError::Client => Self::ClientLeft,
+            RelayError::Node(failure) => Self::Node(failure),
+        }
+    }
 }
 
 /// An attempt under way. What is rare is boxed where it is awaited: the future of an ordinary
 /// request stays small, and with it what is allocated for it.
-struct Attempt<'a> {
-    worker: &'a Proxy,
-    client: &'a mut Client,
+struct Relay<'a> {
+    shared: &'a Shared,
+    conn: &'a mut Conn,
     request: &'a mut Request,
     node: &'a mut TcpStream,
     member: &'a Member,
-    /// What came from the node and was not used up yet.
+    /// The bytes that came from the node and were not used up yet.
     inbox: Buffer,
-    /// What the node was sent, counted from the first byte of the head.
-    written: u64,
 }
 
-impl Attempt<'_> {
+impl Relay<'_> {
     async fn run(&mut self) -> Result<Relayed, AttemptError> {
         self.send_head().await;
         let mut interims = 0;
-        let mut answer = loop {
-            let answer = self.await_head().await?;
-            if !answer.interim {
-                break answer;
+        let mut response = loop {
+            let response = self.await_head().await?;
+            if response.kind != Kind::Interim {
+                break response;
             }
             interims += 1;
             if interims > INTERIMS_MAX {
-                return Err(self.broken(Failure::BadAnswer));
+                return Err(AttemptError::Node(Failure::BadAnswer));
             }
             self.request.upload.heard();
-            Box::pin(self.send_interim(&answer)).await?;
-            self.inbox.consume(answer.head_len);
+            Box::pin(self.send_interim(&response)).await?;
+            self.inbox.consume(response.head_len);
         };
-        match answer.app_down {
-            // The node says that nobody has seen the request.
+        match response.app_down {
+            // The node answers that nobody has seen the request.
             Some(Failure::Refused) if self.request.upload.is_held() => {
-                return Err(AttemptError::Node { failure: Failure::Refused, written: 0 });
+                self.request.reached = false;
+                return Err(AttemptError::Node(Failure::Refused));
             }
-            Some(Failure::Died) => return Err(self.broken(Failure::Died)),
+            Some(Failure::Died) => return Err(AttemptError::Node(Failure::Died)),
             _ => {}
         }
-        self.client.entry.answered(answer.status);
-        self.worker.heard(self.member, answer.status);
-        if answer.switches {
-            let Request { came, at_once, .. } = *self.request;
-            self.worker.answered(self.member, answer.status, came, at_once);
-            let client = Box::pin(self.switch(&answer)).await;
-            let Answer { status, draining, .. } = answer;
-            return Ok(Relayed { client, status, reusable: false, draining });
+        self.request.entry.answered(response.status);
+        outcome::head_came(self.shared, self.member, response.status);
+        if response.kind == Kind::Switch {
+            return Ok(Box::pin(self.switch(&response)).await);
         }
-        match self.relay(&mut answer).await {
-            Ok(()) => Ok(self.relayed(&answer)),
-            Err(RelayError::Client) => Err(AttemptError::Client(None)),
-            Err(RelayError::Node(failure)) if answer.head_sent => {
+        match self.send_down(&mut response).await {
+            Ok(()) => Ok(self.relayed(&response)),
+            Err(RelayError::Node(failure)) if response.head_sent => {
                 Err(AttemptError::Answer(failure))
             }
-            Err(RelayError::Node(failure)) => Err(self.broken(failure)),
+            Err(error) => Err(error.into()),
         }
     }
 
-    fn broken(&self, failure: Failure) -> AttemptError {
-        AttemptError::Node { failure, written: self.written }
-    }
-
-    /// Sends the head, and with it in one system call what has come of the body. An error is not
-    /// told: the node may have answered before it closed, and reading from it tells which.
+    /// Sends the head, and with it in one system call the bytes of the body that have come. An error is
+    /// not reported: the node may have answered before it closed, and reading from it shows which.
     async fn send_head(&mut self) {
-        if !self.worker.scratch.holds(self.request.ticket) {
-            self.client.render_again(self.worker, self.request);
+        if !self.shared.scratch.holds(self.request.ticket) {
+            head::render_again(self.shared, self.conn, self.request);
         }
         let upload = &mut self.request.upload;
-        let sent = self.worker.scratch.send(upload.pending(&self.client.inbox), &*self.node);
+        let sent = self.shared.scratch.send(upload.pending(&self.conn.inbox), &*self.node);
         let Ok(sent) = sent else { return upload.give_up() };
-        self.written += sent.total as u64;
+        self.request.reached = sent.total > 0;
         upload.sent(sent.body);
         let mut rest: &[u8] = &sent.rest;
         while !rest.is_empty() {
             match self.node.write(rest).await {
                 Ok(n) if n > 0 => {
                     rest = &rest[n..];
-                    self.written += n as u64;
+                    self.request.reached = true;
                 }
                 _ => return upload.give_up(),
             }
@@ -148,217 +130,171 @@ impl Attempt<'_> {
     }
 
     /// Waits for the answer's head while what is left of the request's body goes up.
-    async fn await_head(&mut self) -> Result<Answer, AttemptError> {
+    async fn await_head(&mut self) -> Result<Response, AttemptError> {
         let mut seen = 0;
         let mut owed_since: Option<Instant> = None;
         loop {
             if !self.inbox.is_empty() {
-                let parsed = self.parse(seen).map_err(|_| self.broken(Failure::BadAnswer))?;
-                if let Some(answer) = parsed {
-                    return Ok(answer);
+                if let Some(response) = self.read_head(seen)? {
+                    return Ok(response);
                 }
                 seen = self.inbox.len();
                 if self.inbox.is_full() && !self.inbox.grow(HEAD_BYTES_MAX, Need::Must) {
-                    return Err(AttemptError::Client(Some(Reject::NoMemory)));
+                    return Err(AttemptError::Rejected(Reject::NoMemory));
                 }
             }
             if self.request.upload.is_over() {
                 self.read_answer(owed_since).await?;
-                owed_since.get_or_insert(self.client.timer.waiting_since());
+                owed_since.get_or_insert(self.conn.timer.waiting_since());
             } else {
                 Box::pin(self.read_answer_or_send_body()).await?;
             }
         }
     }
 
+    fn read_head(&self, seen: usize) -> Result<Option<Response>, AttemptError> {
+        let Self { shared, conn, request, member, inbox, .. } = self;
+        let read = Response::read(shared, conn, request, member, inbox.filled(), seen);
+        read.map_err(|_| AttemptError::Node(Failure::BadAnswer))
+    }
+
     /// The whole request went up: since then, if not since now, the node owes its answer's head, all
     /// of it.
     async fn read_answer(&mut self, owed_since: Option<Instant>) -> Result<(), AttemptError> {
-        let (worker, member) = (self.worker, self.member);
-        let (_, to_client) = self.client.stream.split();
+        let (shared, member) = (self.shared, self.member);
+        let (_, to_client) = self.conn.stream.split();
         let (mut from_node, _) = self.node.split();
         let owed_for = owed_since.map_or(Duration::ZERO, |since| since.elapsed());
-        let limit = worker.settings.limits.answer.saturating_sub(owed_for);
+        let limit = shared.settings.limits.answer.saturating_sub(owed_for);
         let client = to_client.as_ref();
-        let doubt = || worker.tell(member.epoch, Outcome::Silent);
-        let next = Awaited { worker, member, client, limit };
-        let timer = &mut self.client.timer;
+        let doubt = || shared.report(member.epoch, Outcome::Silent);
+        let next = Awaited { shared, member, client, limit };
+        let timer = &mut self.conn.timer;
         match next.read(timer, &mut from_node, &mut self.inbox, doubt).await {
             Ok(n) if n > 0 => Ok(()),
-            Ok(_) => Err(self.broken(Failure::Died)),
-            Err(RelayError::Client) => Err(AttemptError::Client(None)),
-            Err(RelayError::Node(failure)) => Err(self.broken(failure)),
+            Ok(_) => Err(AttemptError::Node(Failure::Died)),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// The node may answer before it has the whole body (RFC 9112 section 9.3).
     async fn read_answer_or_send_body(&mut self) -> Result<(), AttemptError> {
-        let limits = &self.worker.settings.limits;
-        let (mut from_client, to_client) = self.client.stream.split();
+        let limits = &self.shared.settings.limits;
+        let (mut from_client, to_client) = self.conn.stream.split();
         let (mut from_node, mut to_node) = self.node.split();
-        let (up, written) = (&mut self.client.inbox, &mut self.written);
-        let (from, to) = (&mut from_client, &mut to_node);
+        let (up, from, to) = (&mut self.conn.inbox, &mut from_client, &mut to_node);
         let failure = tokio::select! {
             biased;
             read = self.inbox.read_from(&mut from_node) => match read {
                 Ok(n) if n > 0 => return Ok(()),
                 _ => Failure::Died,
             },
-            pumped = self.request.upload.pump(up, from, to, limits, written) => match pumped {
+            pumped = self.request.upload.pump(up, from, to, limits) => match pumped {
                 // What the node answered before it stopped taking more still counts.
                 Ok(()) | Err(UploadError::Node) => return Ok(()),
                 Err(UploadError::NodeSilent) => Failure::AnswerTimeout,
                 Err(UploadError::ClientSilent) => {
-                    return Err(AttemptError::Client(Some(Reject::SlowBody)));
+                    return Err(AttemptError::Rejected(Reject::SlowBody));
                 }
-                Err(UploadError::ClientGone) => return Err(AttemptError::Client(None)),
+                Err(UploadError::ClientGone) => return Err(AttemptError::ClientLeft),
                 Err(UploadError::Framing(refusal)) => {
-                    return Err(AttemptError::Client(Some(Reject::Refused(refusal))));
+                    return Err(AttemptError::Rejected(Reject::Refused(refusal)));
                 }
             },
-            () = self.worker.vanished(self.member.epoch) => Failure::Vanished,
-            () = gone(to_client.as_ref()) => return Err(AttemptError::Client(None)),
+            () = self.shared.vanished(self.member.epoch) => Failure::Vanished,
+            () = gone(to_client.as_ref()) => return Err(AttemptError::ClientLeft),
         };
-        Err(self.broken(failure))
-    }
-
-    /// Reads the answer's head, if it is whole, and renders it for the client.
-    fn parse(&self, seen: usize) -> Result<Option<Answer>, http1::Refusal> {
-        let (worker, request) = (self.worker, &*self.request);
-        let mut slots = Slots::new();
-        let head = http1::parse_response(self.inbox.filled(), seen, &mut slots, request.is_head)?;
-        let Some(head) = head else { return Ok(None) };
-        let switches = head.status == 101;
-        if switches && !self.client.offers(request, head.upgrade.unwrap_or_default()) {
-            return Err(http1::Refusal::BadSwitch);
-        }
-        let unchunk = request.http10 && head.framing == Framing::Chunked;
-        let until_close = head.framing == Framing::Close;
-        let state = head.fields.get(STATE_HEADER).and_then(ReportedState::parse);
-        let draining = state == Some(ReportedState::Draining);
-        let app_down = match head.status {
-            503 => Some(Failure::Refused),
-            502 => Some(Failure::Died),
-            _ => None,
-        };
-        let app_down = app_down.filter(|_| state == Some(ReportedState::AppDown));
-        let close_client = !request.keep_alive
-            || unchunk
-            || until_close
-            || self.client.life.is_draining()
-            || !request.upload.is_done();
-        let interim = head.is_interim();
-        let form = AnswerForm {
-            close: close_client && !interim,
-            http10: request.http10 && !interim,
-            node: worker.settings.node_header.then_some(self.member.node.name.as_str()),
-            sticks_to: (worker.settings.sticky && !interim).then(|| self.new_mark()).flatten(),
-        };
-        let ticket = worker.scratch.render(|out| headers::write_answer(&head, form, out));
-        Ok(Some(Answer {
-            head_len: head.len,
-            status: head.status,
-            was_owed: request.upload.is_done(),
-            body: Body::new(head.framing),
-            interim,
-            head_sent: false,
-            switches,
-            until_close,
-            keep_alive: head.keep_alive,
-            close_client,
-            unchunk,
-            draining,
-            app_down,
-            ticket,
-        }))
-    }
-
-    /// What the client has to be told of its node, if it has not said it itself.
-    fn new_mark(&self) -> Option<(&str, StickyKey)> {
-        let node = &self.member.node;
-        let mark = node.id.sticky_key();
-        (self.request.affinity.as_ref().and_then(|affinity| affinity.sticky) != Some(mark))
-            .then_some((&node.offer.service, mark))
+        Err(AttemptError::Node(failure))
     }
 
     /// Gives a 1xx to the client. A client of HTTP/1.0 has no use for one (RFC 9110 section 15.2).
-    async fn send_interim(&mut self, answer: &Answer) -> Result<(), AttemptError> {
-        if self.request.http10 {
+    async fn send_interim(&mut self, response: &Response) -> Result<(), AttemptError> {
+        if self.request.version == Version::Http10 {
             return Ok(());
         }
-        let rendered = self.worker.scratch.holds(answer.ticket);
+        let rendered = self.shared.scratch.holds(response.ticket);
         debug_assert!(rendered, "nothing was awaited since it was rendered");
-        self.send_rendered().await.map_err(|_| AttemptError::Client(None))
+        self.send_rendered().await.map_err(|_| AttemptError::ClientLeft)
     }
 
     /// Sends the client a head that has no body.
     async fn send_rendered(&mut self) -> io::Result<()> {
-        let (_, mut to) = self.client.stream.split();
-        let sent = self.worker.scratch.send(&[], to.as_ref())?;
-        let limit = self.worker.settings.limits.send;
-        write_all_within(&mut to, &mut self.client.timer, limit, &sent.rest).await
+        let (_, mut to) = self.conn.stream.split();
+        let sent = self.shared.scratch.send(&[], to.as_ref())?;
+        let limit = self.shared.settings.limits.send;
+        write_all_within(&mut to, &mut self.conn.timer, limit, &sent.rest).await
     }
 
-    /// Follows a 101: both connections become a tunnel.
-    async fn switch(&mut self, answer: &Answer) -> Next {
-        self.inbox.consume(answer.head_len);
+    /// Follows a 101: both connections become a tunnel, and end with it.
+    async fn switch(&mut self, response: &Response) -> Relayed {
+        let Request { came, timing, .. } = *self.request;
+        outcome::answer_begins(self.shared, self.member, response.status, came, timing);
+        self.inbox.consume(response.head_len);
+        let downstream = self.tunnel().await;
+        let node = match response.node {
+            NodeConnection::Drains => NodeConnection::Drains,
+            NodeConnection::Reusable | NodeConnection::Ends => NodeConnection::Ends,
+        };
+        Relayed { status: response.status, downstream, node }
+    }
+
+    async fn tunnel(&mut self) -> Disposition {
         if self.send_rendered().await.is_err() {
-            self.client.entry.end(CLIENT_LEFT);
-            return Next::Cut;
+            self.request.entry.end(CLIENT_LEFT);
+            return Disposition::Cut;
         }
-        let Self { worker, client, request, node, inbox, .. } = self;
-        client.inbox.consume(request.upload.used());
-        let early = std::mem::replace(&mut client.inbox, Buffer::new(&worker.buffers));
-        let inbox = std::mem::replace(inbox, Buffer::new(&worker.buffers));
-        let silence_max = worker.settings.limits.tunnel;
-        let (free, stream, entry) = (&worker.buffers, &mut client.stream, &client.entry);
+        let Self { shared, conn, request, node, inbox, .. } = self;
+        conn.inbox.consume(request.upload.used());
+        let early = std::mem::replace(&mut conn.inbox, Buffer::new(&shared.buffers));
+        let inbox = std::mem::replace(inbox, Buffer::new(&shared.buffers));
+        let silence_max = shared.settings.limits.tunnel;
+        let (free, stream, entry) = (&shared.buffers, &mut conn.stream, &request.entry);
         let carried = tunnel::run(stream, node, early, inbox, free, silence_max, entry).await;
         let Err(error) = carried else {
             // Both sides have ended.
-            return Next::Close;
+            return Disposition::Close;
         };
         let silent = error.kind() == io::ErrorKind::TimedOut;
-        client.entry.end(if silent { "tunnel_silent" } else { "tunnel_broke" });
-        Next::Cut
+        request.entry.end(if silent { "tunnel_silent" } else { "tunnel_broke" });
+        Disposition::Cut
     }
 
     /// Gives the answer to the client.
-    async fn relay(&mut self, answer: &mut Answer) -> Result<(), RelayError> {
-        self.inbox.consume(answer.head_len);
+    async fn send_down(&mut self, response: &mut Response) -> Result<(), RelayError> {
+        self.inbox.consume(response.head_len);
         // Its end is the connection's, and one that came too early would look the same.
-        let ends_with_connection = answer.until_close || answer.unchunk;
+        let ends_with_connection = response.form != BodyForm::Framed;
         if ends_with_connection {
-            linger::arm(&self.client.stream);
+            linger::reset_on_drop(&self.conn.stream);
         }
-        let relayed = if self.request.upload.is_over() {
-            self.relay_down(answer).await
+        let sent = if self.request.upload.is_over() {
+            self.relay_down(response).await
         } else {
-            Box::pin(self.relay_both_ways(answer)).await
+            Box::pin(self.relay_both_ways(response)).await
         };
-        if ends_with_connection && (relayed.is_ok() || !answer.head_sent) {
-            linger::disarm(&self.client.stream);
+        if ends_with_connection && (sent.is_ok() || !response.head_sent) {
+            linger::close_on_drop(&self.conn.stream);
         }
-        relayed
+        sent
     }
 
-    async fn relay_down(&mut self, answer: &mut Answer) -> Result<(), RelayError> {
-        let Self { worker, client, node, member, inbox, request, .. } = self;
-        let (came, at_once) = (request.came, request.at_once);
-        let Client { stream, timer, entry, inbox: request, kept_up, .. } = &mut **client;
+    async fn relay_down(&mut self, response: &mut Response) -> Result<(), RelayError> {
+        let Self { shared, conn, node, member, inbox, request, .. } = self;
+        let Conn { stream, timer, inbox: up, kept_up, .. } = &mut **conn;
         let (_, to_client) = stream.split();
         let (from_node, _) = node.split();
         let mut download = Download {
-            worker,
+            shared,
             member,
             timer,
-            entry,
-            came,
-            at_once,
+            entry: &request.entry,
+            came: request.came,
+            timing: request.timing,
             to_client,
             from_node,
             inbox,
-            answer,
-            request: Some(request),
+            response,
+            request: Some(up),
             kept_up,
             unsent: Pending::default(),
         };
@@ -366,37 +302,34 @@ impl Attempt<'_> {
     }
 
     /// Gives the answer to the client while what is left of the request's body goes up.
-    async fn relay_both_ways(&mut self, answer: &mut Answer) -> Result<(), RelayError> {
-        let Self { worker, client, request, node, member, inbox, .. } = self;
-        let (mut from_client, to_client) = client.stream.split();
+    async fn relay_both_ways(&mut self, response: &mut Response) -> Result<(), RelayError> {
+        let Self { shared, conn, request, node, member, inbox, .. } = self;
+        let (mut from_client, to_client) = conn.stream.split();
         let (from_node, mut to_node) = node.split();
-        let (timer, came, at_once) = (&mut client.timer, request.came, request.at_once);
         // The rest of the request is read into its buffer at the same time.
         let download = Download {
-            worker,
+            shared,
             member,
-            timer,
-            entry: &client.entry,
-            came,
-            at_once,
+            timer: &mut conn.timer,
+            entry: &request.entry,
+            came: request.came,
+            timing: request.timing,
             to_client,
             from_node,
             inbox,
-            answer,
+            response,
             request: None,
-            kept_up: &mut client.kept_up,
+            kept_up: &mut conn.kept_up,
             unsent: Pending::default(),
         };
         let mut download = pin!(download.run());
-        let limits = &worker.settings.limits;
-        let (up, from, mut uncounted) = (&mut client.inbox, &mut from_client, 0);
-        let pump = request.upload.pump(up, from, &mut to_node, limits, &mut uncounted);
+        let (up, from, limits) = (&mut conn.inbox, &mut from_client, &shared.settings.limits);
         let pumped = tokio::select! {
             whole = download.as_mut() => return whole,
-            pumped = pump => pumped,
+            pumped = request.upload.pump(up, from, &mut to_node, limits) => pumped,
         };
         match pumped {
-            // A client that was not told to send its body need not.
+            // A client that was not asked to send its body need not.
             Ok(()) | Err(UploadError::NodeSilent) => {}
             // The answer goes on, but the node should not wait for the rest of the body.
             Err(_) => drop(to_node.shutdown().await),
@@ -404,25 +337,29 @@ impl Attempt<'_> {
         download.await
     }
 
-    /// What becomes of the two connections after a whole answer.
-    fn relayed(&mut self, answer: &Answer) -> Relayed {
+    /// The fate of the two connections after a whole answer.
+    fn relayed(&mut self, response: &Response) -> Relayed {
         let upload = &self.request.upload;
-        self.client.inbox.consume(upload.used());
-        let reusable = answer.keep_alive
-            && !answer.until_close
-            && !answer.draining
-            && self.inbox.is_empty()
+        self.conn.inbox.consume(upload.used());
+        let is_clean = self.inbox.is_empty()
             // Some applications send a body to a HEAD. It may come a moment later, and would be the
             // answer to the next client's request.
             && !self.request.is_head
             // A server may answer before it has read a body, and then it closes the connection a
-            // moment after an answer that does not say so.
-            && (upload.went_at_once() || (answer.was_owed && answer.status < 400));
-        let client = match (answer.close_client, upload.has_come()) {
-            (false, _) => Next::Keep,
-            (true, true) => Next::Close,
-            (true, false) => Next::Linger,
+            // moment after an answer that does not announce it.
+            && match response.upload {
+                Progress::AtOnce => true,
+                Progress::InPieces => response.status < 400,
+                Progress::Partly => false,
+            };
+        let node = match response.node {
+            NodeConnection::Reusable if !is_clean => NodeConnection::Ends,
+            node => node,
         };
-        Relayed { client, status: answer.status, reusable, draining: answer.draining }
+        let downstream = match response.client {
+            Disposition::Close if !upload.has_come() => Disposition::Linger,
+            client => client,
+        };
+        Relayed { status: response.status, downstream, node }
     }
 }

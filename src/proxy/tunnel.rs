@@ -30,8 +30,8 @@ pub(crate) async fn run(
     silence_max: Duration,
     entry: &LogEntry,
 ) -> io::Result<()> {
-    linger::arm(client);
-    linger::arm(node);
+    linger::reset_on_drop(client);
+    linger::reset_on_drop(node);
     let (client_in, client_out) = client.split();
     let (node_in, node_out) = node.split();
     let moved = Cell::new(Instant::now());
@@ -45,8 +45,8 @@ pub(crate) async fn run(
         result = both => drop(result?),
         () = silence(&moved, silence_max) => return Err(io::ErrorKind::TimedOut.into()),
     }
-    linger::disarm(client);
-    linger::disarm(node);
+    linger::close_on_drop(client);
+    linger::close_on_drop(node);
     Ok(())
 }
 

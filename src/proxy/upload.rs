@@ -4,11 +4,8 @@
 //! held whole and can be sent again; a longer one is let go piece by piece once it was sent, and
 //! then it cannot.
 
-use std::io;
 use std::pin::pin;
-use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
@@ -17,12 +14,12 @@ use crate::http1::{Body, Framing, Refusal};
 use crate::proxy::timer::Timer;
 use crate::server::buffer::{Buffer, Need};
 
-/// The longest request body that is held for a replay; a longer one streams through.
+/// The longest request body that is held for a replay, in bytes; a longer one streams through.
 const REPLAY_BYTES_MAX: usize = 64 * 1024;
 
 /// How far a request's body has come. Offsets count from the first byte of the request's head,
 /// which is the first byte in the client's buffer for as long as the request runs.
-pub(crate) struct Upload {
+pub(super) struct Upload {
     body: Body,
     /// The end of the head.
     head_len: usize,
@@ -41,9 +38,20 @@ pub(crate) struct Upload {
     timer: Timer,
 }
 
+/// How far a request's body went to the present node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// All of it went, together with the head; also where there is none.
+    AtOnce,
+    /// All of it went, in several pieces.
+    InPieces,
+    /// A part of it has not gone.
+    Partly,
+}
+
 /// Why a body did not come to its end.
 #[derive(Debug)]
-pub(crate) enum UploadError {
+pub(super) enum UploadError {
     /// The client sent nothing for too long.
     ClientSilent,
     /// The client waits for a 100, and the node says nothing.
@@ -62,7 +70,7 @@ impl Upload {
     /// # Errors
     /// It is longer than `bytes_max`, as far as can be known yet, or what is already there breaks
     /// the announced framing.
-    pub(crate) fn new(
+    pub(super) fn new(
         framing: Framing,
         head_len: usize,
         inbox: &Buffer,
@@ -90,17 +98,17 @@ impl Upload {
 
     /// The client asked for a 100 before it sends its body (RFC 9110 section 10.1.1). One that sends
     /// anything of it without has not waited.
-    pub(crate) fn await_continue(&mut self) {
+    pub(super) fn await_continue(&mut self) {
         self.awaits_continue = self.checked == self.head_len;
     }
 
     /// The node said something: from now on the client owes its body.
-    pub(crate) fn heard(&mut self) {
+    pub(super) fn heard(&mut self) {
         self.awaits_continue = false;
     }
 
     /// The length of the head before the body.
-    pub(crate) fn head_len(&self) -> usize {
+    pub(super) fn head_len(&self) -> usize {
         self.head_len
     }
 
@@ -115,47 +123,51 @@ impl Upload {
     }
 
     /// Whether the whole body can be sent once more.
-    pub(crate) fn is_held(&self) -> bool {
+    pub(super) fn is_held(&self) -> bool {
         self.held
     }
 
     /// Whether all of the body went to the node.
-    pub(crate) fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.body.is_done() && self.sent == self.checked
     }
 
-    /// Whether all of the body went to the node together with the head.
-    pub(crate) fn went_at_once(&self) -> bool {
-        self.is_done() && !self.pumped
+    /// How far the body went to the node.
+    pub(super) fn progress(&self) -> Progress {
+        match (self.is_done(), self.pumped) {
+            (true, false) => Progress::AtOnce,
+            (true, true) => Progress::InPieces,
+            (false, _) => Progress::Partly,
+        }
     }
 
     /// Whether nothing more will go to the node: all went, or it takes no more.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.given_up || self.is_done()
     }
 
     /// Whether the whole body has come from the client.
-    pub(crate) fn has_come(&self) -> bool {
+    pub(super) fn has_come(&self) -> bool {
         self.body.is_done()
     }
 
     /// The bytes that wait to be sent to the node.
-    pub(crate) fn pending<'b>(&self, inbox: &'b Buffer) -> &'b [u8] {
+    pub(super) fn pending<'b>(&self, inbox: &'b Buffer) -> &'b [u8] {
         &inbox.filled()[self.sent..self.checked]
     }
 
     /// Counts `n` pending bytes as sent.
-    pub(crate) fn sent(&mut self, n: usize) {
+    pub(super) fn sent(&mut self, n: usize) {
         self.sent += n;
     }
 
     /// Stops sending to this node: it takes no more. What it answers still counts.
-    pub(crate) fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self) {
         self.given_up = true;
     }
 
     /// Begins again, for another node. Only while the body is held.
-    pub(crate) fn rewind(&mut self) {
+    pub(super) fn rewind(&mut self) {
         debug_assert!(self.held, "a body that was let go cannot be sent again");
         self.sent = self.head_len;
         self.given_up = false;
@@ -163,23 +175,21 @@ impl Upload {
     }
 
     /// The bytes of the client's buffer that this request used up.
-    pub(crate) fn used(&self) -> usize {
+    pub(super) fn used(&self) -> usize {
         self.checked
     }
 
-    /// Sends the body to its end, reading from the client as needed. `written` counts what the node
-    /// was sent.
+    /// Sends the body to its end, reading from the client as needed. The whole head went before.
     ///
     /// ## Cancel safety
     /// Every byte is counted in the same step in which it was read or sent; calling it again goes
     /// on where it was dropped.
-    pub(crate) async fn pump(
+    pub(super) async fn pump(
         &mut self,
         inbox: &mut Buffer,
         client: &mut ReadHalf<'_>,
         node: &mut WriteHalf<'_>,
         limits: &Limits,
-        written: &mut u64,
     ) -> Result<(), UploadError> {
         self.pumped = true;
         loop {
@@ -189,10 +199,7 @@ impl Upload {
                         self.give_up();
                         return Err(UploadError::Node);
                     }
-                    Ok(n) => {
-                        self.sent += n;
-                        *written += n as u64;
-                    }
+                    Ok(n) => self.sent += n,
                 }
             }
             if self.body.is_done() {
@@ -223,51 +230,5 @@ impl Upload {
             self.checked -= self.sent - self.head_len;
             self.sent = self.head_len;
         }
-    }
-}
-
-/// Writes all of `bytes`. The peer may take no byte for as long as `silence_max`.
-pub(crate) async fn write_all_within(
-    to: &mut WriteHalf<'_>,
-    timer: &mut Timer,
-    silence_max: Duration,
-    mut bytes: &[u8],
-) -> io::Result<()> {
-    while !bytes.is_empty() {
-        bytes = &bytes[write_within(to, timer, silence_max, bytes).await?..];
-    }
-    Ok(())
-}
-
-/// Writes some of `bytes`: send(2) takes at least one. The peer may take none for as long as
-/// `silence_max`.
-pub(crate) async fn write_within(
-    to: &mut WriteHalf<'_>,
-    timer: &mut Timer,
-    silence_max: Duration,
-    bytes: &[u8],
-) -> io::Result<usize> {
-    if let Some(n) = write_what_fits(to, bytes)? {
-        return Ok(n);
-    }
-    match timer.within(silence_max, pin!(to.write(bytes))).await {
-        Ok(written) => written,
-        Err(_) => write_what_fits(to, bytes)?.ok_or_else(|| io::ErrorKind::TimedOut.into()),
-    }
-}
-
-/// Writes what the kernel has room for; `None` if there is none. Linux calls a full socket writable
-/// only when a third of its buffer is free again, and that may be megabytes: a peer that takes them
-/// slowly is not silent. So where the runtime says that nothing fits, the kernel is asked. Where it
-/// said so too, any room later shows that the peer has taken something.
-pub(crate) fn write_what_fits(to: &WriteHalf<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
-    let none = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-    let written = match to.try_write(bytes) {
-        Err(error) if none(&error) => SockRef::from(to.as_ref()).send(bytes),
-        written => written,
-    };
-    match written {
-        Err(error) if none(&error) => Ok(None),
-        written => written.map(Some),
     }
 }

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -17,6 +16,7 @@ use crate::cluster::config::Limits;
 use crate::cluster::picker::Pick;
 use crate::cluster::pool::Pool;
 use crate::cluster::retry::Failure;
+use crate::proxy::io::is_quiet;
 
 /// A connection on which nothing moves is asked after this long, and every second from then on,
 /// whether its host is still there.
@@ -112,20 +112,6 @@ impl IdlePool {
             !shelf.is_empty() && pool.members().iter().any(|member| member.epoch == *epoch)
         });
         self.len.set(by_epoch.values().map(Vec::len).sum());
-    }
-}
-
-/// Whether nothing came on an idle connection: a byte or an EOF nobody asked for means it is dead.
-/// Asks the runtime's readiness first, so that a live connection costs no system call.
-pub(crate) fn is_quiet(stream: &TcpStream) -> bool {
-    let mut context = Context::from_waker(Waker::noop());
-    match stream.poll_read_ready(&mut context) {
-        Poll::Pending => true,
-        Poll::Ready(Err(_)) => false,
-        Poll::Ready(Ok(())) => {
-            let answer = stream.try_read(&mut [0]);
-            matches!(answer, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-        }
     }
 }
 

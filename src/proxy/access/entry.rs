@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::LogBuffer;
 use super::line::Line;
+use super::log::LogBuffer;
 use crate::proxy::headers::Forwarding;
 
 /// The longest target that is written; what is beyond is cut off and marked.
@@ -15,6 +15,9 @@ const TARGET_BYTES_MAX: usize = 1024;
 
 /// The same for a method and an id, which have no reason to be long.
 const WORD_BYTES_MAX: usize = 128;
+
+/// The cause of a request whose client went away, or took nothing for too long.
+pub(crate) const CLIENT_LEFT: &str = "client_left";
 
 /// The cause of a request that nothing has ended: its connection was, with the balancer.
 const STOPPED: &str = "stopped";
@@ -26,7 +29,7 @@ const STOPPED: &str = "stopped";
 pub(crate) struct LogEntry(Option<Box<Facts>>);
 
 struct Facts {
-    desk: Rc<LogBuffer>,
+    buffer: Rc<LogBuffer>,
     client: Box<str>,
     method: Option<Box<str>>,
     target: Option<Box<str>>,
@@ -46,11 +49,11 @@ struct Facts {
 
 impl LogEntry {
     /// The first bytes of a head are there. Does nothing if that is known, or nothing is logged.
-    pub(crate) fn begin(&mut self, desk: Option<&Rc<LogBuffer>>, from: &Forwarding) {
-        let Some(desk) = desk.filter(|_| self.0.is_none()) else { return };
+    pub(crate) fn begin(&mut self, buffer: Option<&Rc<LogBuffer>>, from: &Forwarding) {
+        let Some(buffer) = buffer.filter(|_| self.0.is_none()) else { return };
         let now = Instant::now();
         self.0 = Some(Box::new(Facts {
-            desk: Rc::clone(desk),
+            buffer: Rc::clone(buffer),
             client: from.client().into(),
             method: None,
             target: None,
@@ -147,7 +150,7 @@ impl Facts {
 
 impl Drop for Facts {
     fn drop(&mut self) {
-        self.desk.write(&Line {
+        self.buffer.write(&Line {
             time: &humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             client: &self.client,
             method: self.method.as_deref(),
@@ -184,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_that_is_too_long_is_cut_between_characters_and_marked() {
+    fn what_is_too_long_is_cut_between_two_characters_and_marked() {
         assert_eq!(shortened("abcd", 4), "abcd");
         assert_eq!(shortened("abcde", 4), "abcd...");
         assert_eq!(shortened("abc\u{e4}", 4), "abc...");

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use percent_encoding::{AsciiSet, CONTROLS, PercentEncode, percent_encode};
 use serde::Serialize;
 
 use crate::cluster::config::AccessLogForm;
@@ -52,7 +53,7 @@ impl Line<'_> {
     /// Words in a fixed order, `-` for what there is none of.
     fn append_text(&self, out: &mut Vec<u8>) -> io::Result<()> {
         let [method, target, node, cause, id] =
-            [self.method, self.target, self.node, self.cause, self.request_id].map(Word);
+            [self.method, self.target, self.node, self.cause, self.request_id].map(word);
         let status = Number(self.status);
         let [wait, connect, first] =
             [self.wait_ms, self.connect_ms, self.first_byte_ms].map(Number);
@@ -66,23 +67,14 @@ impl Line<'_> {
     }
 }
 
+/// What would end a word, or the line: all that is not a visible character of ASCII, and the quote.
+const ENDS_A_WORD: &AsciiSet = &CONTROLS.add(b' ').add(b'"');
+
 /// One word, whatever was sent: what could end it, or the line, is written as in a URI. So a line
 /// can be split at its spaces and quotes, and nobody can write one in another's name.
-struct Word<'a>(Option<&'a str>);
-
-impl std::fmt::Display for Word<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text = self.0.filter(|text| !text.is_empty()).unwrap_or("-");
-        let ends = |b: u8| !b.is_ascii_graphic() || b == b'"';
-        for part in text.as_bytes().chunk_by(|&a, &b| !ends(a) && !ends(b)) {
-            match part {
-                &[byte] if ends(byte) => write!(f, "%{byte:02X}")?,
-                // All of it is ASCII.
-                _ => f.write_str(&String::from_utf8_lossy(part))?,
-            }
-        }
-        Ok(())
-    }
+fn word(text: Option<&str>) -> PercentEncode<'_> {
+    let text = text.filter(|text| !text.is_empty()).unwrap_or("-");
+    percent_encode(text.as_bytes(), ENDS_A_WORD)
 }
 
 struct Number<T>(Option<T>);

@@ -1,7 +1,10 @@
-use std::sync::Mutex;
-use std::sync::mpsc;
+use std::io::{self, Write};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, mpsc};
 
 use super::*;
+use crate::cluster::config::AccessLogForm;
+use crate::cluster::counts::Counts;
 use crate::proxy::headers::Forwarding;
 
 /// Writes to a vector; before that, waits for its gate to be opened, which dropping it does.
@@ -49,30 +52,30 @@ fn on_a_worker<T>(work: impl Future<Output = T>) -> T {
     runtime.unwrap().block_on(work)
 }
 
-fn write_one(desk: &Rc<LogBuffer>) {
+fn write_one(buffer: &Rc<LogBuffer>) {
     let mut entry = LogEntry::default();
-    entry.begin(Some(desk), &Forwarding::new([10, 0, 0, 9].into(), false));
+    entry.begin(Some(buffer), &Forwarding::new([10, 0, 0, 9].into(), false));
     entry.asks("GET", "/");
     entry.end(CLIENT_LEFT);
 }
 
 #[test]
-fn a_stuck_writer_delays_no_worker_and_each_line_is_written_or_counted() {
+fn a_writer_that_is_stuck_holds_no_worker_back_and_every_line_is_written_or_counted() {
     let (open, gate) = mpsc::channel();
     let written = Arc::default();
     let (log, writer, counts) = start(Gated { gate, written: Arc::clone(&written) });
     let dropped = || counts.access_log_lines_dropped.get();
     let mut lines = 0;
     on_a_worker(async {
-        let desk = LogBuffer::start(log);
+        let buffer = LogBuffer::start(log);
         while dropped() == 0 {
-            write_one(&desk);
+            write_one(&buffer);
             lines += 1;
             assert!(lines < 100_000, "there is no bound");
         }
         // What is dropped is a page, and the worker goes on with an empty one.
         assert!(dropped() < lines / 10);
-        write_one(&desk);
+        write_one(&buffer);
         lines += 1;
         drop(open);
     });
@@ -86,15 +89,15 @@ fn a_stuck_writer_delays_no_worker_and_each_line_is_written_or_counted() {
 fn a_reader_that_went_away_costs_its_lines_and_nothing_else() {
     let (log, writer, counts) = start(Broken);
     on_a_worker(async {
-        let desk = LogBuffer::start(log);
-        (0..10).for_each(|_| write_one(&desk));
+        let buffer = LogBuffer::start(log);
+        (0..10).for_each(|_| write_one(&buffer));
     });
     on_a_worker(writer.finish());
     assert_eq!(counts.access_log_lines_dropped.get(), 10);
 }
 
 #[test]
-fn an_entry_stays_empty_when_nothing_is_logged() {
+fn where_nothing_is_logged_an_entry_stays_empty() {
     let mut entry = LogEntry::default();
     entry.begin(None, &Forwarding::new([10, 0, 0, 9].into(), false));
     entry.goes_as(|| unreachable!("nobody asks for it"));

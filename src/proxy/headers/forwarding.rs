@@ -1,0 +1,177 @@
+//! The fields that name the client and its way here: `X-Forwarded-*`, `Forwarded`, `X-Request-Id`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::cluster::config::TrustedProxies;
+use crate::http1::{Field, Fields, RequestHead, append_field};
+
+/// Who sends the requests of a connection: what they all say of it is rendered once, and copied
+/// into each.
+pub struct Forwarding {
+    /// Three lines: `X-Forwarded-For`, `X-Forwarded-Proto`, and `Forwarded` without its end, for it
+    /// still lacks the host.
+    lines: Box<str>,
+    /// What the sender says of those before it is believed.
+    pub(super) trusted: bool,
+}
+
+impl Forwarding {
+    /// For who connects from `ip` over plain TCP. `trusted` is whether it is one of the user's own
+    /// proxies.
+    pub fn new(ip: IpAddr, trusted: bool) -> Self {
+        Self { trusted, ..Self::of_client(ip, false) }
+    }
+
+    /// For a client at `ip`, who is believed nothing; `tls` is whether it came by TLS.
+    pub(crate) fn of_client(ip: IpAddr, tls: bool) -> Self {
+        let ip = ip.to_canonical();
+        // RFC 7239 section 6: an IPv6 address is bracketed, and quoted for its colons.
+        let node = if ip.is_ipv6() { format!("\"[{ip}]\"") } else { ip.to_string() };
+        let proto = if tls { "https" } else { "http" };
+        let lines = format!(
+            "X-Forwarded-For: {ip}\r\nX-Forwarded-Proto: {proto}\r\nForwarded: for={node};proto={proto}"
+        );
+        Self { lines: lines.into(), trusted: false }
+    }
+
+    /// The address that requests are forwarded for.
+    pub(crate) fn client(&self) -> &str {
+        let start = self.lines.split("\r\n").next();
+        start.and_then(|line| line.split_once(": ")).unwrap_or_default().1
+    }
+
+    /// Who a trusted proxy says its client is: the last address of `X-Forwarded-For` that is not
+    /// itself a trusted proxy's, as far as all behind it are.
+    pub(crate) fn named_client(
+        &self,
+        head: &RequestHead<'_>,
+        proxies: &TrustedProxies,
+    ) -> Option<IpAddr> {
+        let said = |field: &Field<'_>| field.name.eq_ignore_ascii_case("x-forwarded-for");
+        let fields: Vec<_> = head.fields.end_to_end().filter(said).map(|f| f.value).collect();
+        let entries = fields.iter().rev().flat_map(|value| value.rsplit(|&b| b == b','));
+        let addresses = entries.map_while(|entry| {
+            let entry = str::from_utf8(entry).ok()?.trim();
+            entry.parse().or_else(|_| entry.parse().map(|addr: SocketAddr| addr.ip())).ok()
+        });
+        addresses.filter(|_| self.trusted).find(|ip| !proxies.contains(*ip))
+    }
+
+    /// The id with which a request goes on: that of a trusted proxy, or ours.
+    pub(crate) fn request_id(&self, head: &RequestHead<'_>, ours: u128) -> String {
+        let ours = hex(ours);
+        String::from_utf8_lossy(self.believed_id(head).unwrap_or(&ours)).into_owned()
+    }
+
+    pub(super) fn believed_id<'b>(&self, head: &RequestHead<'b>) -> Option<&'b [u8]> {
+        if !self.trusted {
+            return None;
+        }
+        let is_id = |field: &Field<'_>| field.name.eq_ignore_ascii_case(REQUEST_ID);
+        head.fields.end_to_end().find(is_id).map(|field| field.value)
+    }
+
+    /// Appends what is known of the way here: from a client nothing but who it is, from a trusted
+    /// proxy what it says with our own entry behind it.
+    pub(super) fn append(&self, head: &RequestHead<'_>, out: &mut Vec<u8>) {
+        let host = head.host.unwrap_or_default();
+        if self.trusted {
+            return self.append_behind(head, host, out);
+        }
+        out.extend_from_slice(self.lines.as_bytes());
+        append_host(host, out);
+        out.extend_from_slice(b"\r\n");
+        if !host.is_empty() {
+            append_field(out, "X-Forwarded-Host", host.as_bytes());
+        }
+    }
+
+    fn append_behind(&self, head: &RequestHead<'_>, host: &str, out: &mut Vec<u8>) {
+        let says = |name| is_forwarded(head, name);
+        for line in self.lines.split("\r\n") {
+            let (name, own) = line.split_once(": ").unwrap_or_default();
+            match name {
+                "X-Forwarded-Proto" if says(name) => {}
+                "X-Forwarded-Proto" => append_field(out, name, own.as_bytes()),
+                _ => {
+                    append_list(name, &head.fields, own, out);
+                    if name == "Forwarded" {
+                        append_host(host, out);
+                    }
+                    out.extend_from_slice(b"\r\n");
+                }
+            }
+        }
+        if !host.is_empty() && !says("X-Forwarded-Host") {
+            append_field(out, "X-Forwarded-Host", host.as_bytes());
+        }
+    }
+}
+
+/// Whether a field of this name came and was not named away by Connection.
+fn is_forwarded(head: &RequestHead<'_>, name: &str) -> bool {
+    head.fields.end_to_end().any(|field| field.name.eq_ignore_ascii_case(name))
+}
+
+/// Ends an entry of `Forwarded` with the host that was asked for; quoted, because it may have a
+/// port. What passed as a Host has neither a quote nor a backslash.
+fn append_host(host: &str, out: &mut Vec<u8>) {
+    if !host.is_empty() {
+        for part in [";host=\"", host, "\""] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+}
+
+/// Appends `name: ` and all that came under this name as one list, ours last, without a line end.
+/// Connection cannot name these fields away: they are read here, not forwarded. What ends within
+/// quotes is left out, for ours would stand in them too.
+fn append_list(name: &str, fields: &Fields<'_>, own: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    let same = |field: &Field<'_>| field.name.eq_ignore_ascii_case(name);
+    let goes_on =
+        |field: &Field<'_>| !field.value.is_empty() && is_unquoted_at_its_end(field.value);
+    for field in fields.iter().filter(same).filter(goes_on) {
+        out.extend_from_slice(field.value);
+        out.extend_from_slice(b", ");
+    }
+    out.extend_from_slice(own.as_bytes());
+}
+
+/// Whether each quoted string in it is closed (RFC 9110 section 5.6.4).
+fn is_unquoted_at_its_end(value: &[u8]) -> bool {
+    let (mut quoted, mut bytes) = (false, value.iter());
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => drop(bytes.next()),
+            _ => {}
+        }
+    }
+    !quoted
+}
+
+/// By which a request is found in the logs of all it passed.
+pub(super) const REQUEST_ID: &str = "X-Request-Id";
+
+/// A number as 32 hexadecimal digits.
+pub(super) fn hex(number: u128) -> [u8; 32] {
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair.copy_from_slice(&HEX[usize::from(byte)]);
+    }
+    digits
+}
+
+/// The two digits of each byte.
+const HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    table
+};

@@ -1,0 +1,92 @@
+//! Waiting on a socket: writes that give up on a peer that takes nothing, and the signs by which a peer
+//! is known to have gone.
+
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+use tokio::net::tcp::WriteHalf;
+
+use crate::proxy::timer::Timer;
+
+/// Writes all of `bytes`. The peer may take no byte for as long as `silence_max`.
+pub(crate) async fn write_all_within(
+    to: &mut WriteHalf<'_>,
+    timer: &mut Timer,
+    silence_max: Duration,
+    mut bytes: &[u8],
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        bytes = &bytes[write_within(to, timer, silence_max, bytes).await?..];
+    }
+    Ok(())
+}
+
+/// Writes some of `bytes`: send(2) takes at least one. The peer may take none for as long as
+/// `silence_max`.
+pub(crate) async fn write_within(
+    to: &mut WriteHalf<'_>,
+    timer: &mut Timer,
+    silence_max: Duration,
+    bytes: &[u8],
+) -> io::Result<usize> {
+    if let Some(n) = write_what_fits(to, bytes)? {
+        return Ok(n);
+    }
+    match timer.within(silence_max, pin!(to.write(bytes))).await {
+        Ok(written) => written,
+        Err(_) => write_what_fits(to, bytes)?.ok_or_else(|| io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Writes what the kernel has room for; `None` if there is none. Linux calls a full socket writable
+/// only when a third of its buffer is free again, and that may be megabytes: a peer that takes them
+/// slowly is not silent. So where the runtime says that nothing fits, the kernel is asked. Where it
+/// said so too, any room later shows that the peer has taken something.
+pub(crate) fn write_what_fits(to: &WriteHalf<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
+    let none = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+    let written = match to.try_write(bytes) {
+        Err(error) if none(&error) => SockRef::from(to.as_ref()).send(bytes),
+        written => written,
+    };
+    match written {
+        Err(error) if none(&error) => Ok(None),
+        written => written.map(Some),
+    }
+}
+
+/// Whether nothing came on an idle connection: a byte or an EOF nobody asked for means it is dead.
+/// Asks the runtime's readiness first, so that a live connection costs no system call.
+pub(crate) fn is_quiet(stream: &TcpStream) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    match stream.poll_read_ready(&mut context) {
+        Poll::Pending => true,
+        Poll::Ready(Err(_)) => false,
+        Poll::Ready(Ok(())) => {
+            let answer = stream.try_read(&mut [0]);
+            matches!(answer, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        }
+    }
+}
+
+/// Completes when the client has gone for good: it reset the connection, or its host does not answer
+/// any more. The end of what it sends is no such sign, because a client may half-close and wait for
+/// its answer: see [`left`].
+pub(crate) async fn gone(stream: &TcpStream) {
+    // An error is told as readiness too.
+    let _ = stream.ready(Interest::ERROR).await;
+}
+
+/// Completes when the client has ended its sending and `grace` has passed since, or since this was
+/// asked. It may be waiting behind a half-close, or have gone: the end of what it sends looks the
+/// same, and one that closed says more only when it is sent something.
+pub(crate) async fn left(stream: &TcpStream, grace: Duration) {
+    // That nothing more can be read is told with this interest too, and urgent data is not asked
+    // for. Being readable would not do: the next request may lie there unread.
+    let _ = stream.ready(Interest::PRIORITY).await;
+    tokio::time::sleep(grace).await;
+}

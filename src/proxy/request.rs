@@ -1,0 +1,75 @@
+//! A request whose head has come: its facts, and what it remembers from attempt to attempt.
+
+use std::time::{Duration, Instant};
+
+use crate::cluster::pool::Destination;
+use crate::cluster::retry::{Failure, Safety};
+use crate::http1::Version;
+use crate::proxy::access::LogEntry;
+use crate::proxy::affinity::Affinity;
+use crate::proxy::shared::Counted;
+use crate::proxy::upload::Upload;
+
+/// The facts of a request. Its head and body stay in the downstream's buffer.
+pub(super) struct Request {
+    pub(super) safety: Safety,
+    /// Its answer has no body.
+    pub(super) is_head: bool,
+    pub(super) version: Version,
+    /// The client lets the connection persist.
+    pub(super) keep_alive: bool,
+    /// It offers to switch protocols.
+    pub(super) offers_switch: bool,
+    pub(super) timing: Timing,
+    /// A byte of it was written to the present node. The exchange clears this before each attempt; the
+    /// relay sets it.
+    pub(super) reached: bool,
+    pub(super) upload: Upload,
+    /// Its destination; `None` if no route takes it.
+    pub(super) to: Option<Destination>,
+    /// What decides its node there, if anything of it does. Apart, because few requests have it and all
+    /// are kept small.
+    pub(super) affinity: Option<Box<Affinity>>,
+    /// The same in all attempts.
+    pub(super) id: RequestId,
+    /// Marks the rendering of its head in the worker's scratch.
+    pub(super) ticket: u64,
+    /// When its whole head was there.
+    pub(super) came: Instant,
+    /// Its line in the access log, as far as it is known.
+    pub(super) entry: LogEntry,
+}
+
+/// A number of 128 bits. As bytes, because the number would be aligned to 16 of them, and all that
+/// holds it with it.
+pub(super) type RequestId = [u8; 16];
+
+/// What the time from a request's head to the head of its answer measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timing {
+    /// Its node alone: the body came with the head, a node was free at once, and no attempt has failed.
+    NodeAlone,
+    /// More than its node: the client's body, a wait for a node, or an attempt that failed.
+    More,
+}
+
+/// What a request remembers from attempt to attempt.
+#[derive(Default)]
+pub(super) struct RetryState<'a> {
+    /// The epochs that were tried in this round.
+    pub(super) tried: Vec<u64>,
+    /// Attempts that cost a try.
+    pub(super) count: u32,
+    /// The epochs where an attempt died after bytes had been written.
+    pub(super) died: Vec<u64>,
+    /// Passes over all nodes so far.
+    pub(super) rounds: u32,
+    /// When a wait for a usable node ends, since the process started; set by the first wait.
+    pub(super) hold_until: Option<Duration>,
+    /// It waits for a usable node, or has until just now.
+    pub(super) waits: bool,
+    /// How the last attempt failed.
+    pub(super) last: Option<Failure>,
+    /// Counts this request as a replay, from its first one to its end.
+    pub(super) replay: Option<Counted<'a>>,
+}

@@ -1,0 +1,184 @@
+//! The loop of a downstream connection of HTTP/1: reads the next request's head, has it exchanged, and
+//! goes on or ends.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+
+use crate::cluster::pool::Member;
+use crate::http1::limits::HEAD_BYTES_MAX;
+use crate::proxy::access::CLIENT_LEFT;
+use crate::proxy::conn::Conn;
+use crate::proxy::disposition::Disposition;
+use crate::proxy::downstream::{AttemptError, Downstream, Relayed};
+use crate::proxy::exchange::exchange;
+use crate::proxy::headers::Forwarding;
+use crate::proxy::proxy_protocol::{self, ProxiedClient, ProxyHeaderError};
+use crate::proxy::reject::{Form, Reject};
+use crate::proxy::relay::relay;
+use crate::proxy::request::Request;
+use crate::proxy::shared::Shared;
+use crate::proxy::{head, io};
+use crate::server::ConnectionGuard;
+use crate::server::buffer::Need;
+
+/// Serves a connection to its end.
+pub(super) async fn serve(
+    shared: Rc<Shared>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    guard: ConnectionGuard,
+) {
+    let proxies = &shared.settings.trusted_proxies;
+    let trusted = proxies.contains(peer.ip());
+    let mut conn = Conn::new(&shared, stream, peer.ip(), trusted, guard);
+    // A trusted proxy has connections for many clients.
+    let mut counted = (!trusted).then(|| peer.ip());
+    if trusted && proxies.proxy_protocol {
+        match Box::pin(read_proxy_header(&shared, &mut conn, peer.ip())).await {
+            Introduced::As(client) => counted = client,
+            Introduced::Gone => return,
+            Introduced::Rejected(reject) => {
+                return Box::pin(conn.turn_away(&shared, reject)).await;
+            }
+        }
+    }
+    if let Err(over) = conn.guard.claim(counted).await {
+        return Box::pin(conn.turn_away(&shared, Reject::OverLimit(over))).await;
+    }
+    loop {
+        let next = match next_request(&shared, &mut conn).await {
+            Ok(request) => exchange(&shared, &mut conn, request).await,
+            Err(NoRequest::Quiet) => return conn.entry.end(CLIENT_LEFT),
+            Err(NoRequest::Evicted) => {
+                return Box::pin(conn.turn_away(&shared, Reject::SlowHead)).await;
+            }
+            Err(NoRequest::Rejected(reject)) => Box::pin(conn.refuse(&shared, reject)).await,
+        };
+        match next {
+            Disposition::Keep => conn.forgive_an_empty_line(),
+            Disposition::Close if conn.is_quiet() => return,
+            Disposition::Close | Disposition::Linger => return Box::pin(conn.close()).await,
+            Disposition::Cut => return conn.cut(),
+        }
+    }
+}
+
+/// The result of a trusted proxy's introduction of its client.
+enum Introduced {
+    /// The connection is for this client, if its address is known.
+    As(Option<IpAddr>),
+    /// The connection has ended.
+    Gone,
+    /// Nothing will be served.
+    Rejected(Reject),
+}
+
+/// Reads from a trusted proxy who its client is (see [`proxy_protocol`]). From then on that client
+/// sends the requests, and it is believed nothing: the proxy passes on what it was sent.
+async fn read_proxy_header(shared: &Shared, conn: &mut Conn, proxy: IpAddr) -> Introduced {
+    let read = pin!(proxy_protocol::read(&mut conn.stream, &mut conn.inbox));
+    match conn.timer.within(shared.settings.limits.head, read).await {
+        Ok(Ok(ProxiedClient { client, tls })) => {
+            conn.forwarding = Forwarding::of_client(client.unwrap_or(proxy), tls);
+            Introduced::As(client)
+        }
+        Ok(Err(ProxyHeaderError::Gone)) => Introduced::Gone,
+        Ok(Err(ProxyHeaderError::Invalid)) => Introduced::Rejected(Reject::NoProxyHeader),
+        Err(_) => Introduced::Rejected(Reject::SlowHead),
+    }
+}
+
+/// Why there is no next request.
+enum NoRequest {
+    /// The client left, or sent nothing for as long as it may.
+    Quiet,
+    /// Its place is needed for another client, and its request has been coming for a while.
+    Evicted,
+    /// It gets this answer.
+    Rejected(Reject),
+}
+
+/// Waits for the next request's head. Holds no buffer until its first byte has come.
+async fn next_request(shared: &Shared, conn: &mut Conn) -> Result<Request, NoRequest> {
+    let limits = &shared.settings.limits;
+    if conn.inbox.is_empty() {
+        conn.inbox.release();
+        conn.guard.idle_since(conn.timer.begin().into_std());
+        let read = pin!(conn.inbox.read_from(&mut conn.stream));
+        let came = conn.timer.still_within(limits.keep_alive, read).await;
+        conn.guard.serves();
+        let Ok(Ok(1..)) = came else { return Err(NoRequest::Quiet) };
+    }
+    let mut seen = 0;
+    let mut began = None;
+    loop {
+        if let Some(request) = head::read(shared, conn, seen).map_err(NoRequest::Rejected)? {
+            // It is read again only if an attempt fails. A small copy waits with it, and the buffer,
+            // which is still in the cache, serves the next connection.
+            if request.upload.has_come() {
+                conn.inbox.stow();
+            }
+            return Ok(request);
+        }
+        conn.entry.begin(shared.access_log.as_ref(), &conn.forwarding);
+        seen = conn.inbox.len();
+        if conn.inbox.is_full() && !conn.inbox.grow(HEAD_BYTES_MAX, Need::Must) {
+            return Err(NoRequest::Rejected(Reject::NoMemory));
+        }
+        let began = *began.get_or_insert_with(Instant::now);
+        let read = pin!(conn.inbox.read_from(&mut conn.stream));
+        let came = tokio::select! {
+            biased;
+            () = conn.guard.evicted(began) => return Err(NoRequest::Evicted),
+            came = conn.timer.within(limits.head.saturating_sub(began.elapsed()), read) => came,
+        };
+        match came {
+            Err(_) => return Err(NoRequest::Rejected(Reject::SlowHead)),
+            Ok(Ok(0) | Err(_)) => return Err(NoRequest::Quiet),
+            Ok(Ok(_)) => {}
+        }
+    }
+}
+
+impl Downstream for Conn {
+    fn gone(&self) -> impl Future<Output = ()> {
+        io::gone(&self.stream)
+    }
+
+    fn route_again(&self, shared: &Shared, request: &mut Request) -> bool {
+        head::route_again(shared, self, request)
+    }
+
+    fn relay<'a>(
+        &'a mut self,
+        shared: &'a Shared,
+        request: &'a mut Request,
+        node: &'a mut TcpStream,
+        member: &'a Member,
+    ) -> impl Future<Output = Result<Relayed, AttemptError>> {
+        relay(shared, self, request, node, member)
+    }
+
+    /// The connection is kept if the whole request has come.
+    async fn reject(
+        &mut self,
+        shared: &Shared,
+        request: &mut Request,
+        reject: Reject,
+    ) -> Disposition {
+        let keep = request.keep_alive && request.upload.has_come() && !self.guard.is_draining();
+        let form = Form {
+            is_head: request.is_head,
+            version: request.version,
+            browser_port: head::browser_port(self, request),
+            then: if keep { Disposition::Keep } else { Disposition::Linger },
+        };
+        let next = self.respond(shared, &mut request.entry, reject, form).await;
+        self.inbox.consume(request.upload.used());
+        next
+    }
+}
