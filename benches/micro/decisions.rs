@@ -10,7 +10,7 @@ use picluster::cluster::health::Health;
 use picluster::cluster::node::{Node, NodeId, Offer, Source};
 use picluster::cluster::picker::{self, Asked};
 use picluster::cluster::pool::{self, Member, Share};
-use picluster::cluster::retry::{self, Attempt, Failure, RetryPolicy, Safety};
+use picluster::cluster::retry::{self, Attempt, Failure, Reach, RetryPolicy, Safety, Suspicion};
 
 /// The most that a cluster has.
 const NODES: u64 = 256;
@@ -133,13 +133,11 @@ fn choose(bencher: Bencher<'_, '_>, policy: &str, nodes: u64) {
 fn retry_decision(bencher: Bencher<'_, '_>) {
     let attempt = Attempt {
         failure: Failure::Died,
-        written: 100,
-        head_sent: false,
+        reach: Reach::Sent,
         safety: Safety::Idempotent,
         body_held: true,
+        suspicion: Suspicion::None,
         on_trial: false,
-        died_before: false,
-        cleared: false,
         node_left: false,
         tries: 0,
         elapsed: Duration::ZERO,

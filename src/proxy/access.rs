@@ -4,9 +4,9 @@ mod entry;
 mod line;
 mod log;
 
-pub use self::log::{AccessLog, Writer};
-pub(crate) use self::log::LogBuffer;
 pub(crate) use self::entry::{CLIENT_LEFT, LogEntry};
+pub(crate) use self::log::LogBuffer;
+pub use self::log::{AccessLog, Writer};
 
 #[cfg(test)]
 mod tests;

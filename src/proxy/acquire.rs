@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use crate::cluster::health::Outcome;
 use crate::cluster::picker::{self, NoPick, Pick};
 use crate::cluster::pool::Pool;
-use crate::cluster::retry::{self, Reason, Safety};
+use crate::cluster::retry::{self, Reach, Reason, Safety};
 use crate::proxy::access::LogEntry;
 use crate::proxy::hold;
 use crate::proxy::outcome;
@@ -80,7 +80,8 @@ pub(super) async fn acquire(
         // After a death a fresh connection: two kept ones may both have been about to be closed,
         // and a second death gives up.
         let may_reuse = retries.died.is_empty();
-        if let Some(stream) = may_reuse.then(|| take_kept(shared, request.safety, &pick)).flatten() {
+        if let Some(stream) = may_reuse.then(|| take_kept(shared, request.safety, &pick)).flatten()
+        {
             return Ok(Acquired { stream, pick, reused: true });
         }
         match Box::pin(connect(shared, request, pick, retries)).await {
@@ -134,7 +135,7 @@ fn connect_failed(
     let member = pick.member();
     entry.tries(&member.node.name);
     shared.settings.counts.retries_free.add(failure.as_str());
-    outcome::failed(shared, member, failure, false);
+    outcome::failed(shared, member, failure, Reach::Unsent);
     retries.tried.push(member.epoch);
     retries.last = Some(failure);
 }

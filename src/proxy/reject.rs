@@ -246,8 +246,7 @@ mod tests {
     fn written(reject: Reject, is_head: bool, html: bool) -> String {
         let mut out = Vec::new();
         let form = Form { browser_port: html.then(String::new), ..Form::last(is_head) };
-        let empty =
-            EmptyClusterPage { html: "<p>teach".to_owned(), text: "teach\n".to_owned() };
+        let empty = EmptyClusterPage { html: "<p>teach".to_owned(), text: "teach\n".to_owned() };
         reject.write(&form, SystemTime::UNIX_EPOCH, &empty, &Pool::default(), &mut out);
         String::from_utf8(out).expect("our own answers are text")
     }

@@ -170,8 +170,7 @@ impl Downstream for Conn {
         request: &mut Request,
         reject: Reject,
     ) -> Disposition {
-        let keep =
-            request.keep_alive && request.upload.has_come() && !self.guard.is_draining();
+        let keep = request.keep_alive && request.upload.has_come() && !self.guard.is_draining();
         let form = Form {
             is_head: request.is_head,
             version: request.version,

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::log::LogBuffer;
 use super::line::Line;
+use super::log::LogBuffer;
 use crate::proxy::headers::Forwarding;
 
 /// The longest target that is written; what is beyond is cut off and marked.
