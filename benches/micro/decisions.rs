@@ -10,7 +10,7 @@ use picluster::cluster::balance::Balance;
 use picluster::cluster::node::Offer;
 use picluster::cluster::picker::{self, Criteria};
 use picluster::cluster::pool::{self, Member, Share};
-use picluster::cluster::retry::{self, Attempt, Failure, RetryPolicy, Safety};
+use picluster::cluster::retry::{self, Attempt, Failure, Reach, RetryPolicy, Safety, Suspicion};
 
 use crate::sample;
 
@@ -118,13 +118,11 @@ fn choose(bencher: Bencher<'_, '_>, policy: &str, nodes: u64) {
 fn retry_decision(bencher: Bencher<'_, '_>) {
     let attempt = Attempt {
         failure: Failure::Died,
-        written: 100,
-        head_sent: false,
+        reach: Reach::Sent,
         safety: Safety::Idempotent,
         body_held: true,
+        suspicion: Suspicion::None,
         on_trial: false,
-        died_before: false,
-        cleared: false,
         node_left: false,
         tries: 0,
         elapsed: Duration::ZERO,

@@ -60,33 +60,50 @@ impl Failure {
     }
 }
 
-/// What is known of a failed attempt.
+/// How far an attempt came before it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// No byte was written, also because there was no connection: no node has seen anything of it.
+    Unsent,
+    /// A byte or more was written: a node may have executed it.
+    Sent,
+    /// A response head went down to the client, or a part of one.
+    Answered,
+}
+
+/// Whether a request may be what kills its nodes, by its earlier attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// None of them died with bytes written.
+    None,
+    /// One died with bytes written.
+    Suspected,
+    /// One did, and a node that this request was never sent to fell in the same moment: something
+    /// else kills nodes.
+    Cleared,
+}
+
+/// The facts of a failed attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
     /// How it ended.
     pub failure: Failure,
-    /// Bytes written to the node, counted from the first of the head; 0 also where there was no
-    /// connection.
-    pub written: u64,
-    /// Whether a response head went down to the client.
-    pub head_sent: bool,
-    /// May the request be executed twice?
+    /// How far it came.
+    pub reach: Reach,
+    /// Whether the request may be executed twice.
     pub safety: Safety,
     /// Whether the request's body is none or was held whole so far.
     pub body_held: bool,
-    /// Whether the node was on trial: what it sends is no surprise, whatever it is.
+    /// Whether the request may be what kills its nodes.
+    pub suspicion: Suspicion,
+    /// Whether the node was on trial: no answer of such a node is a surprise.
     pub on_trial: bool,
-    /// Whether an earlier attempt of this request already died with bytes written.
-    pub died_before: bool,
-    /// Whether a node that this request was never sent to fell in the same moment: then something
-    /// else kills nodes.
-    pub cleared: bool,
     /// Whether the node has left the pool, or is not picked any more: it is not the replays that
     /// keep it busy.
     pub node_left: bool,
     /// Attempts that cost a try so far, this one not counted.
     pub tries: u32,
-    /// Since the request came.
+    /// The time since the request came.
     pub elapsed: Duration,
 }
 
@@ -150,11 +167,11 @@ impl Reason {
 
 /// Decides what to do after `attempt` failed. The first rule that applies gives the reason.
 pub fn decide(attempt: &Attempt, policy: &RetryPolicy) -> Verdict {
-    let reason = if attempt.head_sent {
+    let reason = if attempt.reach == Reach::Answered {
         Reason::HeadSent
     } else if attempt.elapsed >= policy.within {
         Reason::TooLate
-    } else if attempt.written == 0 {
+    } else if attempt.reach == Reach::Unsent {
         return Verdict::AgainFree;
     } else if attempt.safety == Safety::Unsafe {
         Reason::Unsafe
@@ -162,7 +179,7 @@ pub fn decide(attempt: &Attempt, policy: &RetryPolicy) -> Verdict {
         Reason::Final
     } else if !attempt.body_held {
         Reason::BodyGone
-    } else if attempt.failure == Failure::Died && attempt.died_before && !attempt.cleared {
+    } else if attempt.failure == Failure::Died && attempt.suspicion == Suspicion::Suspected {
         Reason::SecondDeath
     } else if attempt.tries + 1 >= policy.attempts {
         Reason::NoTryLeft
@@ -207,13 +224,11 @@ mod tests {
     /// A GET whose connection was reset after it had been sent.
     const DIED: Attempt = Attempt {
         failure: Failure::Died,
-        written: 100,
-        head_sent: false,
+        reach: Reach::Sent,
         safety: Safety::Idempotent,
         body_held: true,
+        suspicion: Suspicion::None,
         on_trial: false,
-        died_before: false,
-        cleared: false,
         node_left: false,
         tries: 0,
         elapsed: Duration::ZERO,
@@ -224,19 +239,20 @@ mod tests {
     #[test]
     fn a_get_whose_node_died_is_sent_to_one_more_node() {
         assert_eq!(decide(&DIED, &POLICY), AGAIN);
-        let again = Attempt { died_before: true, tries: 1, ..DIED };
+        let again = Attempt { suspicion: Suspicion::Suspected, tries: 1, ..DIED };
         assert_eq!(decide(&again, &POLICY), Verdict::GiveUp(Reason::SecondDeath));
     }
 
     #[test]
     fn a_request_is_cleared_by_a_death_that_it_cannot_have_caused() {
-        let again = Attempt { died_before: true, cleared: true, tries: 1, ..DIED };
+        let again = Attempt { suspicion: Suspicion::Cleared, tries: 1, ..DIED };
         assert_eq!(decide(&again, &POLICY), AGAIN);
     }
 
     #[test]
     fn a_host_that_vanished_was_not_killed_by_the_request() {
-        let vanished = Attempt { failure: Failure::Vanished, died_before: true, ..DIED };
+        let suspicion = Suspicion::Suspected;
+        let vanished = Attempt { failure: Failure::Vanished, suspicion, ..DIED };
         assert_eq!(decide(&vanished, &POLICY), AGAIN);
         let post = Attempt { safety: Safety::Unsafe, ..vanished };
         assert_eq!(decide(&post, &POLICY), Verdict::GiveUp(Reason::Unsafe));
@@ -251,7 +267,7 @@ mod tests {
     #[test]
     fn every_other_fact_alone_forbids_a_second_try() {
         for (reason, attempt) in [
-            (Reason::HeadSent, Attempt { head_sent: true, ..DIED }),
+            (Reason::HeadSent, Attempt { reach: Reach::Answered, ..DIED }),
             (Reason::TooLate, Attempt { elapsed: POLICY.within, ..DIED }),
             (Reason::Unsafe, Attempt { safety: Safety::Unsafe, ..DIED }),
             (Reason::BodyGone, Attempt { body_held: false, ..DIED }),
@@ -276,24 +292,27 @@ mod tests {
             Failure::AnswerTimeout,
             Failure::BadAnswer,
         ];
-        let flags = 0_u32..1 << 8;
+        const REACHES: [Reach; 3] = [Reach::Unsent, Reach::Sent, Reach::Answered];
+        const SUSPICIONS: [Suspicion; 3] =
+            [Suspicion::None, Suspicion::Suspected, Suspicion::Cleared];
+        let flags = 0_u32..1 << 5;
         flags.flat_map(|flags| {
             let flag = move |bit: u32| flags & (1 << bit) != 0;
-            let safety = if flag(1) { Safety::Unsafe } else { Safety::Idempotent };
-            FAILURES.into_iter().flat_map(move |failure| {
+            let safety = if flag(0) { Safety::Unsafe } else { Safety::Idempotent };
+            let failures = FAILURES.into_iter();
+            let kinds = failures.flat_map(|failure| REACHES.map(|reach| (failure, reach)));
+            kinds.flat_map(move |(failure, reach)| {
                 (0..=4).flat_map(move |tries| {
-                    [0, 1, u64::MAX].map(|written| Attempt {
+                    SUSPICIONS.map(|suspicion| Attempt {
                         failure,
-                        written,
-                        head_sent: flag(0),
+                        reach,
                         safety,
-                        body_held: flag(2),
-                        died_before: flag(3),
-                        cleared: flag(6),
-                        on_trial: flag(7),
-                        node_left: flag(4),
+                        body_held: flag(1),
+                        suspicion,
+                        on_trial: flag(2),
+                        node_left: flag(3),
                         tries,
-                        elapsed: if flag(5) { POLICY.within } else { Duration::ZERO },
+                        elapsed: if flag(4) { POLICY.within } else { Duration::ZERO },
                     })
                 })
             })
@@ -307,21 +326,21 @@ mod tests {
             let verdict = decide(&attempt, &POLICY);
             let again = !matches!(verdict, Verdict::GiveUp(_));
             sent_again += u32::from(again);
+            let written = attempt.reach != Reach::Unsent;
             let laws = [
-                ("nothing after a head went down", !(again && attempt.head_sent)),
+                ("nothing after a head went down", !(again && attempt.reach == Reach::Answered)),
                 (
                     "no unsafe method after a byte",
-                    !(again && attempt.safety == Safety::Unsafe && attempt.written > 0),
+                    !(again && attempt.safety == Safety::Unsafe && written),
                 ),
                 ("nothing too late", !(again && attempt.elapsed >= POLICY.within)),
-                ("a body that is gone", !(again && attempt.written > 0 && !attempt.body_held)),
+                ("a body that is gone", !(again && written && !attempt.body_held)),
                 (
                     "two deaths at the most",
                     !(again
-                        && attempt.written > 0
+                        && written
                         && attempt.failure == Failure::Died
-                        && attempt.died_before
-                        && !attempt.cleared),
+                        && attempt.suspicion == Suspicion::Suspected),
                 ),
                 (
                     "at most four tries",
@@ -330,9 +349,7 @@ mod tests {
                 (
                     "what reached no node is free, in time",
                     (verdict == Verdict::AgainFree)
-                        == (attempt.written == 0
-                            && !attempt.head_sent
-                            && attempt.elapsed < POLICY.within),
+                        == (!written && attempt.elapsed < POLICY.within),
                 ),
                 (
                     "budget as long as the node stays",

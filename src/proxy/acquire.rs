@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use crate::cluster::health::Outcome;
 use crate::cluster::picker::{self, NoPick, Pick};
 use crate::cluster::pool::Pool;
-use crate::cluster::retry::{self, Reason, Safety};
+use crate::cluster::retry::{self, Reach, Reason, Safety};
 use crate::proxy::access::LogEntry;
 use crate::proxy::hold;
 use crate::proxy::outcome;
@@ -135,7 +135,7 @@ fn connect_failed(
     let member = pick.member();
     entry.tries(&member.node.name);
     shared.settings.counts.retries_free.add(failure.as_str());
-    outcome::failed(shared, member, failure, false);
+    outcome::failed(shared, member, failure, Reach::Unsent);
     retries.tried.push(member.epoch);
     retries.last = Some(failure);
 }

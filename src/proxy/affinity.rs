@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn who_hashes_nothing_looks_for_no_client() {
+    fn a_policy_that_hashes_nothing_looks_for_no_client() {
         let text = "GET / HTTP/1.1\r\nHost: pi\r\n\r\n";
         let mut slots = Slots::new();
         let head = parse_request(text.as_bytes(), 0, &mut slots).unwrap().unwrap();

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::cluster::config::Limits;
 use crate::cluster::pool::Member;
-use crate::cluster::retry::{self, Attempt, Failure, Reason, RetryPolicy, Verdict};
+use crate::cluster::retry::{
+    self, Attempt, Failure, Reach, Reason, RetryPolicy, Suspicion, Verdict,
+};
 use crate::proxy::access::CLIENT_LEFT;
 use crate::proxy::acquire::{Acquired, NotAcquired, acquire};
 use crate::proxy::disposition::Disposition;
@@ -93,7 +95,7 @@ fn begin_attempt(
     if retries.last.is_some() || retries.hold_until.is_some() {
         request.timing = Timing::More;
     }
-    request.reached = false;
+    request.reach = Reach::Unsent;
     request.entry.connected(&member.node.name);
 }
 
@@ -155,7 +157,7 @@ async fn after_failure<'a, D: Downstream>(
                 reused: acquired.reused,
                 failure,
             };
-            outcome::failed(shared, member, failure, request.reached);
+            outcome::failed(shared, member, failure, request.reach);
             // It is not in flight while it is waited for another.
             drop(acquired);
             match prepare_another(shared, request, retries, failed).await {
@@ -190,16 +192,14 @@ async fn prepare_another<'a>(
     failed: Failed,
 ) -> Result<(), Reject> {
     let Failed { epoch, on_trial, reused, failure } = failed;
-    let reached = request.reached;
+    let reached = request.reach != Reach::Unsent;
     let mut attempt = Attempt {
         failure,
-        written: reached.into(),
-        head_sent: false,
+        reach: request.reach,
         safety: request.safety,
         body_held: request.upload.is_held(),
+        suspicion: if retries.died.is_empty() { Suspicion::None } else { Suspicion::Suspected },
         on_trial,
-        died_before: !retries.died.is_empty(),
-        cleared: false,
         node_left: !shared.pool().is_usable(epoch),
         tries: retries.count,
         elapsed: request.came.elapsed(),
@@ -217,7 +217,9 @@ async fn prepare_another<'a>(
     let policy = RetryPolicy { attempts, within: retry_for };
     let mut verdict = retry::decide(&attempt, &policy);
     if verdict == Verdict::GiveUp(Reason::SecondDeath) {
-        attempt.cleared = is_cleared(shared, request, &retries.died).await;
+        if is_cleared(shared, request, &retries.died).await {
+            attempt.suspicion = Suspicion::Cleared;
+        }
         verdict = retry::decide(&attempt, &policy);
     }
     match verdict {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::cluster::balance::Balance;
 use crate::cluster::pool::{Destination, Pool};
-use crate::cluster::retry::Safety;
+use crate::cluster::retry::{Reach, Safety};
 use crate::http1::{self, RequestHead, Slots};
 use crate::proxy::affinity::Affinity;
 use crate::proxy::conn::Conn;
@@ -59,7 +59,7 @@ pub(super) fn read(
         keep_alive: head.keep_alive,
         offers_switch: headers::offered(&head).is_some(),
         timing: if upload.has_come() { Timing::NodeAlone } else { Timing::More },
-        reached: false,
+        reach: Reach::Unsent,
         upload,
         ticket,
         came: Instant::now(),

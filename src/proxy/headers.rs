@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_claims_of_its_way_is_replaced() {
+    fn the_forwarding_fields_of_a_client_are_replaced() {
         let got = request(
             "GET / HTTP/1.1\r\nHost: pi\r\nX-Forwarded-For: 1.2.3.4\r\nFORWARDED: for=x\r\n\
              x-forwarded-host: evil\r\nX_Forwarded_For: 9\r\nx_picluster_node: 9\r\n\
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_trusted_proxy_says_of_the_way_is_kept_and_continued() {
+    fn the_forwarding_fields_of_a_trusted_proxy_are_kept_and_continued() {
         let got = request_from(
             "fd00::9",
             true,
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_within_quotes_does_not_take_our_entry_into_them() {
+    fn a_field_that_ends_within_quotes_does_not_take_our_entry_into_them() {
         let forwarded = |came: &str| {
             let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{came}\r\n");
             let got = request_from("10.0.0.9", true, &text);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_of_1_0_gets_no_chunks_and_hears_what_becomes_of_the_connection() {
+    fn a_client_of_1_0_gets_no_chunks_and_learns_if_its_connection_is_kept() {
         let text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         let form = AnswerForm { close: true, http10: true, node: None, sticks_to: None };
         assert_eq!(answer(text, form), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");

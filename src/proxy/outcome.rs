@@ -9,7 +9,7 @@ use tracing::debug;
 
 use crate::cluster::health::Outcome;
 use crate::cluster::pool::Member;
-use crate::cluster::retry::Failure;
+use crate::cluster::retry::{Failure, Reach};
 use crate::proxy::disposition::NodeConnection;
 use crate::proxy::downstream::Relayed;
 use crate::proxy::request::Timing;
@@ -54,18 +54,19 @@ pub(super) fn answer_cut(shared: &Shared, member: &Member, failure: Failure) {
     let cause = failure.as_str();
     shared.settings.counts.requests_failed.add();
     shared.settings.counts.answers_cut.add(cause);
-    failed(shared, member, failure, true);
+    failed(shared, member, failure, Reach::Answered);
     debug!(node = member.node.name, cause, "an answer broke off");
 }
 
-/// A request failed here, or its answer did. `reached`: a byte was written, so the node had its chance.
-pub(super) fn failed(shared: &Shared, member: &Member, failure: Failure, reached: bool) {
+/// A request failed here, or its answer did. A node to which no byte was written did not have its
+/// chance, so that failure is not counted among its own.
+pub(super) fn failed(shared: &Shared, member: &Member, failure: Failure, reach: Reach) {
     member.counters.failures.fetch_add(1, Ordering::Relaxed);
     shared.report(member.epoch, outcome(failure));
     shared.idle.purge(member.epoch);
     let its_own = matches!(failure, Failure::Died | Failure::BadAnswer | Failure::AnswerTimeout);
     if its_own
-        && reached
+        && reach != Reach::Unsent
         && let Some(outcome) = member.note_break()
     {
         shared.report(member.epoch, outcome);

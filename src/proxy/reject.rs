@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gets_no_place_is_told_when_to_come_again() {
+    fn a_client_that_gets_no_place_learns_when_to_come_again() {
         for (over, status) in [(OverLimit::Client, 429), (OverLimit::All, 503)] {
             let text = written(Reject::OverLimit(over), false, false);
             assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::cluster::health::Outcome;
 use crate::cluster::pool::Member;
-use crate::cluster::retry::Failure;
+use crate::cluster::retry::{Failure, Reach};
 use crate::http1::Version;
 use crate::http1::limits::HEAD_BYTES_MAX;
 use crate::proxy::access::CLIENT_LEFT;
@@ -86,7 +86,7 @@ impl Relay<'_> {
         match response.app_down {
             // The node answers that nobody has seen the request.
             Some(Failure::Refused) if self.request.upload.is_held() => {
-                self.request.reached = false;
+                self.request.reach = Reach::Unsent;
                 return Err(AttemptError::Node(Failure::Refused));
             }
             Some(Failure::Died) => return Err(AttemptError::Node(Failure::Died)),
@@ -115,14 +115,16 @@ impl Relay<'_> {
         let upload = &mut self.request.upload;
         let sent = self.shared.scratch.send(upload.pending(&self.conn.inbox), &*self.node);
         let Ok(sent) = sent else { return upload.give_up() };
-        self.request.reached = sent.total > 0;
+        if sent.total > 0 {
+            self.request.reach = Reach::Sent;
+        }
         upload.sent(sent.body);
         let mut rest: &[u8] = &sent.rest;
         while !rest.is_empty() {
             match self.node.write(rest).await {
                 Ok(n) if n > 0 => {
                     rest = &rest[n..];
-                    self.request.reached = true;
+                    self.request.reach = Reach::Sent;
                 }
                 _ => return upload.give_up(),
             }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::cluster::pool::Destination;
-use crate::cluster::retry::{Failure, Safety};
+use crate::cluster::retry::{Failure, Reach, Safety};
 use crate::http1::Version;
 use crate::proxy::access::LogEntry;
 use crate::proxy::affinity::Affinity;
@@ -21,9 +21,9 @@ pub(super) struct Request {
     /// It offers to switch protocols.
     pub(super) offers_switch: bool,
     pub(super) timing: Timing,
-    /// A byte of it was written to the present node. The exchange clears this before each attempt; the
-    /// relay sets it.
-    pub(super) reached: bool,
+    /// How far the present attempt came, up to [`Reach::Sent`]. The exchange clears this before each
+    /// attempt; the relay sets it.
+    pub(super) reach: Reach,
     pub(super) upload: Upload,
     /// Its destination; `None` if no route takes it.
     pub(super) to: Option<Destination>,

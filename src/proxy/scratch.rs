@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_does_not_take_is_told_apart() {
+    fn the_bytes_that_the_kernel_does_not_take_are_reported() {
         let scratch = Scratch::default();
         scratch.render(|out| out.extend_from_slice(b"head"));
         for body in [[b'b'; 4].as_slice(), &[b'b'; 2 * COPIED_MAX]] {

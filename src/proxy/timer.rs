@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_goes_on_waiting_has_waited_since_the_first_step() {
+    async fn a_wait_that_goes_on_counts_from_its_first_step() {
         let mut timer = Timer::default();
         let began = Instant::now();
         assert_eq!(timer.within(SECOND, pin!(pending::<()>())).await, Err(Elapsed));

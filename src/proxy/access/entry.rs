@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_long_is_cut_between_two_characters_and_marked() {
+    fn a_text_that_is_too_long_is_cut_between_characters_and_marked() {
         assert_eq!(shortened("abcd", 4), "abcd");
         assert_eq!(shortened("abcde", 4), "abcd...");
         assert_eq!(shortened("abc\u{e4}", 4), "abc...");

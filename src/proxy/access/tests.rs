@@ -60,7 +60,7 @@ fn write_one(buffer: &Rc<LogBuffer>) {
 }
 
 #[test]
-fn a_writer_that_is_stuck_holds_no_worker_back_and_every_line_is_written_or_counted() {
+fn a_stuck_writer_delays_no_worker_and_each_line_is_written_or_counted() {
     let (open, gate) = mpsc::channel();
     let written = Arc::default();
     let (log, writer, counts) = start(Gated { gate, written: Arc::clone(&written) });
@@ -97,7 +97,7 @@ fn a_reader_that_went_away_costs_its_lines_and_nothing_else() {
 }
 
 #[test]
-fn where_nothing_is_logged_an_entry_stays_empty() {
+fn an_entry_stays_empty_when_nothing_is_logged() {
     let mut entry = LogEntry::default();
     entry.begin(None, &Forwarding::new([10, 0, 0, 9].into(), false));
     entry.goes_as(|| unreachable!("nobody asks for it"));
