@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_does_not_switch_names_protocols_only_where_it_asks_for_them() {
+    fn an_answer_that_switches_nothing_names_protocols_only_with_a_426() {
         let names = |status: &str| {
             let head = format!("HTTP/1.1 {status} \r\nConnection: upgrade\r\nUpgrade: h2\r\n\r\n");
             let mut slots = Slots::new();
