@@ -200,7 +200,7 @@ mod tests {
         }
 
         #[test]
-        fn chunks_that_were_written_are_read_back(
+        fn a_body_written_in_chunks_is_read_back(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..9),
             extension in "( ?; ?[a-z]{1,3}( ?= ?([a-z]{1,3}|\"([a-z ;=]|\\\\[\"a])*\"))?){0,2}",
             trailers in "(Y-[A-Za-z_]{1,30}:[ -~]{0,9}\r\n){0,3}",

@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_cannot_become_a_request_are_refused_early() {
+    fn bytes_that_cannot_become_a_request_are_refused_before_they_end() {
         let early =
             |bytes: &[u8]| parse_request(bytes, 0, &mut Slots::new()).map(|head| head.is_some());
         assert_eq!(early(b"\x16\x03\x01"), Err(Refusal::Tls));

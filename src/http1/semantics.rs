@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_the_connection_are_not_forwarded() {
+    fn a_field_of_the_connection_is_not_forwarded() {
         let all = headers([
             ("Host", "pi"),
             ("A", "1"),

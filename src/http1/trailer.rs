@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_a_body_depends_on_are_no_trailers() {
+    fn a_field_that_must_be_known_before_a_body_is_no_trailer() {
         for name in IN_HEADS_ONLY {
             let name = str::from_utf8(name).unwrap();
             assert!(!is_allowed(name) && !is_allowed(&name.to_uppercase()), "{name}");
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_are_made_for_trailers_pass() {
+    fn a_field_made_for_trailers_passes() {
         let long = "a".repeat(1000);
         for name in [
             "Grpc-Status",

@@ -266,9 +266,11 @@ mod tests {
         let writer = NonBlockingWriter::start("test", 1, Gated(Arc::clone(&gate)), |_| {}).unwrap();
         let batch = || Batch { bytes: b"a\nb\n".to_vec(), lines: 2 };
         let mut accepted = 0;
-        // One is being written, one waits.
+        // One is being written, one waits. The thread takes the first one when it gets to run.
+        let began = Instant::now();
         while accepted < 2 {
             accepted += u64::from(writer.try_write(batch()).is_ok());
+            assert!(began.elapsed() < Duration::from_secs(20), "no second batch is accepted");
         }
         assert!(writer.try_write(batch()).is_err());
         assert_eq!(writer.waiting(), 4);
