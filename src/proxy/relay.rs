@@ -192,7 +192,7 @@ impl Relay<'_> {
                 _ => Failure::Died,
             },
             pumped = self.request.upload.pump(up, from, to, limits) => match pumped {
-                // What the node answered before it stopped taking more still counts.
+                // An answer that the node gave before it stopped taking more still counts.
                 Ok(()) | Err(UploadError::Node) => return Ok(()),
                 Err(UploadError::NodeSilent) => Failure::AnswerTimeout,
                 Err(UploadError::ClientSilent) => {

@@ -1,8 +1,8 @@
 //! The way of a line out of the program.
 //!
-//! Each worker collects lines in a batch of its own and hands full batches, or those a moment old, to
-//! a [`NonBlockingWriter`]. That is bounded: when the reader of the log is slower than the requests, or is
-//! gone, lines are dropped and counted, and requests go on.
+//! Each worker collects lines in a batch of its own and hands full batches, or those a moment old, to a
+//! [`NonBlockingWriter`]. That is bounded: when the reader of the log is slower than the requests, or
+//! is gone, lines are dropped and counted, and requests go on.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -69,8 +69,8 @@ impl AccessLog {
 }
 
 impl Writer {
-    /// Reports from time to time that lines were dropped. The writing thread does not, because it may be
-    /// stuck.
+    /// Reports from time to time that lines were dropped. The writing thread does not, because it may
+    /// be stuck.
     ///
     /// ## Cancel safety
     /// A line that was not reported yet is reported by the next call, or at the end.
