@@ -133,7 +133,7 @@ impl Lb {
             sticky: config.sticky,
             trusted_proxies: config.trusted_proxies.clone(),
             via: via.clone(),
-            teaching: EmptyClusterPage {
+            empty_cluster_page: EmptyClusterPage {
                 html: empty_cluster_page::html(&config.discovery.cluster),
                 text: empty_cluster_page::text(&config.discovery.cluster),
             },

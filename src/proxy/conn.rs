@@ -85,7 +85,7 @@ impl Conn {
     ) -> Disposition {
         shared.count_reject(reject);
         let mut out = Vec::new();
-        let empty = &shared.settings.teaching;
+        let empty = &shared.settings.empty_cluster_page;
         let body_bytes = reject.write(&form, SystemTime::now(), empty, &shared.pool(), &mut out);
         entry.answered_for(reject.status());
         let (_, mut to) = self.stream.split();

@@ -19,7 +19,8 @@ use crate::proxy::shared::Shared;
 use crate::proxy::timer::Timer;
 use crate::server::buffer::{Buffer, Need};
 
-/// After this time without an answer it is looked whether the node is still there, and the client.
+/// After this time without a byte of an answer, the balancer looks whether the node and the client are
+/// still there.
 const UNANSWERED: Duration = Duration::from_millis(300);
 
 /// A client that takes no byte for this long may take none for much longer.

@@ -32,8 +32,8 @@ const BUDGET_PAUSE: Duration = Duration::from_millis(25);
 const EXCHANGE_BYTES_MAX: usize = 1032;
 
 /// Serves one request. Its future is the one thing that a request allocates; in place it would make
-/// every idle connection as much larger. What is rare is boxed where it is awaited, so that it takes
-/// no room in that future.
+/// every idle connection as much larger. Rare steps are boxed where they are awaited, so that
+/// they take no room in that future.
 pub(super) fn exchange<'a, D: Downstream>(
     shared: &'a Shared,
     downstream: &'a mut D,
@@ -44,7 +44,7 @@ pub(super) fn exchange<'a, D: Downstream>(
         let _active = shared.count_active();
         let mut retries = RetryState::default();
         loop {
-            // A block, so that what it needs takes no room while the answer is awaited.
+            // A block, so that its variables take no room while the answer is awaited.
             let Acquired { stream: mut node, pick, reused } = {
                 let acquired = tokio::select! {
                     biased;
@@ -158,7 +158,7 @@ async fn after_failure<'a, D: Downstream>(
                 failure,
             };
             outcome::failed(shared, member, failure, request.reach);
-            // It is not in flight while it is waited for another.
+            // Nothing is in flight at this node while the request waits for another.
             drop(acquired);
             match prepare_another(shared, request, retries, failed).await {
                 Ok(()) => {
@@ -181,7 +181,7 @@ struct Failed {
     failure: Failure,
 }
 
-/// Waits until there is to be another attempt.
+/// Waits until another attempt may begin.
 ///
 /// # Errors
 /// No attempt may follow; the answer gives the reason.

@@ -35,7 +35,7 @@ pub(super) fn has_dot_segment(target: &str) -> bool {
         && segments(&decoded(target)).any(|segment| matches!(segment, b"." | b".."))
 }
 
-/// The path of a target, its percent escapes resolved once. What is no escape stays.
+/// The path of a target, its percent escapes resolved once. A percent sign that begins no escape stays.
 fn decoded(target: &str) -> Cow<'_, [u8]> {
     let path = target.split_once('?').map_or(target, |(path, _)| path);
     percent_decode_str(path).into()

@@ -54,8 +54,8 @@ impl From<RelayError> for AttemptError {
     }
 }
 
-/// An attempt under way. What is rare is boxed where it is awaited: the future of an ordinary
-/// request stays small, and with it what is allocated for it.
+/// An attempt under way. Rare steps are boxed where they are awaited: the future of an ordinary request
+/// stays small, and with it the memory that is allocated for it.
 struct Relay<'a> {
     shared: &'a Shared,
     conn: &'a mut Conn,

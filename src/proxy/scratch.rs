@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 /// The head that was rendered last, and its ticket.
 #[derive(Default)]
-pub(crate) struct Scratch {
+pub(super) struct Scratch {
     bytes: RefCell<Vec<u8>>,
     ticket: Cell<u64>,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Scratch {
 const COPIED_MAX: usize = 4 * 1024;
 
 /// A socket that is written to without waiting.
-pub(crate) trait TrySend {
+pub(super) trait TrySend {
     /// Writes, or fails with [`io::ErrorKind::WouldBlock`].
     fn try_send(&self, bytes: &[u8]) -> io::Result<usize>;
     /// Writes several parts, or fails with [`io::ErrorKind::WouldBlock`].
@@ -37,18 +37,18 @@ impl TrySend for TcpStream {
 }
 
 /// The bytes that one system call sent.
-pub(crate) struct Sent {
+pub(super) struct Sent {
     /// Of head and body together.
-    pub(crate) total: usize,
+    pub(super) total: usize,
     /// Of the body.
-    pub(crate) body: usize,
+    pub(super) body: usize,
     /// The rest of the head: empty in the ordinary case.
-    pub(crate) rest: Vec<u8>,
+    pub(super) rest: Vec<u8>,
 }
 
 impl Scratch {
     /// Renders a head over the last one. Returns the ticket by which to ask for it.
-    pub(crate) fn render(&self, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
+    pub(super) fn render(&self, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
         let mut bytes = self.bytes.borrow_mut();
         bytes.clear();
         write(&mut bytes);
@@ -57,7 +57,7 @@ impl Scratch {
     }
 
     /// Returns whether the head of this ticket is still there.
-    pub(crate) fn holds(&self, ticket: u64) -> bool {
+    pub(super) fn holds(&self, ticket: u64) -> bool {
         self.ticket.get() == ticket
     }
 
@@ -67,7 +67,7 @@ impl Scratch {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(crate) fn send(&self, body: &[u8], to: &impl TrySend) -> io::Result<Sent> {
+    pub(super) fn send(&self, body: &[u8], to: &impl TrySend) -> io::Result<Sent> {
         let mut bytes = self.bytes.borrow_mut();
         let head_len = bytes.len();
         let written = if body.len() <= COPIED_MAX {

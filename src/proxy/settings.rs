@@ -30,7 +30,7 @@ pub struct Settings {
     /// Our pseudonym in `Via`; unique per balancer.
     pub via: String,
     /// The answer of an empty cluster.
-    pub teaching: EmptyClusterPage,
+    pub empty_cluster_page: EmptyClusterPage,
     /// When the process started: the zero of all times in the pool.
     pub started: Instant,
     /// Takes the reports of traffic on nodes. Bounded; when it is full, probes have to find out.

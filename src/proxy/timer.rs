@@ -14,11 +14,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The time limit ran out first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Elapsed;
+pub(super) struct Elapsed;
 
 /// A timer for the steps of one task. It allocates nothing until a step first has to wait.
 #[derive(Default)]
-pub(crate) struct Timer {
+pub(super) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     /// When the last step that had to wait began to.
     waiting_since: Option<Instant>,
@@ -32,7 +32,7 @@ impl Timer {
     ///
     /// ## Cancel safety
     /// As that of `step`.
-    pub(crate) async fn within<F: Future>(
+    pub(super) async fn within<F: Future>(
         &mut self,
         limit: Duration,
         step: Pin<&mut F>,
@@ -45,7 +45,7 @@ impl Timer {
     ///
     /// ## Cancel safety
     /// As that of `step`.
-    pub(crate) async fn still_within<F: Future>(
+    pub(super) async fn still_within<F: Future>(
         &mut self,
         limit: Duration,
         mut step: Pin<&mut F>,
@@ -83,14 +83,14 @@ impl Timer {
     }
 
     /// Begins a wait now, whose end [`Self::still_within`] decides. Returns the time.
-    pub(crate) fn begin(&mut self) -> Instant {
+    pub(super) fn begin(&mut self) -> Instant {
         self.just_began = true;
         *self.waiting_since.insert(Instant::now())
     }
 
     /// The time at which the last step, or the first of those that went on, began to wait; now if none
     /// had to.
-    pub(crate) fn waiting_since(&self) -> Instant {
+    pub(super) fn waiting_since(&self) -> Instant {
         self.waiting_since.unwrap_or_else(Instant::now)
     }
 }

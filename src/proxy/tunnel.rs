@@ -24,7 +24,7 @@ use crate::server::buffer::{Buffer, Buffers};
 /// # Errors
 /// One side broke, or nothing moved for `silence_max` in either direction
 /// ([`io::ErrorKind::TimedOut`]).
-pub(crate) async fn run(
+pub(super) async fn run(
     client: &mut TcpStream,
     node: &mut TcpStream,
     from_client: Buffer,

@@ -33,7 +33,7 @@ const KEPT_MAX: usize = 256;
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(20);
 
 /// The kept connections of one worker, filed under the epoch of their member.
-pub(crate) struct IdlePool {
+pub(super) struct IdlePool {
     by_epoch: RefCell<BTreeMap<u64, Vec<Idle>>>,
     /// When they were last looked through.
     swept: Cell<Instant>,
@@ -49,7 +49,7 @@ struct Idle {
 }
 
 /// The result of looking for a kept connection to a node.
-pub(crate) enum Taken {
+pub(super) enum Taken {
     /// A connection that lives, as far as that can be known without sending anything.
     Live(TcpStream),
     /// There is none.
@@ -61,14 +61,14 @@ pub(crate) enum Taken {
 
 impl IdlePool {
     /// Room for `max` connections.
-    pub(crate) fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize) -> Self {
         let swept = Cell::new(Instant::now());
         Self { by_epoch: RefCell::default(), swept, len: Cell::new(0), max }
     }
 
     /// Takes the connection that was used last, because it is the least likely to be dead, and looks
     /// whether it is.
-    pub(crate) fn take(&self, epoch: u64) -> Taken {
+    pub(super) fn take(&self, epoch: u64) -> Taken {
         let mut found_dead = false;
         let mut by_epoch = self.by_epoch.borrow_mut();
         while let Some(idle) = by_epoch.get_mut(&epoch).and_then(Vec::pop) {
@@ -82,7 +82,7 @@ impl IdlePool {
     }
 
     /// Keeps a connection whose answer was read to its end.
-    pub(crate) fn put(&self, epoch: u64, stream: TcpStream) {
+    pub(super) fn put(&self, epoch: u64, stream: TcpStream) {
         let mut by_epoch = self.by_epoch.borrow_mut();
         let idle = by_epoch.entry(epoch).or_default();
         if idle.len() < KEPT_MAX && self.len.get() < self.max {
@@ -92,13 +92,13 @@ impl IdlePool {
     }
 
     /// Closes all kept connections to a node: one of them was found dead, or it left.
-    pub(crate) fn purge(&self, epoch: u64) {
+    pub(super) fn purge(&self, epoch: u64) {
         let closed = self.by_epoch.borrow_mut().remove(&epoch).unwrap_or_default();
         self.len.set(self.len.get() - closed.len());
     }
 
     /// Closes all of them: their files are needed for something else.
-    pub(crate) fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.by_epoch.borrow_mut().clear();
         self.len.set(0);
     }
@@ -106,7 +106,7 @@ impl IdlePool {
     /// Closes connections that were idle too long or belong to an epoch that left the pool. None is
     /// kept for longer than `idle_max`, and each at least for that time less the time between two
     /// sweeps.
-    pub(crate) fn sweep(&self, pool: &Pool, idle_max: Duration) {
+    pub(super) fn sweep(&self, pool: &Pool, idle_max: Duration) {
         let now = Instant::now();
         self.swept.set(now);
         let mut by_epoch = self.by_epoch.borrow_mut();
@@ -119,16 +119,16 @@ impl IdlePool {
 }
 
 /// A connect that failed, and the member it failed for.
-pub(crate) struct ConnectFailed {
-    pub(crate) pick: Pick,
-    pub(crate) failure: Failure,
+pub(super) struct ConnectFailed {
+    pub(super) pick: Pick,
+    pub(super) failure: Failure,
 }
 
 /// Connects to the picked member. When that takes longer than the race's time, `next` gives another
 /// member to be connected to as well, and the first connection wins (RFC 8305's idea, across nodes;
 /// connects only, never requests). `lost` is called for a member that failed or was too slow while the
 /// other one still runs or has won.
-pub(crate) async fn connect(
+pub(super) async fn connect(
     first: Pick,
     limits: &Limits,
     kept: &IdlePool,
