@@ -1,8 +1,8 @@
 //! The data line: a connection of a client, from request to request, and each request until it is
 //! answered.
 //!
-//! [`Proxy`] is the handler of one worker's connections. `serve` is the loop of a connection: it reads a
-//! head and gives the request to `exchange`, which picks a node (`acquire`, `hold`), has the request
+//! [`Proxy`] is the handler of one worker's connections. `serve` is the loop of a connection: it reads
+//! a head and gives the request to `exchange`, which picks a node (`acquire`, `hold`), has the request
 //! relayed there (`relay`, `upload`, `download`), and decides whether it is sent again.
 
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What may be sent again, decided by one pure function from the facts of a failed attempt.
+//! The decision whether a request is sent again: one pure function of the facts of a failed attempt.
 //!
 //! The rules are RFC 9110 section 9.2.2 (a proxy must not repeat a request that is not idempotent)
 //! and two of our own: nothing after a head went down, and a request that may have killed a node
@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-/// Whether a request may be executed twice with the effect of once.
+/// The safety of executing a request twice: with the effect of once, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Safety {
     /// GET, HEAD, OPTIONS, TRACE, PUT, DELETE (RFC 9110 section 9.2.2), or any method that
@@ -17,7 +17,7 @@ pub enum Safety {
 }
 
 impl Safety {
-    /// By the method alone. Methods are case-sensitive (RFC 9110 section 9.1).
+    /// The safety by the method alone. Methods are case-sensitive (RFC 9110 section 9.1).
     pub fn of_method(method: &str) -> Self {
         match method {
             "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE" => Self::Idempotent,
@@ -26,10 +26,10 @@ impl Safety {
     }
 }
 
-/// How an attempt ended without a whole response head.
+/// The end of an attempt without a whole response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Nobody listens there.
+    /// No program listens there.
     Refused,
     /// No route, no link, or another error of connecting.
     Unreachable,
@@ -60,7 +60,7 @@ impl Failure {
     }
 }
 
-/// How far an attempt came before it failed.
+/// The reach of an attempt before it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// No byte was written, also because there was no connection: no node has seen anything of it.
@@ -71,7 +71,7 @@ pub enum Reach {
     Answered,
 }
 
-/// Whether a request may be what kills its nodes, by its earlier attempts.
+/// The suspicion that a request kills its nodes, by its earlier attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspicion {
     /// None of them died with bytes written.
@@ -86,20 +86,19 @@ pub enum Suspicion {
 /// The facts of a failed attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
-    /// How it ended.
+    /// Its end.
     pub failure: Failure,
-    /// How far it came.
+    /// The point to which it came.
     pub reach: Reach,
-    /// Whether the request may be executed twice.
+    /// The safety of the request.
     pub safety: Safety,
-    /// Whether the request's body is none or was held whole so far.
+    /// The request has no body, or it was held whole so far.
     pub body_held: bool,
-    /// Whether the request may be what kills its nodes.
+    /// The suspicion that the request kills its nodes, before this attempt.
     pub suspicion: Suspicion,
-    /// Whether the node was on trial: no answer of such a node is a surprise.
+    /// The node was on trial: no answer of such a node is a surprise.
     pub on_trial: bool,
-    /// Whether the node has left the pool, or is not picked any more: it is not the replays that
-    /// keep it busy.
+    /// The node has left the pool, or is not picked any more: it is not the replays that keep it busy.
     pub node_left: bool,
     /// Attempts that cost a try so far, this one not counted.
     pub tries: u32,
@@ -116,22 +115,22 @@ pub struct RetryPolicy {
     pub within: Duration,
 }
 
-/// What to do after a failed attempt.
+/// The next step after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Send to another node; the request did not reach one, so it costs no try.
     AgainFree,
     /// Send to another node; it costs a try.
     Again {
-        /// Whether it waits for the budget as well: the failed node still stands in the pool, so
-        /// that replays may be what it suffers from.
+        /// It waits for the budget as well: the failed node still stands in the pool, so it may suffer
+        /// from replays.
         budget: bool,
     },
-    /// Tell the client.
+    /// Answer the client with an error.
     GiveUp(Reason),
 }
 
-/// Why a request is not sent again.
+/// The reason for which a request is not sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// A response head went down: the client would get two answers in one.
@@ -142,7 +141,7 @@ pub enum Reason {
     Unsafe,
     /// Its body was longer than what is held, and is gone.
     BodyGone,
-    /// It may be what kills its nodes; two are enough.
+    /// It may be the cause of its nodes' deaths; two are enough.
     SecondDeath,
     /// All its tries are used.
     NoTryLeft,
@@ -165,7 +164,7 @@ impl Reason {
     }
 }
 
-/// Decides what to do after `attempt` failed. The first rule that applies gives the reason.
+/// Decides the next step after `attempt` failed. The first rule that applies gives the reason.
 pub fn decide(attempt: &Attempt, policy: &RetryPolicy) -> Verdict {
     let reason = if attempt.reach == Reach::Answered {
         Reason::HeadSent
@@ -189,8 +188,8 @@ pub fn decide(attempt: &Attempt, policy: &RetryPolicy) -> Verdict {
     Verdict::GiveUp(reason)
 }
 
-/// Whether another node may do better. One that is slow or wrong does what the application says,
-/// unless it has just come back and is tried.
+/// Returns whether another node may do better. A node that is slow or wrong does what its application
+/// does everywhere, unless it has just come back and is on trial.
 fn is_worth_another_node(attempt: &Attempt) -> bool {
     match attempt.failure {
         Failure::Died | Failure::Vanished => true,
@@ -199,7 +198,7 @@ fn is_worth_another_node(attempt: &Attempt) -> bool {
     }
 }
 
-/// Whether one more replay may start while `active` requests run and `replaying` of them are
+/// Returns whether one more replay may start while `active` requests run and `replaying` of them are
 /// replays: a fifth of the active ones, and three in any case (Envoy's retry budget), so that a
 /// sick cluster is not killed by its own retries.
 pub fn within_budget(active: usize, replaying: usize) -> bool {

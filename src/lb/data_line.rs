@@ -89,7 +89,7 @@ fn settings(
         sticky: config.sticky,
         trusted_proxies: config.trusted_proxies.clone(),
         via: shared.name.clone(),
-        teaching: EmptyClusterPage {
+        empty_cluster_page: EmptyClusterPage {
             html: empty_cluster_page::html(&config.discovery.cluster),
             text: empty_cluster_page::text(&config.discovery.cluster),
         },

@@ -1,8 +1,8 @@
 //! The access log: one line a request, written without ever holding a worker back.
 
 mod entry;
-mod line;
 mod log;
+mod record;
 
 pub(crate) use self::entry::{CLIENT_LEFT, LogEntry};
 pub(crate) use self::log::LogBuffer;

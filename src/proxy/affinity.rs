@@ -1,5 +1,5 @@
-//! What of a request decides its node: the key that its policy hashes, and the cookie of a client that
-//! sticks to one.
+//! The parts of a request that decide its node: the key that its policy hashes, and the cookie of a
+//! client that sticks to one.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -10,21 +10,23 @@ use crate::cluster::node::offer::DEFAULT_SERVICE;
 use crate::cluster::picker;
 use crate::http1::RequestHead;
 
-/// The cookie that holds the mark of a client's node. That of a service with a name is called
-/// `picluster-NAME`: who uses two services has a node of each.
+/// The cookie that holds the key of a client's node. That of a service with a name is called
+/// `picluster-NAME`: a client that uses two services has a node of each.
 const COOKIE: &str = "picluster";
 
-/// What was found in a head.
+/// The parts that were found in a head.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Affinity {
+    /// The hash that a policy by key goes by.
     pub(super) key: u64,
+    /// The node that the client had before, by its cookie.
     pub(super) sticky: Option<StickyKey>,
 }
 
 impl Affinity {
-    /// Reads what is gone by, and nothing else. `sticky_to` is the service whose clients stick to their
-    /// nodes, `client` the address from which the request comes, and `named` the one that a trusted
-    /// proxy names.
+    /// Reads the parts that the policy goes by, and nothing else. `sticky_to` is the service whose
+    /// clients stick to their nodes, `client` the address from which the request comes, and `named` the
+    /// one that a trusted proxy names.
     #[inline(never)]
     pub(super) fn read(
         head: &RequestHead<'_>,
@@ -33,14 +35,14 @@ impl Affinity {
         client: &str,
         named: impl FnOnce() -> Option<IpAddr>,
     ) -> Self {
-        let said = match balance {
+        let value = match balance {
             Balance::Hash(Key::Header(name)) => head.fields.get(name),
             Balance::Hash(Key::Cookie(name)) => cookie(head, name),
             Balance::Hash(Key::Client) => None,
             _ => Some(&b""[..]),
         };
-        let key = match said {
-            Some(said) => picker::key(said),
+        let key = match value {
+            Some(value) => picker::key(value),
             None => match named() {
                 Some(ip) => picker::key(ip.to_canonical().to_string().as_bytes()),
                 None => picker::key(client.as_bytes()),
@@ -66,13 +68,12 @@ fn cookie<'b>(head: &RequestHead<'b>, name: &str) -> Option<&'b [u8]> {
     pairs.filter_map(named).next()
 }
 
-/// Appends the field that makes a client of this service stick to the node of this mark until its
-/// browser ends. No
-/// page needs to read it, and no other site needs to send it.
+/// Appends the field that makes a client of this service stick to the node of this key until its
+/// browser ends. No page needs to read the cookie, and no other site needs to send it.
 #[inline(never)]
-pub(super) fn append_cookie(service: &str, mark: StickyKey, out: &mut Vec<u8>) {
+pub(super) fn append_cookie(service: &str, node: StickyKey, out: &mut Vec<u8>) {
     let name = cookie_name(service);
-    let field = format!("Set-Cookie: {name}={mark}; Path=/; HttpOnly; SameSite=Lax\r\n");
+    let field = format!("Set-Cookie: {name}={node}; Path=/; HttpOnly; SameSite=Lax\r\n");
     out.extend_from_slice(field.as_bytes());
 }
 
@@ -120,16 +121,16 @@ mod tests {
     }
 
     #[test]
-    fn only_a_legal_mark_makes_a_client_stick_and_only_where_that_is_wanted() {
+    fn a_client_sticks_only_by_a_legal_key_and_only_where_that_is_wanted() {
         let sticky = |sticky, fields| read("p2c", sticky, fields, None).sticky;
         let good = "Cookie: a=b; picluster=00000000000000ff\r\n";
-        let mark = StickyKey::parse(b"00000000000000ff");
-        assert_eq!(sticky(Some("default"), good), mark);
+        let key = StickyKey::parse(b"00000000000000ff");
+        assert_eq!(sticky(Some("default"), good), key);
         assert_eq!(sticky(None, good), None);
         assert_eq!(sticky(Some("default"), "Cookie: picluster=ada\r\n"), None);
         // Each service has a cookie of its own.
         assert_eq!(sticky(Some("blog"), good), None);
         let both = "Cookie: picluster=0000000000000001; picluster-blog=00000000000000ff\r\n";
-        assert_eq!(sticky(Some("blog"), both), mark);
+        assert_eq!(sticky(Some("blog"), both), key);
     }
 }

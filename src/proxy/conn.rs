@@ -1,5 +1,5 @@
-//! A downstream connection of HTTP/1: its socket, its buffer, its timer, and the ways to answer on it and
-//! to end it. Reading requests from it is `serve`'s business.
+//! A downstream connection of HTTP/1: its socket, its buffer, its timer, and the ways to answer on it
+//! and to end it. Reading requests from it is `serve`'s business.
 
 use std::io;
 use std::net::IpAddr;
@@ -62,7 +62,7 @@ impl Conn {
         }
     }
 
-    /// Whether the client has sent nothing that was not read.
+    /// Returns whether the client has sent nothing that was not read.
     pub(super) fn is_quiet(&self) -> bool {
         self.inbox.is_empty() && is_quiet(&self.stream)
     }
@@ -85,7 +85,7 @@ impl Conn {
     ) -> Disposition {
         shared.count_reject(reject);
         let mut out = Vec::new();
-        let empty = &shared.settings.teaching;
+        let empty = &shared.settings.empty_cluster_page;
         let body_bytes = reject.write(&form, SystemTime::now(), empty, &shared.pool(), &mut out);
         entry.answered_for(reject.status());
         let (_, mut to) = self.stream.split();

@@ -18,23 +18,25 @@ use crate::proxy::shared::Shared;
 use crate::proxy::timer::Timer;
 use crate::server::buffer::{Buffer, Need};
 
-/// The length a buffer grows to when an answer's body fills it: fewer system calls for large ones.
+/// The length a buffer grows to when an answer's body fills it, in bytes: fewer system calls for large ones.
 const BUFFER_BYTES_LARGE: usize = 64 * 1024;
 
-/// A request that is unanswered for this long asks whether its node is still there, and its client.
+/// After this time without a byte of an answer, the balancer looks whether the node and the client are
+/// still there.
 const UNANSWERED: Duration = Duration::from_millis(300);
 
 /// A client that takes no byte for this long may take none for much longer.
 const STALLED: Duration = Duration::from_secs(1);
 
-/// After so many bytes it is somebody else's turn: where node and client are quick, nothing else
-/// would end it, and small answers would wait behind megabytes.
+/// After this number of bytes other connections have their turn: where node and client are quick,
+/// nothing else would give it to them, and small answers would wait behind megabytes.
 const TURN_BYTES: usize = 128 * 1024;
 
-/// Whose fault it is that an answer does not come or does not go down.
+/// The side by whose fault an answer does not come or does not go down.
 pub(super) enum RelayError {
-    /// It went away, or does not read.
+    /// The client went away, or does not read.
     Client,
+    /// The node failed.
     Node(Failure),
 }
 
@@ -49,35 +51,37 @@ pub(super) struct Download<'a> {
     pub(super) timing: Timing,
     pub(super) to_client: WriteHalf<'a>,
     pub(super) from_node: ReadHalf<'a>,
-    /// What came of the body and was not sent yet.
+    /// The bytes of the body that came and were not sent yet.
     pub(super) inbox: &'a mut Buffer,
     pub(super) response: &'a mut Response,
-    /// The request, which nobody reads while the client is waited for.
+    /// The request's buffer, unless its body is still read into it: while the client is waited for, it
+    /// can hold less memory.
     pub(super) request: Option<&'a mut Buffer>,
     /// Bytes that the client's socket has taken at once, since it last did not.
     pub(super) kept_up: &'a mut usize,
     pub(super) unsent: Pending,
 }
 
-/// What was taken in and did not go down yet.
+/// The bytes that were taken in and did not go down yet.
 #[derive(Default)]
 pub(super) struct Pending {
-    /// Of the head: nothing as a rule.
+    /// The rest of the head: empty as a rule.
     head: Vec<u8>,
-    /// Of the body, so many bytes at the beginning of the inbox.
+    /// The number of the body's bytes at the beginning of the inbox.
     left: usize,
-    /// Of a body whose chunks are taken apart, its data.
+    /// The data of a body whose chunks are taken apart.
     plain: Vec<u8>,
 }
 
 impl Download<'_> {
-    /// The head with what has come of the body, then the rest of the body.
+    /// Sends the head with the bytes of the body that have come, then the rest of the body.
     pub(super) async fn run(mut self) -> Result<(), RelayError> {
         if self.begin()? { Ok(()) } else { self.rest().await }
     }
 
-    /// Sends the head, and with it in one system call what has come of the body. True if that was
-    /// all of the answer, as it mostly is; else the [`rest`](Self::rest) is to follow.
+    /// Sends the head, and with it in one system call the bytes of the body that have come. Returns
+    /// whether that was all of the answer, as it mostly is; else the [`rest`](Self::rest) has to
+    /// follow.
     pub(super) fn begin(&mut self) -> Result<bool, RelayError> {
         self.take()?;
         self.response.head_sent = true;
@@ -98,7 +102,7 @@ impl Download<'_> {
         Ok(head.is_empty() && *left == 0 && plain.is_empty() && self.response.body.is_done())
     }
 
-    /// What [`begin`](Self::begin) has left, and what comes after it.
+    /// Sends the bytes that [`begin`](Self::begin) has left, and those that come after it.
     pub(super) async fn rest(mut self) -> Result<(), RelayError> {
         let limits = &self.shared.settings.limits;
         let head = std::mem::take(&mut self.unsent.head);
@@ -126,7 +130,7 @@ impl Download<'_> {
             if next.read(self.timer, &mut self.from_node, self.inbox, doubt).await? == 0 {
                 return self.response.body.eof().map_err(|_| RelayError::Node(Failure::Died));
             }
-            // One that does not keep up would have more memory stand still for it.
+            // For a client that does not keep up, more memory would stand still.
             if self.inbox.is_full() && *self.kept_up >= BUFFER_BYTES_LARGE {
                 // Without it, it takes more system calls.
                 let _ = self.inbox.grow(BUFFER_BYTES_LARGE, Need::Speeds);
@@ -135,7 +139,7 @@ impl Download<'_> {
         }
     }
 
-    /// Takes in what has come of the body.
+    /// Takes in the bytes of the body that have come.
     fn take(&mut self) -> Result<(), RelayError> {
         let unchunked = self.is_unchunked();
         let came = self.inbox.filled();
@@ -159,7 +163,7 @@ impl Download<'_> {
         self.response.form == BodyForm::Unchunked
     }
 
-    /// Sends what was taken in.
+    /// Sends the bytes that were taken in.
     async fn pass_on(&mut self, silence_max: Duration) -> io::Result<()> {
         if self.is_unchunked() {
             let plain = &self.unsent.plain;
@@ -172,7 +176,7 @@ impl Download<'_> {
         self.send(left, silence_max).await
     }
 
-    /// Sends the first `left` bytes of what came. While the client takes none of them, no more
+    /// Sends the first `left` bytes that came. While the client takes none of them, no more
     /// memory is held than they need.
     async fn send(&mut self, mut left: usize, silence_max: Duration) -> io::Result<()> {
         let soon = STALLED.min(silence_max);
@@ -199,7 +203,7 @@ impl Download<'_> {
     }
 }
 
-/// What a read waits for: the next bytes of an answer, as long as its node and its client are there.
+/// A wait for the next bytes of an answer, as long as its node and its client are there.
 pub(super) struct Awaited<'a> {
     pub(super) shared: &'a Shared,
     pub(super) member: &'a Member,
@@ -208,9 +212,12 @@ pub(super) struct Awaited<'a> {
 }
 
 impl Awaited<'_> {
-    /// Reads what comes next. When nothing comes for a while, `doubt` is called, and the wait ends
-    /// if the node is known to have vanished or the client goes away; not earlier, so that an
-    /// ordinary answer does not pay for it. Gives 0 at the end of what the node sends.
+    /// Reads the next bytes. When nothing comes for a while, `doubt` is called, and from then on the
+    /// wait ends if the node is known to have vanished or the client goes away; not earlier, so that an
+    /// ordinary answer does not pay for it. Returns 0 at the end of the node's bytes.
+    ///
+    /// # Errors
+    /// The side whose fault it is, also where `limit` has passed.
     pub(super) async fn read(
         &self,
         timer: &mut Timer,

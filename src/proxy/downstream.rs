@@ -15,17 +15,17 @@ use crate::proxy::reject::Reject;
 use crate::proxy::request::Request;
 use crate::proxy::shared::Shared;
 
-/// The needs of an exchange: four, because what a request is known by, its access log entry included,
-/// comes with the [`Request`], and its bytes stay behind this contract.
+/// The side that asked, as an exchange needs it. Four methods are enough: the facts of a request, its
+/// access log entry included, come with the [`Request`], and its bytes stay behind this contract.
 pub(super) trait Downstream {
-    /// Completes when the client has gone for good, so that there is nobody to answer.
+    /// Completes when the client has gone for good, so that an answer would reach nobody.
     ///
     /// ## Cancel safety
     /// It is dropped as soon as there is a node.
     fn gone(&self) -> impl Future<Output = ()>;
 
     /// Looks up the request's route by the newest pool, and renders its head for the nodes there.
-    /// Returns whether there is one.
+    /// Returns whether there is a route.
     fn route_again(&self, shared: &Shared, request: &mut Request) -> bool;
 
     /// Sends the request to the node, and the node's answer down.

@@ -1,5 +1,5 @@
-//! One request until it is answered: picks a node, sends to it, gives its answer to the client, or tries
-//! again. It knows no protocol: see [`Downstream`].
+//! One request until it is answered: picks a node, sends to it, gives its answer to the client, or
+//! tries again. It knows no protocol: see [`Downstream`].
 
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -24,16 +24,16 @@ use crate::proxy::{hold, outcome};
 /// would not do, because requests of death come in pairs.
 const CLEARED_WITHIN: Duration = Duration::from_millis(250);
 
-/// How long a replay waits before it asks the budget again.
+/// The pause of a replay before it asks the budget again.
 const BUDGET_PAUSE: Duration = Duration::from_millis(25);
 
-/// The bytes that a request may allocate to be run: the most that the allocator takes from its fastest list
-/// (glibc's per-thread cache). 24 bytes more cost a request 2 % of its instructions.
+/// The bytes that a request may allocate to be run: the most that the allocator takes from its fastest
+/// list (glibc's per-thread cache). 24 bytes more cost a request 2 % of its instructions.
 const EXCHANGE_BYTES_MAX: usize = 1032;
 
 /// Serves one request. Its future is the one thing that a request allocates; in place it would make
-/// every idle connection as much larger. What is rare is boxed where it is awaited, so that it takes
-/// no room in that future.
+/// every idle connection as much larger. Rare steps are boxed where they are awaited, so that
+/// they take no room in that future.
 pub(super) fn exchange<'a, D: Downstream>(
     shared: &'a Shared,
     downstream: &'a mut D,
@@ -44,7 +44,7 @@ pub(super) fn exchange<'a, D: Downstream>(
         let _active = shared.count_active();
         let mut retries = RetryState::default();
         loop {
-            // A block, so that what it needs takes no room while the answer is awaited.
+            // A block, so that its variables take no room while the answer is awaited.
             let Acquired { stream: mut node, pick, reused } = {
                 let acquired = tokio::select! {
                     biased;
@@ -93,7 +93,7 @@ fn begin_attempt(
 ) {
     hold::count_end(shared, retries, "node_came");
     if retries.last.is_some() || retries.hold_until.is_some() {
-        request.timing = Timing::More;
+        request.timing = Timing::Mixed;
     }
     request.reach = Reach::Unsent;
     request.entry.connected(&member.node.name);
@@ -158,7 +158,7 @@ async fn after_failure<'a, D: Downstream>(
                 failure,
             };
             outcome::failed(shared, member, failure, request.reach);
-            // It is not in flight while it is waited for another.
+            // Nothing is in flight at this node while the request waits for another.
             drop(acquired);
             match prepare_another(shared, request, retries, failed).await {
                 Ok(()) => {
@@ -181,10 +181,10 @@ struct Failed {
     failure: Failure,
 }
 
-/// Waits until there is to be another attempt.
+/// Waits until another attempt may begin.
 ///
 /// # Errors
-/// There is to be none; the answer says why.
+/// No attempt may follow; the answer gives the reason.
 async fn prepare_another<'a>(
     shared: &'a Shared,
     request: &Request,
@@ -237,7 +237,7 @@ async fn prepare_another<'a>(
     Ok(())
 }
 
-/// Whether all nodes fall, or fell a moment before the request came, one of them without having
+/// Returns whether all nodes fall, or fell a moment before the request came, one of them without having
 /// been sent it. It is believed once: a request that kills a third node is not sent to a fourth.
 async fn is_cleared(shared: &Shared, request: &Request, died: &[u64]) -> bool {
     if died.len() > 2 {

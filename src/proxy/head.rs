@@ -20,7 +20,7 @@ use crate::proxy::upload::Upload;
 /// is sent in the same step, and no head is read twice. The first `seen` bytes were looked at before.
 ///
 /// # Errors
-/// The request is not for a node; the answer says why.
+/// The request may not go to a node; the answer gives the reason.
 pub(super) fn read(
     shared: &Shared,
     conn: &mut Conn,
@@ -58,7 +58,7 @@ pub(super) fn read(
         version: head.version,
         keep_alive: head.keep_alive,
         offers_switch: headers::offered(&head).is_some(),
-        timing: if upload.has_come() { Timing::NodeAlone } else { Timing::More },
+        timing: if upload.has_come() { Timing::NodeAlone } else { Timing::Mixed },
         reach: Reach::Unsent,
         upload,
         ticket,
@@ -67,7 +67,7 @@ pub(super) fn read(
     }))
 }
 
-/// Whether a request may go to any node at all.
+/// Checks that a request may go to a node at all.
 fn check(head: &RequestHead<'_>, via: &str) -> Result<(), Reject> {
     if is_private(head.target) {
         return Err(Reject::Private);
@@ -81,7 +81,7 @@ fn check(head: &RequestHead<'_>, via: &str) -> Result<(), Reject> {
     Ok(())
 }
 
-/// The destination of a request, and what decides its node there.
+/// The destination of a request, and the parts of it that decide its node there.
 #[derive(Default)]
 struct Route {
     /// `None` if no route takes it.
@@ -116,7 +116,8 @@ fn route(
     Ok(Route { to: Some(to), affinity })
 }
 
-/// Whether a request may be sent twice (RFC 9110 section 9.2.2), by its method or by its sender's word.
+/// Decides whether a request may be sent twice (RFC 9110 section 9.2.2): by its method, or by the field
+/// in which its sender allows it.
 fn safety(head: &RequestHead<'_>) -> Safety {
     match Safety::of_method(head.method) {
         Safety::Unsafe if head.fields.get("idempotency-key").is_some() => Safety::Idempotent,
@@ -162,7 +163,7 @@ pub(super) fn route_again(shared: &Shared, conn: &Conn, request: &mut Request) -
     request.to.is_some()
 }
 
-/// Whether the present request offers to switch to these protocols.
+/// Returns whether the present request offers to switch to these protocols.
 pub(super) fn offers(conn: &Conn, request: &Request, protocols: &[u8]) -> bool {
     request.offers_switch && again(conn, request, |head| headers::is_offered(head, protocols))
 }

@@ -1,5 +1,5 @@
-//! The heads that go on: which fields are kept, which are ours. Public for the bench and the fuzz
-//! targets of the codec alone.
+//! The heads that go on: fields that are kept, and fields that are ours. Public for the bench and the
+//! fuzz targets of the codec alone.
 
 mod answer;
 mod forwarding;
@@ -91,7 +91,7 @@ mod tests {
             let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{came}\r\n");
             let got = request_from("10.0.0.9", true, &text);
             let line = got.lines().find_map(|line| line.strip_prefix("Forwarded: "));
-            line.expect("it is always said").to_owned()
+            line.expect("it is always sent").to_owned()
         };
         let ours = "for=10.0.0.9;proto=http;host=\"a\"";
         assert_eq!(forwarded("Forwarded: for=\"1.1.1.1\r\n"), ours);
@@ -119,7 +119,7 @@ mod tests {
             networks: vec!["10.0.0.0/8".parse().unwrap()],
             ..TrustedProxies::default()
         };
-        for (said, trusted, client) in [
+        for (fields, trusted, client) in [
             ("X-Forwarded-For: 1.2.3.4\r\n", true, Some("1.2.3.4")),
             ("X-Forwarded-For: 9.9.9.9, 1.2.3.4, 10.0.0.7\r\n", true, Some("1.2.3.4")),
             ("X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-For: 1.2.3.4:80\r\n", true, Some("1.2.3.4")),
@@ -130,12 +130,12 @@ mod tests {
             ("", true, None),
             ("X-Forwarded-For: 1.2.3.4\r\n", false, None),
         ] {
-            let text = format!("GET / HTTP/1.1\r\nHost: pi\r\n{said}\r\n");
+            let text = format!("GET / HTTP/1.1\r\nHost: pi\r\n{fields}\r\n");
             let mut slots = Slots::new();
             let head = parse_request(text.as_bytes(), 0, &mut slots).unwrap().unwrap();
             let forwarding = Forwarding::new([10, 0, 0, 1].into(), trusted);
             let expected = client.map(|client: &str| client.parse().unwrap());
-            assert_eq!(forwarding.named_client(&head, &proxies), expected, "{said}");
+            assert_eq!(forwarding.named_client(&head, &proxies), expected, "{fields}");
         }
     }
 

@@ -19,7 +19,7 @@ const START_GRACE: Duration = Duration::from_secs(3);
 /// A cluster that had a usable node within this time is worth waiting for.
 const HOLD_MEMORY: Duration = Duration::from_secs(600);
 
-/// Whether nodes and routes may only not have been found yet.
+/// Returns whether nodes and routes may be missing only because they were not found yet.
 pub(super) fn has_just_started(shared: &Shared) -> bool {
     shared.now() < START_GRACE
 }

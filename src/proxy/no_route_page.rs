@@ -1,4 +1,4 @@
-//! What a request is answered that no route takes: which routes there are on this network.
+//! The answer to a request that no route takes: a list of the routes of this network.
 
 use crate::cluster::pool::Pool;
 use crate::cluster::route::Route;
@@ -7,16 +7,16 @@ use crate::pages::html::{Page, escape};
 
 const CSS: &str = include_str!("no_route_page.css");
 
-/// For `curl`: a route and its service a line.
-pub(crate) fn text(pool: &Pool) -> String {
+/// The list for `curl`: a route and its service a line.
+pub(super) fn text(pool: &Pool) -> String {
     let line = |(route, service): (&Route, &str)| format!("  {route}  ({service})\n");
     let lines: String = pool.services().routes().map(line).collect();
     format!("What this network serves:\n{lines}")
 }
 
-/// For browsers: the same as links. A path alone is one at the host that was asked for; other hosts are
+/// The list for browsers, as links. A path alone is one at the host that was asked for; other hosts are
 /// at the same `port`, as `:8000`, or nothing.
-pub(crate) fn html(pool: &Pool, port: &str) -> String {
+pub(super) fn html(pool: &Pool, port: &str) -> String {
     let item = |(route, service): (&Route, &str)| {
         let host = route.host.as_ref().map_or_else(String::new, |host| format!("//{host}{port}"));
         let (href, route, service) =

@@ -1,5 +1,5 @@
-//! The reports of an attempt on its node: to the node's counters, to the table, and to the worker's kept
-//! connections.
+//! The reports of an attempt on its node: to the node's counters, to the table, and to the worker's
+//! kept connections.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -22,8 +22,8 @@ pub(super) fn head_came(shared: &Shared, member: &Member, status: u16) {
     }
 }
 
-/// Counts an answer that begins, and records the time since its request came. The member's expected time
-/// takes it in only if nothing but this member was waited for.
+/// Counts an answer that begins, and records the time since its request came. The member's expected
+/// time takes it in only if nothing but this member was waited for.
 pub(super) fn answer_begins(
     shared: &Shared,
     member: &Member,

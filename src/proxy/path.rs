@@ -1,7 +1,7 @@
 //! The path of a target in every spelling: all that any node could take it for.
 //!
 //! A client may not ask for `/.picluster/`, which is between balancer and node, and where services
-//! are told apart by their paths no path may be read as another's. Nodes may decode escapes, merge
+//! differ by their paths no path may be readable as another one. Nodes may decode escapes, merge
 //! slashes and resolve dot segments, so both questions are asked of the decoded path.
 
 use std::borrow::Cow;
@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::cluster::protocol::PRIVATE_SEGMENT;
 
-/// Whether a target lies in `/.picluster/`, however it is spelt.
+/// Returns whether a target lies in `/.picluster/`, however it is spelt.
 pub(super) fn is_private(target: &str) -> bool {
     // The ordinary request is settled by this.
     let named = |part: &[u8]| part.eq_ignore_ascii_case(b"picluster");
@@ -29,15 +29,15 @@ pub(super) fn is_private(target: &str) -> bool {
     resolved.first().is_some_and(|first| first.eq_ignore_ascii_case(PRIVATE_SEGMENT.as_bytes()))
 }
 
-/// Whether a segment of the path is `.` or `..`, however it is spelt. A node that resolves it may serve
-/// something else than the route by which the request came.
+/// Returns whether a segment of the path is `.` or `..`, however it is spelt. A node that resolves it
+/// may serve something else than the route by which the request came.
 pub(super) fn has_dot_segment(target: &str) -> bool {
     // The ordinary request is settled by this.
     ["%", "/.", "\\."].iter().any(|sign| target.contains(sign))
         && segments(&decoded(target)).any(|segment| matches!(segment, b"." | b".."))
 }
 
-/// The path of a target, its percent escapes resolved once. What is no escape stays.
+/// The path of a target, its percent escapes resolved once. A percent sign that begins no escape stays.
 fn decoded(target: &str) -> Cow<'_, [u8]> {
     let path = target.split_once('?').map_or(target, |(path, _)| path);
     percent_decode_str(path).into()

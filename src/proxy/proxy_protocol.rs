@@ -1,8 +1,7 @@
-//! How a proxy on the same side as the user introduces its client before the first request: the
-//! PROXY protocol, versions 1 and 2
-//! (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
+//! The PROXY protocol, versions 1 and 2, by which a proxy of the user introduces its client before the
+//! first request (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
 //!
-//! Whoever is asked for it has to send it: the specification forbids to guess (section 2).
+//! A proxy for which it is set up has to send it: the specification forbids to guess (section 2).
 
 use std::net::IpAddr;
 
@@ -11,28 +10,28 @@ use tokio::net::TcpStream;
 
 use crate::server::buffer::Buffer;
 
-/// Why nobody was introduced.
+/// Why no client was introduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProxyHeaderError {
-    /// The connection ended: many a proxy only looks whether a port is open.
+    /// The connection ended: some proxies only look whether a port is open.
     Gone,
-    /// What came is something else, or longer than a buffer of the data line.
+    /// The bytes are something else, or more than a buffer of the data line holds.
     Invalid,
 }
 
-/// Who was introduced.
+/// The client that was introduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ProxiedClient {
     /// The client's address; `None` where the proxy speaks for itself or does not know.
     pub(super) client: Option<IpAddr>,
-    /// The client came by TLS, which the proxy ended (version 2 can say so).
+    /// The client came by TLS, which the proxy ended (only version 2 can state that).
     pub(super) tls: bool,
 }
 
 /// Reads the header at the start of a connection, up to its last byte and no further.
 ///
 /// ## Cancel safety
-/// What was read is in the buffer.
+/// The bytes that were read are in the buffer.
 pub(super) async fn read(
     from: &mut TcpStream,
     inbox: &mut Buffer,
@@ -54,8 +53,8 @@ pub(super) async fn read(
     }
 }
 
-/// Whether all has come of a header that claims to be one, so that what is missing in it does not
-/// come later: version 1 is a line, version 2 tells its length.
+/// Returns whether all bytes of a header have come, so that a part that is missing in it does not come
+/// later: version 1 is a line, version 2 holds its length.
 fn is_whole(bytes: &[u8]) -> bool {
     match (bytes, bytes.get(14..16)) {
         ([b'P', ..], _) => bytes.contains(&b'\n'),

@@ -1,4 +1,4 @@
-//! What the balancer answers on its own behalf: one table from cause to status and words.
+//! The answers of the balancer on its own behalf: one table from cause to status and words.
 
 use std::time::SystemTime;
 
@@ -15,7 +15,7 @@ use crate::server::OverLimit;
 pub(super) enum Reject {
     /// The request breaks a rule of HTTP/1 or exceeds a bound.
     Refused(Refusal),
-    /// A trusted proxy did not say who its client is, as it was told to (`--proxy-protocol`).
+    /// A trusted proxy did not introduce its client, as it has to (`--proxy-protocol`).
     NoProxyHeader,
     /// There is no place for this connection.
     OverLimit(OverLimit),
@@ -27,15 +27,15 @@ pub(super) enum Reject {
     SlowBody,
     /// The request asks for `/.picluster/..`, which is between balancer and node.
     Private,
-    /// No route takes the request: the answer lists those there are.
+    /// No route takes the request: the answer lists the routes there are.
     NoRoute,
-    /// The path could be read as another's, where services are told apart by their paths.
+    /// The path could be read as another one, where services differ by their paths.
     DotSegment,
     /// The request came through this balancer before.
     Loop,
     /// An OPTIONS or TRACE that may go no further (`Max-Forwards: 0`): it is ours to answer.
     LastHop {
-        /// A TRACE; nothing is echoed, because that shows a page what its browser sent.
+        /// It is a TRACE; nothing is echoed, because a page would see all that its browser sent.
         trace: bool,
     },
     /// There never was a node: the answer teaches how to add one.
@@ -44,9 +44,9 @@ pub(super) enum Reject {
     NoNodeNow,
     /// There are nodes, and each had as many requests as it may until the hold was over.
     AllBusy,
-    /// As many requests wait for a node as may.
+    /// The most requests that may wait for a node do.
     TooManyHeld,
-    /// Every attempt failed; how the last one did, and why there was no other.
+    /// Every attempt failed: the last one with this failure, and for this reason there was no other.
     Failed(Failure, Reason),
 }
 
@@ -158,9 +158,9 @@ impl Reject {
         }
     }
 
-    /// Writes the whole answer in a form: its head and, unless it answers a HEAD, its body. `now` is for
-    /// its `Date`; an `empty` cluster has a page of its own, and the routes listed are those of `pool`.
-    /// Returns the number of the body's bytes.
+    /// Writes the whole answer in a form: its head and, unless it answers a HEAD, its body. `now` is
+    /// for its `Date`; an `empty` cluster has a page of its own, and the routes listed are those of
+    /// `pool`. Returns the number of the body's bytes.
     pub(super) fn write(
         self,
         form: &Form,
@@ -216,7 +216,7 @@ impl Reject {
 }
 
 /// The methods of RFC 9110 section 9 without CONNECT, and that of RFC 5789. Unknown ones are passed
-/// on too; which of all these a node takes, it says itself.
+/// on too; each node answers for itself which of them it takes.
 const ALLOW: &str = "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH\r\n";
 
 /// The form of an answer: what the client can take, and the fate of the connection.

@@ -54,8 +54,8 @@ impl From<RelayError> for AttemptError {
     }
 }
 
-/// An attempt under way. What is rare is boxed where it is awaited: the future of an ordinary
-/// request stays small, and with it what is allocated for it.
+/// An attempt under way. Rare steps are boxed where they are awaited: the future of an ordinary request
+/// stays small, and with it the memory that is allocated for it.
 struct Relay<'a> {
     shared: &'a Shared,
     conn: &'a mut Conn,
@@ -192,7 +192,7 @@ impl Relay<'_> {
                 _ => Failure::Died,
             },
             pumped = self.request.upload.pump(up, from, to, limits) => match pumped {
-                // What the node answered before it stopped taking more still counts.
+                // An answer that the node gave before it stopped taking more still counts.
                 Ok(()) | Err(UploadError::Node) => return Ok(()),
                 Err(UploadError::NodeSilent) => Failure::AnswerTimeout,
                 Err(UploadError::ClientSilent) => {

@@ -1,4 +1,4 @@
-//! A request whose head has come: its facts, and what it remembers from attempt to attempt.
+//! A request whose head has come: its facts, and its memory from attempt to attempt.
 
 use std::time::{Duration, Instant};
 
@@ -21,14 +21,14 @@ pub(super) struct Request {
     /// It offers to switch protocols.
     pub(super) offers_switch: bool,
     pub(super) timing: Timing,
-    /// How far the present attempt came, up to [`Reach::Sent`]. The exchange clears this before each
+    /// The reach of the present attempt, up to [`Reach::Sent`]. The exchange clears it before each
     /// attempt; the relay sets it.
     pub(super) reach: Reach,
     pub(super) upload: Upload,
     /// Its destination; `None` if no route takes it.
     pub(super) to: Option<Destination>,
-    /// What decides its node there, if anything of it does. Apart, because few requests have it and all
-    /// are kept small.
+    /// The parts of it that decide its node there, if any do. Apart, because few requests have them and
+    /// all are kept small.
     pub(super) affinity: Option<Box<Affinity>>,
     /// The same in all attempts.
     pub(super) id: RequestId,
@@ -44,16 +44,17 @@ pub(super) struct Request {
 /// holds it with it.
 pub(super) type RequestId = [u8; 16];
 
-/// What the time from a request's head to the head of its answer measures.
+/// The share of its node in the time from a request's head to the head of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timing {
-    /// Its node alone: the body came with the head, a node was free at once, and no attempt has failed.
+    /// It is all its node's: the body came with the head, a node was free at once, and no attempt has
+    /// failed.
     NodeAlone,
-    /// More than its node: the client's body, a wait for a node, or an attempt that failed.
-    More,
+    /// A part is not its node's: the client's body, a wait for a node, or an attempt that failed.
+    Mixed,
 }
 
-/// What a request remembers from attempt to attempt.
+/// The memory of a request from attempt to attempt.
 #[derive(Default)]
 pub(super) struct RetryState<'a> {
     /// The epochs that were tried in this round.
@@ -68,7 +69,7 @@ pub(super) struct RetryState<'a> {
     pub(super) hold_until: Option<Duration>,
     /// It waits for a usable node, or has until just now.
     pub(super) waits: bool,
-    /// How the last attempt failed.
+    /// The failure of the last attempt.
     pub(super) last: Option<Failure>,
     /// Counts this request as a replay, from its first one to its end.
     pub(super) replay: Option<Counted<'a>>,

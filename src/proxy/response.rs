@@ -20,7 +20,7 @@ pub(super) struct Response {
     pub(super) kind: Kind,
     pub(super) body: Body,
     pub(super) form: BodyForm,
-    /// How far the request's body had gone up when this head was there.
+    /// The part of the request's body that had gone up when this head was there.
     pub(super) upload: Progress,
     /// Its head, or a part of it, went to the client.
     pub(super) head_sent: bool,
@@ -35,7 +35,7 @@ pub(super) struct Response {
     pub(super) ticket: u64,
 }
 
-/// What follows the head of an answer.
+/// The kind of an answer, by the bytes that follow its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Another head: this one is a 1xx that is not a 101.
@@ -58,8 +58,8 @@ pub(super) enum BodyForm {
 }
 
 impl Response {
-    /// Reads the answer's head, if it is whole, and renders it for the client. The first `seen` bytes of
-    /// `bytes` were looked at before.
+    /// Reads the answer's head, if it is whole, and renders it for the client. The first `seen` bytes
+    /// of `bytes` were looked at before.
     ///
     /// # Errors
     /// It is not HTTP/1, or switches to a protocol that was not offered.

@@ -1,17 +1,17 @@
-//! Where a worker renders heads before they are sent.
+//! The place where a worker renders heads before they are sent.
 //!
-//! One for all connections of a worker: from rendering to sending nothing is awaited in the
-//! ordinary case, so one is enough and its memory is always warm. A ticket tells whether somebody
-//! else has rendered in between.
+//! There is one for all connections of a worker: from rendering to sending nothing is awaited in the
+//! ordinary case, so one is enough and its memory is always warm. A ticket shows whether another
+//! connection has rendered in between.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 
 use tokio::net::TcpStream;
 
-/// The rendered head and its ticket.
+/// The head that was rendered last, and its ticket.
 #[derive(Default)]
-pub(crate) struct Scratch {
+pub(super) struct Scratch {
     bytes: RefCell<Vec<u8>>,
     ticket: Cell<u64>,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Scratch {
 const COPIED_MAX: usize = 4 * 1024;
 
 /// A socket that is written to without waiting.
-pub(crate) trait TrySend {
+pub(super) trait TrySend {
     /// Writes, or fails with [`io::ErrorKind::WouldBlock`].
     fn try_send(&self, bytes: &[u8]) -> io::Result<usize>;
     /// Writes several parts, or fails with [`io::ErrorKind::WouldBlock`].
@@ -36,19 +36,19 @@ impl TrySend for TcpStream {
     }
 }
 
-/// What one system call sent.
-pub(crate) struct Sent {
+/// The bytes that one system call sent.
+pub(super) struct Sent {
     /// Of head and body together.
-    pub(crate) total: usize,
+    pub(super) total: usize,
     /// Of the body.
-    pub(crate) body: usize,
-    /// What is left of the head: empty in the ordinary case.
-    pub(crate) rest: Vec<u8>,
+    pub(super) body: usize,
+    /// The rest of the head: empty in the ordinary case.
+    pub(super) rest: Vec<u8>,
 }
 
 impl Scratch {
-    /// Renders a head, over the last one. Gives the ticket by which to ask for it.
-    pub(crate) fn render(&self, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
+    /// Renders a head over the last one. Returns the ticket by which to ask for it.
+    pub(super) fn render(&self, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
         let mut bytes = self.bytes.borrow_mut();
         bytes.clear();
         write(&mut bytes);
@@ -56,18 +56,18 @@ impl Scratch {
         self.ticket.get()
     }
 
-    /// Whether the head of this ticket is still there.
-    pub(crate) fn holds(&self, ticket: u64) -> bool {
+    /// Returns whether the head of this ticket is still there.
+    pub(super) fn holds(&self, ticket: u64) -> bool {
         self.ticket.get() == ticket
     }
 
-    /// Sends the head and `body` in one system call, without waiting: what the kernel does not take
-    /// is left to the caller. A small body is copied behind the head, because a plain write is
+    /// Sends the head and `body` in one system call, without waiting: bytes that the kernel does not
+    /// take are left to the caller. A small body is copied behind the head, because a plain write is
     /// cheaper than a vectored one by more than that.
     ///
     /// # Errors
     /// The connection is broken.
-    pub(crate) fn send(&self, body: &[u8], to: &impl TrySend) -> io::Result<Sent> {
+    pub(super) fn send(&self, body: &[u8], to: &impl TrySend) -> io::Result<Sent> {
         let mut bytes = self.bytes.borrow_mut();
         let head_len = bytes.len();
         let written = if body.len() <= COPIED_MAX {
@@ -91,7 +91,7 @@ impl Scratch {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes, or none.
+    /// A kernel that takes this number of bytes, or none.
     struct Kernel(Result<usize, io::ErrorKind>);
 
     impl TrySend for Kernel {

@@ -77,8 +77,9 @@ enum Introduced {
     Rejected(Reject),
 }
 
-/// Reads from a trusted proxy who its client is (see [`proxy_protocol`]). From then on that client
-/// sends the requests, and it is believed nothing: the proxy passes on what it was sent.
+/// Reads a trusted proxy's introduction of its client (see [`proxy_protocol`]). From then on that
+/// client is the sender of the requests, and it is believed nothing: the proxy passes on all that it
+/// was sent.
 async fn read_proxy_header(shared: &Shared, conn: &mut Conn, proxy: IpAddr) -> Introduced {
     let read = pin!(proxy_protocol::read(&mut conn.stream, &mut conn.inbox));
     match conn.timer.within(shared.settings.limits.head, read).await {

@@ -19,18 +19,18 @@ pub struct Settings {
     pub limits: Limits,
     /// Connections to nodes that each worker may keep.
     pub kept_max: usize,
-    /// How long a request waits for a node to come back.
+    /// The longest wait of a request for a node to come back.
     pub hold: Duration,
-    /// Whether answers name their node.
+    /// Answers name their node.
     pub node_header: bool,
-    /// Whether clients stay with the node that answered them first.
+    /// Clients stay with the node that answered them first.
     pub sticky: bool,
     /// The proxies that are believed when they name their client.
     pub trusted_proxies: TrustedProxies,
     /// Our pseudonym in `Via`; unique per balancer.
     pub via: String,
     /// The answer of an empty cluster.
-    pub teaching: EmptyClusterPage,
+    pub empty_cluster_page: EmptyClusterPage,
     /// When the process started: the zero of all times in the pool.
     pub started: Instant,
     /// Takes the reports of traffic on nodes. Bounded; when it is full, probes have to find out.

@@ -22,19 +22,24 @@ use crate::proxy::settings::Settings;
 use crate::proxy::upstream::IdlePool;
 use crate::server::buffer::Buffers;
 
-/// How often kept connections are looked through.
+/// The time between two looks through the kept connections.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// The state that the connections of one worker share.
 pub(super) struct Shared {
+    /// Shared with the other workers.
     pub(super) settings: Arc<Settings>,
     /// The newest pool this worker has seen; [`Self::follow`] writes it.
     pool: RefCell<Arc<Pool>>,
     /// Rings after `pool` was replaced.
     published: Notify,
+    /// Connections to nodes that wait for a request.
     pub(super) idle: IdlePool,
+    /// Buffers that wait for bytes.
     pub(super) buffers: Buffers,
+    /// The head that is about to be sent.
     pub(super) scratch: Scratch,
+    /// For the policies that choose by chance.
     pub(super) rng: RefCell<Rng>,
     /// The worker's part of the access log.
     pub(super) access_log: Option<Rc<LogBuffer>>,
@@ -69,7 +74,8 @@ impl Shared {
         }
     }
 
-    /// Closes, for ever, connections that were kept too long, and frees buffers that nobody needed.
+    /// Closes connections that were kept too long and frees buffers that were not needed, again and
+    /// again. Never completes.
     pub(super) async fn sweep(self: Rc<Self>) {
         loop {
             tokio::time::sleep(SWEEP).await;
@@ -143,7 +149,7 @@ impl Shared {
         Counted::new(&self.replaying)
     }
 
-    /// Whether the budget allows one more replay now.
+    /// Returns whether the budget allows one more replay now.
     pub(super) fn has_budget(&self) -> bool {
         retry::within_budget(self.active.get(), self.replaying.get())
     }

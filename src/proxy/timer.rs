@@ -2,8 +2,8 @@
 //!
 //! A timeout that is made and dropped at each step would be entered into the runtime's wheel and
 //! taken out again several times a request. This one stays where it is: it is moved only when a
-//! limit ends before it would ring; when it rings too early, it is set again. As it wakes the task that
-//! it was last asked in, all steps have to be of one task.
+//! limit ends before it would ring; when it rings too early, it is set again. It wakes the task that
+//! asked it last, so all steps have to be of one task.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -14,25 +14,25 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The time limit ran out first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Elapsed;
+pub(super) struct Elapsed;
 
-/// A timer for the steps of one task. Has no memory until a step first has to wait.
+/// A timer for the steps of one task. It allocates nothing until a step first has to wait.
 #[derive(Default)]
-pub(crate) struct Timer {
+pub(super) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     /// When the last step that had to wait began to.
     waiting_since: Option<Instant>,
-    /// That was just now.
+    /// `waiting_since` was set after the timer was last polled.
     just_began: bool,
 }
 
 impl Timer {
-    /// Waits for `step`, but not longer than `limit`. The caller pins it: what an async function
-    /// takes by value it holds twice, and steps lie within steps.
+    /// Waits for `step`, but not longer than `limit`. The caller pins it: an async function holds twice
+    /// what it takes by value, and steps lie within steps.
     ///
     /// ## Cancel safety
     /// As that of `step`.
-    pub(crate) async fn within<F: Future>(
+    pub(super) async fn within<F: Future>(
         &mut self,
         limit: Duration,
         step: Pin<&mut F>,
@@ -45,7 +45,7 @@ impl Timer {
     ///
     /// ## Cancel safety
     /// As that of `step`.
-    pub(crate) async fn still_within<F: Future>(
+    pub(super) async fn still_within<F: Future>(
         &mut self,
         limit: Duration,
         mut step: Pin<&mut F>,
@@ -59,7 +59,7 @@ impl Timer {
             let deadline = since + limit;
             let just_began = std::mem::take(&mut self.just_began);
             let sleep = match &mut self.sleep {
-                // It was asked before, and will ring.
+                // It rings within the limit, and this task has asked it before.
                 Some(sleep)
                     if just_began && sleep.deadline() > since && sleep.deadline() <= deadline =>
                 {
@@ -82,14 +82,15 @@ impl Timer {
         .await
     }
 
-    /// A wait begins now, of which [`Self::still_within`] is to tell the end.
-    pub(crate) fn begin(&mut self) -> Instant {
+    /// Begins a wait now, whose end [`Self::still_within`] decides. Returns the time.
+    pub(super) fn begin(&mut self) -> Instant {
         self.just_began = true;
         *self.waiting_since.insert(Instant::now())
     }
 
-    /// When the last step, or the first of those that went on, began to wait; now if none had to.
-    pub(crate) fn waiting_since(&self) -> Instant {
+    /// The time at which the last step, or the first of those that went on, began to wait; now if none
+    /// had to.
+    pub(super) fn waiting_since(&self) -> Instant {
         self.waiting_since.unwrap_or_else(Instant::now)
     }
 }

@@ -1,4 +1,4 @@
-//! After a 101: bytes both ways, until both sides have ended or nothing moved for too long.
+//! The tunnel after a 101: bytes both ways, until both sides have ended or nothing moved for too long.
 
 use std::cell::Cell;
 use std::io;
@@ -13,15 +13,18 @@ use crate::proxy::access::LogEntry;
 use crate::proxy::linger;
 use crate::server::buffer::{Buffer, Buffers};
 
-/// Carries bytes between the two, beginning with those that were read already. A side that ends its
-/// sending is told to the other (half-close). Returns when both directions have ended, or with an
-/// error when one side broke or nothing moved for `silence_max` in either direction. Unless both
-/// have ended, both are reset when they are dropped.
+/// Carries bytes between the two, beginning with those that were read already. When one side ends its
+/// sending, the connection to the other is half-closed. Completes when both directions have ended.
+/// Unless both have, both connections are reset when they are dropped.
 ///
-/// A side that does not read stops the other one and is no fault of anybody's: what the two have
+/// A side that does not read stops the other one, which is no fault: the protocol that the two have
 /// agreed on is not known here. Nothing but the limit on silence counts, and a write of which a part
 /// was taken is no silence.
-pub(crate) async fn run(
+///
+/// # Errors
+/// One side broke, or nothing moved for `silence_max` in either direction
+/// ([`io::ErrorKind::TimedOut`]).
+pub(super) async fn run(
     client: &mut TcpStream,
     node: &mut TcpStream,
     from_client: Buffer,
@@ -50,8 +53,8 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// One direction. Holds a buffer only while bytes are on their way, so that a silent tunnel costs
-/// its two sockets alone.
+/// Carries one direction. Holds a buffer only while bytes are on their way, so that a silent tunnel
+/// costs its two sockets alone.
 async fn carry(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,

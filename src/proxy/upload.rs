@@ -17,7 +17,7 @@ use crate::server::buffer::{Buffer, Need};
 /// The longest request body that is held for a replay, in bytes; a longer one streams through.
 const REPLAY_BYTES_MAX: usize = 64 * 1024;
 
-/// How far a request's body has come. Offsets count from the first byte of the request's head,
+/// The progress of a request's body. Offsets count from the first byte of the request's head,
 /// which is the first byte in the client's buffer for as long as the request runs.
 pub(super) struct Upload {
     body: Body,
@@ -27,18 +27,21 @@ pub(super) struct Upload {
     checked: usize,
     /// The end of the bytes sent to the present node.
     sent: usize,
-    /// How many more bytes of data it may have.
+    /// The bytes of data that may still come.
     allowed: u64,
+    /// None of its bytes was let go.
     held: bool,
+    /// The present node takes no more of it.
     given_up: bool,
     /// The client holds its body back until a 100 comes, so its silence is the node's.
     awaits_continue: bool,
-    /// Not all of it came and went together with the head.
+    /// A part of it goes, or went, after the head.
     pumped: bool,
+    /// For the silence of the client.
     timer: Timer,
 }
 
-/// How far a request's body went to the present node.
+/// The part of a request's body that went to the present node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// All of it went, together with the head; also where there is none.
@@ -54,7 +57,7 @@ pub(super) enum Progress {
 pub(super) enum UploadError {
     /// The client sent nothing for too long.
     ClientSilent,
-    /// The client waits for a 100, and the node says nothing.
+    /// The client waits for a 100, and the node does not answer.
     NodeSilent,
     /// The client went away.
     ClientGone,
@@ -65,11 +68,11 @@ pub(super) enum UploadError {
 }
 
 impl Upload {
-    /// The body, framed so, of the request whose head is the first `head_len` bytes of `inbox`.
+    /// The body in this framing, of the request whose head is the first `head_len` bytes of `inbox`.
     ///
     /// # Errors
-    /// It is longer than `bytes_max`, as far as can be known yet, or what is already there breaks
-    /// the announced framing.
+    /// It is longer than `bytes_max`, as far as that can be known yet, or its first bytes break the
+    /// announced framing.
     pub(super) fn new(
         framing: Framing,
         head_len: usize,
@@ -96,13 +99,13 @@ impl Upload {
         Ok(upload)
     }
 
-    /// The client asked for a 100 before it sends its body (RFC 9110 section 10.1.1). One that sends
-    /// anything of it without has not waited.
+    /// The client asked for a 100 before it sends its body (RFC 9110 section 10.1.1). A client
+    /// that sends any of it without one has not waited.
     pub(super) fn await_continue(&mut self) {
         self.awaits_continue = self.checked == self.head_len;
     }
 
-    /// The node said something: from now on the client owes its body.
+    /// The node has answered something: from now on the client owes its body.
     pub(super) fn heard(&mut self) {
         self.awaits_continue = false;
     }
@@ -112,6 +115,7 @@ impl Upload {
         self.head_len
     }
 
+    /// Takes in the bytes that have come.
     fn check(&mut self, inbox: &Buffer) -> Result<(), Refusal> {
         if !self.body.is_done() {
             let mut data = 0;
@@ -122,17 +126,17 @@ impl Upload {
         Ok(())
     }
 
-    /// Whether the whole body can be sent once more.
+    /// Returns whether the whole body can be sent once more.
     pub(super) fn is_held(&self) -> bool {
         self.held
     }
 
-    /// Whether all of the body went to the node.
+    /// Returns whether all of the body went to the node.
     pub(super) fn is_done(&self) -> bool {
         self.body.is_done() && self.sent == self.checked
     }
 
-    /// How far the body went to the node.
+    /// The part of the body that went to the node.
     pub(super) fn progress(&self) -> Progress {
         match (self.is_done(), self.pumped) {
             (true, false) => Progress::AtOnce,
@@ -141,12 +145,12 @@ impl Upload {
         }
     }
 
-    /// Whether nothing more will go to the node: all went, or it takes no more.
+    /// Returns whether nothing more will go to the node: all went, or it takes no more.
     pub(super) fn is_over(&self) -> bool {
         self.given_up || self.is_done()
     }
 
-    /// Whether the whole body has come from the client.
+    /// Returns whether the whole body has come from the client.
     pub(super) fn has_come(&self) -> bool {
         self.body.is_done()
     }
@@ -161,7 +165,7 @@ impl Upload {
         self.sent += n;
     }
 
-    /// Stops sending to this node: it takes no more. What it answers still counts.
+    /// Stops sending to this node: it takes no more. Its answer still counts.
     pub(super) fn give_up(&mut self) {
         self.given_up = true;
     }
@@ -179,7 +183,8 @@ impl Upload {
         self.checked
     }
 
-    /// Sends the body to its end, reading from the client as needed. The whole head went before.
+    /// Sends the body to its end, reading from the client as needed. The whole head went before, so a
+    /// failure here is one of a request that reached its node.
     ///
     /// ## Cancel safety
     /// Every byte is counted in the same step in which it was read or sent; calling it again goes
@@ -219,7 +224,7 @@ impl Upload {
     }
 
     /// Grows the buffer while the body may still be held and there is memory for it, else lets go of
-    /// what was sent.
+    /// the bytes that were sent.
     fn make_room(&mut self, inbox: &mut Buffer) {
         let bytes_max = self.head_len + REPLAY_BYTES_MAX;
         let is_full = inbox.is_full()

@@ -1,5 +1,4 @@
-//! Connections to nodes: opening them with a race, keeping them, and knowing whether a kept one
-//! still lives.
+//! Connections to nodes: opened with a race, kept, and looked at before they are used again.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -18,55 +17,58 @@ use crate::cluster::pool::Pool;
 use crate::cluster::retry::Failure;
 use crate::proxy::io::is_quiet;
 
-/// A connection on which nothing moves is asked after this long, and every second from then on,
-/// whether its host is still there.
+/// A connection on which nothing moves is probed after this time, and every second from then on:
+/// its host may have gone.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// A node that acknowledges nothing, or takes nothing, for this long is given up. The kernel counts
-/// a full window like a lost packet, so this is also how long a node may be too busy to read a
-/// body: writing to an SD card stalls for seconds. A host that vanished is found out much sooner,
-/// by probes.
+/// a full window like a lost packet, so this is also the time that a node may be too busy to read a
+/// body: writing to an SD card stalls for seconds. Probes find a host that vanished much sooner.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Kept connections a worker holds to one node at the most.
+/// The most kept connections of a worker to one node.
 const KEPT_MAX: usize = 256;
 
-/// How long connecting pauses when this machine has no file, port or memory for it.
+/// The pause in connecting when this machine has no file, port or memory for it.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(20);
 
 /// The kept connections of one worker, filed under the epoch of their member.
-pub(crate) struct IdlePool {
+pub(super) struct IdlePool {
     by_epoch: RefCell<BTreeMap<u64, Vec<Idle>>>,
     /// When they were last looked through.
     swept: Cell<Instant>,
-    /// How many there are, and how many there may be: each is an open file.
+    /// The number there is, and the most there may be: each is an open file.
     len: Cell<usize>,
     max: usize,
 }
 
 struct Idle {
     stream: TcpStream,
-    /// The sweep before it was put here: early enough, and no clock has to be asked.
+    /// The time of the sweep before it was put here: early enough, and no clock has to be asked.
     since: Instant,
 }
 
-/// What the shelf holds for a node.
-pub(crate) enum Taken {
-    /// A connection that lives, as far as can be known without asking.
+/// The result of looking for a kept connection to a node.
+pub(super) enum Taken {
+    /// A connection that lives, as far as that can be known without sending anything.
     Live(TcpStream),
-    /// Nothing usable. `found_dead` when at least one had been closed by the node unasked.
-    Nothing { found_dead: bool },
+    /// There is none.
+    Nothing {
+        /// The node had closed at least one, unasked.
+        found_dead: bool,
+    },
 }
 
 impl IdlePool {
-    /// Room for so many.
-    pub(crate) fn new(max: usize) -> Self {
+    /// Room for `max` connections.
+    pub(super) fn new(max: usize) -> Self {
         let swept = Cell::new(Instant::now());
         Self { by_epoch: RefCell::default(), swept, len: Cell::new(0), max }
     }
 
-    /// The connection used last (it is the least likely to be dead), looked at before use.
-    pub(crate) fn take(&self, epoch: u64) -> Taken {
+    /// Takes the connection that was used last, because it is the least likely to be dead, and looks
+    /// whether it is.
+    pub(super) fn take(&self, epoch: u64) -> Taken {
         let mut found_dead = false;
         let mut by_epoch = self.by_epoch.borrow_mut();
         while let Some(idle) = by_epoch.get_mut(&epoch).and_then(Vec::pop) {
@@ -80,52 +82,53 @@ impl IdlePool {
     }
 
     /// Keeps a connection whose answer was read to its end.
-    pub(crate) fn put(&self, epoch: u64, stream: TcpStream) {
+    pub(super) fn put(&self, epoch: u64, stream: TcpStream) {
         let mut by_epoch = self.by_epoch.borrow_mut();
-        let shelf = by_epoch.entry(epoch).or_default();
-        if shelf.len() < KEPT_MAX && self.len.get() < self.max {
-            shelf.push(Idle { stream, since: self.swept.get() });
+        let idle = by_epoch.entry(epoch).or_default();
+        if idle.len() < KEPT_MAX && self.len.get() < self.max {
+            idle.push(Idle { stream, since: self.swept.get() });
             self.len.set(self.len.get() + 1);
         }
     }
 
     /// Closes all kept connections to a node: one of them was found dead, or it left.
-    pub(crate) fn purge(&self, epoch: u64) {
-        let shelf = self.by_epoch.borrow_mut().remove(&epoch).unwrap_or_default();
-        self.len.set(self.len.get() - shelf.len());
+    pub(super) fn purge(&self, epoch: u64) {
+        let closed = self.by_epoch.borrow_mut().remove(&epoch).unwrap_or_default();
+        self.len.set(self.len.get() - closed.len());
     }
 
     /// Closes all of them: their files are needed for something else.
-    pub(crate) fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.by_epoch.borrow_mut().clear();
         self.len.set(0);
     }
 
-    /// Closes what was idle too long or belongs to an epoch that left the pool. Nothing is kept for
-    /// longer than `idle_max`, and everything for that long without the time between two sweeps.
-    pub(crate) fn sweep(&self, pool: &Pool, idle_max: Duration) {
+    /// Closes connections that were idle too long or belong to an epoch that left the pool. None is
+    /// kept for longer than `idle_max`, and each at least for that time less the time between two
+    /// sweeps.
+    pub(super) fn sweep(&self, pool: &Pool, idle_max: Duration) {
         let now = Instant::now();
         self.swept.set(now);
         let mut by_epoch = self.by_epoch.borrow_mut();
-        by_epoch.retain(|epoch, shelf| {
-            shelf.retain(|idle| now.duration_since(idle.since) < idle_max);
-            !shelf.is_empty() && pool.members().iter().any(|member| member.epoch == *epoch)
+        by_epoch.retain(|epoch, kept| {
+            kept.retain(|idle| now.duration_since(idle.since) < idle_max);
+            !kept.is_empty() && pool.members().iter().any(|member| member.epoch == *epoch)
         });
         self.len.set(by_epoch.values().map(Vec::len).sum());
     }
 }
 
 /// A connect that failed, and the member it failed for.
-pub(crate) struct ConnectFailed {
-    pub(crate) pick: Pick,
-    pub(crate) failure: Failure,
+pub(super) struct ConnectFailed {
+    pub(super) pick: Pick,
+    pub(super) failure: Failure,
 }
 
 /// Connects to the picked member. When that takes longer than the race's time, `next` gives another
 /// member to be connected to as well, and the first connection wins (RFC 8305's idea, across nodes;
-/// connects only, never requests). `lost` hears of a member that failed or was too slow while the
-/// other one still runs or won.
-pub(crate) async fn connect(
+/// connects only, never requests). `lost` is called for a member that failed or was too slow while the
+/// other one still runs or has won.
+pub(super) async fn connect(
     first: Pick,
     limits: &Limits,
     kept: &IdlePool,
@@ -173,14 +176,14 @@ fn with(
     }
 }
 
-/// Whether this machine has no file, no local port or no memory for another connection.
+/// Returns whether this machine has no file, no local port or no memory for another connection.
 fn is_exhausted(error: &io::Error) -> bool {
     let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
     own.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Opens one connection and sets it up. What this machine lacks is not the node's fault: kept
-/// connections are closed for it, and it is tried again.
+/// Opens one connection and sets it up. A lack of this machine is not the node's fault: kept
+/// connections are closed to end it, and connecting is tried again.
 async fn open(
     endpoint: SocketAddr,
     limit: Duration,

@@ -1,4 +1,4 @@
-//! What is known of one request, from the first bytes of its head to its end.
+//! The facts of one request, collected from the first bytes of its head to its end.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -6,20 +6,20 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::line::Line;
 use super::log::LogBuffer;
+use super::record::Record;
 use crate::proxy::headers::Forwarding;
 
-/// The longest target that is written; what is beyond is cut off and marked.
+/// The longest target that is written; a longer one is cut off and marked.
 const TARGET_BYTES_MAX: usize = 1024;
 
-/// The same for a method and an id, which have no reason to be long.
+/// The longest method and the longest id that are written; they have no reason to be long.
 const WORD_BYTES_MAX: usize = 128;
 
 /// The cause of a request whose client went away, or took nothing for too long.
 pub(crate) const CLIENT_LEFT: &str = "client_left";
 
-/// The cause of a request that nothing has ended: its connection was, with the balancer.
+/// The cause of a request that did not end itself: its connection ended with the balancer.
 const STOPPED: &str = "stopped";
 
 /// A request's line as it comes to be. It is written when it ends, or when it is dropped, so that
@@ -35,8 +35,8 @@ struct Facts {
     target: Option<Box<str>>,
     request_id: Option<Box<str>>,
     came: Instant,
-    /// Where the present phase began.
-    mark: Instant,
+    /// When the present phase began.
+    phase_began: Instant,
     node: Option<Box<str>>,
     attempts: u32,
     wait: Option<Duration>,
@@ -48,7 +48,7 @@ struct Facts {
 }
 
 impl LogEntry {
-    /// The first bytes of a head are there. Does nothing if that is known, or nothing is logged.
+    /// The first bytes of a head are there. Does nothing if the entry has begun, or nothing is logged.
     pub(crate) fn begin(&mut self, buffer: Option<&Rc<LogBuffer>>, from: &Forwarding) {
         let Some(buffer) = buffer.filter(|_| self.0.is_none()) else { return };
         let now = Instant::now();
@@ -59,7 +59,7 @@ impl LogEntry {
             target: None,
             request_id: None,
             came: now,
-            mark: now,
+            phase_began: now,
             node: None,
             attempts: 0,
             wait: None,
@@ -71,14 +71,14 @@ impl LogEntry {
         }));
     }
 
-    /// The head is whole, and asks for this.
+    /// The head is whole, and asks for this target.
     pub(crate) fn asks(&mut self, method: &str, target: &str) {
         let Some(facts) = &mut self.0 else { return };
         facts.method = Some(shortened(method, WORD_BYTES_MAX).into());
         facts.target = Some(shortened(target, TARGET_BYTES_MAX).into());
     }
 
-    /// A proxy that is trusted says who asks.
+    /// A trusted proxy may name another client.
     pub(crate) fn comes_from(&mut self, client: impl FnOnce() -> Option<IpAddr>) {
         let Some(facts) = &mut self.0 else { return };
         if let Some(client) = client() {
@@ -86,7 +86,7 @@ impl LogEntry {
         }
     }
 
-    /// It goes to nodes, and has this id there.
+    /// The request goes to nodes, and has this id there.
     pub(crate) fn goes_as(&mut self, request_id: impl FnOnce() -> String) {
         let Some(facts) = &mut self.0 else { return };
         facts.request_id = Some(shortened(&request_id(), WORD_BYTES_MAX).into());
@@ -95,12 +95,12 @@ impl LogEntry {
     /// A node was picked: the wait for one is over, connecting begins.
     pub(crate) fn picked(&mut self) {
         let Some(facts) = &mut self.0 else { return };
-        facts.mark = Instant::now();
-        facts.wait = Some(facts.mark.saturating_duration_since(facts.came));
+        facts.phase_began = Instant::now();
+        facts.wait = Some(facts.phase_began.saturating_duration_since(facts.came));
         (facts.connect, facts.first_byte, facts.status) = (None, None, None);
     }
 
-    /// This node is tried, or was in vain.
+    /// This node is tried, or was tried without success.
     pub(crate) fn tries(&mut self, node: &str) {
         let Some(facts) = &mut self.0 else { return };
         facts.attempts += 1;
@@ -121,19 +121,20 @@ impl LogEntry {
         facts.status = Some(status);
     }
 
-    /// The balancer answers itself.
+    /// The balancer answers with this status itself.
     pub(crate) fn answered_for(&mut self, status: u16) {
         let Some(facts) = &mut self.0 else { return };
         facts.status = Some(status);
     }
 
-    /// So many bytes of an answer's body went down.
+    /// This number of bytes of an answer's body went down.
     pub(crate) fn sent(&self, bytes: usize) {
         let Some(facts) = &self.0 else { return };
         facts.bytes.set(facts.bytes.get() + bytes as u64);
     }
 
-    /// It ended: with a node's whole answer, or for this cause. Does nothing if it has ended before.
+    /// The request ended: with a node's whole answer, or for this cause. Does nothing if it has ended
+    /// before.
     pub(crate) fn end(&mut self, cause: impl Into<Option<&'static str>>) {
         let Some(mut facts) = self.0.take() else { return };
         facts.cause = cause.into();
@@ -141,16 +142,16 @@ impl LogEntry {
 }
 
 impl Facts {
-    /// The time since the phase began; the next one begins.
+    /// Ends the phase and begins the next one. Returns the time that it took.
     fn lap(&mut self) -> Duration {
         let now = Instant::now();
-        now.saturating_duration_since(std::mem::replace(&mut self.mark, now))
+        now.saturating_duration_since(std::mem::replace(&mut self.phase_began, now))
     }
 }
 
 impl Drop for Facts {
     fn drop(&mut self) {
-        self.buffer.write(&Line {
+        self.buffer.write(&Record {
             time: &humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             client: &self.client,
             method: self.method.as_deref(),
@@ -174,7 +175,7 @@ fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// The text, or its beginning and a mark.
+/// The text, or its beginning with three dots.
 fn shortened(text: &str, bytes_max: usize) -> Cow<'_, str> {
     if text.len() <= bytes_max {
         return text.into();

@@ -1,8 +1,8 @@
-//! Where lines are collected, and how they leave.
+//! The way of a line out of the program.
 //!
-//! Each worker collects lines on a page of its own and hands full pages, or those a moment old, to
-//! a [`NonBlockingWriter`]. That is bounded: when the reader of the log is slower than the requests, or is
-//! gone, lines are dropped and counted, and requests go on.
+//! Each worker collects lines in a batch of its own and hands full batches, or those a moment old, to a
+//! [`NonBlockingWriter`]. That is bounded: when the reader of the log is slower than the requests, or
+//! is gone, lines are dropped and counted, and requests go on.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -14,40 +14,40 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::line::Line;
+use super::record::Record;
 use crate::cluster::config::AccessLogForm;
 use crate::cluster::counts::Counts;
 use crate::telemetry::writer::{Batch, NonBlockingWriter};
 
-/// A page is handed over at this length.
-const PAGE_BYTES: usize = 16 * 1024;
+/// A batch is handed over at this length.
+const BATCH_BYTES: usize = 16 * 1024;
 
-/// Pages that wait to be written: 1 MiB of text.
-const PAGES_MAX: usize = 64;
+/// The most batches that wait to be written: 1 MiB of text.
+const BATCHES_MAX: usize = 64;
 
 /// A line is handed over after this long, unless there is no room for it.
 const FLUSH: Duration = Duration::from_millis(100);
 
-/// How often it is said that lines were dropped.
-const TELL: Duration = Duration::from_secs(10);
+/// The time between two warnings that lines were dropped.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long the last pages may take at the end of the program.
+/// The time that the last batches may take at the end of the program.
 const FINISH: Duration = Duration::from_secs(1);
 
-/// Where pages go: one a balancer.
+/// The access log of a balancer: workers hand their batches to it.
 #[derive(Debug)]
 pub struct AccessLog {
     form: AccessLogForm,
-    outlet: NonBlockingWriter,
+    writer: NonBlockingWriter,
     counts: Arc<Counts>,
 }
 
-/// Who looks after what is written.
+/// The supervision of the thread that writes: reports lost lines, and waits for the last ones.
 pub struct Writer {
-    outlet: NonBlockingWriter,
+    writer: NonBlockingWriter,
     counts: Arc<Counts>,
-    /// So many lost lines were told of.
-    told: u64,
+    /// Lost lines that were reported.
+    reported: u64,
 }
 
 impl AccessLog {
@@ -62,32 +62,36 @@ impl AccessLog {
     ) -> io::Result<(Self, Writer)> {
         let lost = Arc::clone(&counts);
         let wrote = move |lines| lost.access_log_lines_dropped.add_many(lines);
-        let outlet = NonBlockingWriter::start("access-log", PAGES_MAX, to, wrote)?;
-        let writer = Writer { outlet: outlet.clone(), counts: Arc::clone(&counts), told: 0 };
-        Ok((Self { form, outlet, counts }, writer))
+        let thread = NonBlockingWriter::start("access-log", BATCHES_MAX, to, wrote)?;
+        let writer = Writer { writer: thread.clone(), counts: Arc::clone(&counts), reported: 0 };
+        Ok((Self { form, writer: thread, counts }, writer))
     }
 }
 
 impl Writer {
-    /// Says now and then that lines were dropped. Not the writing thread says it, which may be stuck.
+    /// Reports from time to time that lines were dropped. The writing thread does not, because it may
+    /// be stuck.
+    ///
+    /// ## Cancel safety
+    /// A line that was not reported yet is reported by the next call, or at the end.
     pub async fn watch(&mut self) -> Infallible {
         loop {
-            tokio::time::sleep(TELL).await;
-            self.tell();
+            tokio::time::sleep(REPORT_INTERVAL).await;
+            self.report();
         }
     }
 
-    /// Waits until all that was handed over is written, but not for ever; what is not written by
-    /// then counts as dropped. Call it when the workers have ended.
+    /// Waits until every batch that was handed over is written, but not for ever; lines that are not
+    /// written by then count as dropped. Call it when the workers have ended.
     pub async fn finish(mut self) {
-        self.outlet.finish(FINISH).await;
-        self.counts.access_log_lines_dropped.add_many(self.outlet.waiting());
-        self.tell();
+        self.writer.finish(FINISH).await;
+        self.counts.access_log_lines_dropped.add_many(self.writer.waiting());
+        self.report();
     }
 
-    fn tell(&mut self) {
+    fn report(&mut self) {
         let dropped = self.counts.access_log_lines_dropped.get();
-        let lines = dropped - std::mem::replace(&mut self.told, dropped);
+        let lines = dropped - std::mem::replace(&mut self.reported, dropped);
         if lines > 0 {
             warn!(
                 lines,
@@ -98,19 +102,19 @@ impl Writer {
     }
 }
 
-/// A worker's page, on which lines are collected.
+/// A worker's batch, in which lines are collected.
 pub(crate) struct LogBuffer {
     /// Shared with the other workers.
     log: Arc<AccessLog>,
-    page: RefCell<Batch>,
-    /// Rings when a page has its first line.
+    batch: RefCell<Batch>,
+    /// Rings when a batch has its first line.
     begun: Notify,
 }
 
 impl LogBuffer {
-    /// An empty page, and a helper that hands it over. Call it on the worker's own thread.
+    /// Starts an empty batch, and a helper that hands it over. Call it on the worker's own thread.
     pub(crate) fn start(log: Arc<AccessLog>) -> Rc<Self> {
-        let buffer = Rc::new(Self { log, page: RefCell::default(), begun: Notify::new() });
+        let buffer = Rc::new(Self { log, batch: RefCell::default(), begun: Notify::new() });
         tokio::task::spawn_local(Rc::clone(&buffer).keep_moving());
         buffer
     }
@@ -118,7 +122,7 @@ impl LogBuffer {
     async fn keep_moving(self: Rc<Self>) {
         loop {
             self.begun.notified().await;
-            while self.page.borrow().lines > 0 {
+            while self.batch.borrow().lines > 0 {
                 tokio::time::sleep(FLUSH).await;
                 self.hand_over();
             }
@@ -126,35 +130,35 @@ impl LogBuffer {
     }
 
     /// Adds a line.
-    pub(super) fn write(&self, line: &Line<'_>) {
-        let mut page = self.page.borrow_mut();
-        line.append(self.log.form, &mut page.bytes);
-        page.lines += 1;
-        let (first, full) = (page.lines == 1, page.bytes.len() >= PAGE_BYTES);
-        drop(page);
+    pub(super) fn write(&self, record: &Record<'_>) {
+        let mut batch = self.batch.borrow_mut();
+        record.append(self.log.form, &mut batch.bytes);
+        batch.lines += 1;
+        let (first, full) = (batch.lines == 1, batch.bytes.len() >= BATCH_BYTES);
+        drop(batch);
         if first {
             self.begun.notify_one();
         }
         if full && !self.hand_over() {
-            self.drop_page();
+            self.drop_batch();
         }
     }
 
-    /// Hands the page over, if there is room in the queue.
+    /// Hands the batch over. Returns whether there was room in the queue.
     fn hand_over(&self) -> bool {
-        let refused = self.log.outlet.try_write(self.page.take());
-        refused.map_err(|page| self.page.replace(page)).is_ok()
+        let refused = self.log.writer.try_write(self.batch.take());
+        refused.map_err(|batch| self.batch.replace(batch)).is_ok()
     }
 
-    fn drop_page(&self) {
-        self.log.counts.access_log_lines_dropped.add_many(self.page.take().lines);
+    fn drop_batch(&self) {
+        self.log.counts.access_log_lines_dropped.add_many(self.batch.take().lines);
     }
 }
 
 impl Drop for LogBuffer {
     fn drop(&mut self) {
         if !self.hand_over() {
-            self.drop_page();
+            self.drop_batch();
         }
     }
 }

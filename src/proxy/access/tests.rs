@@ -7,7 +7,7 @@ use crate::cluster::config::AccessLogForm;
 use crate::cluster::counts::Counts;
 use crate::proxy::headers::Forwarding;
 
-/// Writes to a vector; before that, waits for its gate to be opened, which dropping it does.
+/// A writer to a vector that waits before each write for its gate to be opened, which dropping it does.
 struct Gated {
     gate: mpsc::Receiver<()>,
     written: Arc<Mutex<Vec<u8>>>,
@@ -25,7 +25,7 @@ impl Write for Gated {
     }
 }
 
-/// Nobody reads any more.
+/// A writer whose reader has gone.
 struct Broken;
 
 impl Write for Broken {
@@ -45,7 +45,7 @@ fn start(to: impl Write + Send + 'static) -> (Arc<AccessLog>, Writer, Arc<Counts
     (Arc::new(log), writer, counts)
 }
 
-/// What a worker does, on a runtime like a worker's.
+/// Runs the work of a worker on a runtime like a worker's.
 fn on_a_worker<T>(work: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build_local(tokio::runtime::LocalOptions::default());
@@ -73,7 +73,7 @@ fn a_stuck_writer_delays_no_worker_and_each_line_is_written_or_counted() {
             lines += 1;
             assert!(lines < 100_000, "there is no bound");
         }
-        // What is dropped is a page, and the worker goes on with an empty one.
+        // A whole batch is dropped, and the worker goes on with an empty one.
         assert!(dropped() < lines / 10);
         write_one(&buffer);
         lines += 1;

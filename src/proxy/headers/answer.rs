@@ -5,16 +5,16 @@ use crate::cluster::protocol::NODE_HEADER_WRITTEN;
 use crate::http1::{Framing, ResponseHead, append_field, append_status_line};
 use crate::proxy::affinity;
 
-/// How the answer's connection and body are given to the client.
+/// The form in which an answer goes to the client.
 #[derive(Clone, Copy)]
 pub struct AnswerForm<'a> {
     /// The connection ends with this answer.
     pub close: bool,
     /// The client speaks HTTP/1.0.
     pub http10: bool,
-    /// The name of the node that gave it, unless that is switched off.
+    /// The name of the node that gave it, unless names are switched off.
     pub node: Option<&'a str>,
-    /// The node that the client shall stick to from now on, if it does not yet, and its service.
+    /// The service and the node that the client shall stick to from now on, if it does not yet.
     pub sticks_to: Option<(&'a str, StickyKey)>,
 }
 
@@ -22,7 +22,7 @@ pub struct AnswerForm<'a> {
 /// then ours. `X-Picluster-Node` is set, not appended.
 pub fn write_answer(head: &ResponseHead<'_>, form: AnswerForm<'_>, out: &mut Vec<u8>) {
     append_status_line(out, head.status, head.reason);
-    // Also where it is switched off: `picluster web` writes one itself.
+    // Also where names are switched off: `picluster web` writes one itself.
     let replaced = |name: &str| name.eq_ignore_ascii_case(NODE_HEADER_WRITTEN);
     for field in head.fields.end_to_end().filter(|field| !replaced(field.name)) {
         append_field(out, field.name, field.value);
@@ -34,14 +34,14 @@ pub fn write_answer(head: &ResponseHead<'_>, form: AnswerForm<'_>, out: &mut Vec
     if let Some(node) = form.node {
         append_field(out, NODE_HEADER_WRITTEN, node.as_bytes());
     }
-    if let Some((service, mark)) = form.sticks_to {
-        affinity::append_cookie(service, mark, out);
+    if let Some((service, node)) = form.sticks_to {
+        affinity::append_cookie(service, node, out);
     }
     if let Some(protocol) = head.upgrade {
         append_field(out, "Connection", b"upgrade");
         append_field(out, "Upgrade", protocol);
     }
-    // A 101 has no say in what becomes of the connection.
+    // A 101 does not decide the fate of the connection.
     if form.close && head.status != 101 {
         out.extend_from_slice(b"Connection: close\r\n");
     } else if form.http10 {

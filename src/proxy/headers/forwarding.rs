@@ -5,24 +5,24 @@ use std::net::{IpAddr, SocketAddr};
 use crate::cluster::config::TrustedProxies;
 use crate::http1::{Field, Fields, RequestHead, append_field};
 
-/// Who sends the requests of a connection: what they all say of it is rendered once, and copied
-/// into each.
+/// The sender of a connection's requests. The lines that name it are the same in all of them: they are
+/// rendered once, and copied into each.
 pub struct Forwarding {
     /// Three lines: `X-Forwarded-For`, `X-Forwarded-Proto`, and `Forwarded` without its end, for it
     /// still lacks the host.
     lines: Box<str>,
-    /// What the sender says of those before it is believed.
+    /// The sender is believed when it names those before it.
     pub(super) trusted: bool,
 }
 
 impl Forwarding {
-    /// For who connects from `ip` over plain TCP. `trusted` is whether it is one of the user's own
-    /// proxies.
+    /// The sender that connects from `ip` over plain TCP. `trusted` is whether it is one of the user's
+    /// own proxies.
     pub fn new(ip: IpAddr, trusted: bool) -> Self {
         Self { trusted, ..Self::of_client(ip, false) }
     }
 
-    /// For a client at `ip`, who is believed nothing; `tls` is whether it came by TLS.
+    /// A client at `ip`, which is believed nothing; `tls` is whether it came by TLS.
     pub(crate) fn of_client(ip: IpAddr, tls: bool) -> Self {
         let ip = ip.to_canonical();
         // RFC 7239 section 6: an IPv6 address is bracketed, and quoted for its colons.
@@ -40,15 +40,15 @@ impl Forwarding {
         start.and_then(|line| line.split_once(": ")).unwrap_or_default().1
     }
 
-    /// Who a trusted proxy says its client is: the last address of `X-Forwarded-For` that is not
-    /// itself a trusted proxy's, as far as all behind it are.
+    /// The client that a trusted proxy names: the last address of `X-Forwarded-For` that is not itself
+    /// a trusted proxy's, if all behind it are.
     pub(crate) fn named_client(
         &self,
         head: &RequestHead<'_>,
         proxies: &TrustedProxies,
     ) -> Option<IpAddr> {
-        let said = |field: &Field<'_>| field.name.eq_ignore_ascii_case("x-forwarded-for");
-        let fields: Vec<_> = head.fields.end_to_end().filter(said).map(|f| f.value).collect();
+        let is_list = |field: &Field<'_>| field.name.eq_ignore_ascii_case("x-forwarded-for");
+        let fields: Vec<_> = head.fields.end_to_end().filter(is_list).map(|f| f.value).collect();
         let entries = fields.iter().rev().flat_map(|value| value.rsplit(|&b| b == b','));
         let addresses = entries.map_while(|entry| {
             let entry = str::from_utf8(entry).ok()?.trim();
@@ -57,12 +57,13 @@ impl Forwarding {
         addresses.filter(|_| self.trusted).find(|ip| !proxies.contains(*ip))
     }
 
-    /// The id with which a request goes on: that of a trusted proxy, or ours.
+    /// The id with which a request goes on: the one of a trusted proxy, or ours.
     pub(crate) fn request_id(&self, head: &RequestHead<'_>, ours: u128) -> String {
         let ours = hex(ours);
         String::from_utf8_lossy(self.believed_id(head).unwrap_or(&ours)).into_owned()
     }
 
+    /// The id that a trusted proxy gave the request.
     pub(super) fn believed_id<'b>(&self, head: &RequestHead<'b>) -> Option<&'b [u8]> {
         if !self.trusted {
             return None;
@@ -71,8 +72,8 @@ impl Forwarding {
         head.fields.end_to_end().find(is_id).map(|field| field.value)
     }
 
-    /// Appends what is known of the way here: from a client nothing but who it is, from a trusted
-    /// proxy what it says with our own entry behind it.
+    /// Appends the fields that name the way here: for a client nothing but its own address, for a
+    /// trusted proxy the fields that it sent with our own entry behind them.
     pub(super) fn append(&self, head: &RequestHead<'_>, out: &mut Vec<u8>) {
         let host = head.host.unwrap_or_default();
         if self.trusted {
@@ -87,11 +88,11 @@ impl Forwarding {
     }
 
     fn append_behind(&self, head: &RequestHead<'_>, host: &str, out: &mut Vec<u8>) {
-        let says = |name| is_forwarded(head, name);
+        let has = |name| is_forwarded(head, name);
         for line in self.lines.split("\r\n") {
             let (name, own) = line.split_once(": ").unwrap_or_default();
             match name {
-                "X-Forwarded-Proto" if says(name) => {}
+                "X-Forwarded-Proto" if has(name) => {}
                 "X-Forwarded-Proto" => append_field(out, name, own.as_bytes()),
                 _ => {
                     append_list(name, &head.fields, own, out);
@@ -102,19 +103,19 @@ impl Forwarding {
                 }
             }
         }
-        if !host.is_empty() && !says("X-Forwarded-Host") {
+        if !host.is_empty() && !has("X-Forwarded-Host") {
             append_field(out, "X-Forwarded-Host", host.as_bytes());
         }
     }
 }
 
-/// Whether a field of this name came and was not named away by Connection.
+/// Returns whether a field of this name came and was not named away by Connection.
 fn is_forwarded(head: &RequestHead<'_>, name: &str) -> bool {
     head.fields.end_to_end().any(|field| field.name.eq_ignore_ascii_case(name))
 }
 
 /// Ends an entry of `Forwarded` with the host that was asked for; quoted, because it may have a
-/// port. What passed as a Host has neither a quote nor a backslash.
+/// port. A valid Host has neither a quote nor a backslash.
 fn append_host(host: &str, out: &mut Vec<u8>) {
     if !host.is_empty() {
         for part in [";host=\"", host, "\""] {
@@ -123,9 +124,9 @@ fn append_host(host: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `name: ` and all that came under this name as one list, ours last, without a line end.
-/// Connection cannot name these fields away: they are read here, not forwarded. What ends within
-/// quotes is left out, for ours would stand in them too.
+/// Appends `name: ` and all values that came under this name as one list, ours last, without a line
+/// end. Connection cannot name these fields away: they are read here, not forwarded. A value that ends
+/// within quotes is left out, because ours would stand in them too.
 fn append_list(name: &str, fields: &Fields<'_>, own: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
@@ -139,7 +140,7 @@ fn append_list(name: &str, fields: &Fields<'_>, own: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(own.as_bytes());
 }
 
-/// Whether each quoted string in it is closed (RFC 9110 section 5.6.4).
+/// Returns whether each quoted string in it is closed (RFC 9110 section 5.6.4).
 fn is_unquoted_at_its_end(value: &[u8]) -> bool {
     let (mut quoted, mut bytes) = (false, value.iter());
     while let Some(byte) = bytes.next() {
@@ -152,7 +153,7 @@ fn is_unquoted_at_its_end(value: &[u8]) -> bool {
     !quoted
 }
 
-/// By which a request is found in the logs of all it passed.
+/// The field by which a request is found in the logs of all programs that it passed.
 pub(super) const REQUEST_ID: &str = "X-Request-Id";
 
 /// A number as 32 hexadecimal digits.

@@ -6,25 +6,24 @@ use crate::http1::{
     Fields, Framing, RequestHead, Version, append_field, append_number, append_request_line,
 };
 
-/// What the balancer adds to a request.
+/// The additions of the balancer to a request.
 #[derive(Clone, Copy)]
 pub struct Added<'a> {
-    /// Who sent it.
+    /// The sender of the request.
     pub forwarding: &'a Forwarding,
     /// Our pseudonym in `Via`.
     pub via: &'a str,
     /// Drawn once a request, so that all its attempts have the same.
     pub request_id: u128,
-    /// So many bytes of its target, the path of its route, go no further.
+    /// The length in bytes of its route's path, which is cut off its target; 0 cuts nothing.
     pub strip: usize,
 }
 
 /// Writes the request as the node gets it: HTTP/1.1, Host first, the client's end-to-end fields in
 /// their order, then ours.
 ///
-/// What a client says of its own way here is dropped, because nobody knows whether it is true;
-/// what a trusted proxy says is kept. `x-picluster-*`, which is between balancer and node, is
-/// nobody's to send.
+/// Fields by which a client describes its own way here are dropped, because they may be untrue; those
+/// of a trusted proxy are kept. No client may send `x-picluster-*`, which is between balancer and node.
 pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>) {
     let Added { forwarding, via, request_id, strip } = added;
     let (prefix, target) = stripped(head.target, strip);
@@ -69,8 +68,9 @@ pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// A target without the first bytes of its path, and these. What is left begins with one slash: a
-/// second one would make a host of the first segment where an application sends its client on.
+/// The first `strip` bytes of a target's path, and the target without them. The rest begins with one
+/// slash: a second one would make a host of the first segment where an application redirects its
+/// client.
 pub(crate) fn stripped(target: &str, strip: usize) -> (&str, &str) {
     let (prefix, rest) = target.split_at_checked(strip).unwrap_or(("", target));
     if prefix.is_empty() || !rest.starts_with('/') {
@@ -81,8 +81,8 @@ pub(crate) fn stripped(target: &str, strip: usize) -> (&str, &str) {
     (prefix, &rest[slashes - 1..])
 }
 
-/// How many more hops a request may make. The limit is for those that ask about the way itself
-/// (RFC 9110 section 7.6.2); what is no number is no limit.
+/// The number of hops that a request may still make. The limit is for methods that ask about the way
+/// itself (RFC 9110 section 7.6.2); a value that is no number is no limit.
 pub(crate) fn hops_left(head: &RequestHead<'_>) -> Option<u64> {
     if !matches!(head.method, "OPTIONS" | "TRACE") {
         return None;
@@ -93,34 +93,35 @@ pub(crate) fn hops_left(head: &RequestHead<'_>) -> Option<u64> {
 
 const MAX_FORWARDS: &str = "Max-Forwards";
 
-/// The protocols that are offered on to the node. With a body the switch would come behind it;
-/// nobody does that, so the offer is dropped, which a server may always do (RFC 9110 section 7.8).
+/// The protocols that are offered on to the node. With a body the switch would come behind it; no
+/// client does that, so the offer is dropped, which a server may always do (RFC 9110 section 7.8).
 pub(crate) fn offered<'b>(head: &RequestHead<'b>) -> Option<&'b [u8]> {
     head.upgrade.filter(|_| head.framing.is_empty())
 }
 
-/// Whether a node that switches to these protocols was offered all of them (RFC 9110 section 7.8).
+/// Returns whether a node that switches to these protocols was offered all of them (RFC 9110 section
+/// 7.8).
 pub(crate) fn is_offered(head: &RequestHead<'_>, switched_to: &[u8]) -> bool {
     let each = |list| <[u8]>::split(list, |&b| b == b',').map(<[u8]>::trim_ascii);
     let offers = offered(head).unwrap_or_default();
     each(switched_to).all(|protocol| each(offers).any(|offer| offer.eq_ignore_ascii_case(protocol)))
 }
 
-/// What becomes of a field that came with a request.
+/// The fate of a field that came with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// It goes on as it came.
     Passes,
-    /// It goes on if a trusted proxy sent it, in place of what we would say.
+    /// It goes on if a trusted proxy sent it, in place of ours.
     IsBelieved,
     /// It is a list; if a trusted proxy sent it, ours is written behind it.
     IsContinued,
-    /// It goes no further, whoever sent it.
+    /// It goes no further from any sender.
     Ends,
 }
 
 /// `_` counts as `-` where a field ends here: CGI and its heirs (PHP, WSGI) cannot tell them apart,
-/// so a client could say by one what it may not say by the other.
+/// so a client could send by one spelling what it may not send by the other.
 fn fate(name: &str) -> Fate {
     let folded = |b: u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
     let begins = |prefix: &str| {
@@ -132,20 +133,20 @@ fn fate(name: &str) -> Fate {
     match name.as_bytes().first() {
         Some(b'x' | b'X') if begins(HEADER_PREFIX) => Fate::Ends,
         Some(b'x' | b'X') if is("x-forwarded-for") => unless_misspelt(Fate::IsContinued),
-        // X-Real-IP and the many of X-Forwarded (-Port, -Prefix, -Server): not ours to send, but
-        // applications that find one take it for a proxy's word.
+        // X-Real-IP and the other fields of X-Forwarded (-Port, -Prefix, -Server): we do not send them,
+        // but an application that finds one believes that a proxy sent it.
         Some(b'x' | b'X') if begins("x-forwarded-") || is("x-real-ip") || is("x-request-id") => {
             unless_misspelt(Fate::IsBelieved)
         }
         Some(b'f' | b'F') if is("forwarded") => Fate::IsContinued,
-        // What frames a body, misspelt: these are fields like any other, but not to CGI.
+        // The fields that frame a body, misspelt: fields like any other, but not to CGI.
         Some(b't' | b'T') if is("transfer-encoding") => Fate::Ends,
         Some(b'c' | b'C') if is("content-length") => unless_misspelt(Fate::Passes),
         _ => Fate::Passes,
     }
 }
 
-/// Whether the request came through the balancer of this pseudonym before
+/// Returns whether the request came through the balancer of this pseudonym before
 /// (RFC 9110 section 7.6.3).
 pub(crate) fn is_loop(fields: &Fields<'_>, via: &str) -> bool {
     fields

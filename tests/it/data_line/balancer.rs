@@ -92,7 +92,10 @@ impl TestBalancer {
             sticky: setup.sticky,
             trusted_proxies: setup.trusted_proxies,
             via: "front".to_owned(),
-            teaching: EmptyClusterPage { html: "<p>teach".to_owned(), text: "teach\n".to_owned() },
+            empty_cluster_page: EmptyClusterPage {
+                html: "<p>teach".to_owned(),
+                text: "teach\n".to_owned(),
+            },
             started: Instant::now() - setup.age,
             feedback,
             kept_max: 1024,

@@ -1,4 +1,4 @@
-//! One line of the access log, in its two forms.
+//! One record of the access log, a line in either of its two forms.
 
 use std::io::{self, Write};
 
@@ -7,23 +7,23 @@ use serde::Serialize;
 
 use crate::cluster::config::AccessLogForm;
 
-/// What is told of a request. The names are those of both forms.
+/// The facts of a request in the log. The names are those of both forms.
 #[derive(Clone, Serialize)]
-pub(super) struct Line<'a> {
-    /// When it ended, in UTC.
+pub(super) struct Record<'a> {
+    /// The time of its end, in UTC.
     pub(super) time: &'a str,
-    /// Who asked: the address that connected, or the one that a trusted proxy names.
+    /// The client: the address that connected, or the one that a trusted proxy names.
     pub(super) client: &'a str,
     /// `None` where no head could be read.
     pub(super) method: Option<&'a str>,
     pub(super) target: Option<&'a str>,
     /// `None` where the client left before an answer.
     pub(super) status: Option<u16>,
-    /// Of the answer's body, as it went to the client; of a tunnel, both ways together.
+    /// Bytes of the answer's body, as it went to the client; of a tunnel, both ways together.
     pub(super) bytes: u64,
-    /// The last one that was tried.
+    /// The last node that was tried.
     pub(super) node: Option<&'a str>,
-    /// How often a node was tried.
+    /// The number of tries; a node that was tried twice counts twice.
     pub(super) attempts: u32,
     /// From the first bytes of the request to the last pick of a node.
     pub(super) wait_ms: Option<f64>,
@@ -33,14 +33,14 @@ pub(super) struct Line<'a> {
     pub(super) first_byte_ms: Option<f64>,
     /// From the first bytes of the request to the end.
     pub(super) total_ms: f64,
-    /// Why it is not a node's whole answer.
+    /// The cause, if it did not end with a node's whole answer.
     pub(super) cause: Option<&'a str>,
     /// Its `X-Request-Id`, as nodes get it.
     pub(super) request_id: Option<&'a str>,
 }
 
-impl Line<'_> {
-    /// Writes it, and the end of the line.
+impl Record<'_> {
+    /// Appends it to `out`, with the end of the line.
     pub(super) fn append(&self, form: AccessLogForm, out: &mut Vec<u8>) {
         let written = match form {
             AccessLogForm::Json => serde_json::to_writer(&mut *out, self).map_err(io::Error::from),
@@ -50,7 +50,7 @@ impl Line<'_> {
         out.push(b'\n');
     }
 
-    /// Words in a fixed order, `-` for what there is none of.
+    /// Appends its words in a fixed order; a missing one is `-`.
     fn append_text(&self, out: &mut Vec<u8>) -> io::Result<()> {
         let [method, target, node, cause, id] =
             [self.method, self.target, self.node, self.cause, self.request_id].map(word);
@@ -67,11 +67,11 @@ impl Line<'_> {
     }
 }
 
-/// What would end a word, or the line: all that is not a visible character of ASCII, and the quote.
+/// The bytes that would end a word or the line: all but the visible characters of ASCII, and the quote.
 const ENDS_A_WORD: &AsciiSet = &CONTROLS.add(b' ').add(b'"');
 
-/// One word, whatever was sent: what could end it, or the line, is written as in a URI. So a line
-/// can be split at its spaces and quotes, and nobody can write one in another's name.
+/// One word, whatever the client sent: bytes that could end it, or the line, are written as in a URI.
+/// So a line can be split at its spaces and quotes, and no client can write one in another's name.
 fn word(text: Option<&str>) -> PercentEncode<'_> {
     let text = text.filter(|text| !text.is_empty()).unwrap_or("-");
     percent_encode(text.as_bytes(), ENDS_A_WORD)
@@ -92,7 +92,7 @@ impl<T: std::fmt::Display> std::fmt::Display for Number<T> {
 mod tests {
     use super::*;
 
-    const LINE: Line<'_> = Line {
+    const RECORD: Record<'_> = Record {
         time: "2026-01-02T03:04:05.678Z",
         client: "10.0.0.9",
         method: Some("GET"),
@@ -109,8 +109,8 @@ mod tests {
         request_id: Some("00000000000000000000000000000007"),
     };
 
-    /// All that may be missing is.
-    const EMPTY: Line<'_> = Line {
+    /// Everything that may be missing is missing.
+    const EMPTY: Record<'_> = Record {
         method: None,
         target: None,
         status: None,
@@ -122,20 +122,20 @@ mod tests {
         request_id: None,
         bytes: 0,
         attempts: 0,
-        ..LINE
+        ..RECORD
     };
 
-    fn written(line: &Line<'_>, form: AccessLogForm) -> String {
+    fn written(record: &Record<'_>, form: AccessLogForm) -> String {
         let mut out = Vec::new();
-        line.append(form, &mut out);
+        record.append(form, &mut out);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn a_line_of_text_has_its_words_in_a_fixed_order() {
-        let text = |line| written(line, AccessLogForm::Text);
+        let text = |record| written(record, AccessLogForm::Text);
         assert_eq!(
-            text(&LINE),
+            text(&RECORD),
             "2026-01-02T03:04:05.678Z 10.0.0.9 \"GET /a?b=c\" 200 12 ada attempts=1 wait_ms=0.021 \
              connect_ms=0 first_byte_ms=1.5 total_ms=100 cause=- \
              request_id=00000000000000000000000000000007\n"
@@ -149,8 +149,8 @@ mod tests {
 
     #[test]
     fn a_line_of_json_has_every_name_with_null_for_what_is_missing() {
-        let json = |line| -> serde_json::Value {
-            serde_json::from_str(&written(line, AccessLogForm::Json)).unwrap()
+        let json = |record| -> serde_json::Value {
+            serde_json::from_str(&written(record, AccessLogForm::Json)).unwrap()
         };
         let full = serde_json::json!({
             "time": "2026-01-02T03:04:05.678Z", "client": "10.0.0.9", "method": "GET",
@@ -158,23 +158,27 @@ mod tests {
             "wait_ms": 0.021, "connect_ms": 0.0, "first_byte_ms": 1.5, "total_ms": 100.0,
             "cause": null, "request_id": "00000000000000000000000000000007",
         });
-        assert_eq!(json(&LINE), full);
+        assert_eq!(json(&RECORD), full);
         let empty = json(&EMPTY);
         assert_eq!((empty["status"].is_null(), empty["node"].is_null()), (true, true));
         assert_eq!(empty.as_object().unwrap().len(), full.as_object().unwrap().len());
     }
 
     #[test]
-    fn nobody_can_write_a_line_in_anothers_name() {
+    fn no_client_can_write_a_line_in_anothers_name() {
         let hostile = "/\" 200 0 ada\r\n10.0.0.1 \\ \u{e4}\u{2028}%22\u{7f}";
-        let line =
-            Line { method: Some("A\"B C"), target: Some(hostile), request_id: Some(""), ..LINE };
-        let text = written(&line, AccessLogForm::Text);
+        let record = Record {
+            method: Some("A\"B C"),
+            target: Some(hostile),
+            request_id: Some(""),
+            ..RECORD
+        };
+        let text = written(&record, AccessLogForm::Text);
         let expected =
             "\"A%22B%20C /%22%20200%200%20ada%0D%0A10.0.0.1%20\\%20%C3%A4%E2%80%A8%22%7F\"";
         assert!(text.contains(expected) && text.ends_with(" request_id=-\n"), "{text}");
         assert_eq!((text.lines().count(), text.matches('"').count()), (1, 2));
-        let json = written(&line, AccessLogForm::Json);
+        let json = written(&record, AccessLogForm::Json);
         assert_eq!(json.lines().count(), 1);
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["target"], hostile);
