@@ -231,7 +231,7 @@ fn entry(node: &str) -> JournalEntry {
     }
 }
 
-/// Reads events until one holds, and gives it.
+/// Reads events until `what` holds of one; returns the time that this took.
 async fn wait_for(stream: &mut TcpStream, what: impl Fn(&serde_json::Value) -> bool) -> Duration {
     let (began, mut seen) = (Instant::now(), String::new());
     loop {

@@ -36,7 +36,9 @@ pub enum Form {
 /// Looks, and prints the nodes.
 ///
 /// # Errors
-/// Nothing can be seen of the cluster (a [`Unavailable`](crate::commands::survey::Unavailable) inside), or standard output takes nothing.
+/// Nothing can be seen of the cluster (an [`Unavailable`] inside), or standard output cannot be written.
+///
+/// [`Unavailable`]: crate::commands::survey::Unavailable
 pub async fn run(config: NodesConfig, mut shutdown: Shutdown) -> anyhow::Result<()> {
     let mut surveyor = Surveyor::new(config.survey);
     if config.form == Form::Watch {

@@ -62,27 +62,9 @@ fn report<'a>(
     let cluster = survey.as_ref().map_or(cluster, |survey| &survey.document.view.cluster);
     let nodes = survey.as_ref().map_or(&[][..], |survey| &survey.document.view.nodes[..]);
     let nodes_up = nodes.iter().filter(|node| node.is_up()).count();
-    let (balancer, balancers, mut warnings) = match survey {
-        Ok(survey) if survey.balancer.is_some() => (survey.balancer, survey.balancers, Vec::new()),
-        Ok(survey) => (None, survey.balancers, survey.notes.clone()),
-        Err(Unavailable(why)) => (None, 0, vec![why.clone()]),
-    };
-    if let Ok(survey) = survey {
-        warnings
-            .extend(survey.document.view.conflicts.iter().map(|conflict| conflict.text.clone()));
-    }
-    warnings.extend(nodes.iter().flat_map(warnings_of_node));
-    if let Some(failed @ 1..) = failed {
-        let requests =
-            if failed == 1 { "1 request" } else { &format!("{} requests", grouped(failed)) };
-        warnings.push(format!("{requests} failed since the balancer started"));
-    }
-    if balancer.is_some() && nodes.is_empty() {
-        warnings.push(format!(
-            "there is no node yet; on a Pi run: {}",
-            empty_cluster_page::command(cluster)
-        ));
-    }
+    let (balancer, balancers) =
+        survey.as_ref().map_or((None, 0), |survey| (survey.balancer, survey.balancers));
+    let warnings = warnings(survey, failed);
     let status = match (balancer.is_some() && nodes_up > 0, warnings.is_empty()) {
         (false, _) => ClusterStatus::Down,
         (true, false) => ClusterStatus::Warnings,
@@ -100,6 +82,30 @@ fn report<'a>(
         warnings,
         nodes,
     }
+}
+
+/// All that somebody should look at, in the order in which it is shown.
+fn warnings(survey: &Result<Survey, Unavailable>, failed: Option<u64>) -> Vec<String> {
+    let survey = match survey {
+        Ok(survey) => survey,
+        Err(Unavailable(why)) => return vec![why.clone()],
+    };
+    let view = &survey.document.view;
+    // The notes on a balancer's answer are no warnings, except the conflicts, which come next anyway.
+    let notes = if survey.balancer.is_none() { &survey.notes[..] } else { &[] };
+    let mut warnings = notes.to_vec();
+    warnings.extend(view.conflicts.iter().map(|conflict| conflict.text.clone()));
+    warnings.extend(view.nodes.iter().flat_map(warnings_of_node));
+    if let Some(failed @ 1..) = failed {
+        let requests =
+            if failed == 1 { "1 request" } else { &format!("{} requests", grouped(failed)) };
+        warnings.push(format!("{requests} failed since the balancer started"));
+    }
+    if survey.balancer.is_some() && view.nodes.is_empty() {
+        let command = empty_cluster_page::command(&view.cluster);
+        warnings.push(format!("there is no node yet; on a Pi run: {command}"));
+    }
+    warnings
 }
 
 /// The warnings about one node.

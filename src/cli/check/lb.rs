@@ -31,7 +31,7 @@ const INFLIGHT: RangeInclusive<usize> = 1..=1_000_000;
 const BODY_BYTES: RangeInclusive<u64> = 0..=1 << 50;
 
 /// Checks `picluster lb`.
-pub(in crate::cli) fn lb(raw: flags::Lb, env: Env<'_>) -> Result<Invocation, Refusal> {
+pub(crate) fn lb(raw: flags::Lb, env: Env<'_>) -> Result<Invocation, Refusal> {
     let sources = Sources { role: "LB", env };
     let id = sources.common("id", raw.common.id.clone())?;
     let listen = sources.address("listen", raw.listen, 80)?;

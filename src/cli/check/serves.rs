@@ -19,61 +19,98 @@ pub(super) fn check(
         let fix = "write what starts the application, for example -- node server.js";
         return Err(Refusal(format!("there is no command behind --; {fix}")));
     }
-    // A content that was typed replaces one of the environment, with all variables about that.
-    let typed = Sources { env: &|_| None, ..*sources };
-    let is_app = raw.app.is_some() || raw.exec.is_some() || !raw.command.is_empty();
-    let of_app = if raw.dir.is_some() { &typed } else { sources };
-    let of_dir = if is_app { &typed } else { sources };
-    let app = of_app.own("app", raw.app)?;
-    let dir = of_dir.own("dir", raw.dir)?;
-    let health = of_app.own("health", raw.health)?;
-    let front = of_app.own_switch("front", raw.front)?;
-    let follow_symlinks = of_dir.own_switch("follow-symlinks", raw.follow_symlinks)?;
-    // A command that was typed replaces one of the environment.
-    let exec = match (raw.command.is_empty(), raw.exec) {
-        (false, Some(_)) => return Err(both("--exec", "-- COMMAND")),
-        (false, None) => None,
-        (true, exec) => of_app.own("exec", exec)?,
-    };
+    let mut content = Content::gather(sources, raw)?;
+    match content.dir.take() {
+        Some(dir) => content.folder(&dir),
+        None => content.name_or_app(any_control_port),
+    }
+}
 
-    if let Some(dir) = dir {
-        let of_command = (!raw.command.is_empty()).then_some("a command");
-        if let Some(other) = app.as_ref().or(exec.as_ref()).map(Given::key).or(of_command) {
+/// All that is given about the content, by flags or by variables.
+struct Content {
+    app: Option<Given>,
+    dir: Option<Given>,
+    health: Option<Given>,
+    front: bool,
+    follow_symlinks: bool,
+    /// A command in one text.
+    exec: Option<Given>,
+    /// A command in words, behind `--`; empty if there is none. Never beside `exec`.
+    command: Vec<String>,
+}
+
+impl Content {
+    fn gather(sources: &Sources<'_>, raw: flags::Serves) -> Result<Self, Refusal> {
+        // A content that was typed replaces one of the environment, with all variables about that.
+        let typed = Sources { env: &|_| None, ..*sources };
+        let is_app = raw.app.is_some() || raw.exec.is_some() || !raw.command.is_empty();
+        let of_app = if raw.dir.is_some() { &typed } else { sources };
+        let of_dir = if is_app { &typed } else { sources };
+        Ok(Self {
+            app: of_app.own("app", raw.app)?,
+            dir: of_dir.own("dir", raw.dir)?,
+            health: of_app.own("health", raw.health)?,
+            front: of_app.own_switch("front", raw.front)?,
+            follow_symlinks: of_dir.own_switch("follow-symlinks", raw.follow_symlinks)?,
+            // A command that was typed replaces one of the environment.
+            exec: match (raw.command.is_empty(), raw.exec) {
+                (false, Some(_)) => return Err(both("--exec", "-- COMMAND")),
+                (false, None) => None,
+                (true, exec) => of_app.own("exec", exec)?,
+            },
+            command: raw.command,
+        })
+    }
+
+    fn folder(self, dir: &Given) -> Result<Serves, Refusal> {
+        let of_command = (!self.command.is_empty()).then_some("a command");
+        if let Some(other) = self.app.as_ref().or(self.exec.as_ref()).map(Given::key).or(of_command)
+        {
             return Err(both(dir.key(), other));
         }
-        for (given, flag) in [(health.is_some(), "--health"), (front, "--front")] {
-            if given {
-                return Err(Refusal(format!(
-                    "{flag} is about an application; leave it out beside --dir"
-                )));
-            }
+        if let Some(flag) = self.flag_of_app() {
+            let text = format!("{flag} is about an application; leave it out beside --dir");
+            return Err(Refusal(text));
         }
-        return Ok(Serves::Dir(DirConfig { folder: PathBuf::from(dir.text()), follow_symlinks }));
+        let folder = PathBuf::from(dir.text());
+        Ok(Serves::Dir(DirConfig { folder, follow_symlinks: self.follow_symlinks }))
     }
-    if follow_symlinks {
-        return Err(Refusal(
-            "--follow-symlinks is about the files of a folder; add --dir".to_owned(),
-        ));
-    }
-    let command = exec.map_or(Ok(raw.command), Given::words)?;
-    if app.is_none() && command.is_empty() {
-        for (given, flag) in [(health.is_some(), "--health"), (front, "--front")] {
-            if given {
-                let fix = "say which one with --app :3000, or -- COMMAND";
-                return Err(Refusal(format!("{flag} is about an application; {fix}")));
-            }
+
+    fn name_or_app(self, any_control_port: bool) -> Result<Serves, Refusal> {
+        if self.follow_symlinks {
+            return Err(Refusal(
+                "--follow-symlinks is about the files of a folder; add --dir".to_owned(),
+            ));
         }
-        return Ok(Serves::Name);
+        let flag_of_app = self.flag_of_app();
+        let command = self.exec.map_or(Ok(self.command), Given::words)?;
+        if self.app.is_none() && command.is_empty() {
+            let fix = "say which one with --app :3000, or -- COMMAND";
+            return match flag_of_app {
+                Some(flag) => Err(Refusal(format!("{flag} is about an application; {fix}"))),
+                None => Ok(Serves::Name),
+            };
+        }
+        let (ip, port) = self.app.as_ref().map(application).transpose()?.unzip();
+        let health = self.health.as_ref();
+        Ok(Serves::App(AppConfig {
+            ip: ip.flatten(),
+            port,
+            health: health.map_or(Ok(AppHealth::Path("/".to_owned())), how_to_ask)?,
+            command,
+            front: self.front,
+            any_control_port,
+        }))
     }
-    let (ip, port) = app.as_ref().map(application).transpose()?.unzip();
-    Ok(Serves::App(AppConfig {
-        ip: ip.flatten(),
-        port,
-        health: health.as_ref().map_or(Ok(AppHealth::Path("/".to_owned())), how_to_ask)?,
-        command,
-        front,
-        any_control_port,
-    }))
+
+    /// A flag that has no meaning without an application.
+    fn flag_of_app(&self) -> Option<&'static str> {
+        match (&self.health, self.front) {
+            (Some(_), _) => Some("--health"),
+            (None, true) => Some("--front"),
+            (None, false) => None,
+        }
+    }
 }
 
 fn both(one: &str, other: &str) -> Refusal {

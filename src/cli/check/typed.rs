@@ -16,7 +16,7 @@ use crate::commands::survey::SurveyConfig;
 use crate::telemetry::log::{LogFormat, Logging};
 
 /// Checks `picluster demo`. Its flags have no twins in the environment: it is typed, not installed.
-pub(in crate::cli) fn demo(raw: flags::Demo) -> Result<Invocation, Refusal> {
+pub(crate) fn demo(raw: flags::Demo) -> Result<Invocation, Refusal> {
     let nodes = raw.nodes.map(|text| Given::flag("nodes", text).count(&(1..=demo::NODES_MAX)));
     // The log flags are none of `demo`: its children have logs of their own.
     Ok(typed(Command::Demo(DemoConfig {
@@ -26,7 +26,7 @@ pub(in crate::cli) fn demo(raw: flags::Demo) -> Result<Invocation, Refusal> {
 }
 
 /// Checks `picluster nodes`.
-pub(in crate::cli) fn nodes(raw: &flags::Nodes, env: Env<'_>) -> Result<Invocation, Refusal> {
+pub(crate) fn nodes(raw: &flags::Nodes, env: Env<'_>) -> Result<Invocation, Refusal> {
     let form = match (raw.watch, raw.json, raw.names) {
         (false, false, false) => Form::Table,
         (true, false, false) => Form::Watch,
@@ -41,7 +41,7 @@ pub(in crate::cli) fn nodes(raw: &flags::Nodes, env: Env<'_>) -> Result<Invocati
 }
 
 /// Checks `picluster status`.
-pub(in crate::cli) fn status(raw: &flags::Status, env: Env<'_>) -> Result<Invocation, Refusal> {
+pub(crate) fn status(raw: &flags::Status, env: Env<'_>) -> Result<Invocation, Refusal> {
     let survey = look(&raw.look, env)?;
     Ok(typed(Command::Status(StatusConfig { survey, json: raw.json })))
 }
@@ -56,11 +56,7 @@ fn look(raw: &flags::Look, env: Env<'_>) -> Result<SurveyConfig, Refusal> {
 }
 
 /// Checks `picluster drain` and `picluster undrain`.
-pub(in crate::cli) fn drain(
-    raw: flags::Drain,
-    drain: bool,
-    env: Env<'_>,
-) -> Result<Invocation, Refusal> {
+pub(crate) fn drain(raw: flags::Drain, drain: bool, env: Env<'_>) -> Result<Invocation, Refusal> {
     let verb = if drain { "drain" } else { "undrain" };
     let target = match (raw.node, raw.port, raw.admin) {
         (Some(_), Some(_), _) => {

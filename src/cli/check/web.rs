@@ -10,7 +10,7 @@ use crate::cluster::node::Offer;
 use crate::cluster::node::offer::TXT_BYTES_MAX;
 
 /// Checks `picluster web`.
-pub(in crate::cli) fn web(raw: flags::Web, env: Env<'_>) -> Result<Invocation, Refusal> {
+pub(crate) fn web(raw: flags::Web, env: Env<'_>) -> Result<Invocation, Refusal> {
     let sources = Sources { role: "WEB", env };
     let id = sources.common("id", raw.common.id.clone())?;
     let listen = sources.own("listen", raw.listen)?;

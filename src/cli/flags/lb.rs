@@ -8,93 +8,93 @@ const LIMITS: &str = "At most so long or so many (default); a TIME is 250ms, 5s,
 
 /// The flags of `picluster lb`.
 #[derive(Args, Debug)]
-pub(in crate::cli) struct Lb {
+pub(crate) struct Lb {
     /// Take requests here: PORT, :PORT or ADDR:PORT
     /// [default: :80]
     #[arg(long, value_name = "ADDR:PORT", verbatim_doc_comment)]
-    pub(in crate::cli) listen: Option<String>,
+    pub(crate) listen: Option<String>,
     /// Show the balancer's own page here [default: :7070]
     #[arg(long, value_name = "ADDR:PORT")]
-    pub(in crate::cli) admin: Option<String>,
+    pub(crate) admin: Option<String>,
     /// Worker threads [default: one for each core]
     #[arg(long, value_name = "N")]
-    pub(in crate::cli) workers: Option<String>,
+    pub(crate) workers: Option<String>,
     /// Share requests by: round-robin, least-requests,
     /// p2c, hash[:header=NAME|:cookie=NAME] or first
     /// [default: round-robin]
     #[arg(long, value_name = "POLICY", verbatim_doc_comment)]
-    pub(in crate::cli) balance: Option<String>,
+    pub(crate) balance: Option<String>,
     /// Keep each client at the node that answered it
     /// first, by a cookie, while that node is there
     #[arg(long, verbatim_doc_comment)]
-    pub(in crate::cli) sticky: bool,
+    pub(crate) sticky: bool,
     /// Do not name the node in X-Picluster-Node
     #[arg(long)]
-    pub(in crate::cli) no_node_header: bool,
+    pub(crate) no_node_header: bool,
     /// Believe this proxy of yours about its clients
     /// (X-Forwarded-For and the like); 10.0.0.7 or a
     /// network such as 10.0.0.0/24 [default: nobody]
     #[arg(long, value_name = "CIDR", verbatim_doc_comment)]
-    pub(in crate::cli) trusted_proxy: Vec<String>,
+    pub(crate) trusted_proxy: Vec<String>,
     /// Trusted proxies begin each connection with a
     /// PROXY protocol header, version 1 or 2
     #[arg(long, verbatim_doc_comment)]
-    pub(in crate::cli) proxy_protocol: bool,
+    pub(crate) proxy_protocol: bool,
     /// Write a line for each request to stdout: text
     /// or json [default: none]
     #[arg(long, value_name = "FORM", verbatim_doc_comment)]
-    pub(in crate::cli) access_log: Option<String>,
+    pub(crate) access_log: Option<String>,
     #[command(flatten)]
-    pub(in crate::cli) common: Common,
+    pub(crate) common: Common,
     /// Take nodes from outside this machine's own subnets
     #[arg(long, help_heading = CLUSTER)]
-    pub(in crate::cli) allow_off_link: bool,
+    pub(crate) allow_off_link: bool,
     #[arg(long, hide = true)]
-    pub(in crate::cli) no_claim_name: bool,
+    pub(crate) no_claim_name: bool,
     #[command(flatten)]
-    pub(in crate::cli) limits: Limits,
+    pub(crate) limits: Limits,
 }
 
 /// The limits of the data line.
 #[derive(Args, Debug)]
 #[command(next_help_heading = LIMITS)]
-pub(in crate::cli) struct Limits {
+pub(crate) struct Limits {
     /// Request: waits for a node (5s)
     #[arg(long, value_name = "TIME")]
-    pub(in crate::cli) hold: Option<String>,
+    pub(crate) hold: Option<String>,
     /// Client: sends a request's head (10s)
     #[arg(long, value_name = "TIME")]
-    pub(in crate::cli) head_timeout: Option<String>,
+    pub(crate) head_timeout: Option<String>,
     /// Client: makes no request (60s)
     #[arg(long, value_name = "TIME")]
-    pub(in crate::cli) keep_alive: Option<String>,
+    pub(crate) keep_alive: Option<String>,
     /// Client: sends nothing of a body (30s)
     #[arg(long, value_name = "TIME")]
-    pub(in crate::cli) body_idle: Option<String>,
+    pub(crate) body_idle: Option<String>,
     /// Client: takes nothing (30s)
     #[arg(long, value_name = "TIME")]
-    pub(in crate::cli) send_idle: Option<String>,
+    pub(crate) send_idle: Option<String>,
     /// Node: lives, but answers not yet (2m)
     #[arg(long, value_name = "TIME")]
-    pub(in crate::cli) answer_timeout: Option<String>,
+    pub(crate) answer_timeout: Option<String>,
     /// Node: sends nothing of a body (10m)
     #[arg(long, value_name = "TIME")]
-    pub(in crate::cli) answer_idle: Option<String>,
+    pub(crate) answer_idle: Option<String>,
     /// Both: leave a WebSocket silent (1h)
     #[arg(long, value_name = "TIME")]
-    pub(in crate::cli) tunnel_idle: Option<String>,
+    pub(crate) tunnel_idle: Option<String>,
     /// Requests at a node; more wait (no limit)
     #[arg(long, value_name = "N")]
-    pub(in crate::cli) max_inflight: Option<String>,
+    pub(crate) max_inflight: Option<String>,
     /// Client connections at once (10000)
     #[arg(long, value_name = "N")]
-    pub(in crate::cli) max_connections: Option<String>,
+    pub(crate) max_connections: Option<String>,
     /// Of these, one client's (four fifths)
     #[arg(long, value_name = "N")]
-    pub(in crate::cli) max_connections_per_client: Option<String>,
+    pub(crate) max_connections_per_client: Option<String>,
     /// Request body: 512K, 10M, 1G (no limit)
     #[arg(long, value_name = "SIZE")]
-    pub(in crate::cli) max_body: Option<String>,
+    pub(crate) max_body: Option<String>,
 }
 
 /// Printed below the flags.

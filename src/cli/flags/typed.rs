@@ -5,13 +5,13 @@ use clap::Args;
 
 /// The flags of `picluster demo`.
 #[derive(Args, Debug)]
-pub(in crate::cli) struct Demo {
+pub(crate) struct Demo {
     /// The number of nodes, 1 to 16 [default: 3]
     #[arg(long, value_name = "N")]
-    pub(in crate::cli) nodes: Option<String>,
+    pub(crate) nodes: Option<String>,
     /// Show what the balancer and the nodes log
     #[arg(long)]
-    pub(in crate::cli) verbose: bool,
+    pub(crate) verbose: bool,
 }
 
 /// Printed below the flags.
@@ -26,18 +26,18 @@ Examples:
 
 /// The flags of `picluster nodes`.
 #[derive(Args, Debug)]
-pub(in crate::cli) struct Nodes {
+pub(crate) struct Nodes {
     /// Look again each second, in place
     #[arg(long)]
-    pub(in crate::cli) watch: bool,
+    pub(crate) watch: bool,
     /// Print the document of the balancer's API
     #[arg(long)]
-    pub(in crate::cli) json: bool,
+    pub(crate) json: bool,
     /// Print one name on each line and nothing else
     #[arg(long)]
-    pub(in crate::cli) names: bool,
+    pub(crate) names: bool,
     #[command(flatten)]
-    pub(in crate::cli) look: Look,
+    pub(crate) look: Look,
 }
 
 /// Printed below the flags.
@@ -55,47 +55,47 @@ Environment: PICLUSTER_CLUSTER and PICLUSTER_INTERFACE, as for web and lb.
 
 /// The flags of `picluster status`.
 #[derive(Args, Debug)]
-pub(in crate::cli) struct Status {
+pub(crate) struct Status {
     /// Print it as JSON
     #[arg(long)]
-    pub(in crate::cli) json: bool,
+    pub(crate) json: bool,
     #[command(flatten)]
-    pub(in crate::cli) look: Look,
+    pub(crate) look: Look,
 }
 
 /// The place to look at.
 #[derive(Args, Debug)]
-pub(in crate::cli) struct Look {
+pub(crate) struct Look {
     /// Look at this cluster [default: default]
     #[arg(long, value_name = "NAME")]
-    pub(in crate::cli) cluster: Option<String>,
+    pub(crate) cluster: Option<String>,
     /// Use only these interfaces, for example eth0,wlan0
     /// [default: all real ones]
     #[arg(long, value_name = "IF", verbatim_doc_comment)]
-    pub(in crate::cli) interface: Vec<String>,
+    pub(crate) interface: Vec<String>,
     /// Ask the balancer whose page is here
     /// [default: the one that mDNS finds]
     #[arg(long, value_name = "ADDR:PORT", verbatim_doc_comment)]
-    pub(in crate::cli) admin: Option<String>,
+    pub(crate) admin: Option<String>,
     #[arg(long, hide = true)]
-    pub(in crate::cli) loopback: bool,
+    pub(crate) loopback: bool,
 }
 
 /// The flags of `picluster drain` and `picluster undrain`.
 #[derive(Args, Debug)]
-pub(in crate::cli) struct Drain {
+pub(crate) struct Drain {
     /// A node by its name or id, at the balancer of this machine
     /// [default: this machine's own node, at every balancer]
     #[arg(value_name = "NODE", verbatim_doc_comment)]
-    pub(in crate::cli) node: Option<String>,
+    pub(crate) node: Option<String>,
     /// Without NODE: the port of this machine's node
     /// [default: 8080]
     #[arg(long, value_name = "PORT", verbatim_doc_comment)]
-    pub(in crate::cli) port: Option<String>,
+    pub(crate) port: Option<String>,
     /// With NODE: the balancer's page is here
     /// [default: :7070]
     #[arg(long, value_name = "ADDR:PORT", verbatim_doc_comment)]
-    pub(in crate::cli) admin: Option<String>,
+    pub(crate) admin: Option<String>,
 }
 
 /// Printed below the flags.

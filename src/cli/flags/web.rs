@@ -10,79 +10,79 @@ const OFFER: &str = "Several applications on one cluster";
 /// The flags of `picluster web`.
 #[derive(Args, Debug)]
 #[command(override_usage = "picluster web [OPTIONS] [-- COMMAND...]")]
-pub(in crate::cli) struct Web {
+pub(crate) struct Web {
     /// Serve here: PORT, :PORT or ADDR:PORT
     /// [default: :8080]
     #[arg(long, value_name = "ADDR:PORT", verbatim_doc_comment)]
-    pub(in crate::cli) listen: Option<String>,
+    pub(crate) listen: Option<String>,
     /// Give this node this name
     /// [default: the hostname and 6 characters of its id]
     #[arg(long, value_name = "NAME", verbatim_doc_comment)]
-    pub(in crate::cli) name: Option<String>,
+    pub(crate) name: Option<String>,
     #[command(flatten)]
-    pub(in crate::cli) common: Common,
+    pub(crate) common: Common,
     #[command(flatten)]
-    pub(in crate::cli) serves: Serves,
+    pub(crate) serves: Serves,
     #[command(flatten)]
-    pub(in crate::cli) offer: Offer,
+    pub(crate) offer: Offer,
 }
 
 /// The flags for what `picluster web` serves in place of the name.
 #[derive(Args, Debug)]
 #[command(next_help_heading = SERVES)]
-pub(in crate::cli) struct Serves {
+pub(crate) struct Serves {
     /// The application at this port of this machine
     #[arg(long, value_name = "PORT|URL")]
-    pub(in crate::cli) app: Option<String>,
+    pub(crate) app: Option<String>,
     /// The application that this command starts; it has
     /// to listen on $PORT. Or, behind all flags: -- COMMAND
     #[arg(long, value_name = "COMMAND", verbatim_doc_comment)]
-    pub(in crate::cli) exec: Option<String>,
+    pub(crate) exec: Option<String>,
     /// The files of this folder
     #[arg(long, value_name = "FOLDER")]
-    pub(in crate::cli) dir: Option<String>,
+    pub(crate) dir: Option<String>,
     /// Ask the application for this path whether it works,
     /// or only connect: tcp [default: /]
     #[arg(long, value_name = "PATH|tcp", verbatim_doc_comment)]
-    pub(in crate::cli) health: Option<String>,
+    pub(crate) health: Option<String>,
     /// Pass requests on to the application: for one that
     /// listens on 127.0.0.1 alone
     #[arg(long, verbatim_doc_comment)]
-    pub(in crate::cli) front: bool,
+    pub(crate) front: bool,
     /// Follow links in the folder, out of it too
     #[arg(long)]
-    pub(in crate::cli) follow_symlinks: bool,
+    pub(crate) follow_symlinks: bool,
     #[arg(last = true, hide = true)]
-    pub(in crate::cli) command: Vec<String>,
+    pub(crate) command: Vec<String>,
 }
 
 /// The flags for what a node offers.
 #[derive(Args, Debug)]
 #[command(next_help_heading = OFFER)]
-pub(in crate::cli) struct Offer {
+pub(crate) struct Offer {
     /// Serve this application; nodes of one service stand
     /// in for each other [default: default]
     #[arg(long, value_name = "NAME", verbatim_doc_comment)]
-    pub(in crate::cli) service: Option<String>,
+    pub(crate) service: Option<String>,
     /// Take the requests for this host, for example
     /// blog.local; may be repeated [default: any]
     #[arg(long, value_name = "NAME", verbatim_doc_comment)]
-    pub(in crate::cli) host: Vec<String>,
+    pub(crate) host: Vec<String>,
     /// Take what lies at this path or below it
     /// [default: /]
     #[arg(long, value_name = "PATH", verbatim_doc_comment)]
-    pub(in crate::cli) path: Option<String>,
+    pub(crate) path: Option<String>,
     /// Cut this path off before the application sees it
     #[arg(long)]
-    pub(in crate::cli) strip: bool,
+    pub(crate) strip: bool,
     /// Take this many requests for each one of a node
     /// that weighs 1; up to 100 [default: 1]
     #[arg(long, value_name = "N", verbatim_doc_comment)]
-    pub(in crate::cli) weight: Option<String>,
+    pub(crate) weight: Option<String>,
     /// Share requests among the nodes of this service by
     /// this policy, whatever the balancer's --balance
     #[arg(long, value_name = "POLICY", verbatim_doc_comment)]
-    pub(in crate::cli) balance: Option<String>,
+    pub(crate) balance: Option<String>,
 }
 
 /// Printed below the flags.
