@@ -566,7 +566,7 @@ fn typed_flags_of_an_application_take_the_place_of_set_variables() {
     for line in ["web --app :3000", "web --exec x", "web -- x"] {
         assert!(matches!(web(line, dir).serves, Serves::App(_)), "{line}");
     }
-    // A port and a command are of one application, whoever gives which.
+    // A port and a command are of one application, from whichever source each comes.
     for (line, vars) in [("web --app :3000", exec), ("web -- node x", app), ("web --exec x", app)] {
         let Serves::App(both) = web(line, vars).serves else { panic!("{line}") };
         assert!(both.port == Some(3000) && !both.command.is_empty(), "{line}");

@@ -27,7 +27,7 @@ pub struct Counts {
     pub gave_up: ByCause,
     /// Requests that began to wait for a usable node. One that waits twice counts twice.
     pub holds: Counter,
-    /// How such waits ended: `node_came`, `client_left`, or the cause of the answer it got.
+    /// The ends of such waits: `node_came`, `client_left`, or the cause of the answer it got.
     pub holds_ended: ByCause,
     /// Answers of the balancer's own, by the cause of each.
     pub rejects: ByCause,

@@ -165,6 +165,37 @@ impl Reason {
 }
 
 /// Decides the next step after `attempt` failed. The first rule that applies gives the reason.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use picluster::cluster::retry::{
+///     Attempt, Failure, Reach, Reason, RetryPolicy, Safety, Suspicion, Verdict, decide,
+/// };
+///
+/// let policy = RetryPolicy { attempts: 4, within: Duration::from_secs(15) };
+/// // The node's connection was reset after a GET had been sent.
+/// let get = Attempt {
+///     failure: Failure::Died,
+///     reach: Reach::Sent,
+///     safety: Safety::Idempotent,
+///     body_held: true,
+///     suspicion: Suspicion::None,
+///     on_trial: false,
+///     node_left: false,
+///     tries: 0,
+///     elapsed: Duration::from_millis(3),
+/// };
+/// assert_eq!(decide(&get, &policy), Verdict::Again { budget: true });
+///
+/// // A node may have executed a POST: it must not be executed twice.
+/// let post = Attempt { safety: Safety::Unsafe, ..get };
+/// assert_eq!(decide(&post, &policy), Verdict::GiveUp(Reason::Unsafe));
+///
+/// // Nobody listened there, so no node has seen it: it costs no try.
+/// let refused = Attempt { failure: Failure::Refused, reach: Reach::Unsent, ..post };
+/// assert_eq!(decide(&refused, &policy), Verdict::AgainFree);
+/// ```
 pub fn decide(attempt: &Attempt, policy: &RetryPolicy) -> Verdict {
     let reason = if attempt.reach == Reach::Answered {
         Reason::HeadSent

@@ -297,7 +297,7 @@ mod tests {
         five.write(&[(firmware, "e0006\n")]);
         let pi = read(&five.0);
         assert_eq!((pi.under_voltage, pi.throttled), (Some(false), Some(true)));
-        // It says that it is throttled, and nobody says to what.
+        // It reports that it is throttled, and no file reports to which part.
         assert_eq!((pi.speed, pi.quarters()), (None, 4));
     }
 

@@ -171,7 +171,7 @@ fn hangup_is_ignored() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, 1))
 }
 
-/// Whether `/proc/PID/status` says that the signal of this number is ignored. Bit n-1 is signal n.
+/// Whether `/proc/PID/status` reports the signal of this number as ignored. Bit n-1 is signal n.
 fn ignores(status: &str, signal: u32) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())

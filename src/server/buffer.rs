@@ -23,7 +23,7 @@ const BUFFERS_KEPT_MAX: usize = 1024;
 /// to this length: more bytes are rare, and copying them is not worth it.
 const STOWED_BYTES_MAX: usize = 4 * 1024;
 
-/// What all buffers of all workers have grown beyond their first size, and how far they may.
+/// The memory by which all buffers of all workers have grown beyond their first size, and its bound.
 #[derive(Debug)]
 pub struct Memory {
     grown_bytes: AtomicUsize,

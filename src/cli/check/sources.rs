@@ -86,7 +86,7 @@ impl Sources<'_> {
         self.hearing(raw.cluster.clone(), &raw.interface, raw.ipv6, raw.loopback)
     }
 
-    /// How the network is listened to, for a role or for a command that looks at the cluster.
+    /// The way to listen to the network, for a role or for a command that looks at the cluster.
     pub(super) fn hearing(
         &self,
         cluster: Option<String>,

@@ -75,7 +75,7 @@ pub(super) fn table(nodes: &[NodeView], style: &Style) -> Vec<String> {
 
 /// The columns, without those of which nothing is known.
 fn columns(nodes: &[NodeView]) -> Vec<Column> {
-    // Where all nodes serve the same service, its name tells nothing.
+    // If all nodes serve the same service, its name adds nothing.
     let several = nodes.iter().any(|node| node.service != nodes[0].service);
     let all: u64 = nodes.iter().filter_map(|node| node.requests).sum();
     let share = |node: &NodeView| {

@@ -54,7 +54,7 @@ impl Entries {
         self.iter().filter(move |entry| few || !entry.is_candidate())
     }
 
-    /// True if there are so many candidates that none is shown, even with one more or one less. Then a
+    /// True if there are too many candidates to show any, even with one more or one less. Then a
     /// change of one of them changes no view: a flood would cost a view for each of its packets.
     fn hides_candidates(&self) -> bool {
         self.candidates().count() > STARTING_SHOWN_MAX + 1

@@ -48,7 +48,7 @@ impl Rooms {
         Self(lib.rooms.clone())
     }
 
-    /// How high the room of a file or module stands.
+    /// The height of the room in which a file or module stands.
     pub(super) fn height(&self, path: &str) -> Option<usize> {
         self.0.iter().position(|name| name == room(path))
     }

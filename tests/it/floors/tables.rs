@@ -3,7 +3,7 @@
 //! A place is a file or folder below `src/`, without the `.rs`: `discovery/mdns` is that file and
 //! the folder beside it.
 
-/// What holds for the whole of `src/`.
+/// The law of the whole of `src/`.
 pub(super) struct Law<'a> {
     /// A crate with a strong opinion, and the only places that may name it. Each of them must name
     /// it, so that the list stays as short as the code allows.
@@ -45,7 +45,7 @@ pub(super) const LAW: Law<'_> = Law {
     ],
 };
 
-/// What a pure part must not name, as a part of a path. A generator made from nothing is seeded by
+/// The names that a pure part must not use, each as a part of a path. A generator made from nothing is seeded by
 /// the machine; one made from a seed, or handed in, is not.
 pub(super) const IMPURE: [&[&str]; 14] = [
     &["tokio"],
