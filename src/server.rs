@@ -1,5 +1,5 @@
 //! The workers: each is a thread with a runtime of its own and a `SO_REUSEPORT` listener. The kernel
-//! spreads connections over the listeners, [`handoff`] evens that out, and from then on a connection
+//! spreads connections over the listeners, `handoff` evens that out, and from then on a connection
 //! never leaves its worker, so the data line needs no lock and no atomic but the shared counters.
 //!
 //! This module accepts, counts, makes room, and ends gracefully. It knows nothing of HTTP: a

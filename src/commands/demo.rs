@@ -167,7 +167,7 @@ Try in another terminal, or in a browser:
             children.pid(victim)
         ));
     }
-    say(&format!("\nCtrl-C ends all.\n"));
+    say("\nCtrl-C ends all.\n");
 }
 
 /// Reports the nodes that end, until the balancer ends.

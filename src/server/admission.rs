@@ -16,7 +16,7 @@ use tracing::{info, warn};
 pub struct ConnectionLimits {
     /// The most of all clients together.
     pub connections: usize,
-    /// The most of one client (see [`Client`]).
+    /// The most of one client: of an IPv4 address, or an IPv6 network of 64 bits.
     pub per_client: usize,
     /// The longest wait of a newcomer for a place while no connection can be ended.
     pub wait: Duration,
