@@ -353,8 +353,8 @@ mod tests {
     struct Holder(Arc<Mutex<Vec<String>>>);
 
     impl Handler for Holder {
-        async fn serve(self: Rc<Self>, stream: TcpStream, _: SocketAddr, life: ConnectionGuard) {
-            life.claim(None).await.expect("there is room");
+        async fn serve(self: Rc<Self>, stream: TcpStream, _: SocketAddr, guard: ConnectionGuard) {
+            guard.claim(None).await.expect("there is room");
             let name = thread::current().name().unwrap_or_default().to_owned();
             self.0.lock().unwrap().push(name);
             std::future::pending::<()>().await;
@@ -366,7 +366,7 @@ mod tests {
     struct Blocker(std::sync::mpsc::Receiver<()>);
 
     impl Handler for Blocker {
-        async fn serve(self: Rc<Self>, _stream: TcpStream, _: SocketAddr, _life: ConnectionGuard) {
+        async fn serve(self: Rc<Self>, _stream: TcpStream, _: SocketAddr, _guard: ConnectionGuard) {
             let _ = self.0.recv();
         }
     }

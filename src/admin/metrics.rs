@@ -16,7 +16,7 @@ use crate::telemetry::exposition::{Families, Labels};
 
 /// Writes every metric.
 pub(super) fn write(families: &mut Families<'_>, pool: &Pool, counts: &Counts) -> fmt::Result {
-    process::tell(families)?;
+    process::write(families)?;
     states(families, pool)?;
     let named: Vec<_> = pool.members().iter().map(|member| Named::new(member)).collect();
     nodes(families, &named)?;

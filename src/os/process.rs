@@ -14,7 +14,7 @@ const TICKS: f64 = 100.0;
 ///
 /// # Errors
 /// Those of the writer.
-pub fn tell(families: &mut Families<'_>) -> fmt::Result {
+pub fn write(families: &mut Families<'_>) -> fmt::Result {
     families
         .gauges("picluster_build_info", "Which picluster this is.")?
         .add(&[("version", env!("CARGO_PKG_VERSION"))], 1_u64)?;
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn this_process_has_all_figures() {
-        let text = render(Format::Text, tell);
+        let text = render(Format::Text, write);
         for name in [
             "picluster_build_info{version=\"0",
             "process_cpu_seconds_total ",

@@ -12,7 +12,7 @@ use crate::telemetry::exposition::Families;
 /// # Errors
 /// The text cannot be written, which a string does not report.
 pub(super) fn write(families: &mut Families<'_>, node: &WebNode) -> fmt::Result {
-    process::tell(families)?;
+    process::write(families)?;
     let mut family = families.counters("picluster_web_requests", "Requests answered.")?;
     for (class, count) in node.requests.answered.all() {
         family.add(&[("class", class)], count)?;
