@@ -8,6 +8,7 @@ pub mod balance;
 pub mod config;
 pub mod counts;
 pub mod health;
+pub mod hop;
 pub mod node;
 pub mod pi;
 pub mod picker;

@@ -32,6 +32,8 @@ mod no_route_page;
 mod outcome;
 mod path;
 mod pick;
+mod pinned;
+mod pins;
 mod proxy_protocol;
 mod reject;
 mod relay;
@@ -46,6 +48,7 @@ mod tunnel;
 mod upload;
 mod upstream;
 
+pub use self::pins::Pins;
 pub use self::settings::{EmptyClusterPage, Settings};
 
 /// One worker's part of the data line: the handler of its connections.

@@ -4,8 +4,11 @@
 use std::hint::black_box;
 
 use divan::Bencher;
+use picluster::cluster::hop::Hop;
 use picluster::http1::{Body, Framing, Slots, parse_request, parse_response};
-use picluster::proxy::headers::{Added, AnswerForm, Forwarding, write_answer, write_request};
+use picluster::proxy::headers::{
+    Added, AnswerForm, Forwarding, RequestMarks, write_answer, write_request,
+};
 
 use crate::typical::{ANSWER, REQUEST};
 
@@ -20,17 +23,14 @@ fn request_parse(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn request_rewrite(bencher: Bencher<'_, '_>) {
-    let forwarding = Forwarding::new([10, 0, 0, 9].into(), false);
+    let (forwarding, hop) = (Forwarding::new([10, 0, 0, 9].into(), false), Hop::new("front"));
     let mut out = Vec::with_capacity(4096);
     bencher.bench_local(|| {
         let mut slots = Slots::new();
         let head = parse_request(black_box(REQUEST.as_bytes()), 0, &mut slots).unwrap().unwrap();
         out.clear();
-        write_request(
-            &head,
-            Added { forwarding: &forwarding, via: "front", request_id: 7, strip: 0 },
-            &mut out,
-        );
+        let marks = RequestMarks::read(&head, &hop, None);
+        write_request(&head, marks, Added::usual(&forwarding, &hop, 7), &mut out);
         black_box(out.len())
     });
 }

@@ -1,12 +1,13 @@
 //! A listener with bounds: on the number of connections at once, and on the silence of each. It serves
 //! the node's pages and the admin port; the data line has its own.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -167,6 +168,23 @@ pub struct LocalAddr(pub Option<SocketAddr>);
 /// The address of a connection's client; `None` where the system does not report it.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerAddr(pub Option<SocketAddr>);
+
+/// The value that a handler keeps for one connection, until that ends: an `axum` extension.
+#[derive(Clone, Debug, Default)]
+pub struct Kept(Arc<Mutex<Option<Box<dyn Any + Send>>>>);
+
+impl Kept {
+    /// Takes the value, if one of this type was kept.
+    pub fn take<T: 'static>(&self) -> Option<T> {
+        let value = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        value.downcast().ok().map(|value| *value)
+    }
+
+    /// Keeps a value in place of the one before.
+    pub fn keep(&self, value: impl Any + Send) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(value));
+    }
+}
 
 /// One accepted connection; counts against the bound while it lives.
 #[derive(Debug)]

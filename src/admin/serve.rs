@@ -12,7 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::accept::{Accept, Connection, LocalAddr, PeerAddr};
+use super::accept::{Accept, Connection, Kept, LocalAddr, PeerAddr};
 use crate::http1::limits::HEAD_BYTES_MAX;
 
 /// The head of a request may take this long, also if its bytes trickle in.
@@ -59,7 +59,8 @@ impl Serving {
     fn spawn(&self, connection: Connection) {
         let local = Extension(ConnectInfo(LocalAddr(connection.local_addr())));
         let peer = Extension(ConnectInfo(PeerAddr(connection.peer_addr())));
-        let service = TowerToHyperService::new(self.router.clone().layer(local).layer(peer));
+        let router = self.router.clone().layer(local).layer(peer);
+        let service = TowerToHyperService::new(router.layer(Extension(Kept::default())));
         let mut http1 = http1::Builder::new();
         // Without it hyper reads ahead 400 KB for each client that never ends its head.
         http1.max_buf_size(HEAD_BYTES_MAX).timer(TokioTimer::new()).header_read_timeout(HEAD_MAX);

@@ -11,7 +11,7 @@ use crate::cluster::balance::Balance;
 use crate::cluster::config::{
     AccessLogForm, AppHealth, DirConfig, LbConfig, Limits, Serves, WebConfig,
 };
-use crate::cluster::node::{DEFAULT_CLUSTER, Offer};
+use crate::cluster::node::{DEFAULT_CLUSTER, ForwardFields, Offer};
 use crate::commands::drain::{DrainConfig, DrainTarget};
 use crate::commands::nodes::Form;
 use crate::telemetry::log::{LogFormat, Logging};
@@ -77,6 +77,7 @@ fn without_flags_every_setting_has_its_documented_default() {
     assert_eq!(lb.access_log, None);
     assert_eq!((lb.balance, lb.inflight_max, lb.sticky), (Balance::RoundRobin, None, false));
     assert!(lb.workers >= 1 && lb.claim_name && lb.node_header && !lb.allow_off_link);
+    assert!(!lb.via);
     assert_eq!(lb.hold, Duration::from_secs(5));
     assert_eq!(format!("{:?}", lb.limits), format!("{:?}", Limits::default()));
 
@@ -148,7 +149,7 @@ fn a_flag_wins_over_the_environment_and_that_over_the_default() {
 fn the_offer_of_a_node_is_set_by_flags_or_variables() {
     assert_eq!(web("web", &[]).offer, Offer::default());
     let flags = "web --service blog --host Blog.local. --host a.example --path /blog/ --strip \
-                 --weight 3 --balance p2c";
+                 --weight 3 --balance p2c --forward-fields for";
     let vars: Vars<'_> = &[
         ("PICLUSTER_WEB_SERVICE", "blog"),
         ("PICLUSTER_WEB_HOST", "a.example, blog.local"),
@@ -156,6 +157,7 @@ fn the_offer_of_a_node_is_set_by_flags_or_variables() {
         ("PICLUSTER_WEB_STRIP", "1"),
         ("PICLUSTER_WEB_WEIGHT", "3"),
         ("PICLUSTER_WEB_BALANCE", "p2c"),
+        ("PICLUSTER_WEB_FORWARD_FIELDS", "for"),
     ];
     let offer = Offer {
         service: "blog".to_owned(),
@@ -164,6 +166,7 @@ fn the_offer_of_a_node_is_set_by_flags_or_variables() {
         strip: true,
         weight: 3,
         balance: Some(Balance::P2c),
+        forward: ForwardFields::For,
     };
     assert_eq!(web(flags, &[]).offer, offer);
     assert_eq!(web("web", vars).offer, offer);
@@ -190,6 +193,7 @@ fn every_setting_of_the_balancer_has_its_twin() {
             ("PICLUSTER_LB_ADMIN", "127.0.0.1:9"),
             ("PICLUSTER_LB_WORKERS", "3"),
             ("PICLUSTER_LB_NO_NODE_HEADER", "1"),
+            ("PICLUSTER_LB_VIA", "1"),
             ("PICLUSTER_LB_ALLOW_OFF_LINK", "TRUE"),
             ("PICLUSTER_LB_TRUSTED_PROXY", "10.0.0.7, fd00::/8"),
             ("PICLUSTER_LB_PROXY_PROTOCOL", "1"),
@@ -212,6 +216,7 @@ fn every_setting_of_the_balancer_has_its_twin() {
     );
     assert_eq!((config.admin.to_string().as_str(), config.workers), ("127.0.0.1:9", 3));
     assert!(!config.node_header && config.allow_off_link && config.hold.is_zero());
+    assert!(config.via);
     assert_eq!(config.access_log, Some(AccessLogForm::Json));
     assert_eq!(config.balance.to_string(), "hash:cookie=sid");
     assert_eq!((config.sticky, config.inflight_max), (true, Some(21)));

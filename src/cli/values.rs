@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use crate::cluster::balance::{self, Balance};
 use crate::cluster::config::{self, AccessLogForm};
 use crate::cluster::node::offer::{self, HOSTS_MAX, WEIGHTS};
-use crate::cluster::node::{self, NodeId};
+use crate::cluster::node::{self, ForwardFields, NodeId};
 use crate::cluster::route;
 use crate::telemetry::log::LogFormat;
 
@@ -292,6 +292,12 @@ impl Given {
     pub(super) fn balance(self) -> Result<Balance, Refusal> {
         Balance::parse(&self.text)
             .ok_or_else(|| self.refuse("is no policy", &format!("write {}", balance::KNOWN)))
+    }
+
+    /// The fields that name a client to a node.
+    pub(super) fn forward_fields(self) -> Result<ForwardFields, Refusal> {
+        ForwardFields::parse(&self.text)
+            .ok_or_else(|| self.refuse("is no choice of fields", "write all, for or none"))
     }
 
     /// A command line in words, by the rules of a shell for spaces, quotes and backslashes.

@@ -135,6 +135,9 @@ pub struct LbConfig {
     pub allow_off_link: bool,
     /// True if answers name the node that gave them (`X-Picluster-Node`). Default yes.
     pub node_header: bool,
+    /// True if requests name the balancer in `Via`. Default no: nginx as it is installed sends no
+    /// compressed answer to a request with this field (`gzip_proxied off`).
+    pub via: bool,
     /// The proxies whose information about the client counts. Default none.
     pub trusted_proxies: TrustedProxies,
     /// The policy by which requests are shared among nodes. Default round robin.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 pub use self::advertisement::{Advertisement, DEFAULT_CLUSTER, LB_SERVICE, SERVICE};
 pub use self::id::{Boot, NodeId, StickyKey};
-pub use self::offer::Offer;
+pub use self::offer::{ForwardFields, Offer};
 pub(crate) use self::txt::is_path;
 pub use self::txt::{TxtError, is_cluster_name, is_node_name, printable};
 
@@ -48,6 +48,13 @@ pub struct Node {
     pub source: Source,
     /// The application that it serves, and the requests that it takes.
     pub offer: Arc<Offer>,
+}
+
+impl Node {
+    /// Returns whether it runs picluster; else it is a foreign device, which advertises no start.
+    pub fn is_picluster(&self) -> bool {
+        self.boot.is_some()
+    }
 }
 
 /// The data of one advertised instance, as a source has seen them. Sources repeat themselves (mDNS

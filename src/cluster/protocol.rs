@@ -50,6 +50,13 @@ pub const NODE_HEADER: &str = "x-picluster-node";
 /// The same as a balancer writes it.
 pub const NODE_HEADER_WRITTEN: &str = "X-Picluster-Node";
 
+/// The header that marks a request with its balancer where no `Forwarded` goes on, in lower case. See
+/// [`hop`](crate::cluster::hop).
+pub const HOP_HEADER: &str = "x-picluster-hop";
+
+/// The same as a balancer writes it.
+pub const HOP_HEADER_WRITTEN: &str = "X-Picluster-Hop";
+
 /// The header in which a node reports its state with an answer, in lower case. Its value is a word of
 /// [`ReportedState`]; an answer without it comes from a node that is up.
 pub const STATE_HEADER: &str = "x-picluster-state";
@@ -101,10 +108,11 @@ mod tests {
 
     #[test]
     fn every_header_between_balancer_and_node_has_the_prefix() {
-        for name in [NODE_HEADER, STATE_HEADER] {
+        for name in [NODE_HEADER, STATE_HEADER, HOP_HEADER] {
             assert!(name.starts_with(HEADER_PREFIX), "{name}");
         }
         assert!(NODE_HEADER_WRITTEN.eq_ignore_ascii_case(NODE_HEADER));
+        assert!(HOP_HEADER_WRITTEN.eq_ignore_ascii_case(HOP_HEADER));
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub enum Safety {
     Idempotent,
     /// All others.
     Unsafe,
+    /// It belongs to one connection of its node, because a login is bound to that: over another one it
+    /// would be another request.
+    Pinned,
 }
 
 impl Safety {
@@ -139,6 +142,8 @@ pub enum Reason {
     TooLate,
     /// A node may have executed it, and it must not be executed twice.
     Unsafe,
+    /// A login is bound to the connection that failed.
+    Pinned,
     /// Its body was longer than what is held, and is gone.
     BodyGone,
     /// It may be the cause of its nodes' deaths; two are enough.
@@ -156,6 +161,7 @@ impl Reason {
             Self::HeadSent => "head_sent",
             Self::TooLate => "too_late",
             Self::Unsafe => "unsafe",
+            Self::Pinned => "pinned",
             Self::BodyGone => "body_gone",
             Self::SecondDeath => "second_death",
             Self::NoTryLeft => "no_try_left",
@@ -205,6 +211,8 @@ pub fn decide(attempt: &Attempt, policy: &RetryPolicy) -> Verdict {
         return Verdict::AgainFree;
     } else if attempt.safety == Safety::Unsafe {
         Reason::Unsafe
+    } else if attempt.safety == Safety::Pinned {
+        Reason::Pinned
     } else if !is_worth_another_node(attempt) {
         Reason::Final
     } else if !attempt.body_held {

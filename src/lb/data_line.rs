@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::shared::Shared;
 use crate::admin::empty_cluster_page;
+use crate::cluster::hop::Hop;
 use crate::cluster::pool::Feedback;
 use crate::proxy::access::{AccessLog, Writer};
 use crate::proxy::{EmptyClusterPage, Proxy, Settings};
@@ -88,7 +89,9 @@ fn settings(
         node_header: config.node_header,
         sticky: config.sticky,
         trusted_proxies: config.trusted_proxies.clone(),
-        via: shared.name.clone(),
+        via: config.via.then(|| shared.name.clone()),
+        hop: Hop::new(&shared.name),
+        pins: Arc::default(),
         empty_cluster_page: EmptyClusterPage {
             html: empty_cluster_page::html(&config.discovery.cluster),
             text: empty_cluster_page::text(&config.discovery.cluster),

@@ -18,7 +18,7 @@ pub(super) struct Shared {
     pub(super) id: NodeId,
     /// The hostname of this machine.
     pub(super) hostname: String,
-    /// The name of the balancer: in `Via`, and in the log.
+    /// The name of the balancer: in its mark, in `Via`, and in the log.
     pub(super) name: String,
     /// The address where clients connect, with the real port.
     pub(super) addr: SocketAddr,

@@ -77,6 +77,10 @@ pub(super) async fn acquire(
             }
         };
         request.entry.picked();
+        if let Some(stream) = take_pinned(retries, &pick) {
+            request.safety = Safety::Pinned;
+            return Ok(Acquired { stream, pick, reused: true });
+        }
         // After a death a fresh connection: two kept ones may both have been about to be closed,
         // and a second death gives up.
         let may_reuse = retries.died.is_empty();
@@ -91,9 +95,19 @@ pub(super) async fn acquire(
     }
 }
 
+/// The connection that serves this client alone, if it is one to this node and lives. Else it is of no
+/// use any more.
+fn take_pinned(retries: &mut RetryState<'_>, pick: &Pick) -> Option<TcpStream> {
+    let stream = retries.pinned.as_mut()?.take(pick.member().epoch);
+    if stream.is_none() {
+        retries.pinned = None;
+    }
+    stream
+}
+
 fn take_kept(shared: &Shared, safety: Safety, pick: &Pick) -> Option<TcpStream> {
     let member = pick.member();
-    if safety == Safety::Unsafe && !member.answered_within(FRESH_ANSWER, shared.now()) {
+    if safety != Safety::Idempotent && !member.answered_within(FRESH_ANSWER, shared.now()) {
         return None;
     }
     match shared.idle.take(member.epoch) {

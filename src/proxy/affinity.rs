@@ -21,6 +21,8 @@ pub(super) struct Affinity {
     pub(super) key: u64,
     /// The node that the client had before, by its cookie.
     pub(super) sticky: Option<StickyKey>,
+    /// That node is the one to which the client has a connection of its own.
+    pub(super) pinned: bool,
 }
 
 impl Affinity {
@@ -50,7 +52,7 @@ impl Affinity {
         };
         let sticky = sticky_to.and_then(|service| cookie(head, &cookie_name(service)));
         let sticky = sticky.and_then(StickyKey::parse);
-        Self { key, sticky }
+        Self { key, sticky, pinned: false }
     }
 }
 

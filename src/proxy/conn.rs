@@ -14,6 +14,7 @@ use crate::proxy::disposition::Disposition;
 use crate::proxy::headers::Forwarding;
 use crate::proxy::io::{is_quiet, write_all_within};
 use crate::proxy::linger;
+use crate::proxy::pinned::Pinned;
 use crate::proxy::reject::{Form, Reject};
 use crate::proxy::shared::Shared;
 use crate::proxy::timer::Timer;
@@ -38,6 +39,8 @@ pub(super) struct Conn {
     pub(super) forwarding: Forwarding,
     /// Bytes of answers that its socket has taken at once, since it last did not.
     pub(super) kept_up: usize,
+    /// The connection to a node that serves this client alone, while no request runs.
+    pub(super) pinned: Option<Box<Pinned>>,
     /// The access log's line for a request whose head is still coming; then the request has it.
     pub(super) entry: LogEntry,
 }
@@ -58,6 +61,7 @@ impl Conn {
             guard,
             forwarding: Forwarding::new(ip, trusted),
             kept_up: 0,
+            pinned: None,
             entry: LogEntry::default(),
         }
     }

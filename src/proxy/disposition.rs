@@ -18,6 +18,8 @@ pub(super) enum Disposition {
 pub(super) enum NodeConnection {
     /// It can take another request.
     Reusable,
+    /// It can take another request of the same client: a login is bound to it.
+    Pinned,
     /// It ends.
     Ends,
     /// It ends, because the node is about to stop.

@@ -11,11 +11,12 @@ use tokio::net::TcpStream;
 use crate::cluster::pool::Member;
 use crate::cluster::retry::Failure;
 use crate::proxy::disposition::{Disposition, NodeConnection};
+use crate::proxy::pinned::Pinned;
 use crate::proxy::reject::Reject;
 use crate::proxy::request::Request;
 use crate::proxy::shared::Shared;
 
-/// The side that asked, as an exchange needs it. Four methods are enough: the facts of a request, its
+/// The side that asked, as an exchange needs it. A few methods are enough: the facts of a request, its
 /// access log entry included, come with the [`Request`], and its bytes stay behind this contract.
 pub(super) trait Downstream {
     /// Completes when the client has gone for good, so that an answer would reach nobody.
@@ -39,6 +40,13 @@ pub(super) trait Downstream {
         node: &'a mut TcpStream,
         member: &'a Member,
     ) -> impl Future<Output = Result<Relayed, AttemptError>>;
+
+    /// Takes the connection to a node that serves this client alone, if the request goes there.
+    fn take_pinned(&mut self, request: &Request) -> Option<Box<Pinned>>;
+
+    /// Keeps a connection to a node for this client alone, until the client leaves. Returns its fate
+    /// after the answer that was to keep it: it ends if there is no room for such a connection.
+    fn pin(&mut self, pinned: Option<Box<Pinned>>) -> Disposition;
 
     /// Answers the request on the balancer's own behalf, and ends its access log entry.
     fn reject(

@@ -14,6 +14,7 @@ use crate::proxy::access::CLIENT_LEFT;
 use crate::proxy::acquire::{Acquired, NotAcquired, acquire};
 use crate::proxy::disposition::Disposition;
 use crate::proxy::downstream::{AttemptError, Downstream};
+use crate::proxy::pinned::Pinned;
 use crate::proxy::reject::Reject;
 use crate::proxy::request::{Request, RetryState, Timing};
 use crate::proxy::shared::Shared;
@@ -42,7 +43,8 @@ pub(super) fn exchange<'a, D: Downstream>(
     // Not an async fn, which would hold twice what it takes by value.
     let exchange = async move {
         let _active = shared.count_active();
-        let mut retries = RetryState::default();
+        let pinned = downstream.take_pinned(&request);
+        let mut retries = RetryState { pinned, ..RetryState::default() };
         loop {
             // A block, so that its variables take no room while the answer is awaited.
             let Acquired { stream: mut node, pick, reused } = {
@@ -67,8 +69,14 @@ pub(super) fn exchange<'a, D: Downstream>(
             {
                 Ok(relayed) => {
                     request.entry.end(None);
-                    outcome::answered(shared, pick.member(), node, &relayed);
-                    return relayed.downstream;
+                    let member = pick.member();
+                    return match outcome::answered(shared, member, node, &relayed) {
+                        None => relayed.downstream,
+                        Some(node) => {
+                            let pinned = retries.pinned.take();
+                            downstream.pin(Pinned::again(shared, pinned, member.epoch, node))
+                        }
+                    };
                 }
                 Err(error) => error,
             };

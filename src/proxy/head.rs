@@ -1,18 +1,21 @@
 //! The head of a request in a connection's buffer: read, routed and rendered for a node; and the same
 //! again, for another attempt.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::cluster::balance::Balance;
+use crate::cluster::node::Node;
 use crate::cluster::pool::{Destination, Pool};
 use crate::cluster::retry::{Reach, Safety};
 use crate::http1::{self, RequestHead, Slots};
 use crate::proxy::affinity::Affinity;
 use crate::proxy::conn::Conn;
-use crate::proxy::headers::{self, Added, Forwarding};
+use crate::proxy::headers::{self, Added, Forwarding, RequestMarks, Wishes};
 use crate::proxy::path::{has_dot_segment, is_private};
+use crate::proxy::pinned::Pinned;
 use crate::proxy::reject::Reject;
-use crate::proxy::request::{Request, RequestId, Timing};
+use crate::proxy::request::{Request, RequestId, SwitchOffer, Timing};
 use crate::proxy::shared::Shared;
 use crate::proxy::upload::Upload;
 
@@ -36,8 +39,10 @@ pub(super) fn read(
     entry.begin(shared.access_log.as_ref(), forwarding);
     entry.asks(head.method, head.target);
     entry.comes_from(|| forwarding.named_client(&head, &settings.trusted_proxies));
-    check(&head, &settings.via)?;
-    let Route { to, affinity } = route(shared, &head, forwarding)?;
+    let marks = RequestMarks::read(&head, &settings.hop, settings.via.as_deref());
+    check(&head, marks)?;
+    let pinned = conn.pinned.as_deref().map(Pinned::epoch);
+    let Route { to, affinity } = route(shared, &head, forwarding, pinned)?;
     let bytes_max = settings.limits.body_bytes;
     let mut upload =
         Upload::new(head.framing, head.len, &conn.inbox, bytes_max).map_err(Reject::Refused)?;
@@ -46,18 +51,22 @@ pub(super) fn read(
     }
     let id: RequestId = fastrand::u128(..).to_ne_bytes();
     entry.goes_as(|| forwarding.request_id(&head, u128::from_ne_bytes(id)));
+    let switch = switch(&head, &upload);
+    let form = Form { id, to, switch, wishes: Wishes::USUAL, node: None };
     let ticket = shared.scratch.render(|out| {
-        headers::write_request(&head, added(shared, forwarding, id, to), out);
+        headers::write_request(&head, marks, form.added(shared, forwarding), out);
     });
     Ok(Some(Request {
         id,
         to,
         affinity,
-        safety: safety(&head),
+        safety: safety(&head, marks),
         is_head: head.method == "HEAD",
         version: head.version,
         keep_alive: head.keep_alive,
-        offers_switch: headers::offered(&head).is_some(),
+        switch,
+        // The node's address is missing.
+        rendered_for: head.host.is_some().then_some(form.wishes),
         timing: if upload.has_come() { Timing::NodeAlone } else { Timing::Mixed },
         reach: Reach::Unsent,
         upload,
@@ -68,11 +77,11 @@ pub(super) fn read(
 }
 
 /// Checks that a request may go to a node at all.
-fn check(head: &RequestHead<'_>, via: &str) -> Result<(), Reject> {
+fn check(head: &RequestHead<'_>, marks: RequestMarks) -> Result<(), Reject> {
     if is_private(head.target) {
         return Err(Reject::Private);
     }
-    if headers::is_loop(&head.fields, via) {
+    if marks.hops.is_loop {
         return Err(Reject::Loop);
     }
     if headers::hops_left(head) == Some(0) {
@@ -89,11 +98,13 @@ struct Route {
     affinity: Option<Box<Affinity>>,
 }
 
-/// Looks up a request's route by the newest pool.
+/// Looks up a request's route by the newest pool. `pinned` is the epoch to which the client has a
+/// connection of its own.
 fn route(
     shared: &Shared,
     head: &RequestHead<'_>,
     forwarding: &Forwarding,
+    pinned: Option<u64>,
 ) -> Result<Route, Reject> {
     let pool = shared.pool();
     if pool.services().by_path() && has_dot_segment(head.target) {
@@ -108,33 +119,71 @@ fn route(
     let settings = &shared.settings;
     let (balance, sticky) = (pool.of(to).map(Pool::balance), settings.sticky);
     let asks = |balance: &&Balance| sticky || matches!(balance, Balance::Hash(_));
-    let affinity = balance.filter(asks).map(|balance| {
+    let mut affinity = balance.filter(asks).map(|balance| {
         let service = pool.services().name(to).filter(|_| sticky);
         let named = || forwarding.named_client(head, &settings.trusted_proxies);
         Box::new(Affinity::read(head, balance, service, forwarding.client(), named))
     });
+    if let Some(node) = pinned.and_then(|epoch| pool.of(to)?.member(epoch)) {
+        let affinity = affinity.get_or_insert_default();
+        (affinity.sticky, affinity.pinned) = (Some(node.node.id.sticky_key()), true);
+    }
     Ok(Route { to: Some(to), affinity })
 }
 
+/// An offer to switch with a body goes on with the whole of it, so that nothing but the answer can come
+/// next. A client that holds its body back until it is asked for it gets an ordinary answer, which a
+/// server may always give.
+fn switch(head: &RequestHead<'_>, upload: &Upload) -> SwitchOffer {
+    if head.upgrade.is_none() {
+        SwitchOffer::None
+    } else if upload.has_come() {
+        SwitchOffer::Stands
+    } else if head.expect_continue {
+        SwitchOffer::None
+    } else {
+        SwitchOffer::AwaitsBody
+    }
+}
+
 /// Decides whether a request may be sent twice (RFC 9110 section 9.2.2): by its method, or by the field
-/// in which its sender allows it.
-fn safety(head: &RequestHead<'_>) -> Safety {
+/// in which its sender allows it; never if it carries a login that is bound to its connection.
+fn safety(head: &RequestHead<'_>, marks: RequestMarks) -> Safety {
+    if marks.login {
+        return Safety::Pinned;
+    }
     match Safety::of_method(head.method) {
         Safety::Unsafe if head.fields.get("idempotency-key").is_some() => Safety::Idempotent,
         safety => safety,
     }
 }
 
-/// The additions to a request on its way to a node.
-fn added<'a>(
-    shared: &'a Shared,
-    forwarding: &'a Forwarding,
+/// The facts that decide the form in which a head is rendered.
+#[derive(Clone, Copy)]
+struct Form {
     id: RequestId,
     to: Option<Destination>,
-) -> Added<'a> {
-    let strip = to.map_or(0, |to| to.strip.into());
-    let request_id = u128::from_ne_bytes(id);
-    Added { forwarding, via: &shared.settings.via, request_id, strip }
+    switch: SwitchOffer,
+    wishes: Wishes,
+    node: Option<SocketAddr>,
+}
+
+impl Form {
+    /// The additions to the request on its way to a node.
+    fn added<'a>(self, shared: &'a Shared, forwarding: &'a Forwarding) -> Added<'a> {
+        let Self { id, to, switch, wishes, node } = self;
+        let settings = &shared.settings;
+        Added {
+            forwarding,
+            via: settings.via.as_deref(),
+            hop: &settings.hop,
+            request_id: u128::from_ne_bytes(id),
+            strip: to.map_or(0, |to| to.strip.into()),
+            offers_switch: switch == SwitchOffer::Stands,
+            wishes,
+            node,
+        }
+    }
 }
 
 /// Reads the head of the present request again.
@@ -145,27 +194,38 @@ fn again<T>(conn: &Conn, request: &Request, read: impl FnOnce(&RequestHead<'_>) 
     read(&head.ok().flatten().expect("a head that was read once reads the same again"))
 }
 
-/// Renders the head of the present request again, for another attempt.
-pub(super) fn render_again(shared: &Shared, conn: &Conn, request: &mut Request) {
-    let added = added(shared, &conn.forwarding, request.id, request.to);
-    request.ticket = again(conn, request, |head| {
-        shared.scratch.render(|out| headers::write_request(head, added, out))
+/// Renders the head of the present request for this node, unless it was rendered as the node wants it
+/// and is still there.
+pub(super) fn render_for(shared: &Shared, conn: &Conn, request: &mut Request, node: &Node) {
+    let wishes = Wishes::of(node);
+    if request.rendered_for == Some(wishes) && shared.scratch.holds(request.ticket) {
+        return;
+    }
+    let &mut Request { id, to, switch, .. } = request;
+    let form = Form { id, to, switch, wishes, node: Some(node.endpoint) };
+    let (hop, via) = (&shared.settings.hop, shared.settings.via.as_deref());
+    (request.ticket, request.rendered_for) = again(conn, request, |head| {
+        let marks = RequestMarks::read(head, hop, via);
+        let added = form.added(shared, &conn.forwarding);
+        let ticket = shared.scratch.render(|out| headers::write_request(head, marks, added, out));
+        (ticket, head.host.is_some().then_some(wishes))
     });
 }
 
-/// Looks up the present request's route by the newest pool, and renders its head for the nodes there.
-/// Returns whether there is one.
+/// Looks up the present request's route by the newest pool; its head has to be rendered again. Returns
+/// whether there is one.
 pub(super) fn route_again(shared: &Shared, conn: &Conn, request: &mut Request) -> bool {
-    let route = again(conn, request, |head| route(shared, head, &conn.forwarding));
+    let pinned = conn.pinned.as_deref().map(Pinned::epoch);
+    let route = again(conn, request, |head| route(shared, head, &conn.forwarding, pinned));
     let Route { to, affinity } = route.unwrap_or_default();
-    (request.to, request.affinity) = (to, affinity);
-    render_again(shared, conn, request);
+    (request.to, request.affinity, request.rendered_for) = (to, affinity, None);
     request.to.is_some()
 }
 
 /// Returns whether the present request offers to switch to these protocols.
 pub(super) fn offers(conn: &Conn, request: &Request, protocols: &[u8]) -> bool {
-    request.offers_switch && again(conn, request, |head| headers::is_offered(head, protocols))
+    request.switch == SwitchOffer::Stands
+        && again(conn, request, |head| headers::is_offered(head, protocols))
 }
 
 /// The port at which a browser asked, as it writes it behind the host: `:8000`, or nothing. `None` if

@@ -39,14 +39,22 @@ pub(super) fn answer_begins(
     }
 }
 
-/// After a whole answer: keeps the node's connection if it can take another request.
-pub(super) fn answered(shared: &Shared, member: &Member, node: TcpStream, relayed: &Relayed) {
+/// After a whole answer: keeps the node's connection if it can take another request. Returns it if that
+/// must be one of the same client.
+pub(super) fn answered(
+    shared: &Shared,
+    member: &Member,
+    node: TcpStream,
+    relayed: &Relayed,
+) -> Option<TcpStream> {
     member.note_end(relayed.status);
     match relayed.node {
         NodeConnection::Reusable => shared.idle.put(member.epoch, node),
+        NodeConnection::Pinned => return Some(node),
         NodeConnection::Ends => {}
         NodeConnection::Drains => shared.report(member.epoch, Outcome::Draining),
     }
+    None
 }
 
 /// After an answer that broke off: nothing can be sent again, but it is the node's failure.

@@ -49,6 +49,6 @@ fn pick_trial(
 
 /// The facts by which a member is chosen. The clock was read when the request came.
 pub(super) fn asked<'a>(shared: &Shared, request: &Request, tried: &'a [u64]) -> Criteria<'a> {
-    let Affinity { key, sticky } = request.affinity.as_deref().copied().unwrap_or_default();
+    let Affinity { key, sticky, .. } = request.affinity.as_deref().copied().unwrap_or_default();
     Criteria { tried, key, sticky, came: request.came - shared.settings.started }
 }

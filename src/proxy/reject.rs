@@ -123,6 +123,9 @@ impl Reject {
                     "the node went away before it answered, and may have done what was asked: \
                      a request of this method is not sent twice"
                 }
+                Reason::Pinned => {
+                    "the node went away before it answered, and the login of this connection with it"
+                }
                 Reason::BodyGone => {
                     "the node went away before it answered, and the body is too long to be held \
                      for another"

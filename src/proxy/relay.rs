@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::cluster::health::Outcome;
 use crate::cluster::pool::Member;
-use crate::cluster::retry::{Failure, Reach};
+use crate::cluster::retry::{Failure, Reach, Safety};
 use crate::http1::Version;
 use crate::http1::limits::HEAD_BYTES_MAX;
 use crate::proxy::access::CLIENT_LEFT;
@@ -109,9 +109,7 @@ impl Relay<'_> {
     /// Sends the head, and with it in one system call the bytes of the body that have come. An error is
     /// not reported: the node may have answered before it closed, and reading from it shows which.
     async fn send_head(&mut self) {
-        if !self.shared.scratch.holds(self.request.ticket) {
-            head::render_again(self.shared, self.conn, self.request);
-        }
+        head::render_for(self.shared, self.conn, self.request, &self.member.node);
         let upload = &mut self.request.upload;
         let sent = self.shared.scratch.send(upload.pending(&self.conn.inbox), &*self.node);
         let Ok(sent) = sent else { return upload.give_up() };
@@ -235,7 +233,9 @@ impl Relay<'_> {
         let downstream = self.tunnel().await;
         let node = match response.node {
             NodeConnection::Drains => NodeConnection::Drains,
-            NodeConnection::Reusable | NodeConnection::Ends => NodeConnection::Ends,
+            NodeConnection::Reusable | NodeConnection::Pinned | NodeConnection::Ends => {
+                NodeConnection::Ends
+            }
         };
         Relayed { status: response.status, downstream, node }
     }
@@ -354,13 +354,19 @@ impl Relay<'_> {
                 Progress::InPieces => response.status < 400,
                 Progress::Partly => false,
             };
-        let node = match response.node {
-            NodeConnection::Reusable if !is_clean => NodeConnection::Ends,
-            node => node,
-        };
         let downstream = match response.client {
             Disposition::Close if !upload.has_come() => Disposition::Linger,
             client => client,
+        };
+        let is_bound = response.login || self.request.safety == Safety::Pinned;
+        let node = match response.node {
+            NodeConnection::Reusable if !is_clean => NodeConnection::Ends,
+            // One connection of a trusted proxy carries many users.
+            NodeConnection::Reusable if is_bound && self.conn.forwarding.trusted => {
+                NodeConnection::Ends
+            }
+            NodeConnection::Reusable if is_bound => NodeConnection::Pinned,
+            node => node,
         };
         Relayed { status: response.status, downstream, node }
     }

@@ -7,6 +7,8 @@ use crate::cluster::retry::{Failure, Reach, Safety};
 use crate::http1::Version;
 use crate::proxy::access::LogEntry;
 use crate::proxy::affinity::Affinity;
+use crate::proxy::headers::Wishes;
+use crate::proxy::pinned::Pinned;
 use crate::proxy::shared::Counted;
 use crate::proxy::upload::Upload;
 
@@ -18,8 +20,7 @@ pub(super) struct Request {
     pub(super) version: Version,
     /// The client lets the connection persist.
     pub(super) keep_alive: bool,
-    /// It offers to switch protocols.
-    pub(super) offers_switch: bool,
+    pub(super) switch: SwitchOffer,
     pub(super) timing: Timing,
     /// The reach of the present attempt, up to [`Reach::Sent`]. The exchange clears it before each
     /// attempt; the relay sets it.
@@ -33,11 +34,24 @@ pub(super) struct Request {
     /// The same in all attempts.
     pub(super) id: RequestId,
     /// Marks the rendering of its head in the worker's scratch.
-    pub(super) ticket: u64,
+    pub(super) ticket: u32,
+    /// The wishes of the node that it was rendered for; `None` if it has to be rendered for each.
+    pub(super) rendered_for: Option<Wishes>,
     /// When its whole head was there.
     pub(super) came: Instant,
     /// Its line in the access log, as far as it is known.
     pub(super) entry: LogEntry,
+}
+
+/// The offer of a request to switch protocols (RFC 9110 section 7.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SwitchOffer {
+    /// There is none, or it cannot go on.
+    None,
+    /// It goes on once the whole body is held.
+    AwaitsBody,
+    /// It goes on.
+    Stands,
 }
 
 /// A number of 128 bits. As bytes, because the number would be aligned to 16 of them, and all that
@@ -71,6 +85,8 @@ pub(super) struct RetryState<'a> {
     pub(super) waits: bool,
     /// The failure of the last attempt.
     pub(super) last: Option<Failure>,
+    /// The connection that the client has for itself; empty while a request runs on it.
+    pub(super) pinned: Option<Box<Pinned>>,
     /// Counts this request as a replay, from its first one to its end.
     pub(super) replay: Option<Counted<'a>>,
 }

@@ -2,13 +2,13 @@
 
 use crate::cluster::node::StickyKey;
 use crate::cluster::pool::Member;
-use crate::cluster::protocol::{ReportedState, STATE_HEADER};
+use crate::cluster::protocol::ReportedState;
 use crate::cluster::retry::Failure;
 use crate::http1::{self, Body, Framing, Refusal, ResponseHead, Slots, Version};
 use crate::proxy::conn::Conn;
 use crate::proxy::disposition::{Disposition, NodeConnection};
 use crate::proxy::head;
-use crate::proxy::headers::{self, AnswerForm};
+use crate::proxy::headers::{self, AnswerForm, AnswerMarks};
 use crate::proxy::request::Request;
 use crate::proxy::shared::Shared;
 use crate::proxy::upload::Progress;
@@ -28,11 +28,13 @@ pub(super) struct Response {
     pub(super) client: Disposition,
     /// The fate of the node's connection, as far as its head decides that.
     pub(super) node: NodeConnection,
+    /// It has to do with a login that is bound to the node's connection.
+    pub(super) login: bool,
     /// The node stands in front of an application that has seen nothing of the request
     /// ([`Failure::Refused`]), or that went away over it ([`Failure::Died`]).
     pub(super) app_down: Option<Failure>,
     /// Marks the rendering of its head in the worker's scratch.
-    pub(super) ticket: u64,
+    pub(super) ticket: u32,
 }
 
 /// The kind of an answer, by the bytes that follow its head.
@@ -105,7 +107,7 @@ impl Response {
             Framing::Close => BodyForm::UntilClose,
             _ => BodyForm::Framed,
         };
-        let state = head.fields.get(STATE_HEADER).and_then(ReportedState::parse);
+        let AnswerMarks { state, login } = AnswerMarks::read(&head.fields);
         let app_down = match head.status {
             503 => Some(Failure::Refused),
             502 => Some(Failure::Died),
@@ -129,6 +131,7 @@ impl Response {
             head_sent: false,
             client: if client_may_stay { Disposition::Keep } else { Disposition::Close },
             node,
+            login,
             app_down: app_down.filter(|_| state == Some(ReportedState::AppDown)),
             ticket: 0,
         }

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 #[derive(Default)]
 pub(super) struct Scratch {
     bytes: RefCell<Vec<u8>>,
-    ticket: Cell<u64>,
+    ticket: Cell<u32>,
 }
 
 /// The longest body that is copied behind its head to be sent with it.
@@ -47,17 +47,18 @@ pub(super) struct Sent {
 }
 
 impl Scratch {
-    /// Renders a head over the last one. Returns the ticket by which to ask for it.
-    pub(super) fn render(&self, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
+    /// Renders a head over the last one. Returns the ticket by which to ask for it. Tickets begin again
+    /// after 4 billion heads, which no request outlives.
+    pub(super) fn render(&self, write: impl FnOnce(&mut Vec<u8>)) -> u32 {
         let mut bytes = self.bytes.borrow_mut();
         bytes.clear();
         write(&mut bytes);
-        self.ticket.set(self.ticket.get() + 1);
+        self.ticket.set(self.ticket.get().wrapping_add(1));
         self.ticket.get()
     }
 
     /// Returns whether the head of this ticket is still there.
-    pub(super) fn holds(&self, ticket: u64) -> bool {
+    pub(super) fn holds(&self, ticket: u32) -> bool {
         self.ticket.get() == ticket
     }
 

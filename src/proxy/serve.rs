@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
@@ -16,11 +16,13 @@ use crate::proxy::disposition::Disposition;
 use crate::proxy::downstream::{AttemptError, Downstream, Relayed};
 use crate::proxy::exchange::exchange;
 use crate::proxy::headers::Forwarding;
+use crate::proxy::pinned::Pinned;
 use crate::proxy::proxy_protocol::{self, ProxiedClient, ProxyHeaderError};
 use crate::proxy::reject::{Form, Reject};
 use crate::proxy::relay::relay;
-use crate::proxy::request::Request;
+use crate::proxy::request::{Request, SwitchOffer};
 use crate::proxy::shared::Shared;
+use crate::proxy::upload::UploadError;
 use crate::proxy::{head, io};
 use crate::server::ConnectionGuard;
 use crate::server::buffer::Need;
@@ -109,15 +111,22 @@ async fn next_request(shared: &Shared, conn: &mut Conn) -> Result<Request, NoReq
     if conn.inbox.is_empty() {
         conn.inbox.release();
         conn.guard.idle_since(conn.timer.begin().into_std());
-        let read = pin!(conn.inbox.read_from(&mut conn.stream));
-        let came = conn.timer.still_within(limits.keep_alive, read).await;
+        let came = match conn.pinned {
+            None => first_bytes(conn, limits.keep_alive).await,
+            Some(_) => Box::pin(first_bytes_while_pinned(shared, conn)).await,
+        };
         conn.guard.serves();
-        let Ok(Ok(1..)) = came else { return Err(NoRequest::Quiet) };
+        if !came {
+            return Err(NoRequest::Quiet);
+        }
     }
     let mut seen = 0;
     let mut began = None;
     loop {
-        if let Some(request) = head::read(shared, conn, seen).map_err(NoRequest::Rejected)? {
+        if let Some(mut request) = head::read(shared, conn, seen).map_err(NoRequest::Rejected)? {
+            if request.switch == SwitchOffer::AwaitsBody {
+                Box::pin(hold_body(shared, conn, &mut request)).await?;
+            }
             // It is read again only if an attempt fails. A small copy waits with it, and the buffer,
             // which is still in the cache, serves the next connection.
             if request.upload.has_come() {
@@ -145,6 +154,49 @@ async fn next_request(shared: &Shared, conn: &mut Conn) -> Result<Request, NoReq
     }
 }
 
+/// Waits for the first bytes of a request. Returns whether they came within the time of a silent client.
+async fn first_bytes(conn: &mut Conn, silence_max: Duration) -> bool {
+    let read = pin!(conn.inbox.read_from(&mut conn.stream));
+    matches!(conn.timer.still_within(silence_max, read).await, Ok(Ok(1..)))
+}
+
+/// The same for a client that has a connection to a node for itself: it ends when that has to.
+async fn first_bytes_while_pinned(shared: &Shared, conn: &mut Conn) -> bool {
+    let Some(pinned) = conn.pinned.take() else { return false };
+    let came = tokio::select! {
+        biased;
+        came = first_bytes(conn, shared.settings.limits.keep_alive) => came,
+        () = pinned.over(shared) => false,
+    };
+    conn.pinned = Some(pinned);
+    came
+}
+
+/// Reads the whole body of a request that offers to switch protocols, as far as it may be held.
+async fn hold_body(
+    shared: &Shared,
+    conn: &mut Conn,
+    request: &mut Request,
+) -> Result<(), NoRequest> {
+    let limit = shared.settings.limits.body;
+    let held = request.upload.hold(&mut conn.inbox, &mut conn.stream, limit).await;
+    let reject = match held {
+        Ok(()) => {
+            let is_whole = request.upload.has_come();
+            request.switch = if is_whole { SwitchOffer::Stands } else { SwitchOffer::None };
+            request.rendered_for = None;
+            return Ok(());
+        }
+        Err(UploadError::ClientSilent) => Reject::SlowBody,
+        Err(UploadError::Framing(refusal)) => Reject::Refused(refusal),
+        Err(UploadError::ClientGone | UploadError::NodeSilent | UploadError::Node) => {
+            return Err(NoRequest::Quiet);
+        }
+    };
+    conn.entry = std::mem::take(&mut request.entry);
+    Err(NoRequest::Rejected(reject))
+}
+
 impl Downstream for Conn {
     fn gone(&self) -> impl Future<Output = ()> {
         io::gone(&self.stream)
@@ -162,6 +214,16 @@ impl Downstream for Conn {
         member: &'a Member,
     ) -> impl Future<Output = Result<Relayed, AttemptError>> {
         relay(shared, self, request, node, member)
+    }
+
+    fn take_pinned(&mut self, request: &Request) -> Option<Box<Pinned>> {
+        let goes_there = request.affinity.as_ref().is_some_and(|affinity| affinity.pinned);
+        if goes_there { self.pinned.take() } else { None }
+    }
+
+    fn pin(&mut self, pinned: Option<Box<Pinned>>) -> Disposition {
+        self.pinned = pinned;
+        if self.pinned.is_some() { Disposition::Keep } else { Disposition::Close }
     }
 
     /// The connection is kept if the whole request has come.

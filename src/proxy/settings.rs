@@ -8,8 +8,10 @@ use tokio::sync::mpsc;
 
 use crate::cluster::config::{Limits, TrustedProxies};
 use crate::cluster::counts::Counts;
+use crate::cluster::hop::Hop;
 use crate::cluster::pool::Feedback;
 use crate::proxy::access::AccessLog;
+use crate::proxy::pins::Pins;
 use crate::server::buffer::Memory;
 
 /// The settings of the data line. All workers share one value.
@@ -27,8 +29,12 @@ pub struct Settings {
     pub sticky: bool,
     /// The proxies that are believed when they name their client.
     pub trusted_proxies: TrustedProxies,
-    /// Our pseudonym in `Via`; unique per balancer.
-    pub via: String,
+    /// Our pseudonym in `Via`, if requests shall name us there; unique per balancer.
+    pub via: Option<String>,
+    /// Our mark in requests.
+    pub hop: Hop,
+    /// The connections to nodes that serve one client alone.
+    pub pins: Arc<Pins>,
     /// The answer of an empty cluster.
     pub empty_cluster_page: EmptyClusterPage,
     /// When the process started: the zero of all times in the pool.

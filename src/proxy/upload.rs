@@ -5,8 +5,10 @@
 //! then it cannot.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::cluster::config::Limits;
@@ -113,6 +115,34 @@ impl Upload {
     /// The length of the head before the body.
     pub(super) fn head_len(&self) -> usize {
         self.head_len
+    }
+
+    /// Reads the body to its end, or as much of it as may be held for a replay.
+    ///
+    /// # Errors
+    /// The client sends nothing for `silence_max`, went away, or broke the framing.
+    pub(super) async fn hold(
+        &mut self,
+        inbox: &mut Buffer,
+        client: &mut TcpStream,
+        silence_max: Duration,
+    ) -> Result<(), UploadError> {
+        let bytes_max = self.head_len + REPLAY_BYTES_MAX;
+        while !self.has_come() {
+            if inbox.is_full()
+                && !(inbox.capacity() < bytes_max && inbox.grow(bytes_max, Need::Helps))
+            {
+                return Ok(());
+            }
+            match self.timer.within(silence_max, pin!(inbox.read_from(client))).await {
+                Err(_) => return Err(UploadError::ClientSilent),
+                Ok(Ok(0)) => return Err(UploadError::Framing(Refusal::Truncated)),
+                Ok(Err(_)) => return Err(UploadError::ClientGone),
+                Ok(Ok(_)) => {}
+            }
+            self.check(inbox).map_err(UploadError::Framing)?;
+        }
+        Ok(())
     }
 
     /// Takes in the bytes that have come.

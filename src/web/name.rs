@@ -16,8 +16,7 @@ use super::node::WebNode;
 
 /// Answers a request for `/` that arrived at the address `local`.
 pub(super) fn answer(node: &WebNode, local: Option<SocketAddr>, headers: &HeaderMap) -> Response {
-    let via = headers.get(header::VIA).and_then(|value| value.to_str().ok());
-    let facts = || facts::gather(node, local, via);
+    let facts = || facts::gather(node, local, headers);
     // All lines of a list header are one list (RFC 9110 section 5.3).
     let accept: Vec<_> =
         headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();

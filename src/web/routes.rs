@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::node::WebNode;
 use super::serving::Serving;
 use super::{app, drain, metrics, name};
-use crate::admin::accept::LocalAddr;
+use crate::admin::accept::{Kept, LocalAddr};
 use crate::admin::scrape;
 use crate::cluster::api::{HealthReport, Schema};
 use crate::cluster::protocol::{
@@ -50,7 +50,11 @@ pub(super) fn router(node: Arc<WebNode>) -> Router {
 
 /// Answers with the content in place of the name. The answer is not signed: a file has headers of its own,
 /// and so has an application.
-async fn content(State(node): State<Arc<WebNode>>, request: Request) -> Response {
+async fn content(
+    State(node): State<Arc<WebNode>>,
+    Extension(kept): Extension<Kept>,
+    request: Request,
+) -> Response {
     if request.uri().path().starts_with(PRIVATE_PREFIX) {
         return not_found().await.into_response();
     }
@@ -60,7 +64,7 @@ async fn content(State(node): State<Arc<WebNode>>, request: Request) -> Response
             Ok(request) => files.answer(&request.into_parts().0).await,
             Err(late) => late,
         },
-        Serving::Front(app) => app::pass_on(app, request).await,
+        Serving::Front(app) => app::pass_on(app, &kept, request).await,
         Serving::Name | Serving::Direct(_) => return not_found().await.into_response(),
     };
     node.requests.answered.add(answer.status().as_u16());

@@ -1,8 +1,11 @@
 //! The codec reads and writes heads without an allocation once its buffer for writing exists.
 
 use allocation_counter::measure;
+use picluster::cluster::hop::Hop;
 use picluster::http1::{Body, Framing, Slots, parse_request, parse_response};
-use picluster::proxy::headers::{Added, AnswerForm, Forwarding, write_answer, write_request};
+use picluster::proxy::headers::{
+    Added, AnswerForm, Forwarding, RequestMarks, write_answer, write_request,
+};
 
 #[path = "../../benches/common/typical.rs"]
 mod typical;
@@ -13,17 +16,14 @@ const ROUNDS: u64 = 1000;
 
 #[test]
 fn a_request_is_read_and_written_without_an_allocation() {
-    let forwarding = Forwarding::new([10, 0, 0, 9].into(), false);
+    let (forwarding, hop) = (Forwarding::new([10, 0, 0, 9].into(), false), Hop::new("front"));
     let rewrite = |out: &mut Vec<u8>| {
         let mut slots = Slots::new();
         let head = parse_request(REQUEST.as_bytes(), 0, &mut slots).unwrap().unwrap();
         assert_eq!((head.len, head.fields.len()), (700, 14));
         out.clear();
-        write_request(
-            &head,
-            Added { forwarding: &forwarding, via: "front", request_id: 7, strip: 0 },
-            out,
-        );
+        let marks = RequestMarks::read(&head, &hop, None);
+        write_request(&head, marks, Added::usual(&forwarding, &hop, 7), out);
     };
     assert_allocates_nothing(rewrite);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picluster::cluster::health::Health;
-use picluster::cluster::node::{Node, NodeId, Source};
+use picluster::cluster::node::{Boot, Node, NodeId, Source};
 use picluster::cluster::pool::{Member, Share};
 
 /// A member that is up and has its whole share, called `node1` if its epoch is 1.
@@ -17,7 +17,7 @@ pub(crate) fn member(epoch: u64, endpoint: SocketAddr) -> Member {
             name,
             hostname: "raspberrypi".to_owned(),
             endpoint,
-            boot: None,
+            boot: Some(Boot(epoch)),
             source: Source::Mdns,
             offer: Arc::default(),
         },

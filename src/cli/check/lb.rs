@@ -55,6 +55,7 @@ pub(crate) fn lb(raw: flags::Lb, env: Env<'_>) -> Result<Invocation, Refusal> {
         claim_name: !raw.no_claim_name,
         allow_off_link: sources.own_switch("allow-off-link", raw.allow_off_link)?,
         node_header: !sources.own_switch("no-node-header", raw.no_node_header)?,
+        via: sources.own_switch("via", raw.via)?,
         trusted_proxies: trusted_proxies(&sources, &raw.trusted_proxy, raw.proxy_protocol)?,
         balance: sources
             .own("balance", raw.balance)?

@@ -45,6 +45,9 @@ fn offer(sources: &Sources<'_>, raw: flags::Offer) -> Result<Offer, Refusal> {
         strip,
         weight: weight.unwrap_or(default.weight),
         balance: sources.own("balance", raw.balance)?.map(Given::balance).transpose()?,
+        forward: sources
+            .own("forward-fields", raw.forward_fields)?
+            .map_or(Ok(default.forward), Given::forward_fields)?,
     };
     let bytes = offer.txt_bytes();
     if bytes > TXT_BYTES_MAX {

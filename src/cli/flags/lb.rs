@@ -31,6 +31,10 @@ pub(crate) struct Lb {
     /// Do not name the node in X-Picluster-Node
     #[arg(long)]
     pub(crate) no_node_header: bool,
+    /// Name the balancer to nodes in Via; a stock nginx
+    /// then compresses no answer
+    #[arg(long, verbatim_doc_comment)]
+    pub(crate) via: bool,
     /// Believe this proxy of yours about its clients
     /// (X-Forwarded-For and the like); 10.0.0.7 or a
     /// network such as 10.0.0.0/24 [default: nobody]

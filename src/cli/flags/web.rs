@@ -83,6 +83,11 @@ pub(crate) struct Offer {
     /// this policy, whatever the balancer's --balance
     #[arg(long, value_name = "POLICY", verbatim_doc_comment)]
     pub(crate) balance: Option<String>,
+    /// Name the client to the application in all fields,
+    /// X-Forwarded-For alone, or none: all, for or none
+    /// [default: all]
+    #[arg(long, value_name = "SET", verbatim_doc_comment)]
+    pub(crate) forward_fields: Option<String>,
 }
 
 /// Printed below the flags.

@@ -32,7 +32,7 @@ pub struct Advertisement {
     pub health: Option<String>,
     /// `ctl`: the port that answers `/.picluster/health`, if it is not the SRV port.
     pub ctl: Option<u16>,
-    /// `app host path strip weight lb`: see [`Offer`].
+    /// `app host path strip weight lb fwd`: see [`Offer`].
     pub offer: Arc<Offer>,
 }
 
@@ -88,6 +88,7 @@ impl Advertisement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::node::ForwardFields;
 
     /// A TXT record as it comes from the wire.
     fn parse(record: &[(&str, &str)]) -> Result<Advertisement, TxtError> {
@@ -137,6 +138,7 @@ mod tests {
             ("weight", "0"),
             ("weight", "101"),
             ("weight", "heavy"),
+            ("fwd", "some"),
         ] {
             let error = parse(&[("v", "1"), (key, value)]).unwrap_err();
             let text = error.to_string();
@@ -160,14 +162,18 @@ mod tests {
                 strip: true,
                 weight: 100,
                 balance: Some(crate::cluster::balance::Balance::P2c),
+                forward: ForwardFields::None,
             }),
         };
         let txt = node.to_txt();
         let record: Vec<_> = txt.iter().map(|(key, value)| (*key, value.as_str())).collect();
         assert_eq!(parse(&record), Ok(node));
+        let silent = parse(&[("v", "1"), ("id", "abc")]).unwrap();
+        assert_eq!(*silent.offer, Offer::default());
         let foreign = parse(&[("v", "1"), ("id", ""), ("cluster", ""), ("colour", "blue")]);
         let foreign = foreign.unwrap();
         assert_eq!((foreign.id, foreign.cluster.as_str()), (None, DEFAULT_CLUSTER));
-        assert_eq!(*foreign.offer, Offer::default());
+        let small = Offer { forward: ForwardFields::For, ..Offer::default() };
+        assert_eq!(*foreign.offer, small, "a foreign device may have little room for a head");
     }
 }

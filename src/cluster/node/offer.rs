@@ -20,6 +20,35 @@ pub const WEIGHTS: RangeInclusive<u8> = 1..=100;
 /// bytes.
 pub const TXT_BYTES_MAX: usize = 200;
 
+/// The fields by which a node learns of the client of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardFields {
+    /// `all`: `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix`, `Forwarded`, `X-Request-Id`, and
+    /// `Via` if the balancer sends one.
+    #[default]
+    All,
+    /// `for`: `X-Forwarded-For` alone, for a device with little room for a head.
+    For,
+    /// `none`: not one, for a server that refuses what it was not told to trust.
+    None,
+}
+
+impl ForwardFields {
+    /// Reads the value of the key `fwd`.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::All, Self::For, Self::None].into_iter().find(|fields| fields.as_str() == word)
+    }
+
+    /// The value of the key.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::For => "for",
+            Self::None => "none",
+        }
+    }
+}
+
 /// The application of a node, as it advertises it. Fixed for one start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
@@ -38,6 +67,9 @@ pub struct Offer {
     /// `lb`: the policy by which requests are shared among the nodes of its service, whatever the
     /// flag of the balancer. A balancer that does not know the policy uses its flag.
     pub balance: Option<Balance>,
+    /// `fwd`: the fields that name the client in a request. A picluster node that says nothing gets
+    /// all; a foreign device gets `for`, because it may have room for a short head only.
+    pub forward: ForwardFields,
 }
 
 impl Default for Offer {
@@ -49,6 +81,7 @@ impl Default for Offer {
             strip: false,
             weight: 1,
             balance: None,
+            forward: ForwardFields::All,
         }
     }
 }
@@ -63,6 +96,8 @@ impl Offer {
             hosts.filter(|hosts| hosts.len() <= HOSTS_MAX)
         };
         let weight = |text: &str| text.parse().ok().filter(|weight| WEIGHTS.contains(weight));
+        let by_default =
+            if value("id").is_some() { ForwardFields::All } else { ForwardFields::For };
         Ok(Self {
             service: match value("app") {
                 None => DEFAULT_SERVICE.to_owned(),
@@ -78,6 +113,9 @@ impl Offer {
             },
             weight: value("weight").map_or(Some(1), weight).ok_or(malformed("weight"))?,
             balance: value("lb").and_then(Balance::parse),
+            forward: value("fwd")
+                .map_or(Some(by_default), ForwardFields::parse)
+                .ok_or(malformed("fwd"))?,
         })
     }
 
@@ -89,6 +127,8 @@ impl Offer {
         put("strip", self.strip.then(|| "1".to_owned()));
         put("weight", (self.weight != 1).then(|| self.weight.to_string()));
         put("lb", self.balance.as_ref().map(ToString::to_string));
+        let forward = self.forward;
+        put("fwd", (forward != ForwardFields::All).then(|| forward.as_str().to_owned()));
     }
 
     /// The bytes that it takes of a TXT record: each key with `=`, its value and a byte for the

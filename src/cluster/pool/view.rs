@@ -125,6 +125,11 @@ impl Pool {
         &self.members
     }
 
+    /// The member of this epoch, if it is there still.
+    pub fn member(&self, epoch: u64) -> Option<&Arc<Member>> {
+        self.members.iter().find(|member| member.epoch == epoch)
+    }
+
     /// The members that take requests.
     pub fn usable(&self) -> &[Arc<Member>] {
         &self.usable

@@ -3,6 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::cluster::config::TrustedProxies;
+use crate::cluster::hop::{Hop, Hops};
+use crate::cluster::node::ForwardFields;
+use crate::cluster::protocol::HOP_HEADER_WRITTEN;
 use crate::http1::{Field, Fields, RequestHead, append_field};
 
 /// The sender of a connection's requests. The lines that name it are the same in all of them: they are
@@ -12,7 +15,17 @@ pub struct Forwarding {
     /// still lacks the host.
     lines: Box<str>,
     /// The sender is believed when it names those before it.
-    pub(super) trusted: bool,
+    pub(in crate::proxy) trusted: bool,
+}
+
+/// The fields that name the way of a request to its node.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    /// Those that the node wants.
+    pub(super) fields: ForwardFields,
+    /// Our mark, and the marks that the request came with.
+    pub(super) hop: &'a Hop,
+    pub(super) hops: Hops,
 }
 
 impl Forwarding {
@@ -72,22 +85,41 @@ impl Forwarding {
         head.fields.end_to_end().find(is_id).map(|field| field.value)
     }
 
-    /// Appends the fields that name the way here: for a client nothing but its own address, for a
-    /// trusted proxy the fields that it sent with our own entry behind them.
-    pub(super) fn append(&self, head: &RequestHead<'_>, out: &mut Vec<u8>) {
+    /// Appends the fields that name the way here, as far as the node wants them: for a client nothing
+    /// but its own address, for a trusted proxy the fields that it sent with our own entry behind them.
+    pub(super) fn append(&self, head: &RequestHead<'_>, way: Way<'_>, out: &mut Vec<u8>) {
+        match way.fields {
+            ForwardFields::All => {}
+            ForwardFields::For => return self.append_client(head, way, out),
+            ForwardFields::None => return,
+        }
         let host = head.host.unwrap_or_default();
         if self.trusted {
-            return self.append_behind(head, host, out);
+            return self.append_behind(head, host, way, out);
         }
         out.extend_from_slice(self.lines.as_bytes());
-        append_host(host, out);
-        out.extend_from_slice(b"\r\n");
+        end_entry(host, way, out);
         if !host.is_empty() {
             append_field(out, "X-Forwarded-Host", host.as_bytes());
         }
     }
 
-    fn append_behind(&self, head: &RequestHead<'_>, host: &str, out: &mut Vec<u8>) {
+    /// The address of the client, and our mark.
+    #[inline(never)]
+    fn append_client(&self, head: &RequestHead<'_>, way: Way<'_>, out: &mut Vec<u8>) {
+        if self.trusted {
+            append_list("X-Forwarded-For", &head.fields, self.client(), out);
+            out.extend_from_slice(b"\r\n");
+        } else {
+            append_field(out, "X-Forwarded-For", self.client().as_bytes());
+        }
+        out.extend_from_slice(HOP_HEADER_WRITTEN.as_bytes());
+        out.extend_from_slice(b": ");
+        way.hop.append_short(way.hops.count, out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn append_behind(&self, head: &RequestHead<'_>, host: &str, way: Way<'_>, out: &mut Vec<u8>) {
         let has = |name| is_forwarded(head, name);
         for line in self.lines.split("\r\n") {
             let (name, own) = line.split_once(": ").unwrap_or_default();
@@ -97,9 +129,10 @@ impl Forwarding {
                 _ => {
                     append_list(name, &head.fields, own, out);
                     if name == "Forwarded" {
-                        append_host(host, out);
+                        end_entry(host, way, out);
+                    } else {
+                        out.extend_from_slice(b"\r\n");
                     }
-                    out.extend_from_slice(b"\r\n");
                 }
             }
         }
@@ -114,14 +147,17 @@ fn is_forwarded(head: &RequestHead<'_>, name: &str) -> bool {
     head.fields.end_to_end().any(|field| field.name.eq_ignore_ascii_case(name))
 }
 
-/// Ends an entry of `Forwarded` with the host that was asked for; quoted, because it may have a
-/// port. A valid Host has neither a quote nor a backslash.
-fn append_host(host: &str, out: &mut Vec<u8>) {
+/// Ends our entry of `Forwarded` with the host that was asked for and our mark. The host is quoted,
+/// because it may have a port; a valid Host has neither a quote nor a backslash.
+fn end_entry(host: &str, way: Way<'_>, out: &mut Vec<u8>) {
     if !host.is_empty() {
         for part in [";host=\"", host, "\""] {
             out.extend_from_slice(part.as_bytes());
         }
     }
+    out.push(b';');
+    way.hop.append_by(way.hops.count, out);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends `name: ` and all values that came under this name as one list, ours last, without a line

@@ -1,9 +1,15 @@
 //! The head of a request as the node gets it.
 
-use super::forwarding::{Forwarding, REQUEST_ID, hex};
+use std::io::Write;
+use std::net::SocketAddr;
+
+use super::forwarding::{Forwarding, REQUEST_ID, Way, hex};
+use super::marks::RequestMarks;
+use crate::cluster::hop::Hop;
+use crate::cluster::node::{ForwardFields, Node};
 use crate::cluster::protocol::HEADER_PREFIX;
 use crate::http1::{
-    Fields, Framing, RequestHead, Version, append_field, append_number, append_request_line,
+    Framing, RequestHead, Version, append_field, append_number, append_request_line,
 };
 
 /// The additions of the balancer to a request.
@@ -11,12 +17,48 @@ use crate::http1::{
 pub struct Added<'a> {
     /// The sender of the request.
     pub forwarding: &'a Forwarding,
-    /// Our pseudonym in `Via`.
-    pub via: &'a str,
+    /// Our pseudonym in `Via`, if that is sent.
+    pub via: Option<&'a str>,
+    /// Our mark.
+    pub hop: &'a Hop,
     /// Drawn once a request, so that all its attempts have the same.
     pub request_id: u128,
     /// The length in bytes of its route's path, which is cut off its target; 0 cuts nothing.
     pub strip: usize,
+    /// The switch that the client offers is offered on: see [`RequestHead::upgrade`].
+    pub offers_switch: bool,
+    /// The wishes of the node.
+    pub wishes: Wishes,
+    /// The node's address: the Host of a request that has none (RFC 9112 section 3.2 wants one).
+    pub node: Option<SocketAddr>,
+}
+
+impl<'a> Added<'a> {
+    /// The additions for most nodes, to a request whose path stays.
+    pub fn usual(forwarding: &'a Forwarding, hop: &'a Hop, request_id: u128) -> Self {
+        let (via, strip, offers_switch, node) = (None, 0, false, None);
+        Self { forwarding, via, hop, request_id, strip, offers_switch, wishes: Wishes::USUAL, node }
+    }
+}
+
+/// The wishes of a node for the head of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wishes {
+    /// The fields by which it learns of the client.
+    pub fields: ForwardFields,
+    /// It learns whether the client takes trailers. A foreign device does not: it may know neither
+    /// chunks nor the field `TE`.
+    pub trailers: bool,
+}
+
+impl Wishes {
+    /// Those of most nodes: picluster nodes that say nothing.
+    pub const USUAL: Self = Self { fields: ForwardFields::All, trailers: true };
+
+    /// Those of this node.
+    pub(crate) fn of(node: &Node) -> Self {
+        Self { fields: node.offer.forward, trailers: node.is_picluster() }
+    }
 }
 
 /// Writes the request as the node gets it: HTTP/1.1, Host first, the client's end-to-end fields in
@@ -24,16 +66,27 @@ pub struct Added<'a> {
 ///
 /// Fields by which a client describes its own way here are dropped, because they may be untrue; those
 /// of a trusted proxy are kept. No client may send `x-picluster-*`, which is between balancer and node.
-pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>) {
-    let Added { forwarding, via, request_id, strip } = added;
+pub fn write_request(
+    head: &RequestHead<'_>,
+    marks: RequestMarks,
+    added: Added<'_>,
+    out: &mut Vec<u8>,
+) {
+    let Added { forwarding, via, hop, strip, offers_switch, wishes, node, .. } = added;
     let (prefix, target) = stripped(head.target, strip);
+    let names_all = wishes.fields == ForwardFields::All;
+    let believed = names_all && forwarding.trusted;
     let passes = |name| match fate(name) {
         Fate::Passes => true,
-        Fate::IsBelieved => forwarding.trusted,
+        Fate::IsBelieved => believed,
+        Fate::IsVia => believed || (names_all && via.is_some()),
         Fate::IsContinued | Fate::Ends => false,
     };
     append_request_line(out, head.method, target);
-    append_field(out, "Host", head.host.unwrap_or_default().as_bytes());
+    match (head.host, node) {
+        (None, Some(node)) => append_own_host(node, out),
+        (host, _) => append_field(out, "Host", host.unwrap_or_default().as_bytes()),
+    }
     let hops_left = hops_left(head);
     for field in head.fields.end_to_end().filter(|field| passes(field.name)) {
         match hops_left {
@@ -48,24 +101,63 @@ pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>
     if head.framing == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
-    if let Some(protocols) = offered(head) {
-        append_field(out, "Connection", b"upgrade");
-        append_field(out, "Upgrade", protocols);
+    append_connection(
+        head.upgrade.filter(|_| offers_switch),
+        marks.trailers && wishes.trailers,
+        out,
+    );
+    forwarding.append(head, Way { fields: wishes.fields, hop, hops: marks.hops }, out);
+    if names_all {
+        append_rest(head, added, prefix, out);
     }
-    forwarding.append(head, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the fields of a node that wants all, but for those that name the way.
+#[inline]
+fn append_rest(head: &RequestHead<'_>, added: Added<'_>, prefix: &str, out: &mut Vec<u8>) {
+    let Added { forwarding, via, request_id, .. } = added;
     if !prefix.is_empty() {
         append_field(out, "X-Forwarded-Prefix", prefix.as_bytes());
     }
     if forwarding.believed_id(head).is_none() {
         append_field(out, REQUEST_ID, &hex(request_id));
     }
-    // RFC 9110 section 7.6.3: the version is the one in which the message was received.
-    out.extend_from_slice(match head.version {
-        Version::Http10 => b"Via: 1.0 ",
-        Version::Http11 => b"Via: 1.1 ",
-    });
-    out.extend_from_slice(via.as_bytes());
-    out.extend_from_slice(b"\r\n\r\n");
+    if let Some(via) = via {
+        // RFC 9110 section 7.6.3: the version is the one in which the message was received.
+        out.extend_from_slice(match head.version {
+            Version::Http10 => b"Via: 1.0 ",
+            Version::Http11 => b"Via: 1.1 ",
+        });
+        out.extend_from_slice(via.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends the Host of a request that came without one: strict servers refuse an empty one. A zone
+/// means something on this machine alone, so it is left out (RFC 6874 section 1).
+#[inline(never)]
+fn append_own_host(node: SocketAddr, out: &mut Vec<u8>) {
+    let host = SocketAddr::new(node.ip(), node.port());
+    // Writing to a vector cannot fail.
+    let _ = write!(out, "Host: {host}\r\n");
+}
+
+/// Appends the fields of this hop: the switch that is offered, and whether the client takes trailers.
+/// Each field of one hop is named in Connection (RFC 9110 sections 7.8 and 10.1.4).
+fn append_connection(offered: Option<&[u8]>, trailers: bool, out: &mut Vec<u8>) {
+    match (offered.is_some(), trailers) {
+        (false, false) => return,
+        (true, false) => append_field(out, "Connection", b"upgrade"),
+        (false, true) => append_field(out, "Connection", b"TE"),
+        (true, true) => append_field(out, "Connection", b"upgrade, TE"),
+    }
+    if let Some(protocols) = offered {
+        append_field(out, "Upgrade", protocols);
+    }
+    if trailers {
+        append_field(out, "TE", b"trailers");
+    }
 }
 
 /// The first `strip` bytes of a target's path, and the target without them. The rest begins with one
@@ -93,17 +185,11 @@ pub(crate) fn hops_left(head: &RequestHead<'_>) -> Option<u64> {
 
 const MAX_FORWARDS: &str = "Max-Forwards";
 
-/// The protocols that are offered on to the node. With a body the switch would come behind it; no
-/// client does that, so the offer is dropped, which a server may always do (RFC 9110 section 7.8).
-pub(crate) fn offered<'b>(head: &RequestHead<'b>) -> Option<&'b [u8]> {
-    head.upgrade.filter(|_| head.framing.is_empty())
-}
-
 /// Returns whether a node that switches to these protocols was offered all of them (RFC 9110 section
 /// 7.8).
 pub(crate) fn is_offered(head: &RequestHead<'_>, switched_to: &[u8]) -> bool {
     let each = |list| <[u8]>::split(list, |&b| b == b',').map(<[u8]>::trim_ascii);
-    let offers = offered(head).unwrap_or_default();
+    let offers = head.upgrade.unwrap_or_default();
     each(switched_to).all(|protocol| each(offers).any(|offer| offer.eq_ignore_ascii_case(protocol)))
 }
 
@@ -114,6 +200,9 @@ enum Fate {
     Passes,
     /// It goes on if a trusted proxy sent it, in place of ours.
     IsBelieved,
+    /// It is the list in which proxies name themselves (RFC 9110 section 7.6.3). It goes on where we
+    /// take part in it, and where a trusted proxy sent it.
+    IsVia,
     /// It is a list; if a trusted proxy sent it, ours is written behind it.
     IsContinued,
     /// It goes no further from any sender.
@@ -139,20 +228,10 @@ fn fate(name: &str) -> Fate {
             unless_misspelt(Fate::IsBelieved)
         }
         Some(b'f' | b'F') if is("forwarded") => Fate::IsContinued,
+        Some(b'v' | b'V') if is("via") => Fate::IsVia,
         // The fields that frame a body, misspelt: fields like any other, but not to CGI.
         Some(b't' | b'T') if is("transfer-encoding") => Fate::Ends,
         Some(b'c' | b'C') if is("content-length") => unless_misspelt(Fate::Passes),
         _ => Fate::Passes,
     }
-}
-
-/// Returns whether the request came through the balancer of this pseudonym before
-/// (RFC 9110 section 7.6.3).
-pub(crate) fn is_loop(fields: &Fields<'_>, via: &str) -> bool {
-    fields
-        .iter()
-        .filter(|field| field.name.eq_ignore_ascii_case("via"))
-        .flat_map(|field| field.value.split(|&b| b == b','))
-        .filter_map(|hop| hop.trim_ascii().split(|&b| b == b' ' || b == b'\t').nth(1))
-        .any(|pseudonym| pseudonym == via.as_bytes())
 }

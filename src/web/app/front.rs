@@ -3,7 +3,8 @@
 //!
 //! Each request has a connection of its own. The application may close a kept connection at the moment it
 //! is used, and then it is unknown whether it received a POST; over loopback a new connection costs a tenth
-//! of a millisecond.
+//! of a millisecond. Only a login that is bound to its connection (NTLM, Negotiate) takes several requests
+//! on one: that connection is kept for the client's, alone, and ends with it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header};
 use axum::response::{IntoResponse, Response};
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
@@ -22,7 +23,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::application::App;
+use crate::admin::accept::Kept;
 use crate::cluster::protocol::{ReportedState, STATE_HEADER};
+use crate::http1::is_bound_login;
 use crate::http1::limits::HEAD_BYTES_MAX;
 
 /// The most time to connect. Over loopback an application that does not accept within it has a full queue.
@@ -44,10 +47,12 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 
 /// Sends a request to the application and returns the answer, or the node's own if there is none.
-pub(in crate::web) async fn pass_on(app: &Arc<App>, request: Request) -> Response {
+///
+/// `kept` belongs to the client's connection: there the connection of a login waits for the next request.
+pub(in crate::web) async fn pass_on(app: &Arc<App>, kept: &Kept, request: Request) -> Response {
     let at = app.address();
-    let stream = match connect(at).await {
-        Ok(stream) => stream,
+    let requests = match connection(at, kept).await {
+        Ok(requests) => requests,
         Err(error) => {
             // The application has received nothing of the request: a balancer asks another node.
             app.lost(format!("no connection to {at}: {error}"));
@@ -55,7 +60,7 @@ pub(in crate::web) async fn pass_on(app: &Arc<App>, request: Request) -> Respons
             return (StatusCode::SERVICE_UNAVAILABLE, [APP_DOWN], text).into_response();
         }
     };
-    exchange(at, stream, request).await.unwrap_or_else(|error| {
+    exchange(at, requests, kept, request).await.unwrap_or_else(|error| {
         tracing::debug!(%error, "the application did not answer");
         let text = format!("the application on this node does not answer: {error}\n");
         if error.kind() == io::ErrorKind::InvalidData {
@@ -63,6 +68,34 @@ pub(in crate::web) async fn pass_on(app: &Arc<App>, request: Request) -> Respons
         }
         (StatusCode::BAD_GATEWAY, [APP_DOWN], text).into_response()
     })
+}
+
+/// The sender of requests over one connection to the application.
+struct Requests {
+    sender: SendRequest<Body>,
+    /// A login is bound to the connection.
+    pinned: bool,
+}
+
+/// The connection that is kept for this client's, if it lives, else a new one.
+async fn connection(at: SocketAddr, kept: &Kept) -> io::Result<Requests> {
+    if let Some(mut sender) = kept.take::<SendRequest<Body>>()
+        && sender.ready().await.is_ok()
+    {
+        return Ok(Requests { sender, pinned: true });
+    }
+    let stream = connect(at).await?;
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(HEAD_BYTES_MAX)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    // It ends with the answer, with the client's connection if it is kept for that, or when the request is
+    // dropped because the client has left.
+    tokio::spawn(async move {
+        let _ = connection.with_upgrades().await;
+    });
+    Ok(Requests { sender, pinned: false })
 }
 
 async fn connect(at: SocketAddr) -> io::Result<TcpStream> {
@@ -74,21 +107,19 @@ async fn connect(at: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn exchange(at: SocketAddr, stream: TcpStream, mut request: Request) -> io::Result<Response> {
+async fn exchange(
+    at: SocketAddr,
+    requests: Requests,
+    kept: &Kept,
+    mut request: Request,
+) -> io::Result<Response> {
+    let Requests { mut sender, pinned } = requests;
+    let pinned = pinned || carries_login(request.headers());
     let protocol = upgrade(request.headers());
     let wants_trailers = wants_trailers(&request);
     let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
-    let request = onward(at, request, protocol.as_ref())?;
-    let (mut requests, connection) = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES_MAX)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(io::Error::other)?;
-    // It ends with the answer, or when the request is dropped because the client has left.
-    tokio::spawn(async move {
-        let _ = connection.with_upgrades().await;
-    });
-    let mut answer = requests.send_request(request).await.map_err(|error| {
+    let request = onward(at, request, protocol.as_ref(), pinned)?;
+    let mut answer = sender.send_request(request).await.map_err(|error| {
         let invalid = error.is_parse() || error.is_parse_too_large() || error.is_parse_status();
         let kind = if invalid { io::ErrorKind::InvalidData } else { io::ErrorKind::Other };
         io::Error::new(kind, error)
@@ -97,6 +128,10 @@ async fn exchange(at: SocketAddr, stream: TcpStream, mut request: Request) -> io
     if is_chunked && answer.headers().contains_key(header::CONTENT_LENGTH) {
         let text = "its answer is not valid HTTP: it has a length and a coding";
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    if pinned {
+        // It takes the next request once the body of this answer has gone.
+        kept.keep(sender);
     }
     let switched =
         upgrade(answer.headers()).filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS);
@@ -114,7 +149,12 @@ async fn exchange(at: SocketAddr, stream: TcpStream, mut request: Request) -> io
 }
 
 /// The request in the form that the application gets.
-fn onward(at: SocketAddr, request: Request, protocol: Option<&HeaderValue>) -> io::Result<Request> {
+fn onward(
+    at: SocketAddr,
+    request: Request,
+    protocol: Option<&HeaderValue>,
+    pinned: bool,
+) -> io::Result<Request> {
     let (mut parts, body) = request.into_parts();
     let is_chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
     strip(&mut parts.headers);
@@ -128,6 +168,7 @@ fn onward(at: SocketAddr, request: Request, protocol: Option<&HeaderValue>) -> i
             parts.headers.insert(header::UPGRADE, protocol.clone());
             "upgrade"
         }
+        None if pinned => "keep-alive",
         None => "close",
     };
     parts.headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
@@ -140,6 +181,12 @@ fn onward(at: SocketAddr, request: Request, protocol: Option<&HeaderValue>) -> i
         parts.uri = Uri::from(path.clone());
     }
     Ok(Request::from_parts(parts, body))
+}
+
+/// Returns whether a request carries a login that is bound to its connection.
+fn carries_login(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::AUTHORIZATION).iter();
+    values.map(HeaderValue::as_bytes).any(is_bound_login)
 }
 
 /// Returns whether the client takes trailers after the body of the answer (RFC 9110 section 6.5.1).

@@ -3,13 +3,21 @@
 use std::fs;
 use std::net::SocketAddr;
 
+use axum::http::{HeaderMap, HeaderValue};
+
 use crate::cluster::api::{FactsReport, Power, Schema};
+use crate::cluster::hop;
 use crate::cluster::node::printable;
 use crate::cluster::pi::Pi;
+use crate::cluster::protocol::HOP_HEADER;
 use crate::web::node::WebNode;
 
-/// Gathers the facts for a request that arrived at `local` with this `Via` header.
-pub(super) fn gather(node: &WebNode, local: Option<SocketAddr>, via: Option<&str>) -> FactsReport {
+/// Gathers the facts for a request with these headers that arrived at `local`.
+pub(super) fn gather(
+    node: &WebNode,
+    local: Option<SocketAddr>,
+    headers: &HeaderMap,
+) -> FactsReport {
     let identity = &node.identity;
     let pi = node.board.health();
     FactsReport {
@@ -25,7 +33,7 @@ pub(super) fn gather(node: &WebNode, local: Option<SocketAddr>, via: Option<&str
         serving_s: node.started.elapsed().as_secs(),
         temperature_c: pi.temperature_c,
         requests: node.requests.begun(),
-        via: via.and_then(balancer),
+        via: balancer(headers),
     }
 }
 
@@ -44,15 +52,27 @@ fn power(pi: &Pi) -> Option<Power> {
     }
 }
 
-/// The last proxy of a `Via` header: `1.1 picluster-lb (comment), ...`.
-fn balancer(via: &str) -> Option<String> {
-    let mut words = via.rsplit(',').next()?.split_ascii_whitespace();
-    let (_protocol, name) = (words.next()?, words.next()?);
-    Some(printable(name, 63))
+/// The balancer that the request came through: its name in `Forwarded`, the characters that stand for it
+/// in `X-Picluster-Hop`, or another proxy's name in `Via`.
+fn balancer(headers: &HeaderMap) -> Option<String> {
+    let last = |name: &str| headers.get_all(name).iter().next_back();
+    let named = || last("forwarded").and_then(|value| hop::last_balancer(value.as_bytes()));
+    let short = || last(HOP_HEADER).map(HeaderValue::as_bytes);
+    let via = || last("via").and_then(|value| pseudonym(value.as_bytes()));
+    let name = named().or_else(short).or_else(via)?;
+    Some(printable(str::from_utf8(name).ok()?, 63)).filter(|name| !name.is_empty())
+}
+
+/// The last proxy of a `Via` header: `1.1 proxy (comment), ...`.
+fn pseudonym(via: &[u8]) -> Option<&[u8]> {
+    let last = via.rsplit(|&b| b == b',').next()?.trim_ascii();
+    last.split(u8::is_ascii_whitespace).nth(1)
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderName;
+
     use super::*;
 
     #[test]
@@ -68,11 +88,20 @@ mod tests {
 
     #[test]
     fn the_nearest_proxy_is_the_balancer() {
-        assert_eq!(balancer("1.1 pc-abc-lb").as_deref(), Some("pc-abc-lb"));
-        assert_eq!(balancer("1.0 a, 1.1 b.example (x)").as_deref(), Some("b.example"));
-        assert_eq!(balancer("1.1 <b>\u{7}").as_deref(), Some("<b>-"));
-        assert_eq!(balancer("rubbish"), None);
-        assert_eq!(balancer(""), None);
+        let named = |name: &'static str, value: &'static [u8]| {
+            let value = HeaderValue::from_bytes(value).unwrap();
+            balancer(&[(HeaderName::from_static(name), value)].into_iter().collect())
+        };
+        let forwarded = b"for=a;by=_pc0_ada-lb, for=b;host=\"c\";by=_pc1_bob-lb";
+        assert_eq!(named("forwarded", forwarded).as_deref(), Some("bob-lb"));
+        assert_eq!(named("forwarded", b"for=a;by=b"), None);
+        assert_eq!(named("x-picluster-hop", b"0a1b2c30").as_deref(), Some("0a1b2c30"));
+        assert_eq!(named("via", b"1.1 pc-abc-lb").as_deref(), Some("pc-abc-lb"));
+        assert_eq!(named("via", b"1.0 a, 1.1 b.example (x)").as_deref(), Some("b.example"));
+        assert_eq!(named("via", b"1.1 <b>\t"), Some("<b>".to_owned()));
+        assert_eq!(named("via", b"1.1 \xff"), None);
+        assert_eq!(named("via", b"rubbish"), None);
+        assert_eq!(named("via", b""), None);
     }
 
     #[test]

@@ -13,8 +13,11 @@
 //! 4. A 101 ends HTTP/1: the bytes after it are not compared.
 
 use hyper::Uri;
+use picluster::cluster::hop::Hop;
 use picluster::http1::{RequestHead, ResponseHead, Slots, parse_request, parse_response};
-use picluster::proxy::headers::{Added, AnswerForm, Forwarding, write_answer, write_request};
+use picluster::proxy::headers::{
+    Added, AnswerForm, Forwarding, RequestMarks, write_answer, write_request,
+};
 
 use super::hyper_view::{self, View};
 use super::owned::{self, Pairs};
@@ -52,8 +55,9 @@ fn check_request(bytes: &[u8]) {
 
     let mut sent = Vec::new();
     let forwarding = Forwarding::new([10, 0, 0, 9].into(), false);
-    let added = Added { forwarding: &forwarding, via: "front", request_id: 7, strip: 0 };
-    write_request(&head, added, &mut sent);
+    let hop = Hop::new("front");
+    let marks = RequestMarks::read(&head, &hop, None);
+    write_request(&head, marks, Added::usual(&forwarding, &hop, 7), &mut sent);
     let fields = parsed_request(&sent, &head);
     sent.extend_from_slice(&wire[head.len..]);
     let view = hyper_view::request(&sent).expect("hyper accepts the forwarded bytes");

@@ -283,7 +283,7 @@ fn a_refused_request_is_logged_with_the_parts_that_could_be_read() {
             "private",
         ),
         (
-            "GET / HTTP/1.1\r\nHost: pi\r\nVia: 1.1 front\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: pi\r\nForwarded: by=_pc0_front\r\n\r\n",
             Some("GET"),
             Some("/"),
             508,

@@ -10,6 +10,7 @@ use picluster::cluster::balance::Balance;
 use picluster::cluster::config::{AccessLogForm, Limits, TrustedProxies};
 use picluster::cluster::counts::Counts;
 use picluster::cluster::health::Outcome;
+use picluster::cluster::hop::Hop;
 use picluster::cluster::pool::{self, Feedback, Member, Publisher};
 use picluster::os::listen;
 use picluster::os::systemd::Pulses;
@@ -29,6 +30,7 @@ pub(crate) struct Setup {
     pub(super) hold: Duration,
     pub(super) workers: usize,
     pub(crate) node_header: bool,
+    pub(crate) via: Option<&'static str>,
     pub(super) balance: &'static str,
     pub(super) inflight_max: Option<u32>,
     pub(super) sticky: bool,
@@ -74,6 +76,7 @@ impl TestBalancer {
             balance: "round-robin",
             inflight_max: None,
             sticky: false,
+            via: None,
             trusted_proxies: TrustedProxies::default(),
             age: Duration::from_secs(60),
             access_log: None,
@@ -91,7 +94,9 @@ impl TestBalancer {
             node_header: setup.node_header,
             sticky: setup.sticky,
             trusted_proxies: setup.trusted_proxies,
-            via: "front".to_owned(),
+            via: setup.via.map(str::to_owned),
+            hop: Hop::new("front"),
+            pins: Arc::default(),
             empty_cluster_page: EmptyClusterPage {
                 html: "<p>teach".to_owned(),
                 text: "teach\n".to_owned(),
@@ -250,8 +255,8 @@ pub(super) const POST: &str = "POST / HTTP/1.1\r\nHost: pi\r\nContent-Length: 5\
 pub(super) fn forwarded(line: &str, fields: &str) -> String {
     format!(
         "{line} HTTP/1.1\r\nHost: pi\r\n{fields}X-Forwarded-For: 127.0.0.1\r\n\
-         X-Forwarded-Proto: http\r\nForwarded: for=127.0.0.1;proto=http;host=\"pi\"\r\n\
-         X-Forwarded-Host: pi\r\n{ANY_ID}Via: 1.1 front\r\n\r\n"
+         X-Forwarded-Proto: http\r\nForwarded: for=127.0.0.1;proto=http;host=\"pi\";by=_pc0_front\r\n\
+         X-Forwarded-Host: pi\r\n{ANY_ID}\r\n"
     )
 }
 

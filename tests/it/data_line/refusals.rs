@@ -1,6 +1,8 @@
 //! Requests that are not forwarded, and fields that change on their way.
 
-use super::balancer::{GET, answer, forwarded, one};
+use picluster::cluster::hop::Hop;
+
+use super::balancer::{GET, answer, forwarded, one, one_with};
 use super::wire::ANY_ID;
 
 #[test]
@@ -129,10 +131,32 @@ fn a_private_path_is_a_404() {
 
 #[test]
 fn a_loop_through_ourselves_is_a_508() {
-    let (ada, lb) = one();
-    let got = lb.ask("GET / HTTP/1.1\r\nHost: pi\r\nVia: 1.1 a, 1.1 front\r\n\r\n");
-    assert!(got.starts_with("HTTP/1.1 508 Loop Detected\r\n"), "{got}");
+    let (ada, lb) = one_with(|setup| setup.via = Some("front"));
+    let mut short = Vec::new();
+    Hop::new("front").append_short(0, &mut short);
+    for mark in [
+        "Via: 1.1 a, 1.1 front",
+        "Forwarded: for=10.0.0.1;proto=http;by=_pc0_front, for=10.0.0.2",
+        &format!("X-Picluster-Hop: {}", str::from_utf8(&short).unwrap()),
+        // Each of nine other balancers has replaced the mark of the one before.
+        "Forwarded: by=_pc9_other",
+    ] {
+        let got = lb.ask(format!("GET / HTTP/1.1\r\nHost: pi\r\n{mark}\r\n\r\n"));
+        assert!(got.starts_with("HTTP/1.1 508 Loop Detected\r\n"), "{mark}: {got}");
+    }
     ada.expect_nobody();
+}
+
+#[test]
+fn a_request_names_the_balancer_in_via_only_where_that_is_asked_for() {
+    let get = "GET / HTTP/1.1\r\nHost: pi\r\nVia: 1.1 other\r\n\r\n";
+    let (ada, lb) = one();
+    let (_client, mut node) = lb.send(&ada, get);
+    node.expect(forwarded("GET /", ""));
+    let (ada, lb) = one_with(|setup| setup.via = Some("front"));
+    let (_client, mut node) = lb.send(&ada, get);
+    let expected = forwarded("GET /", "Via: 1.1 other\r\n");
+    node.expect(expected.trim_end().to_owned() + "\r\nVia: 1.1 front\r\n\r\n");
 }
 
 #[test]
@@ -142,16 +166,16 @@ fn fields_keep_their_order_and_their_duplicates_and_ours_are_ours() {
         &ada,
         "GET http://Pi:80/a?b HTTP/1.1\r\nAccept: b\r\nHost: other\r\nKeep-Alive: 5\r\n\
          Connection: keep-alive, X-Secret\r\nX-Secret: s\r\nX-Forwarded-For: 1.2.3.4\r\n\
-         X-Forwarded-Proto: https\r\nX-PICLUSTER-Trust: me\r\nForwarded: for=x\r\nTE: trailers\r\n\
+         X-Forwarded-Proto: https\r\nX-PICLUSTER-Trust: me\r\nForwarded: for=x\r\nTE: gzip\r\n\
          Accept: a\r\nVia: 1.1 other\r\n\r\n",
     );
     node.expect(
-        "GET /a?b HTTP/1.1\r\nHost: Pi:80\r\nAccept: b\r\nAccept: a\r\nVia: 1.1 other\r\n\
+        "GET /a?b HTTP/1.1\r\nHost: Pi:80\r\nAccept: b\r\nAccept: a\r\n\
          X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n\
-         Forwarded: for=127.0.0.1;proto=http;host=\"Pi:80\"\r\nX-Forwarded-Host: Pi:80\r\n"
+         Forwarded: for=127.0.0.1;proto=http;host=\"Pi:80\";by=_pc0_front\r\nX-Forwarded-Host: Pi:80\r\n"
             .to_owned()
             + ANY_ID
-            + "Via: 1.1 front\r\n\r\n",
+            + "\r\n",
     );
     node.send(
         "HTTP/1.1 299 Fine, thanks\r\nB: 1\r\nSet-Cookie: b\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\

@@ -37,8 +37,8 @@ fn the_client_that_a_trusted_proxy_names_reaches_the_node() {
     node.expect(
         "GET / HTTP/1.1\r\nHost: pi\r\nX-Forwarded-Proto: https\r\nX-Request-Id: abc\r\n\
          X-Forwarded-For: 192.0.2.1, 127.0.0.1\r\n\
-         Forwarded: for=127.0.0.1;proto=http;host=\"pi\"\r\nX-Forwarded-Host: pi\r\n\
-         Via: 1.1 front\r\n\r\n",
+         Forwarded: for=127.0.0.1;proto=http;host=\"pi\";by=_pc0_front\r\nX-Forwarded-Host: pi\r\n\
+         \r\n",
     );
 }
 

@@ -65,6 +65,68 @@ fn an_offer_that_is_declined_is_an_ordinary_request() {
 }
 
 #[test]
+fn an_offer_with_a_body_goes_on_once_the_whole_body_is_there() {
+    for coding in ["Content-Length: 29", "Transfer-Encoding: chunked"] {
+        let body = "{\"Detach\":false,\"Tty\":false}\n";
+        assert_eq!(body.len(), 29);
+        let is_chunked = coding.ends_with("chunked");
+        let chunks = format!("1d\r\n{body}\r\n0\r\n\r\n");
+        let body = if is_chunked { chunks.as_str() } else { body };
+        let (ada, lb) = one();
+        let mut client = lb.client();
+        let fields = "Host: pi\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n";
+        client.send(format!("POST /exec HTTP/1.1\r\n{fields}{coding}\r\n\r\n"));
+        let (first, rest) = body.split_at(7);
+        client.send(first);
+        client.expect_silence(Duration::from_millis(30));
+        ada.expect_nobody();
+        client.send(rest);
+        client.send("early");
+        let mut node = ada.accept();
+        let head = node.head();
+        assert!(head.contains("\r\nConnection: upgrade\r\nUpgrade: tcp\r\n"), "{head}");
+        node.expect(body);
+        node.expect_silence(Duration::from_millis(30));
+        node.send("HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nfirst");
+        client.expect_head("HTTP/1.1 101 UPGRADED\r\n");
+        client.expect("first");
+        node.expect("early");
+    }
+}
+
+#[test]
+fn an_offer_with_a_body_that_is_too_long_to_be_held_is_dropped() {
+    let (ada, lb) = one();
+    let head = "POST / HTTP/1.1\r\nHost: pi\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+                Content-Length: 200000\r\n\r\n";
+    let mut client = lb.client();
+    let mut sender = client.twin();
+    let body =
+        std::thread::spawn(move || sender.send([head.as_bytes(), &vec![b'a'; 200_000]].concat()));
+    let mut node = ada.accept();
+    assert!(!node.head().contains("Upgrade"));
+    node.expect(vec![b'a'; 200_000]);
+    body.join().unwrap();
+    node.send(answer("1"));
+    client.expect(answer_of("ada", "1"));
+}
+
+#[test]
+fn an_offer_with_a_body_that_the_client_holds_back_is_dropped() {
+    let (ada, lb) = one_with(|setup| setup.node_header = false);
+    let fields = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 2\r\n";
+    let head = format!("POST / HTTP/1.1\r\nHost: pi\r\nExpect: 100-continue\r\n{fields}\r\n");
+    let (mut client, mut node) = lb.send(&ada, head);
+    assert!(!node.head().contains("Upgrade"));
+    node.send("HTTP/1.1 100 Continue\r\n\r\n");
+    client.expect("HTTP/1.1 100 Continue\r\n\r\n");
+    client.send("ab");
+    node.expect("ab");
+    node.send(answer("1"));
+    client.expect(answer("1"));
+}
+
+#[test]
 fn a_101_that_nobody_asked_for_is_a_bad_answer() {
     let (ada, lb) = one();
     let (mut client, mut node) = lb.send(&ada, GET);

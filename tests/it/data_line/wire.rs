@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use picluster::cluster::health::Health;
-use picluster::cluster::node::Offer;
+use picluster::cluster::node::{ForwardFields, Offer};
 use picluster::cluster::pool::{Counters, Member, Share};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -237,7 +237,7 @@ impl ScriptedNode {
         node
     }
 
-    fn addr(&self) -> SocketAddr {
+    pub(super) fn addr(&self) -> SocketAddr {
         self.listener.local_addr().unwrap()
     }
 
@@ -284,6 +284,14 @@ impl ScriptedNode {
     /// It has fallen, and gets one request at a time.
     pub(super) fn on_trial(&self) -> Member {
         Member { share: Share::Trial(Arc::default()), ..self.up() }
+    }
+
+    /// A device without picluster.
+    pub(super) fn foreign(&self) -> Member {
+        let mut member = self.up();
+        member.node.boot = None;
+        member.node.offer = Arc::new(Offer { forward: ForwardFields::For, ..Offer::default() });
+        member
     }
 
     pub(super) fn draining(&self) -> Member {
