@@ -6,9 +6,7 @@ use std::hint::black_box;
 use divan::Bencher;
 use picluster::cluster::hop::Hop;
 use picluster::http1::{Body, Framing, Slots, parse_request, parse_response};
-use picluster::proxy::headers::{
-    Added, AnswerForm, Forwarding, RequestMarks, write_answer, write_request,
-};
+use picluster::proxy::headers::{Added, AnswerForm, Forwarding, write_answer, write_request};
 
 use crate::typical::{ANSWER, REQUEST};
 
@@ -29,8 +27,7 @@ fn request_rewrite(bencher: Bencher<'_, '_>) {
         let mut slots = Slots::new();
         let head = parse_request(black_box(REQUEST.as_bytes()), 0, &mut slots).unwrap().unwrap();
         out.clear();
-        let marks = RequestMarks::read(&head, &hop, None);
-        write_request(&head, marks, Added::usual(&forwarding, &hop, 7), &mut out);
+        write_request(&head, Added::usual(&forwarding, &hop, 7), &mut out);
         black_box(out.len())
     });
 }

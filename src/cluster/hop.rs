@@ -16,13 +16,18 @@ use crate::cluster::picker;
 const HOPS_MAX: u8 = 9;
 
 /// The begin of every mark in `Forwarded`; the digit follows.
-const PREFIX: &[u8] = b"_pc";
+const PREFIX: &str = "_pc";
+
+/// The place of the digit behind `by=_pc`.
+const DIGIT_AT: usize = 3 + PREFIX.len();
 
 /// The mark of one balancer.
 #[derive(Debug)]
 pub struct Hop {
     /// Its name, as far as an obfuscated identifier may spell it.
     name: String,
+    /// `by=` and the mark of a request that came through no other balancer.
+    first: String,
     /// The seven characters that stand for the name.
     short: String,
 }
@@ -41,15 +46,17 @@ impl Hop {
     pub fn new(name: &str) -> Self {
         let spelt = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
         let short = format!("{:016x}", picker::key(name.as_bytes()));
-        Self { name: name.chars().map(spelt).collect(), short: short[..7].to_owned() }
+        let name: String = name.chars().map(spelt).collect();
+        Self { first: format!("by={PREFIX}0_{name}"), name, short: short[..7].to_owned() }
     }
 
     /// Appends `by=` and the mark, for a request that came through `count` balancers before.
     pub fn append_by(&self, count: u8, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"by=");
-        out.extend_from_slice(PREFIX);
-        out.extend_from_slice(&[b'0' + count.min(HOPS_MAX), b'_']);
-        out.extend_from_slice(self.name.as_bytes());
+        let begin = out.len();
+        out.extend_from_slice(self.first.as_bytes());
+        if count > 0 {
+            out[begin + DIGIT_AT] = b'0' + count.min(HOPS_MAX);
+        }
     }
 
     /// Appends the value of `X-Picluster-Hop`: 8 characters.
@@ -93,7 +100,8 @@ fn marks(forwarded: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     pairs.filter_map(|pair| {
         let (name, value) = pair.split_at_checked(3)?;
         let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
-        let value = value.strip_prefix(PREFIX).filter(|_| name.eq_ignore_ascii_case(b"by="))?;
+        let value =
+            value.strip_prefix(PREFIX.as_bytes()).filter(|_| name.eq_ignore_ascii_case(b"by="))?;
         match value {
             [digit @ b'0'..=b'9', b'_', name @ ..] => Some((digit - b'0', name)),
             _ => None,

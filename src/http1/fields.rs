@@ -44,6 +44,12 @@ impl<'b> Fields<'b> {
         })
     }
 
+    /// Returns the name and the value of every field. It is for a look at the names: cheaper than
+    /// [`iter`](Self::iter), which also tells which fields end here.
+    pub fn pairs(&self) -> impl ExactSizeIterator<Item = (&'b str, &'b [u8])> + use<'b> {
+        self.headers.iter().map(|header| (header.name, header.value))
+    }
+
     /// Returns the fields to forward. These are all but Connection, the fields that Connection
     /// names, the other fields that RFC 9110 7.6.1 confines to one connection, and Host, which the
     /// caller writes first and by itself (RFC 9110 7.2). Content-Length is among them,
@@ -97,6 +103,7 @@ pub(super) enum Known {
     ContentLength,
     Expect,
     Host,
+    Te,
     TransferEncoding,
     Upgrade,
     /// A name without a meaning here, of a field that ends here (RFC 9110 7.6.1).
@@ -110,7 +117,7 @@ impl Known {
     pub(super) fn of(name: &str) -> Self {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
-            2 if is("te") => Self::HopByHop,
+            2 if is("te") => Self::Te,
             4 if is("host") => Self::Host,
             6 if is("expect") => Self::Expect,
             7 if is("upgrade") => Self::Upgrade,

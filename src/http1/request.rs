@@ -40,6 +40,9 @@ pub struct RequestHead<'b> {
     pub keep_alive: bool,
     /// True if the client waits for a 100 before it sends its body (RFC 9110 10.1.1).
     pub expect_continue: bool,
+    /// True if the client takes trailers behind the body of the answer. To pass that on, write
+    /// `Connection: TE` and `TE: trailers` (RFC 9110 10.1.4).
+    pub trailers: bool,
     /// The protocols to which the client offers to switch (RFC 9110 7.8). To forward the offer,
     /// write `Connection: upgrade` and this value as `Upgrade`.
     pub upgrade: Option<&'b [u8]>,
@@ -141,7 +144,7 @@ fn understand<'b>(
         return Err(Refusal::Connect);
     }
     let (target, authority) = target::to_origin_form(method, received)?;
-    let Semantics { fields, length, chunked, keep_alive, upgrade, host, expect } =
+    let Semantics { fields, length, chunked, keep_alive, upgrade, trailers, host, expect } =
         interpret(version, headers)?;
     if host.is_none() && version == Version::Http11 {
         return Err(Refusal::NoHost);
@@ -168,6 +171,7 @@ fn understand<'b>(
         framing,
         keep_alive,
         expect_continue,
+        trailers,
         upgrade,
         len,
     })

@@ -18,6 +18,8 @@ pub(super) struct Semantics<'b> {
     pub(super) keep_alive: bool,
     /// The protocols to which the sender offers to switch.
     pub(super) upgrade: Option<&'b [u8]>,
+    /// True if the sender takes trailers behind the body of the answer.
+    pub(super) trailers: bool,
     /// The value of Host, not checked.
     pub(super) host: Option<&'b [u8]>,
     /// The value of Expect, not checked; `None` in HTTP/1.0.
@@ -58,6 +60,7 @@ pub(super) fn interpret<'b>(
         chunked: found.chunked,
         keep_alive: found.options.keep_alive(version),
         upgrade: found.upgrade(version),
+        trailers: found.trailers,
         host: found.host,
         expect: found.expect,
     })
@@ -79,6 +82,7 @@ struct Found<'b> {
     chunked: bool,
     host: Option<&'b [u8]>,
     expect: Option<&'b [u8]>,
+    trailers: bool,
     /// The value of the last Upgrade.
     upgrade: Option<&'b [u8]>,
     /// The number of Upgrade fields.
@@ -113,12 +117,16 @@ impl<'b> Found<'b> {
                     return Err(Refusal::ManyHosts);
                 }
             }
+            // RFC 9110 10.1.4. HTTP/1.0 knows no chunks, and so no trailers.
+            Known::Te if version == Version::Http11 => {
+                self.trailers |= list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+            }
             Known::Upgrade => {
                 self.upgrade = Some(value);
                 self.upgrades += 1;
             }
             Known::Connection => self.options.take(value),
-            Known::HopByHop => {}
+            Known::Te | Known::HopByHop => {}
         }
         Ok(Reach::HopByHop)
     }

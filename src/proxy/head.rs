@@ -39,10 +39,9 @@ pub(super) fn read(
     entry.begin(shared.access_log.as_ref(), forwarding);
     entry.asks(head.method, head.target);
     entry.comes_from(|| forwarding.named_client(&head, &settings.trusted_proxies));
-    let marks = RequestMarks::read(&head, &settings.hop, settings.via.as_deref());
-    check(&head, marks)?;
+    check(&head)?;
     let pinned = conn.pinned.as_deref().map(Pinned::epoch);
-    let Route { to, affinity } = route(shared, &head, forwarding, pinned)?;
+    let Route { to, affinity, wishes } = route(shared, &head, forwarding, pinned)?;
     let bytes_max = settings.limits.body_bytes;
     let mut upload =
         Upload::new(head.framing, head.len, &conn.inbox, bytes_max).map_err(Reject::Refused)?;
@@ -52,10 +51,12 @@ pub(super) fn read(
     let id: RequestId = fastrand::u128(..).to_ne_bytes();
     entry.goes_as(|| forwarding.request_id(&head, u128::from_ne_bytes(id)));
     let switch = switch(&head, &upload);
-    let form = Form { id, to, switch, wishes: Wishes::USUAL, node: None };
-    let ticket = shared.scratch.render(|out| {
-        headers::write_request(&head, marks, form.added(shared, forwarding), out);
-    });
+    let form = Form { id, to, switch, wishes, node: None };
+    let added = form.added(shared, forwarding);
+    let (ticket, marks) = shared.scratch.render(|out| headers::write_request(&head, added, out));
+    if marks.hops.is_loop {
+        return Err(Reject::Loop);
+    }
     Ok(Some(Request {
         id,
         to,
@@ -66,7 +67,7 @@ pub(super) fn read(
         keep_alive: head.keep_alive,
         switch,
         // The node's address is missing.
-        rendered_for: head.host.is_some().then_some(form.wishes),
+        rendered_for: head.host.is_some().then_some(wishes),
         timing: if upload.has_come() { Timing::NodeAlone } else { Timing::Mixed },
         reach: Reach::Unsent,
         upload,
@@ -77,12 +78,9 @@ pub(super) fn read(
 }
 
 /// Checks that a request may go to a node at all.
-fn check(head: &RequestHead<'_>, marks: RequestMarks) -> Result<(), Reject> {
+fn check(head: &RequestHead<'_>) -> Result<(), Reject> {
     if is_private(head.target) {
         return Err(Reject::Private);
-    }
-    if marks.hops.is_loop {
-        return Err(Reject::Loop);
     }
     if headers::hops_left(head) == Some(0) {
         return Err(Reject::LastHop { trace: head.method == "TRACE" });
@@ -91,11 +89,16 @@ fn check(head: &RequestHead<'_>, marks: RequestMarks) -> Result<(), Reject> {
 }
 
 /// The destination of a request, and the parts of it that decide its node there.
-#[derive(Default)]
 struct Route {
     /// `None` if no route takes it.
     to: Option<Destination>,
     affinity: Option<Box<Affinity>>,
+    /// The wishes of the first node there: those of all others as a rule.
+    wishes: Wishes,
+}
+
+impl Route {
+    const NONE: Self = Self { to: None, affinity: None, wishes: Wishes::USUAL };
 }
 
 /// Looks up a request's route by the newest pool. `pinned` is the epoch to which the client has a
@@ -111,24 +114,27 @@ fn route(
         return Err(Reject::DotSegment);
     }
     let Some(to) = pool.route(head.host.unwrap_or_default(), head.target) else {
-        return Ok(Route::default());
+        return Ok(Route::NONE);
     };
     if to.strip > 0 && is_private(headers::stripped(head.target, to.strip.into()).1) {
         return Err(Reject::Private);
     }
     let settings = &shared.settings;
-    let (balance, sticky) = (pool.of(to).map(Pool::balance), settings.sticky);
+    let (members, sticky) = (pool.of(to), settings.sticky);
+    let (balance, first) =
+        (members.map(Pool::balance), members.and_then(|members| members.eligible().first()));
     let asks = |balance: &&Balance| sticky || matches!(balance, Balance::Hash(_));
     let mut affinity = balance.filter(asks).map(|balance| {
         let service = pool.services().name(to).filter(|_| sticky);
         let named = || forwarding.named_client(head, &settings.trusted_proxies);
         Box::new(Affinity::read(head, balance, service, forwarding.client(), named))
     });
-    if let Some(node) = pinned.and_then(|epoch| pool.of(to)?.member(epoch)) {
+    if let Some(node) = pinned.and_then(|epoch| members?.member(epoch)) {
         let affinity = affinity.get_or_insert_default();
         (affinity.sticky, affinity.pinned) = (Some(node.node.id.sticky_key()), true);
     }
-    Ok(Route { to: Some(to), affinity })
+    let wishes = first.map_or(Wishes::USUAL, |member| Wishes::of(&member.node));
+    Ok(Route { to: Some(to), affinity, wishes })
 }
 
 /// An offer to switch with a body goes on with the whole of it, so that nothing but the answer can come
@@ -203,11 +209,9 @@ pub(super) fn render_for(shared: &Shared, conn: &Conn, request: &mut Request, no
     }
     let &mut Request { id, to, switch, .. } = request;
     let form = Form { id, to, switch, wishes, node: Some(node.endpoint) };
-    let (hop, via) = (&shared.settings.hop, shared.settings.via.as_deref());
     (request.ticket, request.rendered_for) = again(conn, request, |head| {
-        let marks = RequestMarks::read(head, hop, via);
         let added = form.added(shared, &conn.forwarding);
-        let ticket = shared.scratch.render(|out| headers::write_request(head, marks, added, out));
+        let (ticket, _) = shared.scratch.render(|out| headers::write_request(head, added, out));
         (ticket, head.host.is_some().then_some(wishes))
     });
 }
@@ -217,7 +221,7 @@ pub(super) fn render_for(shared: &Shared, conn: &Conn, request: &mut Request, no
 pub(super) fn route_again(shared: &Shared, conn: &Conn, request: &mut Request) -> bool {
     let pinned = conn.pinned.as_deref().map(Pinned::epoch);
     let route = again(conn, request, |head| route(shared, head, &conn.forwarding, pinned));
-    let Route { to, affinity } = route.unwrap_or_default();
+    let Route { to, affinity, .. } = route.unwrap_or(Route::NONE);
     (request.to, request.affinity, request.rendered_for) = (to, affinity, None);
     request.to.is_some()
 }

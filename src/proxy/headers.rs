@@ -32,7 +32,7 @@ mod tests {
 
     fn written(head: &RequestHead<'_>, added: Added<'_>) -> String {
         let mut out = Vec::new();
-        write_request(head, RequestMarks::read(head, added.hop, added.via), added, &mut out);
+        write_request(head, added, &mut out);
         String::from_utf8(out).expect("the inputs are text")
     }
 

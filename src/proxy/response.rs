@@ -96,7 +96,8 @@ impl Response {
             node: settings.node_header.then_some(member.node.name.as_str()),
             sticks_to: (settings.sticky && !goes_on).then(|| new_key(request, member)).flatten(),
         };
-        response.ticket = shared.scratch.render(|out| headers::write_answer(&head, form, out));
+        (response.ticket, ()) =
+            shared.scratch.render(|out| headers::write_answer(&head, form, out));
         Ok(Some(response))
     }
 

@@ -47,14 +47,15 @@ pub(super) struct Sent {
 }
 
 impl Scratch {
-    /// Renders a head over the last one. Returns the ticket by which to ask for it. Tickets begin again
+    /// Renders a head over the last one. Returns the ticket by which to ask for it, and
+    /// the result of `write`. Tickets begin again
     /// after 4 billion heads, which no request outlives.
-    pub(super) fn render(&self, write: impl FnOnce(&mut Vec<u8>)) -> u32 {
+    pub(super) fn render<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> (u32, T) {
         let mut bytes = self.bytes.borrow_mut();
         bytes.clear();
-        write(&mut bytes);
+        let written = write(&mut bytes);
         self.ticket.set(self.ticket.get().wrapping_add(1));
-        self.ticket.get()
+        (self.ticket.get(), written)
     }
 
     /// Returns whether the head of this ticket is still there.
@@ -126,9 +127,9 @@ mod tests {
     #[test]
     fn a_ticket_ends_with_the_next_rendering() {
         let scratch = Scratch::default();
-        let first = scratch.render(|_| {});
+        let (first, ()) = scratch.render(|_| {});
         assert!(scratch.holds(first));
-        let second = scratch.render(|_| {});
+        let (second, ()) = scratch.render(|_| {});
         assert!(!scratch.holds(first) && scratch.holds(second));
     }
 }

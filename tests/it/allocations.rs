@@ -3,9 +3,7 @@
 use allocation_counter::measure;
 use picluster::cluster::hop::Hop;
 use picluster::http1::{Body, Framing, Slots, parse_request, parse_response};
-use picluster::proxy::headers::{
-    Added, AnswerForm, Forwarding, RequestMarks, write_answer, write_request,
-};
+use picluster::proxy::headers::{Added, AnswerForm, Forwarding, write_answer, write_request};
 
 #[path = "../../benches/common/typical.rs"]
 mod typical;
@@ -22,8 +20,7 @@ fn a_request_is_read_and_written_without_an_allocation() {
         let head = parse_request(REQUEST.as_bytes(), 0, &mut slots).unwrap().unwrap();
         assert_eq!((head.len, head.fields.len()), (700, 14));
         out.clear();
-        let marks = RequestMarks::read(&head, &hop, None);
-        write_request(&head, marks, Added::usual(&forwarding, &hop, 7), out);
+        write_request(&head, Added::usual(&forwarding, &hop, 7), out);
     };
     assert_allocates_nothing(rewrite);
 }

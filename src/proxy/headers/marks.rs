@@ -1,8 +1,8 @@
-//! The marks of a head that decide how it goes on: one look at the fields.
+//! The marks in a head that decide the way of its message.
 
-use crate::cluster::hop::{Hop, Hops};
-use crate::cluster::protocol::{HOP_HEADER, ReportedState, STATE_HEADER};
-use crate::http1::{Fields, RequestHead, Version, is_bound_login};
+use crate::cluster::hop::Hops;
+use crate::cluster::protocol::{ReportedState, STATE_HEADER};
+use crate::http1::{Fields, is_bound_login};
 
 /// The marks of a request.
 #[derive(Clone, Copy, Debug, Default)]
@@ -11,43 +11,6 @@ pub struct RequestMarks {
     pub hops: Hops,
     /// It carries a login that is bound to its connection.
     pub login: bool,
-    /// The client takes trailers behind the body of the answer (RFC 9110 section 6.5.1).
-    pub trailers: bool,
-}
-
-impl RequestMarks {
-    /// Reads the marks. `hop` is our own mark, and `via` our pseudonym in `Via`, if we send one.
-    pub fn read(head: &RequestHead<'_>, hop: &Hop, via: Option<&str>) -> Self {
-        let mut marks = Self::default();
-        for field in head.fields.iter() {
-            let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-            match field.name.len() {
-                2 if is("te") => marks.trailers |= takes_trailers(head.version, field.value),
-                3 if is("via") => {
-                    marks.hops.is_loop |= via.is_some_and(|us| names(field.value, us));
-                }
-                9 if is("forwarded") => hop.read_forwarded(field.value, &mut marks.hops),
-                13 if is("authorization") => marks.login |= is_bound_login(field.value),
-                15 if is(HOP_HEADER) => hop.read_short(field.value, &mut marks.hops),
-                19 if is("proxy-authorization") => marks.login |= is_bound_login(field.value),
-                _ => {}
-            }
-        }
-        marks
-    }
-}
-
-/// A client of HTTP/1.0 knows no trailers.
-fn takes_trailers(version: Version, te: &[u8]) -> bool {
-    let mut codings = te.split(|&b| b == b',').map(<[u8]>::trim_ascii);
-    version == Version::Http11 && codings.any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
-}
-
-/// Returns whether a value of `Via` names this pseudonym (RFC 9110 section 7.6.3).
-fn names(via: &[u8], pseudonym: &str) -> bool {
-    let hops = via.split(|&b| b == b',').map(<[u8]>::trim_ascii);
-    let mut received_by = hops.filter_map(|hop| hop.split(|&b| b == b' ' || b == b'\t').nth(1));
-    received_by.any(|by| by == pseudonym.as_bytes())
 }
 
 /// The marks of an answer.
@@ -63,14 +26,14 @@ impl AnswerMarks {
     /// Reads the marks.
     pub(crate) fn read(fields: &Fields<'_>) -> Self {
         let mut marks = Self::default();
-        for field in fields.iter() {
-            let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-            match field.name.len() {
-                16 if is("www-authenticate") => marks.login |= is_bound_login(field.value),
+        for (name, value) in fields.pairs() {
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
+            match name.len() {
+                16 if is("www-authenticate") => marks.login |= is_bound_login(value),
                 17 if is(STATE_HEADER) && marks.state.is_none() => {
-                    marks.state = ReportedState::parse(field.value);
+                    marks.state = ReportedState::parse(value);
                 }
-                18 if is("proxy-authenticate") => marks.login |= is_bound_login(field.value),
+                18 if is("proxy-authenticate") => marks.login |= is_bound_login(value),
                 _ => {}
             }
         }
@@ -81,13 +44,17 @@ impl AnswerMarks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::hop::Hop;
     use crate::http1::{Slots, parse_request, parse_response};
+    use crate::proxy::headers::{Added, Forwarding, write_request};
 
     fn request(fields: &str) -> RequestMarks {
         let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
         let mut slots = Slots::new();
         let head = parse_request(text.as_bytes(), 0, &mut slots).unwrap().unwrap();
-        RequestMarks::read(&head, &Hop::new("front"), Some("front"))
+        let (forwarding, hop) = (Forwarding::new([10, 0, 0, 9].into(), false), Hop::new("front"));
+        let added = Added { via: Some("front"), ..Added::usual(&forwarding, &hop, 1) };
+        write_request(&head, added, &mut Vec::new())
     }
 
     fn answer(fields: &str) -> AnswerMarks {
@@ -123,11 +90,5 @@ mod tests {
         Hop::new("front").append_short(0, &mut short);
         assert!(is_loop(str::from_utf8(&short).unwrap()));
         assert!(!is_loop("X-Picluster-Hop: 00000000"));
-    }
-
-    #[test]
-    fn trailers_are_taken_only_from_a_client_that_asks_for_them() {
-        assert!(request("TE: gzip, Trailers\r\nConnection: TE").trailers);
-        assert!(!request("TE: gzip").trailers && !request("Trailer: a").trailers);
     }
 }

@@ -7,9 +7,9 @@ use super::forwarding::{Forwarding, REQUEST_ID, Way, hex};
 use super::marks::RequestMarks;
 use crate::cluster::hop::Hop;
 use crate::cluster::node::{ForwardFields, Node};
-use crate::cluster::protocol::HEADER_PREFIX;
+use crate::cluster::protocol::{HEADER_PREFIX, HOP_HEADER};
 use crate::http1::{
-    Framing, RequestHead, Version, append_field, append_number, append_request_line,
+    Framing, RequestHead, Version, append_field, append_number, append_request_line, is_bound_login,
 };
 
 /// The additions of the balancer to a request.
@@ -66,30 +66,44 @@ impl Wishes {
 ///
 /// Fields by which a client describes its own way here are dropped, because they may be untrue; those
 /// of a trusted proxy are kept. No client may send `x-picluster-*`, which is between balancer and node.
-pub fn write_request(
-    head: &RequestHead<'_>,
-    marks: RequestMarks,
-    added: Added<'_>,
-    out: &mut Vec<u8>,
-) {
+///
+/// Returns the marks that were seen on the way through the fields.
+pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>) -> RequestMarks {
     let Added { forwarding, via, hop, strip, offers_switch, wishes, node, .. } = added;
     let (prefix, target) = stripped(head.target, strip);
     let names_all = wishes.fields == ForwardFields::All;
     let believed = names_all && forwarding.trusted;
-    let passes = |name| match fate(name) {
-        Fate::Passes => true,
-        Fate::IsBelieved => believed,
-        Fate::IsVia => believed || (names_all && via.is_some()),
-        Fate::IsContinued | Fate::Ends => false,
-    };
+    let mut marks = RequestMarks::default();
     append_request_line(out, head.method, target);
     match (head.host, node) {
         (None, Some(node)) => append_own_host(node, out),
         (host, _) => append_field(out, "Host", host.unwrap_or_default().as_bytes()),
     }
     let hops_left = hops_left(head);
-    for field in head.fields.end_to_end().filter(|field| passes(field.name)) {
+    for field in head.fields.end_to_end() {
+        let passes = match fate(field.name) {
+            Fate::Passes => true,
+            Fate::IsBelieved => believed,
+            Fate::IsContinued | Fate::Ends => false,
+            Fate::IsLogin => {
+                marks.login |= is_bound_login(field.value);
+                true
+            }
+            Fate::IsVia => {
+                marks.hops.is_loop |= via.is_some_and(|us| names(field.value, us));
+                believed || (names_all && via.is_some())
+            }
+            Fate::IsForwarded => {
+                hop.read_forwarded(field.value, &mut marks.hops);
+                false
+            }
+            Fate::IsHop => {
+                hop.read_short(field.value, &mut marks.hops);
+                false
+            }
+        };
         match hops_left {
+            _ if !passes => {}
             Some(hops) if field.name.eq_ignore_ascii_case(MAX_FORWARDS) => {
                 out.extend_from_slice(b"Max-Forwards: ");
                 append_number(out, hops.saturating_sub(1));
@@ -101,16 +115,14 @@ pub fn write_request(
     if head.framing == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
-    append_connection(
-        head.upgrade.filter(|_| offers_switch),
-        marks.trailers && wishes.trailers,
-        out,
-    );
+    let offered = head.upgrade.filter(|_| offers_switch);
+    append_connection(offered, head.trailers && wishes.trailers, out);
     forwarding.append(head, Way { fields: wishes.fields, hop, hops: marks.hops }, out);
     if names_all {
         append_rest(head, added, prefix, out);
     }
     out.extend_from_slice(b"\r\n");
+    marks
 }
 
 /// Appends the fields of a node that wants all, but for those that name the way.
@@ -200,9 +212,15 @@ enum Fate {
     Passes,
     /// It goes on if a trusted proxy sent it, in place of ours.
     IsBelieved,
+    /// It goes on as it came, and may carry a login.
+    IsLogin,
     /// It is the list in which proxies name themselves (RFC 9110 section 7.6.3). It goes on where we
     /// take part in it, and where a trusted proxy sent it.
     IsVia,
+    /// It is continued like a list, and may have the mark of a balancer.
+    IsForwarded,
+    /// It is the mark of a balancer, and goes no further.
+    IsHop,
     /// It is a list; if a trusted proxy sent it, ours is written behind it.
     IsContinued,
     /// It goes no further from any sender.
@@ -220,6 +238,7 @@ fn fate(name: &str) -> Fate {
     let is = |known: &str| name.len() == known.len() && begins(known);
     let unless_misspelt = |fate| if name.contains('_') { Fate::Ends } else { fate };
     match name.as_bytes().first() {
+        Some(b'x' | b'X') if begins(HEADER_PREFIX) && is(HOP_HEADER) => Fate::IsHop,
         Some(b'x' | b'X') if begins(HEADER_PREFIX) => Fate::Ends,
         Some(b'x' | b'X') if is("x-forwarded-for") => unless_misspelt(Fate::IsContinued),
         // X-Real-IP and the other fields of X-Forwarded (-Port, -Prefix, -Server): we do not send them,
@@ -227,11 +246,20 @@ fn fate(name: &str) -> Fate {
         Some(b'x' | b'X') if begins("x-forwarded-") || is("x-real-ip") || is("x-request-id") => {
             unless_misspelt(Fate::IsBelieved)
         }
-        Some(b'f' | b'F') if is("forwarded") => Fate::IsContinued,
+        Some(b'f' | b'F') if is("forwarded") => Fate::IsForwarded,
         Some(b'v' | b'V') if is("via") => Fate::IsVia,
+        Some(b'a' | b'A') if is("authorization") => Fate::IsLogin,
+        Some(b'p' | b'P') if is("proxy-authorization") => Fate::IsLogin,
         // The fields that frame a body, misspelt: fields like any other, but not to CGI.
         Some(b't' | b'T') if is("transfer-encoding") => Fate::Ends,
         Some(b'c' | b'C') if is("content-length") => unless_misspelt(Fate::Passes),
         _ => Fate::Passes,
     }
+}
+
+/// Returns whether a value of `Via` names this pseudonym (RFC 9110 section 7.6.3).
+fn names(via: &[u8], pseudonym: &str) -> bool {
+    let hops = via.split(|&b| b == b',').map(<[u8]>::trim_ascii);
+    let mut received_by = hops.filter_map(|hop| hop.split(|&b| b == b' ' || b == b'\t').nth(1));
+    received_by.any(|by| by == pseudonym.as_bytes())
 }

@@ -15,9 +15,7 @@
 use hyper::Uri;
 use picluster::cluster::hop::Hop;
 use picluster::http1::{RequestHead, ResponseHead, Slots, parse_request, parse_response};
-use picluster::proxy::headers::{
-    Added, AnswerForm, Forwarding, RequestMarks, write_answer, write_request,
-};
+use picluster::proxy::headers::{Added, AnswerForm, Forwarding, write_answer, write_request};
 
 use super::hyper_view::{self, View};
 use super::owned::{self, Pairs};
@@ -56,8 +54,7 @@ fn check_request(bytes: &[u8]) {
     let mut sent = Vec::new();
     let forwarding = Forwarding::new([10, 0, 0, 9].into(), false);
     let hop = Hop::new("front");
-    let marks = RequestMarks::read(&head, &hop, None);
-    write_request(&head, marks, Added::usual(&forwarding, &hop, 7), &mut sent);
+    write_request(&head, Added::usual(&forwarding, &hop, 7), &mut sent);
     let fields = parsed_request(&sent, &head);
     sent.extend_from_slice(&wire[head.len..]);
     let view = hyper_view::request(&sent).expect("hyper accepts the forwarded bytes");
