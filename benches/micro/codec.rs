@@ -27,7 +27,7 @@ fn request_rewrite(bencher: Bencher<'_, '_>) {
         let mut slots = Slots::new();
         let head = parse_request(black_box(REQUEST.as_bytes()), 0, &mut slots).unwrap().unwrap();
         out.clear();
-        write_request(&head, Added::usual(&forwarding, &hop, 7), &mut out);
+        write_request(&head, &Added::usual(&forwarding, &hop, 7), &mut out);
         black_box(out.len())
     });
 }

@@ -51,9 +51,8 @@ pub(super) fn read(
     let id: RequestId = fastrand::u128(..).to_ne_bytes();
     entry.goes_as(|| forwarding.request_id(&head, u128::from_ne_bytes(id)));
     let switch = switch(&head, &upload);
-    let form = Form { id, to, switch, wishes, node: None };
-    let added = form.added(shared, forwarding);
-    let (ticket, marks) = shared.scratch.render(|out| headers::write_request(&head, added, out));
+    let added = added(shared, forwarding, (id, to), switch, wishes, None);
+    let (ticket, marks) = shared.scratch.render(|out| headers::write_request(&head, &added, out));
     if marks.hops.is_loop {
         return Err(Reject::Loop);
     }
@@ -164,31 +163,25 @@ fn safety(head: &RequestHead<'_>, marks: RequestMarks) -> Safety {
     }
 }
 
-/// The facts that decide the form in which a head is rendered.
-#[derive(Clone, Copy)]
-struct Form {
-    id: RequestId,
-    to: Option<Destination>,
+/// The additions to a request on its way to a node.
+fn added<'a>(
+    shared: &'a Shared,
+    forwarding: &'a Forwarding,
+    (id, to): (RequestId, Option<Destination>),
     switch: SwitchOffer,
     wishes: Wishes,
-    node: Option<SocketAddr>,
-}
-
-impl Form {
-    /// The additions to the request on its way to a node.
-    fn added<'a>(self, shared: &'a Shared, forwarding: &'a Forwarding) -> Added<'a> {
-        let Self { id, to, switch, wishes, node } = self;
-        let settings = &shared.settings;
-        Added {
-            forwarding,
-            via: settings.via.as_deref(),
-            hop: &settings.hop,
-            request_id: u128::from_ne_bytes(id),
-            strip: to.map_or(0, |to| to.strip.into()),
-            offers_switch: switch == SwitchOffer::Stands,
-            wishes,
-            node,
-        }
+    node: Option<&'a SocketAddr>,
+) -> Added<'a> {
+    let settings = &shared.settings;
+    Added {
+        forwarding,
+        via: settings.via.as_deref(),
+        hop: &settings.hop,
+        request_id: u128::from_ne_bytes(id),
+        strip: to.map_or(0, |to| to.strip.into()),
+        offers_switch: switch == SwitchOffer::Stands,
+        wishes,
+        node,
     }
 }
 
@@ -208,10 +201,9 @@ pub(super) fn render_for(shared: &Shared, conn: &Conn, request: &mut Request, no
         return;
     }
     let &mut Request { id, to, switch, .. } = request;
-    let form = Form { id, to, switch, wishes, node: Some(node.endpoint) };
+    let added = added(shared, &conn.forwarding, (id, to), switch, wishes, Some(&node.endpoint));
     (request.ticket, request.rendered_for) = again(conn, request, |head| {
-        let added = form.added(shared, &conn.forwarding);
-        let (ticket, _) = shared.scratch.render(|out| headers::write_request(head, added, out));
+        let (ticket, _) = shared.scratch.render(|out| headers::write_request(head, &added, out));
         (ticket, head.host.is_some().then_some(wishes))
     });
 }

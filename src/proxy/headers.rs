@@ -32,7 +32,7 @@ mod tests {
 
     fn written(head: &RequestHead<'_>, added: Added<'_>) -> String {
         let mut out = Vec::new();
-        write_request(head, added, &mut out);
+        write_request(head, &added, &mut out);
         String::from_utf8(out).expect("the inputs are text")
     }
 
@@ -165,7 +165,7 @@ mod tests {
         let usual = Added { via: Some("front"), ..Added::usual(&forwarding, &hop, 1) };
         for (node, host) in [("10.0.0.5:80", "10.0.0.5:80"), ("[fe80::1%3]:8080", "[fe80::1]:8080")]
         {
-            let got = written(&head, Added { node: node.parse().ok(), ..usual });
+            let got = written(&head, Added { node: node.parse().ok().as_ref(), ..usual });
             assert!(got.starts_with(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n")), "{got}");
             assert!(got.contains("Via: 1.0 front\r\n"), "{got}");
             assert!(!got.contains("X-Forwarded-Host"), "the client named no host: {got}");

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::net::TcpStream;
 
@@ -111,9 +111,11 @@ async fn next_request(shared: &Shared, conn: &mut Conn) -> Result<Request, NoReq
     if conn.inbox.is_empty() {
         conn.inbox.release();
         conn.guard.idle_since(conn.timer.begin().into_std());
-        let came = match conn.pinned {
-            None => first_bytes(conn, limits.keep_alive).await,
-            Some(_) => Box::pin(first_bytes_while_pinned(shared, conn)).await,
+        let came = if conn.pinned.is_some() {
+            Box::pin(first_bytes_while_pinned(shared, conn)).await
+        } else {
+            let read = pin!(conn.inbox.read_from(&mut conn.stream));
+            matches!(conn.timer.still_within(limits.keep_alive, read).await, Ok(Ok(1..)))
         };
         conn.guard.serves();
         if !came {
@@ -154,22 +156,17 @@ async fn next_request(shared: &Shared, conn: &mut Conn) -> Result<Request, NoReq
     }
 }
 
-/// Waits for the first bytes of a request. Returns whether they came within the time of a silent client.
-async fn first_bytes(conn: &mut Conn, silence_max: Duration) -> bool {
-    let read = pin!(conn.inbox.read_from(&mut conn.stream));
-    matches!(conn.timer.still_within(silence_max, read).await, Ok(Ok(1..)))
-}
-
-/// The same for a client that has a connection to a node for itself: it ends when that has to.
+/// Waits for the first bytes of a client that has a connection to a node for itself. Returns whether they
+/// came, before the time of a silent client was over or that connection has to end.
 async fn first_bytes_while_pinned(shared: &Shared, conn: &mut Conn) -> bool {
-    let Some(pinned) = conn.pinned.take() else { return false };
-    let came = tokio::select! {
+    let Conn { inbox, stream, timer, pinned: Some(pinned), .. } = conn else { return false };
+    let read = pin!(inbox.read_from(stream));
+    let limit = shared.settings.limits.keep_alive;
+    tokio::select! {
         biased;
-        came = first_bytes(conn, shared.settings.limits.keep_alive) => came,
+        came = timer.still_within(limit, read) => matches!(came, Ok(Ok(1..))),
         () = pinned.over(shared) => false,
-    };
-    conn.pinned = Some(pinned);
-    came
+    }
 }
 
 /// Reads the whole body of a request that offers to switch protocols, as far as it may be held.

@@ -20,7 +20,7 @@ fn a_request_is_read_and_written_without_an_allocation() {
         let head = parse_request(REQUEST.as_bytes(), 0, &mut slots).unwrap().unwrap();
         assert_eq!((head.len, head.fields.len()), (700, 14));
         out.clear();
-        write_request(&head, Added::usual(&forwarding, &hop, 7), out);
+        write_request(&head, &Added::usual(&forwarding, &hop, 7), out);
     };
     assert_allocates_nothing(rewrite);
 }

@@ -30,7 +30,7 @@ pub struct Added<'a> {
     /// The wishes of the node.
     pub wishes: Wishes,
     /// The node's address: the Host of a request that has none (RFC 9112 section 3.2 wants one).
-    pub node: Option<SocketAddr>,
+    pub node: Option<&'a SocketAddr>,
 }
 
 impl<'a> Added<'a> {
@@ -68,8 +68,8 @@ impl Wishes {
 /// of a trusted proxy are kept. No client may send `x-picluster-*`, which is between balancer and node.
 ///
 /// Returns the marks that were seen on the way through the fields.
-pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>) -> RequestMarks {
-    let Added { forwarding, via, hop, strip, offers_switch, wishes, node, .. } = added;
+pub fn write_request(head: &RequestHead<'_>, added: &Added<'_>, out: &mut Vec<u8>) -> RequestMarks {
+    let &Added { forwarding, via, hop, strip, offers_switch, wishes, node, .. } = added;
     let (prefix, target) = stripped(head.target, strip);
     let names_all = wishes.fields == ForwardFields::All;
     let believed = names_all && forwarding.trusted;
@@ -102,8 +102,10 @@ pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>
                 false
             }
         };
+        if !passes {
+            continue;
+        }
         match hops_left {
-            _ if !passes => {}
             Some(hops) if field.name.eq_ignore_ascii_case(MAX_FORWARDS) => {
                 out.extend_from_slice(b"Max-Forwards: ");
                 append_number(out, hops.saturating_sub(1));
@@ -127,8 +129,8 @@ pub fn write_request(head: &RequestHead<'_>, added: Added<'_>, out: &mut Vec<u8>
 
 /// Appends the fields of a node that wants all, but for those that name the way.
 #[inline]
-fn append_rest(head: &RequestHead<'_>, added: Added<'_>, prefix: &str, out: &mut Vec<u8>) {
-    let Added { forwarding, via, request_id, .. } = added;
+fn append_rest(head: &RequestHead<'_>, added: &Added<'_>, prefix: &str, out: &mut Vec<u8>) {
+    let &Added { forwarding, via, request_id, .. } = added;
     if !prefix.is_empty() {
         append_field(out, "X-Forwarded-Prefix", prefix.as_bytes());
     }
@@ -149,7 +151,7 @@ fn append_rest(head: &RequestHead<'_>, added: Added<'_>, prefix: &str, out: &mut
 /// Appends the Host of a request that came without one: strict servers refuse an empty one. A zone
 /// means something on this machine alone, so it is left out (RFC 6874 section 1).
 #[inline(never)]
-fn append_own_host(node: SocketAddr, out: &mut Vec<u8>) {
+fn append_own_host(node: &SocketAddr, out: &mut Vec<u8>) {
     let host = SocketAddr::new(node.ip(), node.port());
     // Writing to a vector cannot fail.
     let _ = write!(out, "Host: {host}\r\n");

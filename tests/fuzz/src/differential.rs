@@ -54,7 +54,7 @@ fn check_request(bytes: &[u8]) {
     let mut sent = Vec::new();
     let forwarding = Forwarding::new([10, 0, 0, 9].into(), false);
     let hop = Hop::new("front");
-    write_request(&head, Added::usual(&forwarding, &hop, 7), &mut sent);
+    write_request(&head, &Added::usual(&forwarding, &hop, 7), &mut sent);
     let fields = parsed_request(&sent, &head);
     sent.extend_from_slice(&wire[head.len..]);
     let view = hyper_view::request(&sent).expect("hyper accepts the forwarded bytes");
