@@ -7,13 +7,15 @@
 //! of a case on that connection before the fence, or with it.
 
 use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Instant;
 
 use picluster::cluster::config::Limits;
 
 use crate::corpus::case::{self, Case};
 use crate::corpus::{self, Manner, answers_head, reader, shown};
-use crate::data_line::TestBalancer;
+use crate::data_line::{PATIENCE, TestBalancer};
 use crate::lab::{say, wait_until};
 use server::Server;
 
@@ -53,6 +55,37 @@ fn gunicorn_reads_what_was_forwarded_and_no_request_more() {
 #[ignore = "slow tier: a real server behind every case"]
 fn php_reads_what_was_forwarded_and_no_request_more() {
     run_corpus(server::php);
+}
+
+/// The answer to a request through a balancer in front of this server.
+fn ask(server: &Server, request: &str) -> String {
+    let lb = TestBalancer::to(server.addr, |setup| setup.limits = Limits::default());
+    let mut client = TcpStream::connect(lb.addr()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn nginx_as_it_is_installed_compresses_for_the_clients_of_a_balancer() {
+    let Some(nginx) = server::nginx() else { return };
+    let fields = "Host: pi\r\nAccept-Encoding: gzip\r\nConnection: close";
+    for via in ["", "\r\nVia: 1.1 phone"] {
+        let answer = ask(&nginx, &format!("GET / HTTP/1.1\r\n{fields}{via}\r\n\r\n"));
+        assert!(answer.contains("\r\nContent-Encoding: gzip\r\n"), "{answer}");
+    }
+}
+
+#[test]
+fn strict_servers_take_a_request_that_came_without_a_host() {
+    for start in [server::nginx, server::lighttpd, server::apache] {
+        let Some(server) = start() else { continue };
+        let answer = ask(&server, "GET / HTTP/1.0\r\n\r\n");
+        assert!(!answer.starts_with("HTTP/1.1 400"), "{}: {answer}", server.name);
+        assert!(answer.starts_with("HTTP/1.1 "), "{}: {answer}", server.name);
+    }
 }
 
 /// PHP's server reserves memory for an announced length, and ends if that is too much.

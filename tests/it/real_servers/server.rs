@@ -3,9 +3,13 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, process};
 
 use crate::lab::{PATH, is_installed, unavailable, wait_until};
+
+/// The servers that this process has started.
+static STARTED: AtomicUsize = AtomicUsize::new(0);
 
 /// A running server. Dropping it ends it and removes its files.
 pub(super) struct Server {
@@ -42,7 +46,9 @@ fn start(name: &'static str, files: &[(&str, &str)], arguments: &[&str]) -> Opti
         unavailable(&format!("real servers: {name}: NOT RUN, {missing} is not installed"));
         return None;
     }
-    let dir = env::temp_dir().join(format!("picluster-{name}-{}", process::id()));
+    // Tests that run at the same time may start the same server.
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    let dir = env::temp_dir().join(format!("picluster-{name}-{}-{number}", process::id()));
     fs::create_dir_all(&dir).unwrap();
     // The port is free now. If another program takes it meanwhile, the server ends and the test
     // fails.
@@ -90,6 +96,8 @@ pub(super) fn nginx() -> Option<Server> {
     let conf = "daemon off; master_process off; pid {dir}/pid; error_log {dir}/errors;
         events {}
         http {
+            # As the package is installed: gzip_proxied is off.
+            gzip on; gzip_min_length 1; default_type text/html;
             log_format request '$request';
             access_log {dir}/log request;
             # The usual places are root's.
