@@ -65,6 +65,7 @@ pub(super) fn read(
         version: head.version,
         keep_alive: head.keep_alive,
         switch,
+        lacks_slash: lacks_slash(&head, to),
         // The node's address is missing.
         rendered_for: head.host.is_some().then_some(wishes),
         timing: if upload.has_come() { Timing::NodeAlone } else { Timing::Mixed },
@@ -134,6 +135,15 @@ fn route(
     }
     let wishes = first.map_or(Wishes::USUAL, |member| Wishes::of(&member.node));
     Ok(Route { to: Some(to), affinity, wishes })
+}
+
+/// Returns whether a GET or HEAD asks for the path of a route that is cut off, without the slash behind
+/// it.
+fn lacks_slash(head: &RequestHead<'_>, to: Option<Destination>) -> bool {
+    let strip = to.map_or(0, |to| usize::from(to.strip));
+    strip > 0
+        && matches!(head.method, "GET" | "HEAD")
+        && matches!(head.target.as_bytes().get(strip), None | Some(b'?'))
 }
 
 /// An offer to switch with a body goes on with the whole of it, so that nothing but the answer can come
@@ -222,6 +232,17 @@ pub(super) fn route_again(shared: &Shared, conn: &Conn, request: &mut Request) -
 pub(super) fn offers(conn: &Conn, request: &Request, protocols: &[u8]) -> bool {
     request.switch == SwitchOffer::Stands
         && again(conn, request, |head| headers::is_offered(head, protocols))
+}
+
+/// The target of the present request with the slash that it lacks. It is relative to its last segment, so
+/// that it also leads there behind another proxy that cuts off a path of its own (RFC 3986 section 4.2).
+pub(super) fn with_slash(conn: &Conn, request: &Request) -> String {
+    let strip = request.to.map_or(0, |to| to.strip.into());
+    again(conn, request, |head| {
+        let (path, query) = head.target.split_at_checked(strip).unwrap_or_default();
+        let segment = path.rsplit('/').next().unwrap_or_default();
+        format!("{segment}/{query}")
+    })
 }
 
 /// The port at which a browser asked, as it writes it behind the host: `:8000`, or nothing. `None` if

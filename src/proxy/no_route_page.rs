@@ -1,5 +1,7 @@
 //! The answer to a request that no route takes: a list of the routes of this network.
 
+use std::borrow::Cow;
+
 use crate::cluster::pool::Pool;
 use crate::cluster::route::Route;
 use crate::pages::badge::Badge;
@@ -17,14 +19,13 @@ pub(super) fn text(pool: &Pool) -> String {
 /// The list for browsers, as links. A path alone is one at the host that was asked for; other hosts are
 /// at the same `port`, as `:8000`, or nothing.
 pub(super) fn html(pool: &Pool, port: &str) -> String {
-    let item = |(route, service): (&Route, &str)| {
+    let item = |(route, path, service): (&Route, Cow<'_, str>, &str)| {
         let host = route.host.as_ref().map_or_else(String::new, |host| format!("//{host}{port}"));
-        let (href, route, service) =
-            (format!("{host}{}", route.path), route.to_string(), escape(service));
+        let (href, route, service) = (format!("{host}{path}"), route.to_string(), escape(service));
         let (href, route) = (escape(&href), escape(&route));
         format!("<li><a href=\"{href}\">{route}</a> <small>{service}</small></li>\n")
     };
-    let items: String = pool.services().routes().map(item).collect();
+    let items: String = pool.services().links().map(item).collect();
     let body = format!(
         "<main>\n<h1>Nothing is served at this address</h1>\n\
          <p>These are the applications of this network:</p>\n<ul>\n{items}</ul>\n</main>"

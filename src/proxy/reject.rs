@@ -29,6 +29,9 @@ pub(super) enum Reject {
     Private,
     /// No route takes the request: the answer lists the routes there are.
     NoRoute,
+    /// The path of a route that is cut off came without the slash behind it: the answer leads there, because
+    /// links of the page would be relative to the path above.
+    NoSlash,
     /// The path could be read as another one, where services differ by their paths.
     DotSegment,
     /// The request came through this balancer before.
@@ -60,6 +63,7 @@ impl Reject {
             Self::OverLimit(OverLimit::All) | Self::NoMemory => 503,
             Self::SlowHead | Self::SlowBody => 408,
             Self::Private | Self::NoRoute => 404,
+            Self::NoSlash => 307,
             Self::DotSegment => 400,
             Self::Loop => 508,
             Self::LastHop { trace: false } => 200,
@@ -82,6 +86,7 @@ impl Reject {
             Self::SlowBody => "slow_body",
             Self::Private => "private",
             Self::NoRoute => "no_route",
+            Self::NoSlash => "no_slash",
             Self::DotSegment => "dot_segment",
             Self::Loop => "loop",
             Self::LastHop { .. } => "last_hop",
@@ -109,6 +114,7 @@ impl Reject {
             Self::SlowBody => "the request body did not come in time",
             Self::Private => "nothing is served under /.picluster/ here",
             Self::NoRoute => "no application of this network takes this address",
+            Self::NoSlash => "this application is served at this path with a slash behind it",
             Self::DotSegment => "a path with . or .. in it could be read as another application's",
             Self::LastHop { .. } => "this is the last hop the request may make",
             Self::Loop => "this request came through this balancer before",
@@ -142,6 +148,7 @@ impl Reject {
     pub(super) fn reason(status: u16) -> &'static str {
         match status {
             200 => "OK",
+            307 => "Temporary Redirect",
             400 => "Bad Request",
             404 => "Not Found",
             405 => "Method Not Allowed",
@@ -179,6 +186,8 @@ impl Reject {
         // RFC 9110 sections 15.5.6 and 9.3.7: a 405, and the answer to an OPTIONS, lists the methods
         // that are taken, and anything but CONNECT is.
         let allow = if matches!(status, 200 | 405) { ALLOW } else { "" };
+        let location = form.location.as_ref();
+        let location = location.map_or_else(String::new, |to| format!("Location: {to}\r\n"));
         // RFC 9110 section 6.6.1.
         let date = httpdate::fmt_http_date(now);
         let connection = match (form.then, form.version) {
@@ -190,7 +199,7 @@ impl Reject {
         };
         let head = format!(
             "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nContent-Type: {media}; charset=utf-8\r\n\
-             Content-Length: {}\r\nCache-Control: no-store\r\n{allow}{retry}{connection}\r\n",
+             Content-Length: {}\r\nCache-Control: no-store\r\n{location}{allow}{retry}{connection}\r\n",
             body.len()
         );
         out.extend_from_slice(head.as_bytes());
@@ -230,6 +239,8 @@ pub(super) struct Form {
     pub(super) version: Version,
     /// The port at which a browser asked for HTML: `:8000`, or nothing.
     pub(super) browser_port: Option<String>,
+    /// Where the client finds what it asked for.
+    pub(super) location: Option<String>,
     /// The fate of the connection after it.
     pub(super) then: Disposition,
 }
@@ -238,7 +249,7 @@ impl Form {
     /// An answer to what is no request; the connection ends with it.
     pub(super) fn last(is_head: bool) -> Self {
         let (version, then) = (Version::Http11, Disposition::Linger);
-        Self { is_head, version, browser_port: None, then }
+        Self { is_head, version, browser_port: None, location: None, then }
     }
 }
 

@@ -21,6 +21,9 @@ pub(super) struct Request {
     /// The client lets the connection persist.
     pub(super) keep_alive: bool,
     pub(super) switch: SwitchOffer,
+    /// It asks for the path of a route that is cut off, without the slash behind it, and its method is
+    /// one that may be asked elsewhere.
+    pub(super) lacks_slash: bool,
     pub(super) timing: Timing,
     /// The reach of the present attempt, up to [`Reach::Sent`]. The exchange clears it before each
     /// attempt; the relay sets it.

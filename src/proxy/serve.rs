@@ -53,6 +53,10 @@ pub(super) async fn serve(
     }
     loop {
         let next = match next_request(&shared, &mut conn).await {
+            Ok(mut request) if request.lacks_slash => {
+                let redirect = conn.reject(&shared, &mut request, Reject::NoSlash);
+                Box::pin(redirect).await
+            }
             Ok(request) => exchange(&shared, &mut conn, request).await,
             Err(NoRequest::Quiet) => return conn.entry.end(CLIENT_LEFT),
             Err(NoRequest::Evicted) => {
@@ -235,6 +239,7 @@ impl Downstream for Conn {
             is_head: request.is_head,
             version: request.version,
             browser_port: head::browser_port(self, request),
+            location: (reject == Reject::NoSlash).then(|| head::with_slash(self, request)),
             then: if keep { Disposition::Keep } else { Disposition::Linger },
         };
         let next = self.respond(shared, &mut request.entry, reject, form).await;

@@ -5,6 +5,7 @@
 //! has gone is remembered for a while: its requests wait for it, or get an answer that it is away,
 //! and do not go to the service that takes the remaining requests.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -120,6 +121,19 @@ impl Services {
     pub fn routes(&self) -> impl Iterator<Item = (&Route, &str)> {
         let name = |owner: &RouteOwner| self.find(owner.key).map(|service| &*service.name);
         self.routes.iter().filter_map(move |(route, owner)| Some((route, name(owner)?)))
+    }
+
+    /// The same routes as a browser asks for them, with the host apart: a path that is cut off has a slash
+    /// behind it, because links relative to it would lead elsewhere without.
+    pub fn links(&self) -> impl Iterator<Item = (&Route, Cow<'_, str>, &str)> {
+        self.routes.iter().filter_map(|(route, owner)| {
+            let path = if owner.strip {
+                format!("{}/", route.path).into()
+            } else {
+                Cow::Borrowed(route.path.as_str())
+            };
+            Some((route, path, &*self.find(owner.key)?.name))
+        })
     }
 
     /// The routes that services name and do not get, because another service has them.
