@@ -251,7 +251,7 @@ impl Default for Limits {
         Self {
             head: Duration::from_secs(10),
             keep_alive: Duration::from_secs(60),
-            body: Duration::from_secs(30),
+            body: Duration::from_secs(60),
             send: Duration::from_secs(30),
             answer: Duration::from_secs(120),
             answer_body: Duration::from_secs(600),

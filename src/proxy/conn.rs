@@ -1,13 +1,13 @@
 //! A downstream connection of HTTP/1: its socket, its buffer, its timer, and the ways to answer on it
 //! and to end it. Reading requests from it is `serve`'s business.
 
-use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::proxy::access::LogEntry;
 use crate::proxy::disposition::Disposition;
@@ -21,10 +21,16 @@ use crate::proxy::timer::Timer;
 use crate::server::ConnectionGuard;
 use crate::server::buffer::Buffer;
 
-/// After an answer that ends the connection, the client's bytes are read and dropped for this long
-/// and up to this many: closing at once would reset it and could take the answer away.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// After an answer that ends the connection, the client's bytes are read and dropped for this long:
+/// closing at once would reset it and could take the answer away. Many clients read no answer before they
+/// have sent their whole request. The times are those of nginx (`lingering_time`, `lingering_timeout`).
+const LINGER: Duration = Duration::from_secs(30);
+
+/// A client that sends nothing for this long meanwhile has had the time to read the answer.
+const LINGER_SILENCE: Duration = Duration::from_secs(5);
+
+/// After this time its place may be given to another client.
+const LINGER_SURELY: Duration = Duration::from_secs(1);
 
 /// A client's connection and what is known of it.
 pub(super) struct Conn {
@@ -121,20 +127,23 @@ impl Conn {
         if self.stream.shutdown().await.is_err() {
             return;
         }
-        self.inbox.consume(self.inbox.len());
-        let drain = pin!(async {
-            let mut left = LINGER_BYTES_MAX;
-            while left > 0 {
-                match self.inbox.read_from(&mut self.stream).await? {
-                    0 => break,
-                    n => left = left.saturating_sub(n),
-                }
-                self.inbox.consume(self.inbox.len());
+        let (began, mut surely) = (Instant::now(), true);
+        loop {
+            self.inbox.consume(self.inbox.len());
+            let waited = began.elapsed();
+            if surely && waited >= LINGER_SURELY {
+                surely = false;
+                self.guard.idle_since(began.into_std());
             }
-            io::Result::Ok(())
-        });
-        // The connection is over in either case.
-        let _ = self.timer.within(LINGER, drain).await;
+            let limit = if surely { LINGER_SURELY } else { LINGER }.saturating_sub(waited);
+            let read = pin!(self.inbox.read_from(&mut self.stream));
+            match self.timer.within(limit.min(LINGER_SILENCE), read).await {
+                Ok(Ok(1..)) => {}
+                Err(_) if surely => {}
+                // The client has read the answer, or will not.
+                Ok(_) | Err(_) => return,
+            }
+        }
     }
 
     /// Resets the connection, so that an answer without a length cannot be taken for a whole one.

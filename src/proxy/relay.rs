@@ -1,5 +1,6 @@
 //! One attempt on a connection of HTTP/1: the request goes to a node, its answer comes back.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::proxy::request::Request;
 use crate::proxy::response::{BodyForm, Kind, Response};
 use crate::proxy::shared::Shared;
 use crate::proxy::upload::{Progress, UploadError};
-use crate::proxy::{head, linger, outcome, tunnel};
+use crate::proxy::{head, linger, outcome, tunnel, upstream};
 use crate::server::buffer::{Buffer, Need};
 
 /// The most 1xx before an answer. Each begins the wait for the answer anew, because that is what a
@@ -183,13 +184,14 @@ impl Relay<'_> {
         let (mut from_client, to_client) = self.conn.stream.split();
         let (mut from_node, mut to_node) = self.node.split();
         let (up, from, to) = (&mut self.conn.inbox, &mut from_client, &mut to_node);
+        let waits_since = Cell::new(None);
         let failure = tokio::select! {
             biased;
             read = self.inbox.read_from(&mut from_node) => match read {
                 Ok(n) if n > 0 => return Ok(()),
                 _ => Failure::Died,
             },
-            pumped = self.request.upload.pump(up, from, to, limits) => match pumped {
+            pumped = self.request.upload.pump(up, from, to, limits, &waits_since) => match pumped {
                 // An answer that the node gave before it stopped taking more still counts.
                 Ok(()) | Err(UploadError::Node) => return Ok(()),
                 Err(UploadError::NodeSilent) => Failure::AnswerTimeout,
@@ -202,6 +204,7 @@ impl Relay<'_> {
                 }
             },
             () = self.shared.vanished(self.member.epoch) => Failure::Vanished,
+            () = self.shared.stopped(self.member.epoch, &waits_since) => Failure::Vanished,
             () = gone(to_client.as_ref()) => return Err(AttemptError::ClientLeft),
         };
         Err(AttemptError::Node(failure))
@@ -250,6 +253,8 @@ impl Relay<'_> {
         let early = std::mem::replace(&mut conn.inbox, Buffer::new(&shared.buffers));
         let inbox = std::mem::replace(inbox, Buffer::new(&shared.buffers));
         let silence_max = shared.settings.limits.tunnel;
+        // In a tunnel a side may stop reading for as long as it likes to be silent.
+        upstream::allow_full_window(node, silence_max);
         let (free, stream, entry) = (&shared.buffers, &mut conn.stream, &request.entry);
         let carried = tunnel::run(stream, node, early, inbox, free, silence_max, entry).await;
         let Err(error) = carried else {
@@ -326,9 +331,10 @@ impl Relay<'_> {
         };
         let mut download = pin!(download.run());
         let (up, from, limits) = (&mut conn.inbox, &mut from_client, &shared.settings.limits);
+        let waits_since = Cell::new(None);
         let pumped = tokio::select! {
             whole = download.as_mut() => return whole,
-            pumped = request.upload.pump(up, from, &mut to_node, limits) => pumped,
+            pumped = request.upload.pump(up, from, &mut to_node, limits, &waits_since) => pumped,
         };
         match pumped {
             // A client that was not asked to send its body need not.

@@ -10,9 +10,10 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::time::Instant;
 use tracing::debug;
 
-use crate::cluster::health::Outcome;
+use crate::cluster::health::{Health, Outcome};
 use crate::cluster::pool::{self, Destination, Pool};
 use crate::cluster::retry;
 use crate::proxy::access::LogBuffer;
@@ -24,6 +25,9 @@ use crate::server::buffer::Buffers;
 
 /// The time between two looks through the kept connections.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// A node that is known to be down and takes nothing of an upload for this long has stopped.
+const STOPPED: Duration = Duration::from_secs(1);
 
 /// The state that the connections of one worker share.
 pub(super) struct Shared {
@@ -117,6 +121,24 @@ impl Shared {
                 return;
             }
             published.await;
+        }
+    }
+
+    /// Completes when the node of this epoch is known to be down and has taken nothing of an upload for
+    /// a while: it owes that since `waits_since`. A node that is down only by its probes may be busy with
+    /// the upload itself, and then it takes more of it.
+    pub(super) async fn stopped(&self, epoch: u64, waits_since: &Cell<Option<Instant>>) {
+        loop {
+            let published = self.published();
+            let is_down = self.pool().member(epoch).is_some_and(|m| m.health == Health::Down);
+            let waited = waits_since.get().map_or(Duration::ZERO, |since| since.elapsed());
+            if !is_down {
+                published.await;
+            } else if waited >= STOPPED {
+                return;
+            } else {
+                tokio::time::sleep(STOPPED - waited).await;
+            }
         }
     }
 

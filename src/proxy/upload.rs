@@ -4,15 +4,18 @@
 //! held whole and can be sent again; a longer one is let go piece by piece once it was sent, and
 //! then it cannot.
 
+use std::cell::Cell;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::Instant;
 
 use crate::cluster::config::Limits;
 use crate::http1::{Body, Framing, Refusal};
+use crate::proxy::io::write_within;
 use crate::proxy::timer::Timer;
 use crate::server::buffer::{Buffer, Need};
 
@@ -39,7 +42,7 @@ pub(super) struct Upload {
     awaits_continue: bool,
     /// A part of it goes, or went, after the head.
     pumped: bool,
-    /// For the silence of the client.
+    /// For the silence of the client, and of the node.
     timer: Timer,
 }
 
@@ -59,7 +62,7 @@ pub(super) enum Progress {
 pub(super) enum UploadError {
     /// The client sent nothing for too long.
     ClientSilent,
-    /// The client waits for a 100, and the node does not answer.
+    /// The node takes nothing for too long, or the client waits for a 100 and the node does not answer.
     NodeSilent,
     /// The client went away.
     ClientGone,
@@ -214,7 +217,8 @@ impl Upload {
     }
 
     /// Sends the body to its end, reading from the client as needed. The whole head went before, so a
-    /// failure here is one of a request that reached its node.
+    /// failure here is one of a request that reached its node. `waits_since` is the time since which
+    /// the node owes it to take more, while it does.
     ///
     /// ## Cancel safety
     /// Every byte is counted in the same step in which it was read or sent; calling it again goes
@@ -225,16 +229,24 @@ impl Upload {
         client: &mut ReadHalf<'_>,
         node: &mut WriteHalf<'_>,
         limits: &Limits,
+        waits_since: &Cell<Option<Instant>>,
     ) -> Result<(), UploadError> {
         self.pumped = true;
         loop {
             while self.sent < self.checked {
-                match node.write(self.pending(inbox)).await {
-                    Ok(0) | Err(_) => {
+                let pending = &inbox.filled()[self.sent..self.checked];
+                waits_since.set(Some(Instant::now()));
+                let written = write_within(node, &mut self.timer, limits.send, pending).await;
+                waits_since.set(None);
+                match written {
+                    Ok(n) if n > 0 => self.sent += n,
+                    Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                        return Err(UploadError::NodeSilent);
+                    }
+                    Ok(_) | Err(_) => {
                         self.give_up();
                         return Err(UploadError::Node);
                     }
-                    Ok(n) => self.sent += n,
                 }
             }
             if self.body.is_done() {

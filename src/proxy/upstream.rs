@@ -21,10 +21,14 @@ use crate::proxy::io::is_quiet;
 /// its host may have gone.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
-/// A node that acknowledges nothing, or takes nothing, for this long is given up. The kernel counts
-/// a full window like a lost packet, so this is also the time that a node may be too busy to read a
-/// body: writing to an SD card stalls for seconds. Probes find a host that vanished much sooner.
+/// A node that acknowledges nothing for this long is given up by the kernel. Probes find a host that
+/// vanished much sooner.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The kernel counts a full window like a lost packet. A node may be too busy to read a body (writing to
+/// an SD card stalls for seconds), and its limit for that is ours to keep: the kernel's ends this much
+/// later.
+const AFTER_OUR_LIMIT: Duration = Duration::from_secs(5);
 
 /// The most kept connections of a worker to one node.
 const KEPT_MAX: usize = 256;
@@ -135,7 +139,7 @@ pub(super) async fn connect(
     next: impl FnOnce() -> Option<Pick>,
     lost: impl FnOnce(ConnectFailed),
 ) -> Result<(TcpStream, Pick), ConnectFailed> {
-    let mut racing = pin!(open(first.member().node.endpoint, limits.connect, kept));
+    let mut racing = pin!(open(first.member().node.endpoint, limits.connect, limits, kept));
     let alone = tokio::time::timeout(limits.connect_race, racing.as_mut()).await;
     if let Ok(result) = alone {
         return with(first, result);
@@ -144,7 +148,7 @@ pub(super) async fn connect(
         return with(first, racing.await);
     };
     let left = limits.connect.saturating_sub(limits.connect_race);
-    let mut chasing = pin!(open(second.member().node.endpoint, left, kept));
+    let mut chasing = pin!(open(second.member().node.endpoint, left, limits, kept));
     tokio::select! {
         result = racing.as_mut() => match result {
             Ok(stream) => Ok((stream, first)),
@@ -187,6 +191,7 @@ fn is_exhausted(error: &io::Error) -> bool {
 async fn open(
     endpoint: SocketAddr,
     limit: Duration,
+    limits: &Limits,
     kept: &IdlePool,
 ) -> Result<TcpStream, Failure> {
     let connected = async {
@@ -211,6 +216,13 @@ async fn open(
     let socket = SockRef::from(&stream);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 5);
     let _ = socket.set_tcp_keepalive(&keepalive);
-    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+    allow_full_window(&stream, limits.send);
     Ok(stream)
+}
+
+/// Lets the node at the other end take nothing for `span` at least before the kernel gives it up.
+pub(super) fn allow_full_window(stream: &TcpStream, span: Duration) {
+    let limit = USER_TIMEOUT.max(span + AFTER_OUR_LIMIT);
+    // A connection that cannot be tuned still works.
+    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(limit));
 }

@@ -72,10 +72,10 @@ pub(crate) struct Limits {
     /// Client: makes no request (60s)
     #[arg(long, value_name = "TIME")]
     pub(crate) keep_alive: Option<String>,
-    /// Client: sends nothing of a body (30s)
+    /// Client: sends nothing of a body (60s)
     #[arg(long, value_name = "TIME")]
     pub(crate) body_idle: Option<String>,
-    /// Client: takes nothing (30s)
+    /// Client or node: takes nothing (30s)
     #[arg(long, value_name = "TIME")]
     pub(crate) send_idle: Option<String>,
     /// Node: lives, but answers not yet (2m)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::balancer::{GET, TestBalancer, answer, answer_of};
 use super::wire::{ScriptedNode, Wire};
-use crate::lab::wait_until;
+use crate::lab::{pause, wait_until};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -289,6 +289,24 @@ fn a_body_that_says_it_is_too_long_is_a_413_before_a_byte_reaches_a_node() {
     }
     ada.expect_nobody();
     assert_eq!(lb.failed(), 0);
+}
+
+#[test]
+fn a_client_that_reads_its_413_only_after_its_whole_body_can_read_it() {
+    let ada = ScriptedNode::new("ada");
+    let lb = TestBalancer::with(&[&ada], |setup| setup.limits.body_bytes = Some(4));
+    let mut client = lb.client();
+    client.send("PUT / HTTP/1.1\r\nHost: pi\r\nContent-Length: 20000000\r\n\r\n");
+    let piece = vec![b'x'; 1_000_000];
+    for number in 0..20 {
+        client.send(&piece);
+        if number == 0 {
+            // Longer than the answer alone is waited for.
+            pause(Duration::from_millis(1_500));
+        }
+    }
+    client.expect_head("HTTP/1.1 413 Content Too Large\r\n");
+    ada.expect_nobody();
 }
 
 #[test]
