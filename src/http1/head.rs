@@ -9,12 +9,20 @@ use super::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 /// nothing. A head borrows its slots for good, so parsing again takes new ones. Keep both in a
 /// function that does not wait: held over an `await` they would be 3 KiB of every connection's
 /// task.
-pub struct Slots<'b>(pub(super) [MaybeUninit<httparse::Header<'b>>; HEADERS_MAX]);
+pub struct Slots<'b> {
+    pub(super) headers: [MaybeUninit<httparse::Header<'b>>; HEADERS_MAX],
+    /// For a host that goes on without its zone.
+    pub(super) host: HostRoom,
+}
+
+/// Room for an IPv6 address in brackets, and a port.
+pub(super) type HostRoom = [u8; 56];
 
 impl Slots<'_> {
     /// Makes space for [`HEADERS_MAX`] fields.
     pub const fn new() -> Self {
-        Self([const { MaybeUninit::uninit() }; HEADERS_MAX])
+        let headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        Self { headers, host: [0; 56] }
     }
 }
 

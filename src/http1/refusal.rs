@@ -21,8 +21,8 @@ pub enum Refusal {
     /// (RFC 9110 2.5), but there is no HTTP/1.2, so a sender that names it does not mean it.
     BadVersion,
     /// The target has none of the forms of RFC 9112 3.2, or it has a fragment or bytes beyond
-    /// ASCII.
-    BadTarget,
+    /// ASCII: then this is the first byte that is not allowed.
+    BadTarget(Option<u8>),
     /// The target is longer than [`TARGET_BYTES_MAX`](crate::http1::limits::TARGET_BYTES_MAX).
     TargetTooLong,
     /// The method is CONNECT: this is a gateway, not a forward proxy (RFC 9110 9.3.6).
@@ -43,8 +43,9 @@ pub enum Refusal {
     NoHost,
     /// There is more than one Host (RFC 9112 3.2).
     ManyHosts,
-    /// Host is not a host with an optional port (RFC 9110 7.2).
-    BadHost,
+    /// Host is not a host with an optional port (RFC 9110 7.2). The first byte that is not allowed, if
+    /// it is one.
+    BadHost(Option<u8>),
     /// Content-Length is not a number, is too large, is a list, or stands there twice (RFC 9112
     /// 6.3).
     BadLength,
@@ -91,7 +92,7 @@ impl Refusal {
             Self::BadRequestLine => "malformed request line",
             Self::BadStatusLine => "malformed status line",
             Self::BadVersion => "unsupported HTTP version",
-            Self::BadTarget => "invalid request target",
+            Self::BadTarget(_) => "invalid request target",
             Self::TargetTooLong => "request target too long",
             Self::Connect => "CONNECT is not offered",
             Self::HeadTooLong => "head too long",
@@ -101,7 +102,7 @@ impl Refusal {
             Self::BadFieldValue => "illegal header field value",
             Self::NoHost => "no Host",
             Self::ManyHosts => "more than one Host",
-            Self::BadHost => "invalid Host",
+            Self::BadHost(_) => "invalid Host",
             Self::BadLength => "invalid Content-Length",
             Self::LengthAndCoding => "Content-Length with Transfer-Encoding",
             Self::BadCoding => "unsupported Transfer-Encoding",
@@ -118,7 +119,16 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason())
+        f.write_str(self.reason())?;
+        match self {
+            Self::BadTarget(Some(byte)) | Self::BadHost(Some(byte)) if byte.is_ascii_graphic() => {
+                write!(f, ": {} is not allowed", char::from(*byte))
+            }
+            Self::BadTarget(Some(byte)) | Self::BadHost(Some(byte)) => {
+                write!(f, ": the byte 0x{byte:02x} is not allowed")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -137,6 +147,10 @@ mod tests {
         assert_eq!(Refusal::BadExpectation.status(), 417);
         assert_eq!(Refusal::Connect.status(), 405);
         assert_eq!(Refusal::LengthAndCoding.status(), 400);
+        let target = Refusal::BadTarget(Some(b'#')).to_string();
+        assert_eq!(target, "invalid request target: # is not allowed");
+        let host = Refusal::BadHost(Some(0xe9)).to_string();
+        assert_eq!(host, "invalid Host: the byte 0xe9 is not allowed");
         assert_eq!(Refusal::Tls.to_string(), "TLS on a port that speaks plain HTTP");
     }
 }

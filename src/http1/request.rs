@@ -4,7 +4,7 @@
 use httparse::{Error, Request, Status};
 
 use super::fields::Fields;
-use super::head::{Slots, ends_in_crlf, is_worth_reading};
+use super::head::{HostRoom, Slots, ends_in_crlf, is_worth_reading};
 use super::limits::{HEAD_BYTES_MAX, TARGET_BYTES_MAX};
 use super::message::{Framing, Version};
 use super::refusal::Refusal;
@@ -99,7 +99,8 @@ pub fn parse_request<'b>(
         _ => {}
     }
     let mut request = Request::new(&mut []);
-    let parsed = request.parse_with_uninit_headers(input, &mut slots.0);
+    let Slots { headers, host: room } = slots;
+    let parsed = request.parse_with_uninit_headers(input, headers);
     // This comes first, so that a target that is too long is reported as that, whatever follows it.
     let target_len = match (request.method, request.path) {
         (_, Some(path)) => path.len(),
@@ -110,7 +111,7 @@ pub fn parse_request<'b>(
         return Err(Refusal::TargetTooLong);
     }
     match parsed {
-        Ok(Status::Complete(len)) => understand(request, &input[..len], skipped).map(Some),
+        Ok(Status::Complete(len)) => understand(request, &input[..len], skipped, room).map(Some),
         // The whole line decides on the version.
         Err(Error::Version) if !input.contains(&b'\n') && buf.len() < HEAD_BYTES_MAX => Ok(None),
         Err(error) => Err(refusal(error, &request, input)),
@@ -130,6 +131,7 @@ fn understand<'b>(
     request: Request<'b, 'b>,
     head: &[u8],
     skipped: usize,
+    room: &'b mut HostRoom,
 ) -> Result<RequestHead<'b>, Refusal> {
     let Request { method, path, version, headers } = request;
     let version = Version::from_minor(version);
@@ -149,7 +151,11 @@ fn understand<'b>(
     if host.is_none() && version == Version::Http11 {
         return Err(Refusal::NoHost);
     }
-    let host = authority.or(host.map(target::parse_host).transpose()?);
+    if let (Some(_), Some(unused)) = (authority, host) {
+        target::parse_host(unused, &mut [0; 56])?;
+    }
+    let host = authority.map(str::as_bytes).or(host);
+    let host = host.map(|host| target::parse_host(host, room)).transpose()?;
     // RFC 9112 6.3: a request without either has no body.
     let framing = match length {
         _ if chunked => Framing::Chunked,
@@ -284,8 +290,14 @@ mod tests {
         for line in ["GET / HTTP/1.1 ", "GET / HTTP/1.1.1"] {
             assert_eq!(refused(&format!("{line}\r\n\r\n")), Some(Refusal::BadLineEnd), "{line:?}");
         }
-        assert_eq!(refused("GET /# HTTP/1.1\r\nHost: a\r\n\r\n"), Some(Refusal::BadTarget));
-        assert_eq!(refused("GET /é HTTP/1.1\r\nHost: a\r\n\r\n"), Some(Refusal::BadTarget));
+        assert_eq!(
+            refused("GET /# HTTP/1.1\r\nHost: a\r\n\r\n"),
+            Some(Refusal::BadTarget(Some(b'#')))
+        );
+        assert_eq!(
+            refused("GET /é HTTP/1.1\r\nHost: a\r\n\r\n"),
+            Some(Refusal::BadTarget(Some(0xc3)))
+        );
         let connect = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
         assert_eq!(refused(connect), Some(Refusal::Connect));
     }
@@ -332,8 +344,11 @@ mod tests {
         assert_eq!(refused("GET / HTTP/1.1\r\n\r\n"), Some(Refusal::NoHost));
         assert_eq!(refused("GET http://a/ HTTP/1.1\r\n\r\n"), Some(Refusal::NoHost));
         assert_eq!(refused_with("host: pi\r\n"), Some(Refusal::ManyHosts));
-        assert_eq!(refused("GET / HTTP/1.1\r\nHost:\r\n\r\n"), Some(Refusal::BadHost));
-        assert_eq!(refused("GET / HTTP/1.0\r\nHost: a/b\r\n\r\n"), Some(Refusal::BadHost));
+        assert_eq!(refused("GET / HTTP/1.1\r\nHost:\r\n\r\n"), Some(Refusal::BadHost(None)));
+        assert_eq!(
+            refused("GET / HTTP/1.0\r\nHost: a/b\r\n\r\n"),
+            Some(Refusal::BadHost(Some(b'/')))
+        );
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub fn parse_response<'b>(
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
         &mut response,
         input,
-        &mut slots.0,
+        &mut slots.headers,
     );
     match parsed {
         Ok(Status::Complete(len)) => understand(response, &input[..len], head_request).map(Some),

@@ -89,7 +89,8 @@ fn settings(
         node_header: config.node_header,
         sticky: config.sticky,
         trusted_proxies: config.trusted_proxies.clone(),
-        via: config.via.then(|| shared.name.clone()),
+        via: shared.name.clone(),
+        sends_via: config.via,
         hop: Hop::new(&shared.name),
         pins: Arc::default(),
         empty_cluster_page: EmptyClusterPage {

@@ -185,7 +185,8 @@ fn added<'a>(
     let settings = &shared.settings;
     Added {
         forwarding,
-        via: settings.via.as_deref(),
+        via: &settings.via,
+        sends_via: settings.sends_via,
         hop: &settings.hop,
         request_id: u128::from_ne_bytes(id),
         strip: to.map_or(0, |to| to.strip.into()),

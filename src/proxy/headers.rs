@@ -162,7 +162,7 @@ mod tests {
         let mut slots = Slots::new();
         let head = parse_request(b"GET / HTTP/1.0\r\n\r\n", 0, &mut slots).unwrap().unwrap();
         let (forwarding, hop) = (Forwarding::new([10, 0, 0, 9].into(), false), Hop::new("front"));
-        let usual = Added { via: Some("front"), ..Added::usual(&forwarding, &hop, 1) };
+        let usual = Added { via: "front", sends_via: true, ..Added::usual(&forwarding, &hop, 1) };
         for (node, host) in [("10.0.0.5:80", "10.0.0.5:80"), ("[fe80::1%3]:8080", "[fe80::1]:8080")]
         {
             let got = written(&head, Added { node: node.parse().ok().as_ref(), ..usual });
@@ -192,7 +192,7 @@ mod tests {
             let forwarding = Forwarding::new([10, 0, 0, 9].into(), trusted);
             let wishes = Wishes { fields, trailers: false };
             let usual = Added::usual(&forwarding, &hop, 1);
-            let got = written(&head, Added { wishes, via: Some("front"), strip: 0, ..usual });
+            let got = written(&head, Added { wishes, via: "front", sends_via: true, ..usual });
             assert_eq!(got, format!("{line}{expected}\r\n"), "{fields:?} {trusted}");
         }
     }

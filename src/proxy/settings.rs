@@ -29,8 +29,10 @@ pub struct Settings {
     pub sticky: bool,
     /// The proxies that are believed when they name their client.
     pub trusted_proxies: TrustedProxies,
-    /// Our pseudonym in `Via`, if requests shall name us there; unique per balancer.
-    pub via: Option<String>,
+    /// Our pseudonym in `Via`; unique per balancer.
+    pub via: String,
+    /// Requests name us there.
+    pub sends_via: bool,
     /// Our mark in requests.
     pub hop: Hop,
     /// The connections to nodes that serve one client alone.

@@ -53,7 +53,7 @@ mod tests {
         let mut slots = Slots::new();
         let head = parse_request(text.as_bytes(), 0, &mut slots).unwrap().unwrap();
         let (forwarding, hop) = (Forwarding::new([10, 0, 0, 9].into(), false), Hop::new("front"));
-        let added = Added { via: Some("front"), ..Added::usual(&forwarding, &hop, 1) };
+        let added = Added { via: "front", ..Added::usual(&forwarding, &hop, 1) };
         write_request(&head, &added, &mut Vec::new())
     }
 

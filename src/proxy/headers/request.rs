@@ -17,8 +17,10 @@ use crate::http1::{
 pub struct Added<'a> {
     /// The sender of the request.
     pub forwarding: &'a Forwarding,
-    /// Our pseudonym in `Via`, if that is sent.
-    pub via: Option<&'a str>,
+    /// Our pseudonym in `Via`.
+    pub via: &'a str,
+    /// It is sent.
+    pub sends_via: bool,
     /// Our mark.
     pub hop: &'a Hop,
     /// Drawn once a request, so that all its attempts have the same.
@@ -36,8 +38,18 @@ pub struct Added<'a> {
 impl<'a> Added<'a> {
     /// The additions for most nodes, to a request whose path stays.
     pub fn usual(forwarding: &'a Forwarding, hop: &'a Hop, request_id: u128) -> Self {
-        let (via, strip, offers_switch, node) = (None, 0, false, None);
-        Self { forwarding, via, hop, request_id, strip, offers_switch, wishes: Wishes::USUAL, node }
+        let (via, sends_via, strip, offers_switch, node) = ("", false, 0, false, None);
+        Self {
+            forwarding,
+            via,
+            sends_via,
+            hop,
+            request_id,
+            strip,
+            offers_switch,
+            wishes: Wishes::USUAL,
+            node,
+        }
     }
 }
 
@@ -69,7 +81,7 @@ impl Wishes {
 ///
 /// Returns the marks that were seen on the way through the fields.
 pub fn write_request(head: &RequestHead<'_>, added: &Added<'_>, out: &mut Vec<u8>) -> RequestMarks {
-    let &Added { forwarding, via, hop, strip, offers_switch, wishes, node, .. } = added;
+    let &Added { forwarding, via, sends_via, hop, strip, offers_switch, wishes, node, .. } = added;
     let (prefix, target) = stripped(head.target, strip);
     let names_all = wishes.fields == ForwardFields::All;
     let believed = names_all && forwarding.trusted;
@@ -90,8 +102,8 @@ pub fn write_request(head: &RequestHead<'_>, added: &Added<'_>, out: &mut Vec<u8
                 true
             }
             Fate::IsVia => {
-                marks.hops.is_loop |= via.is_some_and(|us| names(field.value, us));
-                believed || (names_all && via.is_some())
+                marks.hops.is_loop |= names(field.value, via);
+                believed || (names_all && sends_via)
             }
             Fate::IsForwarded => {
                 hop.read_forwarded(field.value, &mut marks.hops);
@@ -130,14 +142,14 @@ pub fn write_request(head: &RequestHead<'_>, added: &Added<'_>, out: &mut Vec<u8
 /// Appends the fields of a node that wants all, but for those that name the way.
 #[inline]
 fn append_rest(head: &RequestHead<'_>, added: &Added<'_>, prefix: &str, out: &mut Vec<u8>) {
-    let &Added { forwarding, via, request_id, .. } = added;
+    let &Added { forwarding, via, sends_via, request_id, .. } = added;
     if !prefix.is_empty() {
         append_field(out, "X-Forwarded-Prefix", prefix.as_bytes());
     }
     if forwarding.believed_id(head).is_none() {
         append_field(out, REQUEST_ID, &hex(request_id));
     }
-    if let Some(via) = via {
+    if sends_via {
         // RFC 9110 section 7.6.3: the version is the one in which the message was received.
         out.extend_from_slice(match head.version {
             Version::Http10 => b"Via: 1.0 ",

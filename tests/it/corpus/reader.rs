@@ -212,6 +212,11 @@ pub(crate) fn without_ours(bytes: &[u8]) -> Result<Vec<u8>, String> {
             "x-forwarded-host" => 2,
             "forwarded" => 3,
             "x-request-id" => 4,
+            // The address of the node, in a request that came without a host.
+            "host" if text.starts_with("host: 127.0.0.1:") => {
+                out.extend_from_slice(b"Host: node\r\n");
+                continue;
+            }
             _ => {
                 out.extend_from_slice(line);
                 continue;

@@ -267,7 +267,7 @@ fn a_client_that_stalls_and_reads_on_gets_every_byte() {
         client.expect_head("HTTP/1.1 200 OK\r\n");
         client.expect(&body[..1000]);
         // Longer than the time after which it counts as stalled. The kernel's buffers hold less.
-        crate::lab::pause(Duration::from_millis(1500));
+        pause(Duration::from_millis(1500));
         client.expect(&body[1000..]);
     });
     wait_until("it is given back", || lb.grown_bytes() == 0);

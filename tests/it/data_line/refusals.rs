@@ -131,7 +131,7 @@ fn a_private_path_is_a_404() {
 
 #[test]
 fn a_loop_through_ourselves_is_a_508() {
-    let (ada, lb) = one_with(|setup| setup.via = Some("front"));
+    let (ada, lb) = one();
     let mut short = Vec::new();
     Hop::new("front").append_short(0, &mut short);
     for mark in [
@@ -153,7 +153,7 @@ fn a_request_names_the_balancer_in_via_only_where_that_is_asked_for() {
     let (ada, lb) = one();
     let (_client, mut node) = lb.send(&ada, get);
     node.expect(forwarded("GET /", ""));
-    let (ada, lb) = one_with(|setup| setup.via = Some("front"));
+    let (ada, lb) = one_with(|setup| setup.via = true);
     let (_client, mut node) = lb.send(&ada, get);
     let expected = forwarded("GET /", "Via: 1.1 other\r\n");
     node.expect(expected.trim_end().to_owned() + "\r\nVia: 1.1 front\r\n\r\n");
