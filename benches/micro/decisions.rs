@@ -122,6 +122,7 @@ fn retry_decision(bencher: Bencher<'_, '_>) {
         safety: Safety::Idempotent,
         body_held: true,
         suspicion: Suspicion::None,
+        others_untried: true,
         on_trial: false,
         node_left: false,
         tries: 0,

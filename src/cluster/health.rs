@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::http1::Refusal;
+
 /// The state of a node: it decides whether the next request may go there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Health {
@@ -82,8 +84,10 @@ pub enum Outcome {
     Failing,
     /// The connection was refused, or another node answered: this one is not there.
     Refused,
-    /// The connection was reset or closed before an answer, or the answer was not HTTP.
+    /// The connection was reset or closed before an answer.
     Broken,
+    /// The answer was not HTTP, or could be read in two ways.
+    Invalid(Refusal),
     /// No answer in time, or no route.
     Silent,
 }
@@ -236,6 +240,7 @@ impl Record {
             | Outcome::Failing
             | Outcome::Refused
             | Outcome::Broken
+            | Outcome::Invalid(_)
             | Outcome::Silent => {
                 self.good = 0;
                 self.failed = self.failed.saturating_add(1);

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use crate::http1::Refusal;
+
 /// The safety of executing a request twice: with the effect of once, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Safety {
@@ -44,8 +46,8 @@ pub enum Failure {
     Vanished,
     /// The node is alive but sent no head within the limit.
     AnswerTimeout,
-    /// The node sent something that is not HTTP/1.
-    BadAnswer,
+    /// The node sent something that is not HTTP/1, or that can be read in two ways.
+    BadAnswer(Refusal),
 }
 
 impl Failure {
@@ -58,7 +60,7 @@ impl Failure {
             Self::Died => "node_died",
             Self::Vanished => "node_vanished",
             Self::AnswerTimeout => "answer_timeout",
-            Self::BadAnswer => "bad_answer",
+            Self::BadAnswer(_) => "bad_answer",
         }
     }
 }
@@ -99,6 +101,8 @@ pub struct Attempt {
     pub body_held: bool,
     /// The suspicion that the request kills its nodes, before this attempt.
     pub suspicion: Suspicion,
+    /// A node that takes requests was not tried for it.
+    pub others_untried: bool,
     /// The node was on trial: no answer of such a node is a surprise.
     pub on_trial: bool,
     /// The node has left the pool, or is not picked any more: it is not the replays that keep it busy.
@@ -187,6 +191,7 @@ impl Reason {
 ///     safety: Safety::Idempotent,
 ///     body_held: true,
 ///     suspicion: Suspicion::None,
+///     others_untried: true,
 ///     on_trial: false,
 ///     node_left: false,
 ///     tries: 0,
@@ -227,12 +232,12 @@ pub fn decide(attempt: &Attempt, policy: &RetryPolicy) -> Verdict {
     Verdict::GiveUp(reason)
 }
 
-/// Returns whether another node may do better. A node that is slow or wrong does what its application
-/// does everywhere, unless it has just come back and is on trial.
+/// Returns whether another node may do better. A node that is slow does what its application does
+/// everywhere. One that gives no valid answer may be the only one of its kind.
 fn is_worth_another_node(attempt: &Attempt) -> bool {
     match attempt.failure {
         Failure::Died | Failure::Vanished => true,
-        Failure::BadAnswer => attempt.on_trial,
+        Failure::BadAnswer(_) => attempt.on_trial || attempt.others_untried,
         _ => false,
     }
 }
@@ -266,12 +271,14 @@ mod tests {
         safety: Safety::Idempotent,
         body_held: true,
         suspicion: Suspicion::None,
+        others_untried: false,
         on_trial: false,
         node_left: false,
         tries: 0,
         elapsed: Duration::ZERO,
     };
 
+    const INVALID: Failure = Failure::BadAnswer(Refusal::BadLineEnd);
     const AGAIN: Verdict = Verdict::Again { budget: true };
 
     #[test]
@@ -311,12 +318,24 @@ mod tests {
             (Reason::BodyGone, Attempt { body_held: false, ..DIED }),
             (Reason::NoTryLeft, Attempt { tries: 3, ..DIED }),
             (Reason::Final, Attempt { failure: Failure::AnswerTimeout, ..DIED }),
-            (Reason::Final, Attempt { failure: Failure::BadAnswer, ..DIED }),
+            (Reason::Final, Attempt { failure: INVALID, ..DIED }),
+            (Reason::Pinned, Attempt { safety: Safety::Pinned, ..DIED }),
         ] {
             assert_eq!(decide(&attempt, &POLICY), Verdict::GiveUp(reason));
         }
-        let on_trial = Attempt { failure: Failure::BadAnswer, on_trial: true, ..DIED };
+        let on_trial = Attempt { failure: INVALID, on_trial: true, ..DIED };
         assert_eq!(decide(&on_trial, &POLICY), AGAIN);
+    }
+
+    #[test]
+    fn a_get_whose_answer_was_refused_goes_to_an_untried_node_alone() {
+        let others_untried = Attempt { failure: INVALID, others_untried: true, ..DIED };
+        assert_eq!(decide(&others_untried, &POLICY), AGAIN);
+        // It kills nobody.
+        let suspected = Attempt { suspicion: Suspicion::Suspected, ..others_untried };
+        assert_eq!(decide(&suspected, &POLICY), AGAIN);
+        let post = Attempt { safety: Safety::Unsafe, ..others_untried };
+        assert_eq!(decide(&post, &POLICY), Verdict::GiveUp(Reason::Unsafe));
     }
 
     /// Every combination of facts, at the edges of its numbers.
@@ -328,15 +347,19 @@ mod tests {
             Failure::Died,
             Failure::Vanished,
             Failure::AnswerTimeout,
-            Failure::BadAnswer,
+            INVALID,
         ];
         const REACHES: [Reach; 3] = [Reach::Unsent, Reach::Sent, Reach::Answered];
         const SUSPICIONS: [Suspicion; 3] =
             [Suspicion::None, Suspicion::Suspected, Suspicion::Cleared];
-        let flags = 0_u32..1 << 5;
+        let flags = 0_u32..1 << 7;
         flags.flat_map(|flags| {
             let flag = move |bit: u32| flags & (1 << bit) != 0;
-            let safety = if flag(0) { Safety::Unsafe } else { Safety::Idempotent };
+            let safety = match (flag(0), flag(5)) {
+                (true, _) => Safety::Unsafe,
+                (false, true) => Safety::Pinned,
+                (false, false) => Safety::Idempotent,
+            };
             let failures = FAILURES.into_iter();
             let kinds = failures.flat_map(|failure| REACHES.map(|reach| (failure, reach)));
             kinds.flat_map(move |(failure, reach)| {
@@ -347,6 +370,7 @@ mod tests {
                         safety,
                         body_held: flag(1),
                         suspicion,
+                        others_untried: flag(6),
                         on_trial: flag(2),
                         node_left: flag(3),
                         tries,
@@ -369,7 +393,7 @@ mod tests {
                 ("nothing after a head went down", !(again && attempt.reach == Reach::Answered)),
                 (
                     "no unsafe method after a byte",
-                    !(again && attempt.safety == Safety::Unsafe && written),
+                    !(again && attempt.safety != Safety::Idempotent && written),
                 ),
                 ("nothing too late", !(again && attempt.elapsed >= POLICY.within)),
                 ("a body that is gone", !(again && written && !attempt.body_held)),

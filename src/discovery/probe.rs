@@ -223,6 +223,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_is_read_as_the_data_line_reads_it() {
+        let head = "HTTP/1.1 200 OK\r\n";
+        let policy = "x".repeat(9000);
+        for (answer, result) in [
+            ("HTTP/1.0 200 OK\nContent-Length: 1\n\nx".to_owned(), Ok(200)),
+            (format!("{head}Content-Length: 1\r\nContent-Length: 1\r\n\r\nx"), Ok(200)),
+            (format!("{head}Content-Security-Policy: {policy}\r\n\r\n"), Ok(200)),
+            (format!("HTTP/1.1 102 \r\n\r\n{head}Content-Length: 0\r\n\r\n"), Ok(200)),
+            (format!("{head}Content-Length: 1\n\nx"), Err("line without CR LF")),
+            (
+                format!("{head}Content-Length: 1\r\nContent-Length: 2\r\n\r\nx"),
+                Err("invalid Content-Length"),
+            ),
+            (format!("{head}Transfer-Encoding: chunked\r\n\r\nx"), Err("malformed chunk")),
+            (
+                format!("{head}A: {}\r\n\r\n", "x".repeat(70_000)),
+                Err("head too long: more than 64 KiB"),
+            ),
+        ] {
+            let begin: String = answer.chars().take(80).collect();
+            let got = asked(Box::leak(Box::new([&*answer.leak()])), true).await;
+            let expected = match result {
+                Ok(status) => ProbeResult::Status(status),
+                Err(refusal) => ProbeResult::NotHttp(refusal.to_owned()),
+            };
+            assert_eq!(got, expected, "{begin}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_healthy_node_must_take_connections_at_the_port_of_its_requests_too() {
         let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{BODY}", BODY.len());
         let addr = server(Box::leak(Box::new([&*whole.leak(); 2]))).await;

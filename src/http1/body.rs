@@ -24,8 +24,11 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advance {
     /// The bytes that belong to the body as it is on the wire, chunk lines and trailers included.
-    /// They are fewer than the input only if the body is done.
+    /// They are fewer than the input only if the body is done, or if some bytes are dropped.
     pub consumed: usize,
+    /// The bytes behind them that belong to the body and do not go on: the caller drops them, and
+    /// reads on behind them. Always 0 in a body of [`Body::new`].
+    pub dropped: usize,
     /// True if the body is complete.
     pub done: bool,
 }
@@ -39,6 +42,15 @@ impl Body {
             Framing::Chunked => State::Chunked(Chunked::new()),
             Framing::Close => State::Close,
         })
+    }
+
+    /// Returns the reader of a node's answer, which is more tolerant: blanks behind a chunk size are
+    /// taken and do not go on.
+    pub const fn of_answer(framing: Framing) -> Self {
+        match framing {
+            Framing::Chunked => Self(State::Chunked(Chunked::of_answer())),
+            other => Self::new(other),
+        }
     }
 
     /// Judges the next bytes. The caller may relay the consumed ones as they are.
@@ -62,6 +74,7 @@ impl Body {
         input: &[u8],
         mut sink: impl FnMut(&[u8]),
     ) -> Result<Advance, Refusal> {
+        let mut dropped = 0;
         let consumed = match &mut self.0 {
             State::Done => 0,
             State::Length(left) => {
@@ -70,7 +83,11 @@ impl Body {
                 sink(data);
                 data.len()
             }
-            State::Chunked(chunked) => chunked.decode(input, &mut sink)?,
+            State::Chunked(chunked) => {
+                let consumed = chunked.decode(input, &mut sink)?;
+                dropped = chunked.skip_blanks(&input[consumed..])?;
+                consumed
+            }
             State::Close => {
                 sink(input);
                 input.len()
@@ -84,7 +101,7 @@ impl Body {
         if done {
             self.0 = State::Done;
         }
-        Ok(Advance { consumed, done })
+        Ok(Advance { consumed, dropped, done })
     }
 
     /// Returns true if the body is complete. A body that ends with the connection is complete only
@@ -115,7 +132,7 @@ mod tests {
     use super::*;
 
     const TAKEN: fn(usize, bool) -> Result<Advance, Refusal> =
-        |consumed, done| Ok(Advance { consumed, done });
+        |consumed, done| Ok(Advance { consumed, dropped: 0, done });
 
     #[test]
     fn no_body_takes_no_byte() {
@@ -221,5 +238,48 @@ mod tests {
             let read = feed(Framing::Chunked, &wire, &steps);
             prop_assert_eq!(read, (len, chunks.concat(), Ok(())));
         }
+    }
+
+    #[test]
+    fn blanks_behind_a_chunk_size_of_an_answer_do_not_go_on() {
+        let wire = b"2  \r\nab\r\n1 \t;a=b\r\nc\r\n0 \r\n\r\n";
+        let strict = b"2\r\nab\r\n1;a=b\r\nc\r\n0\r\n\r\n";
+        assert!(
+            Body::new(Framing::Chunked).advance(wire).is_err(),
+            "a request is held to the rule"
+        );
+        for cut in 0..wire.len() {
+            let (mut body, mut sent, mut data) =
+                (Body::of_answer(Framing::Chunked), Vec::new(), Vec::new());
+            for mut piece in [&wire[..cut], &wire[cut..]] {
+                loop {
+                    let advance =
+                        body.decode(piece, |bytes| data.extend_from_slice(bytes)).unwrap();
+                    sent.extend_from_slice(&piece[..advance.consumed]);
+                    piece = &piece[advance.consumed + advance.dropped..];
+                    if advance.dropped == 0 {
+                        break;
+                    }
+                }
+                assert!(piece.is_empty(), "{cut}");
+            }
+            assert!(body.is_done() && sent == strict && data == b"abc", "{cut}");
+        }
+        for bad in ["2 2\r\nab", "2 \n", " 2\r\n", "2 \r \n", "2 x\r\n"] {
+            let mut body = Body::of_answer(Framing::Chunked);
+            let mut rest = bad.as_bytes();
+            let refused = loop {
+                match body.advance(rest) {
+                    Ok(advance) if advance.dropped > 0 => {
+                        rest = &rest[advance.consumed + advance.dropped..];
+                    }
+                    other => break other,
+                }
+            };
+            assert_eq!(refused, Err(Refusal::BadChunk), "{bad:?}");
+        }
+        let many = format!("2{}", " ".repeat(2000));
+        let refused = Body::of_answer(Framing::Chunked).advance(many.as_bytes());
+        assert_eq!(refused, Err(Refusal::TooMuchFraming));
     }
 }

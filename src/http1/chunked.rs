@@ -27,6 +27,8 @@ pub(super) struct Chunked {
     trailers: usize,
     /// The name of the current trailer.
     trailer: TrailerName,
+    /// Blanks behind a size are left out: see [`Chunked::of_answer`].
+    skips_blanks: bool,
 }
 
 /// The part of the body to which the next byte belongs.
@@ -73,8 +75,15 @@ enum Extension {
 }
 
 impl Chunked {
+    /// The reader of an answer's body. Blanks behind a size have one meaning; some servers fill the
+    /// size up with them to a fixed width. They do not go on.
+    pub(super) const fn of_answer() -> Self {
+        Self { skips_blanks: true, ..Self::new() }
+    }
+
     pub(super) const fn new() -> Self {
         Self {
+            skips_blanks: false,
             state: State::Size,
             left_bytes: 0,
             line_bytes: 0,
@@ -88,8 +97,8 @@ impl Chunked {
         matches!(self.state, State::End)
     }
 
-    /// Reads on, at most to the end of the body, and returns the number of bytes read. The data
-    /// goes to `sink`.
+    /// Reads on, at most to the end of the body or to blanks that do not go on, and returns the number of
+    /// bytes read. The data goes to `sink`.
     pub(super) fn decode(
         &mut self,
         input: &[u8],
@@ -107,12 +116,36 @@ impl Chunked {
                 }
                 sink(data);
                 rest = &rest[data.len()..];
+            } else if self.skips(*byte) {
+                break;
             } else {
                 self.state = self.step(*byte)?;
                 rest = behind;
             }
         }
         Ok(input.len() - rest.len())
+    }
+
+    fn skips(&self, byte: u8) -> bool {
+        self.skips_blanks
+            && self.state == State::Size
+            && self.line_bytes > 0
+            && matches!(byte, b' ' | b'\t')
+    }
+
+    /// Takes the blanks at the beginning of `input` that do not go on, and returns their number. What
+    /// follows them is no digit any more.
+    pub(super) fn skip_blanks(&mut self, input: &[u8]) -> Result<usize, Refusal> {
+        let blanks = input.iter().take_while(|&&byte| self.skips(byte)).count();
+        if blanks == 0 {
+            return Ok(0);
+        }
+        for _ in 0..blanks {
+            self.line_bytes = LINE_BYTES_MAX.min(self.line_bytes.max(SIZE_DIGITS_MAX) + 1);
+            self.overhead_bytes += 1;
+        }
+        let within = self.line_bytes < LINE_BYTES_MAX && self.overhead_bytes <= HEAD_BYTES_MAX;
+        if within { Ok(blanks) } else { Err(Refusal::TooMuchFraming) }
     }
 
     /// Takes one byte that is not data, and returns the state after it.
@@ -154,7 +187,7 @@ impl Chunked {
             b'\r' => return Ok(State::SizeLf),
             _ => return Extension::Gap.step(byte).ok_or(Refusal::BadChunk),
         };
-        if self.line_bytes == SIZE_DIGITS_MAX || self.left_bytes > BODY_BYTES_MAX >> 4 {
+        if self.line_bytes >= SIZE_DIGITS_MAX || self.left_bytes > BODY_BYTES_MAX >> 4 {
             return Err(Refusal::BadChunk);
         }
         self.line_bytes += 1;

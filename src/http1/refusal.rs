@@ -57,6 +57,8 @@ pub enum Refusal {
     BadExpectation,
     /// A 101 does not name the protocol that it switches to (RFC 9110 15.2.2).
     BadSwitch,
+    /// More interim answers came than an answer may have; the caller's bound.
+    TooManyInterims,
     /// The body is longer than the caller accepts (RFC 9110 15.5.14).
     BodyTooLong,
     /// A chunk line or the end of a chunk is malformed (RFC 9112 7.1).
@@ -93,10 +95,10 @@ impl Refusal {
             Self::BadStatusLine => "malformed status line",
             Self::BadVersion => "unsupported HTTP version",
             Self::BadTarget(_) => "invalid request target",
-            Self::TargetTooLong => "request target too long",
+            Self::TargetTooLong => "request target too long: more than 16 KiB",
             Self::Connect => "CONNECT is not offered",
-            Self::HeadTooLong => "head too long",
-            Self::TooManyFields => "too many header fields",
+            Self::HeadTooLong => "head too long: more than 64 KiB",
+            Self::TooManyFields => "too many header fields: more than 100",
             Self::BadLineEnd => "line without CR LF",
             Self::BadFieldName => "illegal header field name",
             Self::BadFieldValue => "illegal header field value",
@@ -107,7 +109,8 @@ impl Refusal {
             Self::LengthAndCoding => "Content-Length with Transfer-Encoding",
             Self::BadCoding => "unsupported Transfer-Encoding",
             Self::BadExpectation => "unknown expectation",
-            Self::BadSwitch => "101 without Upgrade",
+            Self::BadSwitch => "101 for a protocol that was not offered",
+            Self::TooManyInterims => "too many 1xx answers",
             Self::BodyTooLong => "request body too long",
             Self::BadChunk => "malformed chunk",
             Self::BadTrailer => "malformed or forbidden trailer",

@@ -8,7 +8,7 @@ use super::head::{HostRoom, Slots, ends_in_crlf, is_worth_reading};
 use super::limits::{HEAD_BYTES_MAX, TARGET_BYTES_MAX};
 use super::message::{Framing, Version};
 use super::refusal::Refusal;
-use super::semantics::{Semantics, interpret};
+use super::semantics::{Semantics, Tolerance, interpret};
 use super::target;
 
 /// The empty lines that are skipped before a request line. RFC 9112 2.2 asks a server to skip at
@@ -146,8 +146,8 @@ fn understand<'b>(
         return Err(Refusal::Connect);
     }
     let (target, authority) = target::to_origin_form(method, received)?;
-    let Semantics { fields, length, chunked, keep_alive, upgrade, trailers, host, expect } =
-        interpret(version, headers)?;
+    let Semantics { fields, length, chunked, keep_alive, upgrade, trailers, host, expect, .. } =
+        interpret(version, headers, Tolerance::None)?;
     if host.is_none() && version == Version::Http11 {
         return Err(Refusal::NoHost);
     }

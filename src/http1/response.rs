@@ -8,7 +8,7 @@ use super::head::{Slots, ends_in_crlf, is_worth_reading};
 use super::limits::HEAD_BYTES_MAX;
 use super::message::{Framing, Version};
 use super::refusal::Refusal;
-use super::semantics::{Semantics, interpret};
+use super::semantics::{Semantics, Tolerance, interpret};
 
 /// A response head that every recipient understands in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,11 @@ pub struct ResponseHead<'b> {
     pub fields: Fields<'b>,
     /// The length of the body.
     pub framing: Framing,
-    /// True if the connection can take another request after the body (RFC 9112 9.3).
+    /// The Content-Length to write, where the node stated it in more than one way. The fields to forward
+    /// are without it then.
+    pub restated_length: Option<u64>,
+    /// True if the connection can take another request after the body (RFC 9112 9.3). Never after a
+    /// head that was not in the strict form.
     pub keep_alive: bool,
     /// The protocols of a 101, which always names some, or of a 426. To forward them, write
     /// `Connection: upgrade` and this value as `Upgrade`. In other responses they advertise
@@ -92,15 +96,16 @@ fn understand<'b>(
 ) -> Result<ResponseHead<'b>, Refusal> {
     let Response { version, code, headers, .. } = response;
     let version = Version::from_minor(version);
-    // The status line and the empty line.
-    if !ends_in_crlf(head, headers.len() + 2) {
+    // RFC 9112 2.2: every line may end in a bare LF. A head in which some do has two meanings.
+    let bare_lf = !ends_in_crlf(head, headers.len() + 2);
+    if bare_lf && head.contains(&b'\r') {
         return Err(Refusal::BadLineEnd);
     }
     // RFC 9110 15: a status outside this range is invalid, and counts as a 5xx.
     let status = code.filter(|code| (100..600).contains(code));
     let status = status.ok_or(Refusal::BadStatusLine)?;
-    let Semantics { mut fields, length, chunked, keep_alive, upgrade, .. } =
-        interpret(version, headers)?;
+    let Semantics { mut fields, length, chunked, loose, keep_alive, upgrade, .. } =
+        interpret(version, headers, Tolerance::SingleMeaning)?;
     let is_bodiless = status < 200 || status == 204;
     if is_bodiless && length.is_some() {
         fields.withhold_length();
@@ -121,9 +126,21 @@ fn understand<'b>(
     // A response that can have no body must not announce one (RFC 9110 8.6, RFC 9112 6.1). A node
     // that did so may still send it, and it would be read as the next response.
     let announced = is_bodiless && (chunked || length.is_some_and(|bytes| bytes > 0));
-    let keep_alive = keep_alive && framing != Framing::Close && !announced;
+    let is_strict = !bare_lf && !loose;
+    let keep_alive = keep_alive && framing != Framing::Close && !announced && is_strict;
+    let restated_length = length.filter(|_| loose && !is_bodiless);
     let (reason, len) = (reason(head), head.len());
-    Ok(ResponseHead { version, status, reason, fields, framing, keep_alive, upgrade, len })
+    Ok(ResponseHead {
+        version,
+        status,
+        reason,
+        fields,
+        framing,
+        restated_length,
+        keep_alive,
+        upgrade,
+        len,
+    })
 }
 
 /// Returns the reason phrase, which follows `HTTP/1.1 200 `. `httparse` leaves it out if it has
@@ -131,7 +148,7 @@ fn understand<'b>(
 /// line without it.
 fn reason(head: &[u8]) -> &[u8] {
     let rest = head.get(13..).unwrap_or_default();
-    let end = rest.iter().position(|&b| b == b'\r').unwrap_or(0);
+    let end = rest.iter().position(|&b| matches!(b, b'\r' | b'\n')).unwrap_or(0);
     if head.get(12) == Some(&b' ') { &rest[..end] } else { b"" }
 }
 
@@ -189,9 +206,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_held_to_the_rules_of_a_request() {
-        let both = "200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked";
-        assert_eq!(framing(both), Err(Refusal::LengthAndCoding));
-        assert_eq!(framing("200 OK\r\nContent-Length: 5, 5"), Err(Refusal::BadLength));
+        assert_eq!(framing("200 OK\r\nContent-Length: 5, 6"), Err(Refusal::BadLength));
         assert_eq!(framing("200 OK\r\nTransfer-Encoding: gzip, chunked"), Err(Refusal::BadCoding));
         assert_eq!(framing("200 OK\r\nA : b"), Err(Refusal::BadFieldName));
         // RFC 9112 5.2: a folded line of an answer may be refused or made one line.
@@ -199,9 +214,62 @@ mod tests {
         assert_eq!(framing("200 OK\r\n A: b"), Err(Refusal::BadFieldName));
         assert_eq!(framing("200 OK\r\nA: b\rc"), Err(Refusal::BadFieldValue));
         assert_eq!(framing("200 OK\r\nA: b\0"), Err(Refusal::BadFieldValue));
-        assert_eq!(framing("200 OK\nA: b"), Err(Refusal::BadLineEnd));
+        assert_eq!(framing("200 OK\nA: b"), Err(Refusal::BadLineEnd), "a part of its lines");
         let old = read("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false);
         assert_eq!(old, Err(Refusal::BadCoding));
+    }
+
+    #[test]
+    fn an_answer_with_one_meaning_is_taken_and_ends_its_connection() {
+        let restated = |head: &str| {
+            let mut slots = Slots::new();
+            let head = parse_response(head.as_bytes(), 0, &mut slots, false)?.unwrap();
+            let lengths = head.fields.end_to_end().filter(|field| field.name == "Content-Length");
+            assert_eq!(
+                lengths.count(),
+                usize::from(head.keep_alive && head.framing != Framing::Chunked)
+            );
+            Ok((head.framing, head.keep_alive, head.restated_length))
+        };
+        let five = Ok((Framing::Length(5), false, Some(5)));
+        let line = "HTTP/1.1 200 OK\r\nContent-Length: 5";
+        assert_eq!(restated(&format!("{line}\r\nContent-Length: 5\r\n\r\n")), five);
+        assert_eq!(restated(&format!("{line}, 05 ,5\r\n\r\n")), five);
+        assert_eq!(restated(&format!("{line}\r\nContent-Length: 5, 5\r\n\r\n")), five);
+        let chunked = "Transfer-Encoding: chunked";
+        assert_eq!(
+            restated(&format!("{line}\r\n{chunked}\r\n\r\n")),
+            Ok((Framing::Chunked, false, None))
+        );
+        for (other, refusal) in [
+            ("6", Refusal::BadLength),
+            ("5,", Refusal::BadLength),
+            ("+5", Refusal::BadLength),
+            ("", Refusal::BadLength),
+            ("5;5", Refusal::BadLength),
+        ] {
+            let head = format!("{line}\r\nContent-Length: {other}\r\n\r\n");
+            assert_eq!(restated(&head), Err(refusal), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_head_ends_all_its_lines_in_one_way_or_is_refused() {
+        let lines = ["HTTP/1.1 200 OK", "Content-Length: 5", "A: b", ""];
+        for ends in 0..1_u32 << lines.len() {
+            let end = |at: usize| if ends >> at & 1 == 1 { "\n" } else { "\r\n" };
+            let head: String =
+                lines.iter().enumerate().map(|(at, line)| format!("{line}{}", end(at))).collect();
+            let expected = match ends {
+                0 => Ok((200, Framing::Length(5), true, head.len())),
+                0b1111 => Ok((200, Framing::Length(5), false, head.len())),
+                _ => Err(Refusal::BadLineEnd),
+            };
+            assert_eq!(read(&head, false), expected, "{head:?}");
+        }
+        // No line of another field becomes a part of a value.
+        assert_eq!(read("HTTP/1.1 200 OK\nA: b\n c\n\n", false), Err(Refusal::BadFieldName));
+        assert_eq!(read("HTTP/1.1 200 OK\nA: b\rc\n\n", false), Err(Refusal::BadFieldValue));
     }
 
     #[test]

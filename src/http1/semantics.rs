@@ -14,6 +14,9 @@ pub(super) struct Semantics<'b> {
     /// The value of Content-Length. It never stands beside `chunked`.
     pub(super) length: Option<u64>,
     pub(super) chunked: bool,
+    /// The framing was given in a form that is not the strict one, with one meaning all the same. The
+    /// fields of Content-Length do not go on then.
+    pub(super) loose: bool,
     /// True if the sender lets the connection persist.
     pub(super) keep_alive: bool,
     /// The protocols to which the sender offers to switch.
@@ -26,6 +29,17 @@ pub(super) struct Semantics<'b> {
     pub(super) expect: Option<&'b [u8]>,
 }
 
+/// The tolerance towards the sender of a head.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Tolerance {
+    /// A request: nothing is tolerated, because the sender may want two recipients to differ.
+    #[default]
+    None,
+    /// An answer: a framing with a single meaning is taken in a form that is not strict. Small devices
+    /// send it, and it is written on in the strict form.
+    SingleMeaning,
+}
+
 /// Reads all fields once, and a second time only if Connection may name some of them.
 ///
 /// # Errors
@@ -34,8 +48,9 @@ pub(super) struct Semantics<'b> {
 pub(super) fn interpret<'b>(
     version: Version,
     headers: &'b [Header<'b>],
+    tolerance: Tolerance,
 ) -> Result<Semantics<'b>, Refusal> {
-    let mut found = Found::default();
+    let mut found = Found { tolerance, ..Found::default() };
     let mut hop_by_hop = 0;
     for (at, header) in headers.iter().enumerate() {
         if found.take(version, header)? == Reach::HopByHop {
@@ -43,9 +58,12 @@ pub(super) fn interpret<'b>(
         }
     }
     // RFC 9112 6.3: the two disagree on the end of the message, which is the mark of request
-    // smuggling.
-    if found.chunked && found.length.is_some() {
-        return Err(Refusal::LengthAndCoding);
+    // smuggling. In an answer the coding counts.
+    if found.chunked && found.length.take().is_some() {
+        if tolerance == Tolerance::None {
+            return Err(Refusal::LengthAndCoding);
+        }
+        found.loose = true;
     }
     // Each option is compared with each field. A sender of more options means no good.
     if found.options.count > HEADERS_MAX {
@@ -54,10 +72,15 @@ pub(super) fn interpret<'b>(
     if found.options.may_name_fields {
         hop_by_hop |= named_by_connection(headers);
     }
+    let mut fields = Fields::new(headers, hop_by_hop);
+    if found.loose {
+        fields.withhold_length();
+    }
     Ok(Semantics {
-        fields: Fields::new(headers, hop_by_hop),
+        fields,
         length: found.length,
         chunked: found.chunked,
+        loose: found.loose,
         keep_alive: found.options.keep_alive(version),
         upgrade: found.upgrade(version),
         trailers: found.trailers,
@@ -78,8 +101,10 @@ enum Reach {
 /// The fields with a meaning for the codec, as far as they are read.
 #[derive(Default)]
 struct Found<'b> {
+    tolerance: Tolerance,
     length: Option<u64>,
     chunked: bool,
+    loose: bool,
     host: Option<&'b [u8]>,
     expect: Option<&'b [u8]>,
     trailers: bool,
@@ -131,13 +156,21 @@ impl<'b> Found<'b> {
         Ok(Reach::HopByHop)
     }
 
-    /// Takes a Content-Length. A recipient may make one of several equal ones (RFC 9112 6.3), but
-    /// no sender that frames with care sends two.
+    /// Takes a Content-Length. A recipient may make one of several equal ones (RFC 9112 6.3), in
+    /// fields or in a list. No client that frames with care sends two; some devices do.
     fn take_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        match self.length.replace(content_length(value)?) {
-            Some(_) => Err(Refusal::BadLength),
-            None => Ok(()),
+        if self.tolerance == Tolerance::None || (self.length.is_none() && !value.contains(&b',')) {
+            let before = self.length.replace(content_length(value)?);
+            return if before.is_none() { Ok(()) } else { Err(Refusal::BadLength) };
         }
+        for one in value.split(|&b| b == b',') {
+            let length = content_length(one.trim_ascii())?;
+            if self.length.replace(length).is_some_and(|before| before != length) {
+                return Err(Refusal::BadLength);
+            }
+        }
+        self.loose = true;
+        Ok(())
     }
 
     /// Takes a Transfer-Encoding, which must be one `chunked`.
@@ -240,7 +273,7 @@ mod tests {
     use super::*;
 
     fn read<'b>(headers: &'b [Header<'b>]) -> Result<Semantics<'b>, Refusal> {
-        interpret(Version::Http11, headers)
+        interpret(Version::Http11, headers, Tolerance::None)
     }
 
     fn headers<'b, const N: usize>(pairs: [(&'b str, &'b str); N]) -> [Header<'b>; N] {
@@ -331,7 +364,10 @@ mod tests {
         }
         let twice = headers([("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "chunked")]);
         assert_eq!(read(&twice).err(), Some(Refusal::BadCoding));
-        assert_eq!(interpret(Version::Http10, &twice[..1]).err(), Some(Refusal::BadCoding));
+        assert_eq!(
+            interpret(Version::Http10, &twice[..1], Tolerance::None).err(),
+            Some(Refusal::BadCoding)
+        );
         let both = headers([("Content-Length", "5"), ("Transfer-Encoding", "chunked")]);
         assert_eq!(read(&both).err(), Some(Refusal::LengthAndCoding));
     }
@@ -348,13 +384,15 @@ mod tests {
         assert_eq!(upgrade("Upgrade", "websocket, H2C"), None);
         let all = headers([("Connection", "upgrade"), ("Upgrade", "a"), ("Upgrade", "b")]);
         assert_eq!(read(&all).unwrap().upgrade, None);
-        assert_eq!(interpret(Version::Http10, &all[..2]).unwrap().upgrade, None);
+        assert_eq!(interpret(Version::Http10, &all[..2], Tolerance::None).unwrap().upgrade, None);
     }
 
     #[test]
     fn http_1_1_persists_by_default_and_http_1_0_on_request() {
         let keeps = |version, connection| {
-            interpret(version, &headers([("Connection", connection)])).unwrap().keep_alive
+            interpret(version, &headers([("Connection", connection)]), Tolerance::None)
+                .unwrap()
+                .keep_alive
         };
         assert!(keeps(Version::Http11, ""));
         assert!(!keeps(Version::Http11, "Close"));

@@ -94,6 +94,9 @@ impl Conn {
         form: Form,
     ) -> Disposition {
         shared.count_reject(reject);
+        if let Some(refusal) = reject.refusal() {
+            entry.refused(refusal);
+        }
         let mut out = Vec::new();
         let empty = &shared.settings.empty_cluster_page;
         let body_bytes = reject.write(&form, SystemTime::now(), empty, &shared.pool(), &mut out);

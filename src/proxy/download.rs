@@ -9,7 +9,9 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::cluster::pool::Member;
 use crate::cluster::retry::Failure;
+use crate::http1::Advance;
 use crate::proxy::access::LogEntry;
+use crate::proxy::disposition::NodeConnection;
 use crate::proxy::io::{gone, left, write_all_within, write_what_fits, write_within};
 use crate::proxy::outcome;
 use crate::proxy::request::Timing;
@@ -142,14 +144,27 @@ impl Download<'_> {
     /// Takes in the bytes of the body that have come.
     fn take(&mut self) -> Result<(), RelayError> {
         let unchunked = self.is_unchunked();
-        let came = self.inbox.filled();
         let Pending { left, plain, .. } = &mut self.unsent;
-        let advance = if unchunked {
-            self.response.body.decode(came, &mut |data: &[u8]| plain.extend_from_slice(data))
-        } else {
-            self.response.body.advance(came)
-        };
-        let used = advance.map_err(|_| RelayError::Node(Failure::BadAnswer))?.consumed;
+        let mut used = 0;
+        loop {
+            let came = &self.inbox.filled()[used..];
+            let advance = if unchunked {
+                self.response.body.decode(came, &mut |data: &[u8]| plain.extend_from_slice(data))
+            } else {
+                self.response.body.advance(came)
+            };
+            let Advance { consumed, dropped, .. } =
+                advance.map_err(|refusal| RelayError::Node(Failure::BadAnswer(refusal)))?;
+            used += consumed;
+            if dropped == 0 {
+                break;
+            }
+            self.inbox.cut(used, used + dropped);
+            // It was not in the strict form.
+            if self.response.node == NodeConnection::Reusable {
+                self.response.node = NodeConnection::Ends;
+            }
+        }
         if unchunked {
             self.inbox.consume(used);
             self.inbox.release();

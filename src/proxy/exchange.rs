@@ -3,10 +3,11 @@
 
 use std::ops::ControlFlow;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::config::Limits;
-use crate::cluster::pool::Member;
+use crate::cluster::pool::{Member, Pool};
 use crate::cluster::retry::{
     self, Attempt, Failure, Reach, Reason, RetryPolicy, Suspicion, Verdict,
 };
@@ -150,6 +151,9 @@ async fn after_failure<'a, D: Downstream>(
             return ControlFlow::Break(Disposition::Cut);
         }
         AttemptError::Answer(failure) => {
+            if let Failure::BadAnswer(refusal) = failure {
+                request.entry.refused(refusal);
+            }
             request.entry.end(failure.as_str());
             outcome::answer_cut(shared, member, failure);
             return ControlFlow::Break(Disposition::Cut);
@@ -207,6 +211,7 @@ async fn prepare_another<'a>(
         safety: request.safety,
         body_held: request.upload.is_held(),
         suspicion: if retries.died.is_empty() { Suspicion::None } else { Suspicion::Suspected },
+        others_untried: false,
         on_trial,
         node_left: !shared.pool().is_usable(epoch),
         tries: retries.count,
@@ -217,6 +222,9 @@ async fn prepare_another<'a>(
     if !reused || reached || failure == Failure::Refused {
         retries.tried.push(epoch);
     }
+    let is_untried = |member: &Arc<Member>| !retries.tried.contains(&member.epoch);
+    let others = |pool: &Pool| pool.eligible().iter().any(is_untried);
+    attempt.others_untried = shared.members_of(request.to, others).unwrap_or(false);
     retries.last = Some(failure);
     if failure == Failure::Died && reached {
         retries.died.push(epoch);

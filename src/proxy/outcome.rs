@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::cluster::health::Outcome;
+use crate::cluster::node::Node;
 use crate::cluster::pool::Member;
 use crate::cluster::retry::{Failure, Reach};
 use crate::proxy::disposition::NodeConnection;
@@ -70,9 +71,15 @@ pub(super) fn answer_cut(shared: &Shared, member: &Member, failure: Failure) {
 /// chance, so that failure is not counted among its own.
 pub(super) fn failed(shared: &Shared, member: &Member, failure: Failure, reach: Reach) {
     member.counters.failures.fetch_add(1, Ordering::Relaxed);
+    if let Failure::BadAnswer(refusal) = failure
+        && member.note_refusal(refusal.reason())
+    {
+        let Node { name, endpoint, .. } = &member.node;
+        warn!(node = name, %endpoint, %refusal, "refused an answer that is not valid HTTP");
+    }
     shared.report(member.epoch, outcome(failure));
     shared.idle.purge(member.epoch);
-    let its_own = matches!(failure, Failure::Died | Failure::BadAnswer | Failure::AnswerTimeout);
+    let its_own = matches!(failure, Failure::Died | Failure::BadAnswer(_) | Failure::AnswerTimeout);
     if its_own
         && reach != Reach::Unsent
         && let Some(outcome) = member.note_break()
@@ -85,7 +92,8 @@ pub(super) fn failed(shared: &Shared, member: &Member, failure: Failure, reach: 
 fn outcome(failure: Failure) -> Outcome {
     match failure {
         Failure::Refused => Outcome::Refused,
-        Failure::Died | Failure::BadAnswer => Outcome::Broken,
+        Failure::Died => Outcome::Broken,
+        Failure::BadAnswer(refusal) => Outcome::Invalid(refusal),
         Failure::Unreachable
         | Failure::ConnectTimeout
         | Failure::Vanished

@@ -74,6 +74,14 @@ impl Reject {
         }
     }
 
+    /// The rule of HTTP that the request, or the last answer to it, breaks.
+    pub(super) fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::Refused(refusal) | Self::Failed(Failure::BadAnswer(refusal), _) => Some(refusal),
+            _ => None,
+        }
+    }
+
     /// The word for log fields and metric labels.
     pub(super) fn cause(self) -> &'static str {
         match self {
@@ -139,7 +147,9 @@ impl Reject {
                 _ => "the node went away before it answered",
             },
             Self::Failed(Failure::AnswerTimeout, _) => "the node did not answer in time",
-            Self::Failed(Failure::BadAnswer, _) => "the node's answer is not valid HTTP",
+            Self::Failed(Failure::BadAnswer(refusal), _) => {
+                return format!("the node's answer is not valid HTTP: {refusal}");
+            }
         };
         text.to_owned()
     }
@@ -301,7 +311,7 @@ mod tests {
     #[test]
     fn a_node_that_is_too_slow_is_a_504_and_other_failures_are_a_502() {
         assert_eq!(Reject::Failed(Failure::AnswerTimeout, Reason::Final).status(), 504);
-        for failure in [Failure::Refused, Failure::Died, Failure::BadAnswer] {
+        for failure in [Failure::Refused, Failure::Died, Failure::BadAnswer(Refusal::BadLineEnd)] {
             assert_eq!(Reject::Failed(failure, Reason::Final).status(), 502);
         }
     }

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use crate::cluster::health::Outcome;
 use crate::cluster::pool::Member;
 use crate::cluster::retry::{Failure, Reach, Safety};
-use crate::http1::Version;
 use crate::http1::limits::HEAD_BYTES_MAX;
+use crate::http1::{Refusal, Version};
 use crate::proxy::access::CLIENT_LEFT;
 use crate::proxy::conn::Conn;
 use crate::proxy::disposition::{Disposition, NodeConnection};
@@ -78,7 +78,7 @@ impl Relay<'_> {
             }
             interims += 1;
             if interims > INTERIMS_MAX {
-                return Err(AttemptError::Node(Failure::BadAnswer));
+                return Err(AttemptError::Node(Failure::BadAnswer(Refusal::TooManyInterims)));
             }
             self.request.upload.heard();
             Box::pin(self.send_interim(&response)).await?;
@@ -156,7 +156,7 @@ impl Relay<'_> {
     fn read_head(&self, seen: usize) -> Result<Option<Response>, AttemptError> {
         let Self { shared, conn, request, member, inbox, .. } = self;
         let read = Response::read(shared, conn, request, member, inbox.filled(), seen);
-        read.map_err(|_| AttemptError::Node(Failure::BadAnswer))
+        read.map_err(|refusal| AttemptError::Node(Failure::BadAnswer(refusal)))
     }
 
     /// The whole request went up: since then, if not since now, the node owes its answer's head, all

@@ -126,7 +126,7 @@ impl Response {
             head_len: head.len,
             status: head.status,
             kind,
-            body: Body::new(head.framing),
+            body: Body::of_answer(head.framing),
             form,
             upload,
             head_sent: false,

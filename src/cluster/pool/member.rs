@@ -1,8 +1,9 @@
 //! One node in a pool: the facts that the table publishes of it, and the live counters that workers
 //! add to while they use it.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::peak_ewma::PeakEwma;
@@ -32,6 +33,8 @@ pub struct Counters {
     /// The number of last requests in a row that went wrong: answered with an error of the server
     /// (5xx), not answered in time, or broken off.
     pub errors: AtomicU32,
+    /// The reasons for which answers were refused so far: the log has one warning for each.
+    pub refused: Mutex<BTreeSet<&'static str>>,
     /// Of the answers in `requests`: the time from the whole head of the request to the head of the
     /// answer.
     pub latency: Histogram,
@@ -142,6 +145,11 @@ impl Member {
             return Some(Outcome::Erring);
         }
         self.share.is_trial().then_some(Outcome::Answered)
+    }
+
+    /// Notes that an answer was refused for this reason. Returns whether it is the first one.
+    pub fn note_refusal(&self, reason: &'static str) -> bool {
+        self.counters.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(reason)
     }
 
     /// Notes that a request or its answer broke off here. Returns the outcome to report to the

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::event::Ejection;
 use crate::cluster::health::{ERRORS_IN_A_ROW, Health};
 use crate::cluster::pool::Share;
+use crate::http1::Refusal;
 
 /// A trial to which no request came ends after this long, if probes are good.
 const TRIAL_FOR: Duration = Duration::from_secs(5);
@@ -59,6 +60,8 @@ pub(super) struct Outlier {
     failed_trials: u32,
     /// Since when requests break off in a row, as far as that was reported.
     breaking_since: Option<Duration>,
+    /// The reason for which its last answer that failed was refused; `None` if it did not come at all.
+    refusal: Option<Refusal>,
     /// The quarters of its full speed that its board lacks, 0 to 3.
     lacking: u8,
 }
@@ -193,13 +196,25 @@ impl Outlier {
         on_trial
     }
 
-    /// A request died. True if it was a trial's: the node is out for a moment.
-    pub(super) fn fail_trial(&mut self, shown: Health, usable: usize, now: Duration) -> bool {
+    /// A request died, or got an answer that was refused for this reason. True if it was a trial's: the
+    /// node is out for a moment.
+    pub(super) fn fail_trial(
+        &mut self,
+        shown: Health,
+        refusal: Option<Refusal>,
+        usable: usize,
+        now: Duration,
+    ) -> bool {
+        self.refusal = refusal;
         let fails = self.share(shown).is_trial() && usable > 0;
         if fails {
             self.failed_trials += 1;
             let span = (TRIAL_OUT * self.failed_trials.min(60)).min(TRIAL_OUT_MAX);
-            let why = format!("its trial request died; out for {} s", span.as_secs());
+            let end = match refusal {
+                Some(refusal) => format!("got an answer that is not valid HTTP ({refusal})"),
+                None => "died".to_owned(),
+            };
+            let why = format!("its trial request {end}; out for {} s", span.as_secs());
             self.ejected = Some(Ejected { cause: Ejection::Trial, until: now + span, why });
         }
         fails
@@ -226,7 +241,11 @@ impl Outlier {
         self.ejections = self.ejections.saturating_sub(forgiven) + 1;
         let span = (ERRORS_OUT * self.ejections.min(60)).min(ERRORS_OUT_MAX);
         let secs = span.as_secs();
-        let end = if cause == Ejection::Errors { "were answered with a 5xx" } else { "broke off" };
+        let end = match (cause, self.refusal) {
+            (Ejection::Errors, _) => "were answered with a 5xx".to_owned(),
+            (_, Some(refusal)) => format!("got answers that are not valid HTTP ({refusal})"),
+            (_, None) => "broke off".to_owned(),
+        };
         let why = format!("the last {ERRORS_IN_A_ROW} requests {end}; out for {secs} s");
         self.ejected_until = now + span;
         self.ejected = Some(Ejected { cause, until: self.ejected_until, why });

@@ -61,7 +61,8 @@ fn judge_machine(
     let (shown, outlier) = (machine.shown, &mut machine.outlier);
     let moved = match outcome {
         Outcome::Answered => outlier.pass_trial(shown, usable, cx.now),
-        Outcome::Broken => outlier.fail_trial(shown, usable, cx.now),
+        Outcome::Broken => outlier.fail_trial(shown, None, usable, cx.now),
+        Outcome::Invalid(refusal) => outlier.fail_trial(shown, Some(refusal), usable, cx.now),
         Outcome::Erring if errs_alone && shown == Health::Up => {
             outlier.eject(Ejection::Errors, cx.now);
             true

@@ -1,34 +1,37 @@
-//! One HTTP/1 connection for probes, over which they ask one after the other.
+//! One HTTP/1 connection for probes, over which they ask one after the other. Answers are read as the
+//! data line reads them, with the same codec and the same bounds: a node whose answers would be refused
+//! there is not healthy here.
 
-use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 
 use super::document;
 use crate::cluster::config::PROBE_ANSWER_BYTES_MAX;
 use crate::discovery::membership::{Probe, ProbeResult};
+use crate::http1::{Body, Framing, Refusal, Slots, parse_response};
 
-/// The smallest read buffer that hyper allows. The answer of a node is a tenth of it.
-const READ_BYTES_MAX: usize = 8 * 1024;
+/// The room for an answer at first. That of a node fits.
+const ANSWER_BYTES: usize = 1024;
+
+/// The most 1xx before an answer.
+const INTERIMS_MAX: u32 = 100;
 
 /// The result of an answer and, where it may be kept, its connection; or the result if there is no
 /// answer.
 pub(super) type Exchanged = Result<(ProbeResult, Option<Connection>), ProbeResult>;
 
 /// A connection to a node.
-pub(super) struct Connection {
-    requests: SendRequest<Empty<Bytes>>,
-    /// The fault that ended the connection, unless a request has failed with it. A server that speaks
-    /// before it is asked shows here.
-    fault: oneshot::Receiver<ProbeResult>,
+pub(super) struct Connection(TcpStream);
+
+/// The facts of an answer's head.
+struct Head {
+    status: u16,
+    framing: Framing,
+    keep_alive: bool,
+    len: usize,
 }
 
 impl Connection {
@@ -44,78 +47,111 @@ impl Connection {
         })?;
         // A failure costs nothing: the request is the first thing that is sent and waits for nothing.
         let _ = stream.set_nodelay(true);
-        let (requests, driver) = http1::Builder::new()
-            .max_buf_size(READ_BYTES_MAX)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| result_of(&error))?;
-        let (report, fault) = oneshot::channel();
-        // The task ends with the connection's sender.
-        tokio::spawn(async move {
-            if let Err(error) = driver.await {
-                // If that fails, no probe uses the connection any more.
-                let _ = report.send(result_of(&error));
-            }
-        });
-        Ok(Self { requests, fault })
+        Ok(Self(stream))
     }
 
     /// Sends the GET of a probe and reads the answer.
     pub(super) async fn get(mut self, probe: &Probe, cluster: &str) -> Exchanged {
-        if self.requests.ready().await.is_err() {
-            return Err(self.end(ProbeResult::Closed).await);
+        let mut came = Vec::with_capacity(ANSWER_BYTES);
+        if self.0.try_read_buf(&mut came).is_ok_and(|bytes| bytes > 0) {
+            return Err(ProbeResult::NotHttp("it speaks before it is asked".to_owned()));
         }
-        let request = Request::get(&probe.path)
-            .header("host", probe.endpoint.to_string())
-            .header("user-agent", concat!("picluster/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::new())
-            .map_err(|error| ProbeResult::NotHttp(error.to_string()))?;
-        let response = match self.requests.send_request(request).await {
-            Ok(response) => response,
-            Err(error) => return Err(self.end(result_of(&error)).await),
-        };
-        let status = response.status().as_u16();
+        // The zone of an address means something on this machine alone.
+        let host = SocketAddr::new(probe.endpoint.ip(), probe.endpoint.port());
+        let request = format!(
+            "GET {} HTTP/1.1\r\nhost: {host}\r\nuser-agent: picluster/{}\r\n\r\n",
+            probe.path,
+            env!("CARGO_PKG_VERSION")
+        );
+        self.0.write_all(request.as_bytes()).await.map_err(|_| ProbeResult::Closed)?;
+        let head = self.head(&mut came).await?;
         if probe.foreign {
-            return Ok((ProbeResult::Status(status), None));
+            // The bytes that came with the head are judged; a long page is not read to its end.
+            let mut body = Body::of_answer(head.framing);
+            take(&mut body, &mut came, |_| {}).map_err(not_http)?;
+            return Ok((ProbeResult::Status(head.status), None));
         }
-        let body = body(response).await?;
-        let result = document::parse(&body, cluster).unwrap_or(ProbeResult::Status(status));
-        Ok((result, Some(self)))
+        let document = self.body(head.framing, &mut came).await?;
+        let result = document::parse(&document, cluster);
+        let kept = (head.keep_alive && came.is_empty()).then_some(self);
+        Ok((result.unwrap_or(ProbeResult::Status(head.status)), kept))
     }
 
-    /// The reason why the connection ended: the result of the failed request or, if the connection was
-    /// only closed, the fault that closed it.
-    async fn end(self, request: ProbeResult) -> ProbeResult {
-        match request {
-            ProbeResult::Closed => self.fault.await.unwrap_or(request),
-            other => other,
+    /// Reads the head of the final answer, and removes it from `came`.
+    async fn head(&mut self, came: &mut Vec<u8>) -> Result<Head, ProbeResult> {
+        let (mut seen, mut interims) = (0, 0);
+        loop {
+            let head = read_head(came, seen).map_err(not_http)?;
+            seen = came.len();
+            match head {
+                Some(head) if head.status < 200 => {
+                    interims += 1;
+                    if head.status == 101 {
+                        return Err(not_http(Refusal::BadSwitch));
+                    } else if interims > INTERIMS_MAX {
+                        return Err(not_http(Refusal::TooManyInterims));
+                    }
+                    came.drain(..head.len);
+                    seen = 0;
+                }
+                Some(head) => {
+                    came.drain(..head.len);
+                    return Ok(head);
+                }
+                None => self.read(came).await?,
+            }
+        }
+    }
+
+    /// Reads a body of at most [`PROBE_ANSWER_BYTES_MAX`], and removes it from `came`.
+    async fn body(&mut self, framing: Framing, came: &mut Vec<u8>) -> Result<Vec<u8>, ProbeResult> {
+        let (mut body, mut data) = (Body::of_answer(framing), Vec::new());
+        loop {
+            take(&mut body, came, |piece| data.extend_from_slice(piece)).map_err(not_http)?;
+            if data.len() > PROBE_ANSWER_BYTES_MAX {
+                return Err(ProbeResult::NotHttp("the answer is too long".to_owned()));
+            }
+            if body.is_done() {
+                return Ok(data);
+            }
+            match self.read(came).await {
+                Err(ProbeResult::Closed) if body.eof().is_ok() => return Ok(data),
+                other => other?,
+            }
+        }
+    }
+
+    async fn read(&mut self, came: &mut Vec<u8>) -> Result<(), ProbeResult> {
+        match self.0.read_buf(came).await {
+            Ok(1..) => Ok(()),
+            Ok(0) | Err(_) => Err(ProbeResult::Closed),
         }
     }
 }
 
-/// Reads the body of an answer, at most [`PROBE_ANSWER_BYTES_MAX`].
-async fn body(response: Response<Incoming>) -> Result<Bytes, ProbeResult> {
-    let body = Limited::new(response.into_body(), PROBE_ANSWER_BYTES_MAX).collect().await;
-    let body = body.map_err(|error| match error.downcast::<hyper::Error>() {
-        Ok(error) => result_of(&error),
-        Err(_) => ProbeResult::NotHttp("the answer is too long".to_owned()),
-    })?;
-    Ok(body.to_bytes())
+/// Reads the head at the beginning of `came`, if it is whole. The first `seen` bytes were looked at.
+fn read_head(came: &[u8], seen: usize) -> Result<Option<Head>, Refusal> {
+    let mut slots = Slots::new();
+    let head = if came.is_empty() { None } else { parse_response(came, seen, &mut slots, false)? };
+    Ok(head.map(|head| Head {
+        status: head.status,
+        framing: head.framing,
+        keep_alive: head.keep_alive,
+        len: head.len,
+    }))
 }
 
-fn result_of(error: &hyper::Error) -> ProbeResult {
-    if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
-        ProbeResult::NotHttp(error.to_string())
-    } else if spoke_first(error) {
-        ProbeResult::NotHttp("it speaks before it is asked".to_owned())
-    } else {
-        ProbeResult::Closed
+/// Takes the bytes of the body from the beginning of `came`.
+fn take(body: &mut Body, came: &mut Vec<u8>, mut sink: impl FnMut(&[u8])) -> Result<(), Refusal> {
+    loop {
+        let advance = body.decode(came, &mut sink)?;
+        came.drain(..advance.consumed + advance.dropped);
+        if advance.dropped == 0 {
+            return Ok(());
+        }
     }
 }
 
-/// True if bytes came before a request was sent. hyper has no predicate for it, only words; a request
-/// that was under way then reports that it was cancelled by it.
-fn spoke_first(error: &hyper::Error) -> bool {
-    let is_it = |text: String| text.contains("unexpected message");
-    is_it(error.to_string()) || error.source().is_some_and(|cause| is_it(cause.to_string()))
+fn not_http(refusal: Refusal) -> ProbeResult {
+    ProbeResult::NotHttp(refusal.to_string())
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::log::LogBuffer;
 use super::record::Record;
+use crate::http1::Refusal;
 use crate::proxy::headers::Forwarding;
 
 /// The longest target that is written; a longer one is cut off and marked.
@@ -45,6 +46,8 @@ struct Facts {
     status: Option<u16>,
     bytes: Cell<u64>,
     cause: Option<&'static str>,
+    /// The rule of HTTP that the request or its answer breaks.
+    refusal: Option<Box<str>>,
 }
 
 impl LogEntry {
@@ -68,6 +71,7 @@ impl LogEntry {
             status: None,
             bytes: Cell::new(0),
             cause: Some(STOPPED),
+            refusal: None,
         }));
     }
 
@@ -133,6 +137,12 @@ impl LogEntry {
         facts.bytes.set(facts.bytes.get() + bytes as u64);
     }
 
+    /// The request, or the answer of a node, breaks a rule of HTTP.
+    pub(crate) fn refused(&mut self, refusal: Refusal) {
+        let Some(facts) = &mut self.0 else { return };
+        facts.refusal = Some(refusal.to_string().into());
+    }
+
     /// The request ended: with a node's whole answer, or for this cause. Does nothing if it has ended
     /// before.
     pub(crate) fn end(&mut self, cause: impl Into<Option<&'static str>>) {
@@ -165,6 +175,7 @@ impl Drop for Facts {
             first_byte_ms: self.first_byte.map(millis),
             total_ms: millis(self.came.elapsed()),
             cause: self.cause,
+            refusal: self.refusal.as_deref(),
             request_id: self.request_id.as_deref(),
         });
     }

@@ -37,6 +37,9 @@ pub(super) struct Record<'a> {
     pub(super) cause: Option<&'a str>,
     /// Its `X-Request-Id`, as nodes get it.
     pub(super) request_id: Option<&'a str>,
+    /// The rule of HTTP that the request or its answer breaks; the key is there only with a value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) refusal: Option<&'a str>,
 }
 
 impl Record<'_> {
@@ -63,7 +66,11 @@ impl Record<'_> {
             "{time} {client} \"{method} {target}\" {status} {bytes} {node} attempts={attempts} \
              wait_ms={wait} connect_ms={connect} first_byte_ms={first} total_ms={total_ms} \
              cause={cause} request_id={id}"
-        )
+        )?;
+        match self.refusal {
+            Some(refusal) => write!(out, " refusal={}", word(Some(refusal))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -107,6 +114,7 @@ mod tests {
         total_ms: 100.0,
         cause: None,
         request_id: Some("00000000000000000000000000000007"),
+        refusal: None,
     };
 
     /// Everything that may be missing is missing.

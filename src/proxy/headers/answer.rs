@@ -2,7 +2,7 @@
 
 use crate::cluster::node::StickyKey;
 use crate::cluster::protocol::NODE_HEADER_WRITTEN;
-use crate::http1::{Framing, ResponseHead, append_field, append_status_line};
+use crate::http1::{Framing, ResponseHead, append_field, append_number, append_status_line};
 use crate::proxy::affinity;
 
 /// The form in which an answer goes to the client.
@@ -26,6 +26,11 @@ pub fn write_answer(head: &ResponseHead<'_>, form: AnswerForm<'_>, out: &mut Vec
     let replaced = |name: &str| name.eq_ignore_ascii_case(NODE_HEADER_WRITTEN);
     for field in head.fields.end_to_end().filter(|field| !replaced(field.name)) {
         append_field(out, field.name, field.value);
+    }
+    if let Some(bytes) = head.restated_length {
+        out.extend_from_slice(b"Content-Length: ");
+        append_number(out, bytes);
+        out.extend_from_slice(b"\r\n");
     }
     // HTTP/1.0 knows no chunks; the body is given without them and ends with the connection.
     if head.framing == Framing::Chunked && !form.http10 {

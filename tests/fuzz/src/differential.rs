@@ -112,10 +112,13 @@ fn check_response(bytes: &[u8], head_request: bool) {
     let wire = &bytes[..start + head.len + body.consumed];
     let expected = body.whole.then_some(body.data.clone());
 
-    let view = hyper_view::response(wire, head_request).expect("hyper accepts the received bytes");
-    assert_eq!(view.status, head.status);
-    assert_eq!(owned::sorted(view.fields), owned::sorted(owned::all(&head.fields)));
-    assert_eq!(view.body, expected);
+    if is_strict(&head, &wire[start..start + head.len]) {
+        let view =
+            hyper_view::response(wire, head_request).expect("hyper accepts the received bytes");
+        assert_eq!(view.status, head.status);
+        assert_eq!(owned::sorted(view.fields), owned::sorted(owned::all(&head.fields)));
+        assert_eq!(view.body, expected);
+    }
 
     for form in [(false, false), (true, false), (true, true)] {
         let (close, http10) = form;
@@ -133,6 +136,15 @@ fn check_response(bytes: &[u8], head_request: bool) {
             assert_eq!(view.body, expected);
         }
     }
+}
+
+/// Returns whether nothing of a head is in a form that is only tolerated.
+fn is_strict(head: &ResponseHead<'_>, bytes: &[u8]) -> bool {
+    let lengths = head.fields.iter().filter(|f| f.name.eq_ignore_ascii_case("content-length"));
+    let (lengths, is_chunked) = (lengths.count(), head.fields.get("transfer-encoding").is_some());
+    bytes.contains(&b'\r')
+        && head.restated_length.is_none()
+        && lengths + usize::from(is_chunked) < 2
 }
 
 /// Returns the place at which the head of the final response begins.

@@ -177,6 +177,19 @@ fn a_request_that_must_not_be_sent_again_says_what_became_of_its_node() {
 }
 
 #[test]
+fn a_refused_answer_is_logged_with_the_rule_that_it_breaks() {
+    let ada = ScriptedNode::new("ada");
+    let logged = Logged::before(&[&ada]);
+    let (mut client, mut node) = logged.lb.send(&ada, GET);
+    node.head();
+    node.send("HTTP/1.1 200 OK\r\nContent-Length: 2\n\nhi");
+    client.expect_head("HTTP/1.1 502 Bad Gateway\r\n");
+    let line = logged.next().remove(0);
+    assert_eq!((&line["cause"], &line["status"]), (&"bad_answer".into(), &502.into()), "{line}");
+    assert_eq!(line["refusal"], "line without CR LF", "{line}");
+}
+
+#[test]
 fn an_answer_that_breaks_off_has_its_status_its_bytes_and_its_cause() {
     let ada = ScriptedNode::new("ada");
     let logged = Logged::before(&[&ada]);

@@ -22,9 +22,9 @@ pub(super) const LAW: Law<'_> = Law {
         ("prometheus_client", &["telemetry/exposition"]),
         ("axum", &["admin", "web"]),
         // hyper stays where one question is asked or axum is served, until one engine serves all.
-        ("hyper", &["discovery/probe", "commands/ask", "admin", "web"]),
-        ("hyper_util", &["discovery/probe", "commands/ask", "admin", "web"]),
-        ("http_body_util", &["discovery/probe", "commands/ask", "admin", "web"]),
+        ("hyper", &["commands/ask", "admin", "web"]),
+        ("hyper_util", &["commands/ask", "admin", "web"]),
+        ("http_body_util", &["commands/ask", "admin", "web"]),
         ("rustls", &["tls"]),
         ("tokio_rustls", &["tls"]),
     ],
