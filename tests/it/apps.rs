@@ -1,7 +1,6 @@
 //! Applications behind nodes: real ones, started by picluster or by others, and how they come, die
 //! and go.
 
-mod fickle;
 mod login;
 mod unwell;
 

@@ -72,22 +72,13 @@ enum Ramp {
     /// The whole share.
     #[default]
     Whole,
-    /// One request at a time, for this reason. Left for `Slow` by an answered request, for an ejection
-    /// by one that died, for `Untried` after [`TRIAL_FOR`] without any.
-    Trial { taken: Arc<AtomicBool>, until: Duration, why: &'static str },
+    /// One request at a time. Left for `Slow` by an answered request, for an ejection by one that
+    /// died, for `Untried` after [`TRIAL_FOR`] without any.
+    Trial { taken: Arc<AtomicBool>, until: Duration },
     /// Some quarters of its share, and one more at `next`. Left for `Whole` with the fourth.
     Slow { quarters: u8, next: Duration },
     /// The whole share, although no request came for the trial.
     Untried,
-}
-
-/// The fate of a node that broke off several requests in a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Broke {
-    /// One more that breaks off is enough to eject it.
-    OnTrial,
-    /// It is ejected.
-    Out,
 }
 
 /// An ejection that no probe ends.
@@ -143,8 +134,8 @@ impl Outlier {
     pub(super) fn why(&self, shown: Health) -> Option<String> {
         let why = match (shown, &self.ramp, &self.ejected) {
             (Health::Ejected, _, Some(out)) => out.why.clone(),
-            (Health::Up, Ramp::Trial { why, .. }, _) => {
-                format!("{why}; gets one request at a time until one is answered")
+            (Health::Up, Ramp::Trial { .. }, _) => {
+                "answers again; gets one request at a time until one is answered".to_owned()
             }
             (Health::Up, Ramp::Slow { quarters, .. }, _) if *quarters <= 4 - self.lacking => {
                 format!("answers again; gets {} % of its share for now", u32::from(*quarters) * 25)
@@ -173,16 +164,12 @@ impl Outlier {
             (Health::Suspect, Health::Up) if self.share(to).is_trial() => {}
             (Health::Suspect, Health::Up) => self.start_slowly(usable, now),
             (Health::Ejected | Health::Down, Health::Up) if self.served => {
-                self.begin_trial("answers again", now);
+                self.ramp = Ramp::Trial { taken: Arc::default(), until: now + TRIAL_FOR };
             }
             (_, Health::Suspect) => {}
             _ => self.ramp = Ramp::Whole,
         }
         self.served |= to == Health::Up;
-    }
-
-    fn begin_trial(&mut self, why: &'static str, now: Duration) {
-        self.ramp = Ramp::Trial { taken: Arc::default(), until: now + TRIAL_FOR, why };
     }
 
     /// A node that carried all requests alone a moment ago, or does so now, needs no slow start.
@@ -234,24 +221,17 @@ impl Outlier {
     }
 
     /// [`ERRORS_IN_A_ROW`] requests in a row broke off. A process that ends breaks off all requests that
-    /// it has, however soon it is back. So the node is only on trial at first, which spares it all
-    /// requests that cannot be sent again. It is out if requests go on to break off after it has
-    /// answered a probe that was asked at `well`.
-    pub(super) fn break_off(&mut self, well: Option<Duration>, now: Duration) -> Broke {
+    /// it has, however soon it is back. So it counts only if requests go on to break off after the node
+    /// has answered a probe that was asked at `well`. True if the node is out for it.
+    pub(super) fn break_off(&mut self, well: Option<Duration>, now: Duration) -> bool {
         self.breaking_since.take_if(|at| now >= *at + BREAKING_FOR);
         let began = *self.breaking_since.get_or_insert(now);
-        if well.is_some_and(|asked| asked >= began) {
+        let goes_on = well.is_some_and(|asked| asked >= began);
+        if goes_on {
             self.breaking_since = None;
             self.eject(Ejection::BrokeOff, now);
-            Broke::Out
-        } else {
-            let why = match self.refusal {
-                Some(_) => "gave answers that are not valid HTTP",
-                None => "broke off its last requests",
-            };
-            self.begin_trial(why, now);
-            Broke::OnTrial
         }
+        goes_on
     }
 
     /// Ejects the node, because requests go wrong at it alone.
@@ -301,7 +281,7 @@ impl Outlier {
             return false;
         }
         match &mut self.ramp {
-            Ramp::Trial { taken, until, .. } if *until <= now => {
+            Ramp::Trial { taken, until } if *until <= now => {
                 if !proved || taken.load(Ordering::Relaxed) {
                     *until = now + TRIAL_AGAIN;
                     return false;

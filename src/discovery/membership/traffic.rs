@@ -8,9 +8,8 @@ use super::entries::Entries;
 use super::entry::Entry;
 use super::event::Ejection;
 use super::machine::Machine;
-use super::outlier::Broke;
 use super::ownership::settle;
-use crate::cluster::health::{ERRORS_IN_A_ROW, Health, Outcome};
+use crate::cluster::health::{Health, Outcome};
 
 /// True if requests go wrong at this node and not at its peers, so that it may be ejected for them.
 ///
@@ -60,7 +59,6 @@ fn judge_machine(
     let machine = &mut entry.machines[at];
     let usable = cx.usable(&machine.offer);
     let (shown, outlier) = (machine.shown, &mut machine.outlier);
-    let mut errors = 0;
     let moved = match outcome {
         Outcome::Answered => outlier.pass_trial(shown, usable, cx.now),
         Outcome::Broken => outlier.fail_trial(shown, None, usable, cx.now),
@@ -70,17 +68,13 @@ fn judge_machine(
             true
         }
         Outcome::Breaking if errs_alone && shown == Health::Up => {
-            if outlier.break_off(well.map(|proof| proof.asked), cx.now) == Broke::OnTrial {
-                // The next one that breaks off is reported at once.
-                errors = ERRORS_IN_A_ROW - 1;
-            }
-            true
+            outlier.break_off(well.map(|proof| proof.asked), cx.now)
         }
         _ => false,
     };
     if moved {
         if errs_alone {
-            machine.counters.errors.store(errors, Ordering::Relaxed);
+            machine.counters.errors.store(0, Ordering::Relaxed);
         }
         cx.changed = true;
         settle(entry, cx);
