@@ -469,7 +469,7 @@ fn two_applications_on_three_pis_are_two_services_of_three_nodes() {
         (answer.body.clone(), answer.node().unwrap_or_default().to_owned())
     };
     let of_blog: BTreeSet<_> = (0..6).map(|_| ask("blog.local", "")).collect();
-    let of_shop: BTreeSet<_> = (0..6).map(|_| ask("picluster.local", "shop")).collect();
+    let of_shop: BTreeSet<_> = (0..6).map(|_| ask("picluster.local", "shop/")).collect();
     for (answers, body) in [(&of_blog, "node"), (&of_shop, "python")] {
         assert_eq!(answers.len(), 3, "{answers:?}");
         assert!(answers.iter().all(|(said, _)| said == body), "{answers:?}");
@@ -477,7 +477,7 @@ fn two_applications_on_three_pis_are_two_services_of_three_nodes() {
     // A dying application affects only its own service.
     die(&lab, &nodes[0]);
     lb.wait_until_out(&nodes[0], PATIENCE);
-    assert!((0..6).all(|_| ask("picluster.local", "shop").0 == "python"));
+    assert!((0..6).all(|_| ask("picluster.local", "shop/").0 == "python"));
     lb.wait_until_up(&nodes[0], PATIENCE);
 }
 

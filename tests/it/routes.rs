@@ -35,7 +35,7 @@ fn three_applications_are_distinguished_by_host_and_by_path() {
         ("picluster.local", "/", "ada"),
         ("Blog.Local:80", "/", "bob"),
         ("www.example.", "/", "bob"),
-        ("picluster.local", "/wiki", "cyd"),
+        ("picluster.local", "/wiki/", "cyd"),
         ("picluster.local", "/wiki/?a=b", "cyd"),
     ] {
         for _ in 0..3 {
@@ -193,10 +193,10 @@ fn a_node_that_is_started_again_with_another_service_serves_that() {
     };
     let bob = start("blog", "/blog");
     lb.wait_for_nodes(2);
-    assert_eq!(told(&lab, &lb, "any", "/blog"), (200, "bob".to_owned()));
+    assert_eq!(told(&lab, &lb, "any", "/blog/"), (200, "bob".to_owned()));
     bob.kill9();
     start("wiki", "/wiki");
-    wait_until("its new route", || told(&lab, &lb, "any", "/wiki") == (200, "bob".to_owned()));
+    wait_until("its new route", || told(&lab, &lb, "any", "/wiki/") == (200, "bob".to_owned()));
 }
 
 #[test]
