@@ -22,6 +22,10 @@ use crate::server::buffer::{Buffer, Need};
 /// The longest request body that is held for a replay, in bytes; a longer one streams through.
 const REPLAY_BYTES_MAX: usize = 64 * 1024;
 
+/// The kernel's buffer has room again for a while after it was full, because what lies there is still on
+/// its way. After this time that is over, and room shows that the node has taken something.
+const SETTLES: Duration = Duration::from_secs(1);
+
 /// The progress of a request's body. Offsets count from the first byte of the request's head,
 /// which is the first byte in the client's buffer for as long as the request runs.
 pub(super) struct Upload {
@@ -236,7 +240,12 @@ impl Upload {
             while self.sent < self.checked {
                 let pending = &inbox.filled()[self.sent..self.checked];
                 waits_since.set(Some(Instant::now()));
-                let written = write_within(node, &mut self.timer, limits.send, pending).await;
+                let soon = SETTLES.min(limits.send);
+                let mut written = write_within(node, &mut self.timer, soon, pending).await;
+                if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+                    let rest = limits.send - soon;
+                    written = write_within(node, &mut self.timer, rest, pending).await;
+                }
                 waits_since.set(None);
                 match written {
                     Ok(n) if n > 0 => self.sent += n,

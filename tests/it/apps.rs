@@ -42,6 +42,8 @@ import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Handler(BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
+    # One write for head and body: an answer that has begun breaks off when its server is killed.
+    wbufsize = -1
     def do_GET(self):
         if self.path == '/die':
             os._exit(3)
