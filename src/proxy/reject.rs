@@ -249,7 +249,7 @@ pub(super) struct Form {
     pub(super) version: Version,
     /// The port at which a browser asked for HTML: `:8000`, or nothing.
     pub(super) browser_port: Option<String>,
-    /// Where the client finds what it asked for.
+    /// The address at which the client finds the resource that it asked for.
     pub(super) location: Option<String>,
     /// The fate of the connection after it.
     pub(super) then: Disposition,

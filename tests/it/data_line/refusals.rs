@@ -132,7 +132,7 @@ fn an_answer_with_one_meaning_goes_on_in_the_strict_form() {
             node.head();
             node.send_in_pieces(sent, bytewise);
             client.expect(&got);
-            // Whoever frames so is not trusted with a second request on the connection.
+            // A node that frames so is not trusted with a second request on the connection.
             node.expect_end();
             ada.accept().head();
         }

@@ -110,7 +110,7 @@ fn a_path_that_is_cut_off_is_asked_for_with_its_slash() {
     }
     assert_eq!(lb.counts().rejects.all(), [("no_slash", 3)].into());
     assert_eq!(lb.failed(), 0);
-    // What is below it and what other methods ask for is the application's.
+    // Paths below it, and other methods, are the application's.
     client.send(get("pi", "/a/files/"));
     client.expect(answer_of("ada", "ada"));
     client.send("POST /a/files HTTP/1.1\r\nHost: pi\r\nContent-Length: 0\r\n\r\n");
