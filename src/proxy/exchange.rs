@@ -205,18 +205,6 @@ async fn prepare_another<'a>(
 ) -> Result<(), Reject> {
     let Failed { epoch, on_trial, reused, failure } = failed;
     let reached = request.reach != Reach::Unsent;
-    let mut attempt = Attempt {
-        failure,
-        reach: request.reach,
-        safety: request.safety,
-        body_held: request.upload.is_held(),
-        suspicion: if retries.died.is_empty() { Suspicion::None } else { Suspicion::Suspected },
-        others_untried: false,
-        on_trial,
-        node_left: !shared.pool().is_usable(epoch),
-        tries: retries.count,
-        elapsed: request.came.elapsed(),
-    };
     // A kept connection that took no byte is no sign of its node: a fresh one may work. A node that
     // answers over one that its application is gone is sign enough.
     if !reused || reached || failure == Failure::Refused {
@@ -224,7 +212,18 @@ async fn prepare_another<'a>(
     }
     let is_untried = |member: &Arc<Member>| !retries.tried.contains(&member.epoch);
     let others = |pool: &Pool| pool.eligible().iter().any(is_untried);
-    attempt.others_untried = shared.members_of(request.to, others).unwrap_or(false);
+    let mut attempt = Attempt {
+        failure,
+        reach: request.reach,
+        safety: request.safety,
+        body_held: request.upload.is_held(),
+        suspicion: if retries.died.is_empty() { Suspicion::None } else { Suspicion::Suspected },
+        others_untried: shared.members_of(request.to, others).unwrap_or(false),
+        on_trial,
+        node_left: !shared.pool().is_usable(epoch),
+        tries: retries.count,
+        elapsed: request.came.elapsed(),
+    };
     retries.last = Some(failure);
     if failure == Failure::Died && reached {
         retries.died.push(epoch);

@@ -134,11 +134,8 @@ impl Upload {
         client: &mut TcpStream,
         silence_max: Duration,
     ) -> Result<(), UploadError> {
-        let bytes_max = self.head_len + REPLAY_BYTES_MAX;
         while !self.has_come() {
-            if inbox.is_full()
-                && !(inbox.capacity() < bytes_max && inbox.grow(bytes_max, Need::Helps))
-            {
+            if !self.has_room(inbox) {
                 return Ok(());
             }
             match self.timer.within(silence_max, pin!(inbox.read_from(client))).await {
@@ -274,13 +271,16 @@ impl Upload {
         }
     }
 
+    /// Returns whether more of the body may be held. A full buffer grows, if there is memory for it.
+    fn has_room(&self, inbox: &mut Buffer) -> bool {
+        let bytes_max = self.head_len + REPLAY_BYTES_MAX;
+        !inbox.is_full() || (inbox.capacity() < bytes_max && inbox.grow(bytes_max, Need::Helps))
+    }
+
     /// Grows the buffer while the body may still be held and there is memory for it, else lets go of
     /// the bytes that were sent.
     fn make_room(&mut self, inbox: &mut Buffer) {
-        let bytes_max = self.head_len + REPLAY_BYTES_MAX;
-        let is_full = inbox.is_full()
-            && !(inbox.capacity() < bytes_max && inbox.grow(bytes_max, Need::Helps));
-        if is_full || !self.held {
+        if !self.has_room(inbox) || !self.held {
             self.held = false;
             inbox.cut(self.head_len, self.sent);
             self.checked -= self.sent - self.head_len;
