@@ -8,7 +8,7 @@ use super::head::{Slots, ends_in_crlf, is_worth_reading};
 use super::limits::HEAD_BYTES_MAX;
 use super::message::{Framing, Version};
 use super::refusal::Refusal;
-use super::semantics::{Semantics, Tolerance, interpret};
+use super::semantics::{Semantics, Tolerance, first_length, interpret};
 
 /// A response head that every recipient understands in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +25,9 @@ pub struct ResponseHead<'b> {
     pub fields: Fields<'b>,
     /// The length of the body.
     pub framing: Framing,
-    /// The Content-Length to write, where the node stated it in more than one way. The fields to forward
-    /// are without it then.
-    pub restated_length: Option<u64>,
+    /// True if the node stated its Content-Length more than once. The fields to forward are without it
+    /// then, and [`restated_length`](Self::restated_length) is to be written.
+    restates_length: bool,
     /// True if the connection can take another request after the body (RFC 9112 9.3). Never after a
     /// head that was not in the strict form.
     pub keep_alive: bool,
@@ -45,6 +45,14 @@ impl ResponseHead<'_> {
     pub const fn is_interim(&self) -> bool {
         self.status < 200 && self.status != 101
     }
+
+    /// Returns the Content-Length to write, where the node stated it more than once.
+    pub fn restated_length(&self) -> Option<u64> {
+        if !self.restates_length {
+            return None;
+        }
+        self.fields.get("content-length").and_then(first_length)
+    }
 }
 
 /// Reads the response head at the start of `buf`. Returns `None` if the head is incomplete.
@@ -56,6 +64,7 @@ impl ResponseHead<'_> {
 /// # Errors
 ///
 /// Any [`Refusal`] that concerns a head. The client gets a 502 for it.
+#[inline]
 pub fn parse_response<'b>(
     buf: &'b [u8],
     seen: usize,
@@ -128,7 +137,7 @@ fn understand<'b>(
     let announced = is_bodiless && (chunked || length.is_some_and(|bytes| bytes > 0));
     let is_strict = !bare_lf && !loose;
     let keep_alive = keep_alive && framing != Framing::Close && !announced && is_strict;
-    let restated_length = length.filter(|_| loose && !is_bodiless);
+    let restates_length = loose && length.is_some() && !is_bodiless;
     let (reason, len) = (reason(head), head.len());
     Ok(ResponseHead {
         version,
@@ -136,7 +145,7 @@ fn understand<'b>(
         reason,
         fields,
         framing,
-        restated_length,
+        restates_length,
         keep_alive,
         upgrade,
         len,
@@ -229,7 +238,7 @@ mod tests {
                 lengths.count(),
                 usize::from(head.keep_alive && head.framing != Framing::Chunked)
             );
-            Ok((head.framing, head.keep_alive, head.restated_length))
+            Ok((head.framing, head.keep_alive, head.restated_length()))
         };
         let five = Ok((Framing::Length(5), false, Some(5)));
         let line = "HTTP/1.1 200 OK\r\nContent-Length: 5";

@@ -159,12 +159,21 @@ impl<'b> Found<'b> {
     /// Takes a Content-Length. A recipient may make one of several equal ones (RFC 9112 6.3), in
     /// fields or in a list. No client that frames with care sends two; some devices do.
     fn take_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        if self.tolerance == Tolerance::None || (self.length.is_none() && !value.contains(&b',')) {
-            let before = self.length.replace(content_length(value)?);
-            return if before.is_none() { Ok(()) } else { Err(Refusal::BadLength) };
+        let one = content_length(value);
+        if one.is_ok() && self.length.is_none() {
+            self.length = one.ok();
+            return Ok(());
         }
-        for one in value.split(|&b| b == b',') {
-            let length = content_length(one.trim_ascii())?;
+        if self.tolerance == Tolerance::None {
+            return Err(Refusal::BadLength);
+        }
+        self.take_equal_lengths(value)
+    }
+
+    #[cold]
+    fn take_equal_lengths(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        for one in lengths(value) {
+            let length = one?;
             if self.length.replace(length).is_some_and(|before| before != length) {
                 return Err(Refusal::BadLength);
             }
@@ -256,6 +265,15 @@ fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn is_h2c(protocol: &[u8]) -> bool {
     protocol.eq_ignore_ascii_case(b"h2c")
+}
+
+/// Returns the first of the lengths in a list that was accepted.
+pub(super) fn first_length(list: &[u8]) -> Option<u64> {
+    lengths(list).next()?.ok()
+}
+
+fn lengths(list: &[u8]) -> impl Iterator<Item = Result<u64, Refusal>> {
+    list.split(|&b| b == b',').map(|one| content_length(one.trim_ascii()))
 }
 
 /// Parses `1*DIGIT` (RFC 9110 8.6): at most 19 digits with leading zeros, which a `u64` always

@@ -27,7 +27,7 @@ pub fn write_answer(head: &ResponseHead<'_>, form: AnswerForm<'_>, out: &mut Vec
     for field in head.fields.end_to_end().filter(|field| !replaced(field.name)) {
         append_field(out, field.name, field.value);
     }
-    if let Some(bytes) = head.restated_length {
+    if let Some(bytes) = head.restated_length() {
         out.extend_from_slice(b"Content-Length: ");
         append_number(out, bytes);
         out.extend_from_slice(b"\r\n");

@@ -92,7 +92,10 @@ pub fn write_request(head: &RequestHead<'_>, added: &Added<'_>, out: &mut Vec<u8
         (host, _) => append_field(out, "Host", host.unwrap_or_default().as_bytes()),
     }
     let hops_left = hops_left(head);
-    for field in head.fields.end_to_end() {
+    for field in head.fields.iter() {
+        if field.hop_by_hop {
+            continue;
+        }
         let passes = match fate(field.name) {
             Fate::Passes => true,
             Fate::IsBelieved => believed,

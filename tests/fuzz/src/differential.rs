@@ -143,7 +143,7 @@ fn is_strict(head: &ResponseHead<'_>, bytes: &[u8]) -> bool {
     let lengths = head.fields.iter().filter(|f| f.name.eq_ignore_ascii_case("content-length"));
     let (lengths, is_chunked) = (lengths.count(), head.fields.get("transfer-encoding").is_some());
     bytes.contains(&b'\r')
-        && head.restated_length.is_none()
+        && head.restated_length().is_none()
         && lengths + usize::from(is_chunked) < 2
 }
 

@@ -72,7 +72,7 @@ impl From<ResponseHead<'_>> for Head {
             fields: owned::all(&head.fields),
             forwarded: owned::end_to_end(&head.fields),
             framing: head.framing,
-            restated_length: head.restated_length,
+            restated_length: head.restated_length(),
             keep_alive: head.keep_alive,
             upgrade: head.upgrade.map(<[u8]>::to_vec),
             len: head.len,
