@@ -57,7 +57,7 @@ pub enum Refusal {
     BadExpectation,
     /// A 101 does not name the protocol that it switches to (RFC 9110 15.2.2).
     BadSwitch,
-    /// More interim answers came than an answer may have; the caller's bound.
+    /// There are more than [`INTERIMS_MAX`](crate::http1::limits::INTERIMS_MAX) before an answer.
     TooManyInterims,
     /// The body is longer than the caller accepts (RFC 9110 15.5.14).
     BodyTooLong,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::cluster::health::Outcome;
 use crate::cluster::pool::Member;
 use crate::cluster::retry::{Failure, Reach, Safety};
-use crate::http1::limits::HEAD_BYTES_MAX;
+use crate::http1::limits::{HEAD_BYTES_MAX, INTERIMS_MAX};
 use crate::http1::{Refusal, Version};
 use crate::proxy::access::CLIENT_LEFT;
 use crate::proxy::conn::Conn;
@@ -27,10 +27,6 @@ use crate::proxy::shared::Shared;
 use crate::proxy::upload::{Progress, UploadError};
 use crate::proxy::{head, linger, outcome, tunnel, upstream};
 use crate::server::buffer::{Buffer, Need};
-
-/// The most 1xx before an answer. Each begins the wait for the answer anew, because that is what a
-/// 102 is for; without a bound a node could go on for ever and never answer.
-const INTERIMS_MAX: u32 = 100;
 
 /// Sends the request to the node and its answer to the client.
 pub(super) fn relay<'a>(

@@ -11,13 +11,11 @@ use tokio::net::TcpStream;
 use super::document;
 use crate::cluster::config::PROBE_ANSWER_BYTES_MAX;
 use crate::discovery::membership::{Probe, ProbeResult};
+use crate::http1::limits::INTERIMS_MAX;
 use crate::http1::{Body, Framing, Refusal, Slots, parse_response};
 
 /// The room for an answer at first. That of a node fits.
 const ANSWER_BYTES: usize = 1024;
-
-/// The most 1xx before an answer.
-const INTERIMS_MAX: u32 = 100;
 
 /// The result of an answer and, where it may be kept, its connection; or the result if there is no
 /// answer.
